@@ -1,0 +1,531 @@
+//! Framing of requests and responses on the vsock stream.
+//!
+//! ```text
+//! frame  = header head body
+//! header = magic: [u8; 4], version: u16, kind: u16, head_bytes: u32, body_bytes: u32
+//! head   = field*
+//! field  = tag: u16, value_bytes: u16, value
+//! ```
+//!
+//! All numbers are little-endian. The host sends one request and reads one response before it sends
+//! the next. Unknown tags are skipped, so that a field can be added without a new version.
+//! The VMM parses none of this: the agent and the SDK do, each distrusting the other.
+
+use crate::bytes::{get, put};
+
+/// Version of the framing.
+pub const FRAME_VERSION: u16 = 1;
+/// Bytes of a frame's header.
+pub const HEADER_BYTES: usize = 16;
+/// Largest head, bytes.
+pub const HEAD_BYTES_MAX: u32 = 64 << 10;
+/// Largest body of a request or of a response, bytes.
+pub const BODY_BYTES_MAX: u32 = 16 << 20;
+/// Bytes before a field's value.
+pub const FIELD_HEADER_BYTES: usize = 4;
+
+/// What a frame is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameKind {
+    /// A request whose body is an event: JSON or raw bytes, as the handler takes it.
+    Event,
+    /// A request that came over HTTP: method, target and headers are in the head.
+    HttpRequest,
+    /// A response whose body is what the handler returned.
+    Ok,
+    /// A response: the handler returned an error. The body is its text, the head names its type.
+    FunctionError,
+    /// A response: the event is not what the handler takes. The body says why.
+    BadEvent,
+    /// A response of a handler for HTTP: status and headers are in the head.
+    HttpResponse,
+}
+
+const REQUEST_MAGIC: [u8; 4] = *b"jfRQ";
+const RESPONSE_MAGIC: [u8; 4] = *b"jfRS";
+
+impl FrameKind {
+    const fn magic_and_number(self) -> ([u8; 4], u16) {
+        match self {
+            Self::Event => (REQUEST_MAGIC, 1),
+            Self::HttpRequest => (REQUEST_MAGIC, 2),
+            Self::Ok => (RESPONSE_MAGIC, 1),
+            Self::FunctionError => (RESPONSE_MAGIC, 2),
+            Self::BadEvent => (RESPONSE_MAGIC, 3),
+            Self::HttpResponse => (RESPONSE_MAGIC, 4),
+        }
+    }
+
+    const fn from_magic_and_number(magic: [u8; 4], number: u16) -> Result<Self, FrameError> {
+        match (magic, number) {
+            (REQUEST_MAGIC, 1) => Ok(Self::Event),
+            (REQUEST_MAGIC, 2) => Ok(Self::HttpRequest),
+            (RESPONSE_MAGIC, 1) => Ok(Self::Ok),
+            (RESPONSE_MAGIC, 2) => Ok(Self::FunctionError),
+            (RESPONSE_MAGIC, 3) => Ok(Self::BadEvent),
+            (RESPONSE_MAGIC, 4) => Ok(Self::HttpResponse),
+            (REQUEST_MAGIC | RESPONSE_MAGIC, _) => Err(FrameError::Kind(number)),
+            _ => Err(FrameError::Magic(magic)),
+        }
+    }
+
+    /// Whether frames of this kind travel from the host to the guest.
+    pub const fn is_request(self) -> bool {
+        matches!(self, Self::Event | Self::HttpRequest)
+    }
+}
+
+/// Why bytes are not a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FrameError {
+    /// The frame begins with these bytes.
+    Magic([u8; 4]),
+    /// The frame is of this version.
+    Version(u16),
+    /// The frame is of this kind, which this side does not know.
+    Kind(u16),
+    /// A request came where a response must be, or the other way round.
+    Direction,
+    /// The head has this many bytes, more than [`HEAD_BYTES_MAX`].
+    HeadTooLarge(u32),
+    /// The body has this many bytes, more than [`BODY_BYTES_MAX`].
+    BodyTooLarge(u32),
+    /// The head ends inside a field.
+    FieldTruncated,
+    /// This field's value has more bytes than a field can have.
+    FieldTooLarge(Tag),
+    /// This field's value is not what the field holds.
+    FieldValue(Tag),
+    /// This field is missing.
+    FieldMissing(Tag),
+}
+
+impl core::fmt::Display for FrameError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Magic(magic) => write!(f, "frame begins with {magic:02x?}, not a jiffy frame"),
+            Self::Version(version) => {
+                write!(
+                    f,
+                    "frame version is {version}, but only {FRAME_VERSION} is known"
+                )
+            }
+            Self::Kind(number) => write!(f, "frame kind {number} is unknown"),
+            Self::Direction => f.write_str("frame travels in the wrong direction"),
+            Self::HeadTooLarge(bytes) => {
+                write!(
+                    f,
+                    "frame head has {bytes} bytes, more than {HEAD_BYTES_MAX}"
+                )
+            }
+            Self::BodyTooLarge(bytes) => {
+                write!(f, "body has {bytes} bytes, more than {BODY_BYTES_MAX}")
+            }
+            Self::FieldTruncated => f.write_str("frame head ends inside a field"),
+            Self::FieldTooLarge(tag) => write!(f, "frame field {tag:?} has more than 65535 bytes"),
+            Self::FieldValue(tag) => write!(f, "frame field {tag:?} has an invalid value"),
+            Self::FieldMissing(tag) => write!(f, "frame field {tag:?} is missing"),
+        }
+    }
+}
+
+impl core::error::Error for FrameError {}
+
+/// A frame's header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// What the frame is.
+    pub kind: FrameKind,
+    /// Bytes of the head.
+    pub head_bytes: u32,
+    /// Bytes of the body.
+    pub body_bytes: u32,
+}
+
+impl FrameHeader {
+    /// A header for a head and a body of these lengths, both checked against their limits.
+    pub fn new(kind: FrameKind, head_len: usize, body_len: usize) -> Result<Self, FrameError> {
+        let head_bytes = u32::try_from(head_len).unwrap_or(u32::MAX);
+        let body_bytes = u32::try_from(body_len).unwrap_or(u32::MAX);
+        Self {
+            kind,
+            head_bytes,
+            body_bytes,
+        }
+        .checked()
+    }
+
+    fn checked(self) -> Result<Self, FrameError> {
+        if self.head_bytes > HEAD_BYTES_MAX {
+            return Err(FrameError::HeadTooLarge(self.head_bytes));
+        }
+        if self.body_bytes > BODY_BYTES_MAX {
+            return Err(FrameError::BodyTooLarge(self.body_bytes));
+        }
+        Ok(self)
+    }
+
+    /// The header as it travels.
+    pub const fn to_bytes(&self) -> [u8; HEADER_BYTES] {
+        let (magic, number) = self.kind.magic_and_number();
+        let mut header = [0; HEADER_BYTES];
+        put(&mut header, 0, magic);
+        put(&mut header, 4, FRAME_VERSION.to_le_bytes());
+        put(&mut header, 6, number.to_le_bytes());
+        put(&mut header, 8, self.head_bytes.to_le_bytes());
+        put(&mut header, 12, self.body_bytes.to_le_bytes());
+        header
+    }
+
+    /// Decodes a header and checks its lengths against their limits.
+    pub fn from_bytes(header: &[u8; HEADER_BYTES]) -> Result<Self, FrameError> {
+        let kind =
+            FrameKind::from_magic_and_number(get(header, 0), u16::from_le_bytes(get(header, 6)));
+        let version = u16::from_le_bytes(get(header, 4));
+        match kind {
+            Err(FrameError::Magic(magic)) => Err(FrameError::Magic(magic)),
+            _ if version != FRAME_VERSION => Err(FrameError::Version(version)),
+            kind => Self {
+                kind: kind?,
+                head_bytes: u32::from_le_bytes(get(header, 8)),
+                body_bytes: u32::from_le_bytes(get(header, 12)),
+            }
+            .checked(),
+        }
+    }
+
+    /// Bytes of head and body.
+    pub const fn payload_len(&self) -> usize {
+        self.head_bytes as usize + self.body_bytes as usize // Both are below 2^25.
+    }
+}
+
+/// What a field holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u16)]
+pub enum Tag {
+    /// Request: its id, UTF-8.
+    RequestId = 1,
+    /// Request: the function's name, UTF-8.
+    FunctionName = 2,
+    /// Request: the function's version, UTF-8.
+    FunctionVersion = 3,
+    /// Request: W3C trace context, UTF-8.
+    Traceparent = 4,
+    /// HTTP request: the method, UTF-8.
+    Method = 5,
+    /// HTTP request: path and query, UTF-8.
+    Target = 6,
+    /// HTTP: a header's name, UTF-8; its value is the next field.
+    HeaderName = 7,
+    /// HTTP: a header's value, bytes.
+    HeaderValue = 8,
+    /// HTTP response: the status, u16.
+    Status = 9,
+    /// Function error: the name of its type, UTF-8.
+    ErrorType = 10,
+}
+
+impl Tag {
+    const fn from_number(number: u16) -> Option<Self> {
+        Some(match number {
+            1 => Self::RequestId,
+            2 => Self::FunctionName,
+            3 => Self::FunctionVersion,
+            4 => Self::Traceparent,
+            5 => Self::Method,
+            6 => Self::Target,
+            7 => Self::HeaderName,
+            8 => Self::HeaderValue,
+            9 => Self::Status,
+            10 => Self::ErrorType,
+            _ => return None,
+        })
+    }
+}
+
+/// Writes one field of a head, in two pieces, to `sink`.
+pub fn write_field(tag: Tag, value: &[u8], mut sink: impl FnMut(&[u8])) -> Result<(), FrameError> {
+    let value_bytes = u16::try_from(value.len()).map_err(|_| FrameError::FieldTooLarge(tag))?;
+    let mut header = [0; FIELD_HEADER_BYTES];
+    put(&mut header, 0, (tag as u16).to_le_bytes());
+    put(&mut header, 2, value_bytes.to_le_bytes());
+    sink(&header);
+    sink(value);
+    Ok(())
+}
+
+/// The fields of a head, in the order they were written; fields with unknown tags are skipped.
+#[derive(Clone, Debug)]
+pub struct Fields<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    /// The fields of `head`.
+    pub const fn new(head: &'a [u8]) -> Self {
+        Self { rest: head }
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Result<(Tag, &'a [u8]), FrameError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.rest.is_empty() {
+            let truncated = Some(Err(FrameError::FieldTruncated));
+            let Some((header, rest)) = self.rest.split_first_chunk::<FIELD_HEADER_BYTES>() else {
+                self.rest = &[];
+                return truncated;
+            };
+            let number = u16::from_le_bytes([header[0], header[1]]);
+            let value_bytes = usize::from(u16::from_le_bytes([header[2], header[3]]));
+            let Some((value, rest)) = rest.split_at_checked(value_bytes) else {
+                self.rest = &[];
+                return truncated;
+            };
+            self.rest = rest;
+            if let Some(tag) = Tag::from_number(number) {
+                return Some(Ok((tag, value)));
+            }
+        }
+        None
+    }
+}
+
+/// Names and values of the headers in a head, in order.
+#[derive(Clone, Debug)]
+pub struct Headers<'a> {
+    fields: Fields<'a>,
+}
+
+impl<'a> Iterator for Headers<'a> {
+    type Item = (&'a str, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        // The head was walked once when it was decoded, so nothing malformed is met here.
+        let name = self.fields.by_ref().find_map(|field| match field {
+            Ok((Tag::HeaderName, name)) => core::str::from_utf8(name).ok(),
+            _ => None,
+        })?;
+        match self.fields.next() {
+            Some(Ok((Tag::HeaderValue, value))) => Some((name, value)),
+            _ => None,
+        }
+    }
+}
+
+/// A request's head, decoded. Texts that were not sent are empty.
+#[derive(Clone, Debug)]
+pub struct RequestHead<'a> {
+    /// Id of the request.
+    pub request_id: &'a str,
+    /// Name of the function as it was deployed.
+    pub function_name: &'a str,
+    /// Version of the function as it was deployed.
+    pub function_version: &'a str,
+    /// W3C trace context, if the caller sent one.
+    pub traceparent: Option<&'a str>,
+    /// HTTP method; empty for an event.
+    pub method: &'a str,
+    /// HTTP path and query; empty for an event.
+    pub target: &'a str,
+    head: &'a [u8],
+}
+
+impl<'a> RequestHead<'a> {
+    /// Decodes the head of a request.
+    pub fn parse(head: &'a [u8]) -> Result<Self, FrameError> {
+        let mut parsed = Self {
+            request_id: "",
+            function_name: "",
+            function_version: "",
+            traceparent: None,
+            method: "",
+            target: "",
+            head,
+        };
+        walk(head, |tag, value| {
+            match tag {
+                Tag::RequestId => parsed.request_id = text(tag, value)?,
+                Tag::FunctionName => parsed.function_name = text(tag, value)?,
+                Tag::FunctionVersion => parsed.function_version = text(tag, value)?,
+                Tag::Traceparent => parsed.traceparent = Some(text(tag, value)?),
+                Tag::Method => parsed.method = text(tag, value)?,
+                Tag::Target => parsed.target = text(tag, value)?,
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(parsed)
+    }
+
+    /// The HTTP headers.
+    pub fn headers(&self) -> Headers<'a> {
+        Headers {
+            fields: Fields::new(self.head),
+        }
+    }
+}
+
+/// A response's head, decoded.
+#[derive(Clone, Debug)]
+pub struct ResponseHead<'a> {
+    /// HTTP status; zero if the response is none of HTTP.
+    pub status: u16,
+    /// Name of the error's type; empty if the response is no error.
+    pub error_type: &'a str,
+    head: &'a [u8],
+}
+
+impl<'a> ResponseHead<'a> {
+    /// Decodes the head of a response.
+    pub fn parse(head: &'a [u8]) -> Result<Self, FrameError> {
+        let mut parsed = Self {
+            status: 0,
+            error_type: "",
+            head,
+        };
+        walk(head, |tag, value| {
+            match tag {
+                Tag::Status => {
+                    let status = value.try_into().map_err(|_| FrameError::FieldValue(tag))?;
+                    parsed.status = u16::from_le_bytes(status);
+                }
+                Tag::ErrorType => parsed.error_type = text(tag, value)?,
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(parsed)
+    }
+
+    /// The HTTP headers.
+    pub fn headers(&self) -> Headers<'a> {
+        Headers {
+            fields: Fields::new(self.head),
+        }
+    }
+}
+
+/// Calls `field` for each field and checks that header names and values come in pairs.
+fn walk<'a>(
+    head: &'a [u8],
+    mut field: impl FnMut(Tag, &'a [u8]) -> Result<(), FrameError>,
+) -> Result<(), FrameError> {
+    let mut name_before = false;
+    for entry in Fields::new(head) {
+        let (tag, value) = entry?;
+        if name_before != (tag == Tag::HeaderValue) {
+            return Err(FrameError::FieldMissing(Tag::HeaderValue));
+        }
+        name_before = tag == Tag::HeaderName;
+        if name_before {
+            text(tag, value)?;
+        }
+        field(tag, value)?;
+    }
+    if name_before {
+        return Err(FrameError::FieldMissing(Tag::HeaderValue));
+    }
+    Ok(())
+}
+
+fn text(tag: Tag, value: &[u8]) -> Result<&str, FrameError> {
+    core::str::from_utf8(value).map_err(|_| FrameError::FieldValue(tag))
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::{vec, vec::Vec};
+
+    fn head(fields: &[(Tag, &[u8])]) -> Vec<u8> {
+        let mut head = vec![];
+        for (tag, value) in fields {
+            write_field(*tag, value, |piece| head.extend_from_slice(piece)).expect("short value");
+        }
+        head
+    }
+
+    #[test]
+    fn golden_header() {
+        let header = FrameHeader::new(FrameKind::Event, 3, 0x0102).expect("within limits");
+        let golden = *b"jfRQ\x01\x00\x01\x00\x03\x00\x00\x00\x02\x01\x00\x00";
+        assert_eq!(header.to_bytes(), golden);
+        assert_eq!(FrameHeader::from_bytes(&golden), Ok(header));
+    }
+
+    #[test]
+    fn limits_hold_on_both_sides() {
+        let (head, body) = (HEAD_BYTES_MAX as usize, BODY_BYTES_MAX as usize);
+        assert!(FrameHeader::new(FrameKind::Ok, head, body).is_ok());
+        assert!(FrameHeader::new(FrameKind::Ok, head + 1, body).is_err());
+        assert!(FrameHeader::new(FrameKind::Ok, head, body + 1).is_err());
+        assert!(write_field(Tag::Target, &[b'/'; 65535], |_| {}).is_ok());
+        assert!(write_field(Tag::Target, &[b'/'; 65536], |_| {}).is_err());
+    }
+
+    #[test]
+    fn a_bad_header_is_named() {
+        let good = FrameHeader::new(FrameKind::HttpResponse, 0, 0)
+            .expect("empty")
+            .to_bytes();
+        let with = |offset: usize, value: u8| {
+            let mut bad = good;
+            bad[offset] = value;
+            FrameHeader::from_bytes(&bad)
+        };
+        assert_eq!(with(0, b'X'), Err(FrameError::Magic(*b"XfRS")));
+        assert_eq!(with(4, 9), Err(FrameError::Version(9)));
+        assert_eq!(with(6, 99), Err(FrameError::Kind(99)));
+        assert_eq!(with(11, 1), Err(FrameError::HeadTooLarge(1 << 24)));
+        assert_eq!(with(15, 2), Err(FrameError::BodyTooLarge(2 << 24)));
+    }
+
+    #[test]
+    fn a_request_head_is_read_back() {
+        let head = head(&[
+            (Tag::RequestId, b"r-1"),
+            (Tag::Traceparent, b"00-0-0-00"),
+            (Tag::Method, b"GET"),
+            (Tag::Target, b"/a?b"),
+            (Tag::HeaderName, b"x"),
+            (Tag::HeaderValue, b"\xff"),
+            (Tag::HeaderName, b"y"),
+            (Tag::HeaderValue, b""),
+        ]);
+        let parsed = RequestHead::parse(&head).expect("well-formed");
+        assert_eq!(
+            (parsed.request_id, parsed.method, parsed.target),
+            ("r-1", "GET", "/a?b")
+        );
+        assert_eq!(parsed.traceparent, Some("00-0-0-00"));
+        let headers: Vec<_> = parsed.headers().collect();
+        assert_eq!(headers, [("x", &b"\xff"[..]), ("y", b"")]);
+    }
+
+    #[test]
+    fn unknown_fields_are_skipped_and_broken_ones_are_not() {
+        let mut unknown = vec![0xff, 0xff, 1, 0, 7];
+        unknown.extend(head(&[(Tag::Status, &200u16.to_le_bytes())]));
+        assert_eq!(
+            ResponseHead::parse(&unknown).expect("well-formed").status,
+            200
+        );
+        let check = |head: &[u8]| ResponseHead::parse(head).expect_err("malformed");
+        assert_eq!(check(&[9, 0, 2]), FrameError::FieldTruncated);
+        assert_eq!(check(&[9, 0, 2, 0, 1]), FrameError::FieldTruncated);
+        assert_eq!(check(&[9, 0, 1, 0, 1]), FrameError::FieldValue(Tag::Status));
+        assert_eq!(
+            check(&head(&[(Tag::ErrorType, b"\xff")])),
+            FrameError::FieldValue(Tag::ErrorType)
+        );
+        let missing = FrameError::FieldMissing(Tag::HeaderValue);
+        assert_eq!(check(&head(&[(Tag::HeaderName, b"x")])), missing);
+        assert_eq!(check(&head(&[(Tag::HeaderValue, b"x")])), missing);
+        let twice = head(&[(Tag::HeaderName, b"x"), (Tag::HeaderName, b"y")]);
+        assert_eq!(check(&twice), missing);
+    }
+}

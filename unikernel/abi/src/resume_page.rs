@@ -1,0 +1,144 @@
+//! The resume page: all that a guest learns of the outside besides the bytes it receives.
+//!
+//! The VMM writes it before every resume; the guest can only read it. Between two resumes nothing
+//! in it changes, so time stands still while a function computes.
+
+use crate::{
+    ABI_VERSION,
+    bytes::{get, put},
+    layout::PAGE_BYTES,
+};
+
+/// Bytes of [`ResumePage::to_bytes`].
+pub const RESUME_PAGE_BYTES: usize = 160;
+const _: () = assert!(RESUME_PAGE_BYTES as u64 <= PAGE_BYTES && GATEWAY + 4 <= RESUME_PAGE_BYTES);
+
+const VERSION: usize = 0;
+const FLAGS: usize = VERSION + 4;
+const GENERATION: usize = FLAGS + 4;
+const ENTROPY: usize = GENERATION + 8;
+const WALL_NS: usize = ENTROPY + ENTROPY_BYTES;
+const MONOTONIC_NS: usize = WALL_NS + 8;
+const DEADLINE_NS: usize = MONOTONIC_NS + 8;
+const HEAP_START: usize = DEADLINE_NS + 8;
+const HEAP_END: usize = HEAP_START + 8;
+const RAM_BYTES: usize = HEAP_END + 8;
+const MAC: usize = RAM_BYTES + 8;
+const PREFIX_LEN: usize = MAC + 6;
+const IPV4: usize = PREFIX_LEN + 2;
+const GATEWAY: usize = IPV4 + 4;
+
+/// Fresh random bytes in every resume page.
+pub const ENTROPY_BYTES: usize = 32;
+
+/// Set in [`ResumePage::flags`] if the guest may read the time-stamp counter.
+pub const FLAG_PRECISE_CLOCK: u32 = 1;
+
+/// What a guest with a network may call itself. All zero: it has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NetworkIdentity {
+    /// Ethernet address.
+    pub mac: [u8; 6],
+    /// IPv4 address, first octet first.
+    pub ipv4: [u8; 4],
+    /// Bits of the subnet.
+    pub prefix_len: u8,
+    /// IPv4 address of the gateway, first octet first.
+    pub gateway: [u8; 4],
+}
+
+/// The content of the page.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResumePage {
+    /// [`FLAG_PRECISE_CLOCK`]; other bits are zero.
+    pub flags: u32,
+    /// Grows with every resume of this VM; no two resumes of one VM see the same.
+    pub generation: u64,
+    /// Fresh for every resume of every VM.
+    pub entropy: [u8; ENTROPY_BYTES],
+    /// Unix time, nanoseconds.
+    pub wall_ns: u64,
+    /// Nanoseconds on a clock that never runs backwards within a VM.
+    pub monotonic_ns: u64,
+    /// When the VM is stopped if the request is not answered by then, on the monotonic clock;
+    /// zero: never.
+    pub deadline_ns: u64,
+    /// First byte of the heap.
+    pub heap_start: u64,
+    /// First byte behind the heap.
+    pub heap_end: u64,
+    /// All RAM, bytes.
+    pub ram_bytes: u64,
+    /// The guest's addresses.
+    pub network: NetworkIdentity,
+}
+
+impl ResumePage {
+    /// The page as it stands in guest memory at [`crate::layout::RESUME_PAGE`].
+    pub const fn to_bytes(&self) -> [u8; RESUME_PAGE_BYTES] {
+        let mut page = [0; RESUME_PAGE_BYTES];
+        put(&mut page, VERSION, ABI_VERSION.to_le_bytes());
+        put(&mut page, FLAGS, self.flags.to_le_bytes());
+        put(&mut page, GENERATION, self.generation.to_le_bytes());
+        put(&mut page, ENTROPY, self.entropy);
+        put(&mut page, WALL_NS, self.wall_ns.to_le_bytes());
+        put(&mut page, MONOTONIC_NS, self.monotonic_ns.to_le_bytes());
+        put(&mut page, DEADLINE_NS, self.deadline_ns.to_le_bytes());
+        put(&mut page, HEAP_START, self.heap_start.to_le_bytes());
+        put(&mut page, HEAP_END, self.heap_end.to_le_bytes());
+        put(&mut page, RAM_BYTES, self.ram_bytes.to_le_bytes());
+        put(&mut page, MAC, self.network.mac);
+        put(&mut page, PREFIX_LEN, [self.network.prefix_len]);
+        put(&mut page, IPV4, self.network.ipv4);
+        put(&mut page, GATEWAY, self.network.gateway);
+        page
+    }
+
+    /// Decodes what [`ResumePage::to_bytes`] made. The VMM is trusted: there is no error.
+    pub const fn from_bytes(page: &[u8; RESUME_PAGE_BYTES]) -> Self {
+        Self {
+            flags: u32::from_le_bytes(get(page, FLAGS)),
+            generation: u64::from_le_bytes(get(page, GENERATION)),
+            entropy: get(page, ENTROPY),
+            wall_ns: u64::from_le_bytes(get(page, WALL_NS)),
+            monotonic_ns: u64::from_le_bytes(get(page, MONOTONIC_NS)),
+            deadline_ns: u64::from_le_bytes(get(page, DEADLINE_NS)),
+            heap_start: u64::from_le_bytes(get(page, HEAP_START)),
+            heap_end: u64::from_le_bytes(get(page, HEAP_END)),
+            ram_bytes: u64::from_le_bytes(get(page, RAM_BYTES)),
+            network: NetworkIdentity {
+                mac: get(page, MAC),
+                prefix_len: page[PREFIX_LEN],
+                ipv4: get(page, IPV4),
+                gateway: get(page, GATEWAY),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let page = ResumePage {
+            flags: FLAG_PRECISE_CLOCK,
+            generation: 7,
+            entropy: [9; ENTROPY_BYTES],
+            wall_ns: u64::MAX,
+            monotonic_ns: 3,
+            deadline_ns: 4,
+            heap_start: 5,
+            heap_end: 6,
+            ram_bytes: 8,
+            network: NetworkIdentity {
+                mac: [2, 0, 0, 0, 0, 1],
+                ipv4: [10, 0, 0, 2],
+                prefix_len: 24,
+                gateway: [10, 0, 0, 1],
+            },
+        };
+        assert_eq!(ResumePage::from_bytes(&page.to_bytes()), page);
+    }
+}
