@@ -1,0 +1,43 @@
+//! Time, as the resume page tells it: it stands still until the next resume.
+
+use jiffy_abi::{
+    layout::{PAGE_BYTES, RESUME_PAGE},
+    resume_page::ResumePage,
+};
+
+use crate::{doorbell, window::Window};
+
+/// The resume page as it is now.
+pub(crate) fn resume_page() -> ResumePage {
+    // SAFETY: the VMM maps the resume page readable in every guest, and nothing else refers to it.
+    let page = unsafe { Window::new(RESUME_PAGE, PAGE_BYTES) };
+    ResumePage::from_bytes(&page.load_array(0))
+}
+
+/// Unix time at the last resume, nanoseconds.
+pub fn wall_ns() -> u64 {
+    resume_page().wall_ns
+}
+
+/// Monotonic time at the last resume, nanoseconds.
+pub fn monotonic_ns() -> u64 {
+    resume_page().monotonic_ns
+}
+
+/// When the VM is stopped if the request in hand is not answered, on the monotonic clock,
+/// nanoseconds; zero: never.
+pub fn deadline_ns() -> u64 {
+    resume_page().deadline_ns
+}
+
+/// Number of the last resume of this VM; it only grows.
+pub fn generation() -> u64 {
+    resume_page().generation
+}
+
+/// Sleeps until `wake_ns` on the monotonic clock.
+pub fn sleep_until(wake_ns: u64) {
+    while monotonic_ns() < wake_ns {
+        doorbell::wait_until(wake_ns);
+    }
+}

@@ -1,0 +1,53 @@
+//! Randomness: ChaCha20 keyed by the resume page, and keyed anew after every resume.
+//!
+//! Clones of one snapshot are resumed with different pages, so they never share a number drawn
+//! after the resume.
+
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use jiffy_abi::{control_page::RANDOM_DRAWN, resume_page::ENTROPY_BYTES};
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng, SeedableRng};
+
+use crate::{
+    clock,
+    doorbell::{CONTROL, control_offset},
+    heap::Global,
+};
+
+struct Keyed {
+    generation: u64,
+    rng: ChaCha20Rng,
+}
+
+static STATE: Global<Option<Keyed>> = Global::new(None);
+
+/// Whether `init` is over. What it draws before that would be the same in every clone of its
+/// snapshot, so the VMM is told; after that nothing is written.
+static INIT_DONE: AtomicBool = AtomicBool::new(false);
+
+/// `init` is over; the snapshot is taken next.
+pub(crate) fn init_done() {
+    INIT_DONE.store(true, Relaxed);
+}
+
+/// Fills `bytes` with unpredictable ones.
+pub fn fill_random(bytes: &mut [u8]) {
+    if !INIT_DONE.load(Relaxed) {
+        CONTROL.store(control_offset(RANDOM_DRAWN), 1u64);
+    }
+    let page = clock::resume_page();
+    let entropy: [u8; ENTROPY_BYTES] = page.entropy;
+    let pointer = STATE.get();
+    // SAFETY: a guest has one thread, and nothing below comes back here, so this is the only
+    // reference to the state.
+    let state = unsafe { &mut *pointer };
+    let keyed = match state {
+        Some(keyed) if keyed.generation == page.generation => keyed,
+        _ => state.insert(Keyed {
+            generation: page.generation,
+            rng: ChaCha20Rng::from_seed(entropy),
+        }),
+    };
+    keyed.rng.fill_bytes(bytes);
+}

@@ -1,0 +1,84 @@
+//! The heap: talc over everything between the image's end and the end of RAM.
+//!
+//! `docs/perf/allocator.md` says why talc.
+
+use core::{
+    alloc::{GlobalAlloc, Layout},
+    cell::UnsafeCell,
+    ptr,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+};
+
+use talc::{TalcCell, source::Manual};
+
+/// A static of the guest's one thread.
+#[derive(Debug)]
+pub(crate) struct Global<T>(UnsafeCell<T>);
+
+// SAFETY: a guest has exactly one thread and is never interrupted, so nothing is ever shared.
+unsafe impl<T> Sync for Global<T> {}
+
+impl<T> Global<T> {
+    pub(crate) const fn new(value: T) -> Self {
+        Self(UnsafeCell::new(value))
+    }
+
+    /// The value's address; who makes a reference of it makes sure that it is the only one.
+    pub(crate) const fn get(&self) -> *mut T {
+        self.0.get()
+    }
+}
+
+struct Heap(TalcCell<Manual>);
+
+// SAFETY: as for `Global`.
+unsafe impl Sync for Heap {}
+
+#[global_allocator]
+static HEAP: Heap = Heap(TalcCell::new(Manual));
+
+/// Bytes of the allocation that failed last; zero if none has.
+static FAILED_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// Gives `start..end` to the heap. Called once, before the first allocation.
+pub(crate) fn claim(start: u64, end: u64) {
+    let base = ptr::with_exposed_provenance_mut(start as usize);
+    // SAFETY: the VMM mapped the range read-write for this purpose and `_start` calls this once.
+    unsafe { HEAP.0.claim(base, (end - start) as usize) };
+}
+
+/// Bytes of the allocation that failed last; zero if none has.
+pub(crate) fn failed_bytes() -> u64 {
+    FAILED_BYTES.load(Relaxed) as u64
+}
+
+fn noted(pointer: *mut u8, bytes: usize) -> *mut u8 {
+    if pointer.is_null() {
+        FAILED_BYTES.store(bytes, Relaxed);
+    }
+    pointer
+}
+
+// SAFETY: talc upholds the contract; a failed allocation is only noted on its way out.
+unsafe impl GlobalAlloc for Heap {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller's layout has a size, as this trait demands of it.
+        noted(unsafe { self.0.alloc(layout) }, layout.size())
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller got the pointer from here with this layout.
+        unsafe { self.0.dealloc(pointer, layout) }
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_bytes: usize) -> *mut u8 {
+        // SAFETY: the caller got the pointer from here with this layout; the new size is not zero.
+        noted(
+            unsafe { self.0.realloc(pointer, layout, new_bytes) },
+            new_bytes,
+        )
+    }
+}

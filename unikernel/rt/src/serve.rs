@@ -1,0 +1,97 @@
+//! The life of a guest: bring the stream up, run `init`, say so, and answer requests for ever.
+
+use alloc::{string::String, vec::Vec};
+
+use jiffy_abi::{
+    fault::kind,
+    frame::{FrameHeader, FrameKind},
+};
+
+use crate::{
+    assembler::{Assembler, AssemblyError, Progress},
+    entropy,
+    entry::{give_up, out_of_memory},
+    vsock::Stream,
+};
+
+/// A request as it came off the stream.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// An event or an HTTP request.
+    pub kind: FrameKind,
+    /// The head, not yet decoded.
+    pub head: &'a [u8],
+    /// The body.
+    pub body: &'a [u8],
+}
+
+/// A response as it goes onto the stream.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// One of the kinds of responses.
+    pub kind: FrameKind,
+    /// The head, encoded.
+    pub head: Vec<u8>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// Runs `init`, then answers each request with `handle`. An error of `init`, its text, ends the VM,
+/// and so does a response beyond the limits of a frame.
+pub fn serve(init: fn() -> Result<(), String>, handle: fn(Request<'_>) -> Response) -> ! {
+    let mut stream = Stream::accept();
+    if let Err(message) = init() {
+        give_up(kind::INIT, &message);
+    }
+    entropy::init_done();
+    let mut packet = stream.receive_first();
+    let mut assembler = Assembler::default();
+    loop {
+        let progress = match assembler.push(stream.payload(&packet)) {
+            Ok(progress) => progress,
+            Err(error) => refuse(error),
+        };
+        let response = match progress {
+            Progress::Partial => None,
+            Progress::InPlace(header, payload) => Some(handle(split(header, payload))),
+            Progress::Gathered(header, payload) => Some(handle(split(header, &payload))),
+        };
+        stream.release(packet);
+        let idle = response.is_some();
+        if let Some(Response {
+            kind: frame_kind,
+            head,
+            body,
+        }) = response
+        {
+            match FrameHeader::new(frame_kind, head.len(), body.len()) {
+                Ok(header) => stream.send(&[&header.to_bytes(), &head], body),
+                Err(_) => give_up(
+                    kind::RUNTIME,
+                    "the response is beyond the limits of a frame",
+                ),
+            }
+        }
+        packet = stream.receive(idle);
+    }
+}
+
+fn split(header: FrameHeader, payload: &[u8]) -> Request<'_> {
+    let (head, body) = payload.split_at(header.head_bytes as usize);
+    Request {
+        kind: header.kind,
+        head,
+        body,
+    }
+}
+
+fn refuse(error: AssemblyError) -> ! {
+    match error {
+        AssemblyError::OutOfMemory(bytes) => out_of_memory(bytes as u64),
+        AssemblyError::Surplus(_) => give_up(
+            kind::RUNTIME,
+            "the host sent more than one request at a time",
+        ),
+        AssemblyError::Frame(_) => give_up(kind::RUNTIME, "the host sent what is no request"),
+    }
+}
