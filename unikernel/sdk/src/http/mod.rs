@@ -1,0 +1,100 @@
+//! HTTP requests and responses, in the shape of the crate `http`, which needs std.
+//!
+//! The agent speaks HTTP with the client; a function sees one request, complete, and returns one
+//! response. Connections, transfer encodings and the like are the agent's, and so are the headers
+//! that belong to them.
+//!
+//! ```
+//! use jiffy::http::{Error, Method, Request, Response, StatusCode};
+//!
+//! #[jiffy::function]
+//! pub fn greet(request: Request) -> Result<Response, Error> {
+//!     if request.method() != Method::GET {
+//!         return Response::builder().status(StatusCode::METHOD_NOT_ALLOWED).body("use GET");
+//!     }
+//!     let name = request.uri().query_value("name").unwrap_or("nobody".into());
+//!     Response::builder().header("content-type", "text/plain").body(format!("Hello, {name}!"))
+//! }
+//!
+//! # fn main() -> Result<(), Error> {
+//! let request = Request::builder().uri("/greet?name=Ada%20L.").body([])?;
+//! let response = jiffy::testing::call!().http(request).run().http();
+//! assert_eq!(response.status(), StatusCode::OK);
+//! assert_eq!(response.body(), b"Hello, Ada L.!");
+//! # Ok(())
+//! # }
+//! ```
+
+mod header;
+mod method;
+mod request;
+mod response;
+mod status;
+mod uri;
+
+use alloc::string::String;
+use core::fmt;
+
+pub use self::{
+    header::{HeaderMap, HeaderValue, Headers},
+    method::Method,
+    request::{Request, RequestBuilder},
+    response::{Response, ResponseBuilder},
+    status::StatusCode,
+    uri::{QueryPairs, Uri},
+};
+
+/// Why something is not what HTTP allows in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// A method is empty or holds a byte that is no token character.
+    Method(String),
+    /// A request target is no path: it does not begin with `/` and is not `*`, or it holds a space
+    /// or a control character.
+    Target(String),
+    /// A header's name is empty or holds a byte that is no token character.
+    HeaderName(String),
+    /// The value of this header holds a control character, such as a line feed.
+    HeaderValue(String),
+    /// The value of a header is no visible ASCII text.
+    HeaderText,
+    /// A status is not between 100 and 999.
+    Status(u16),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Method(method) => write!(f, "{method:?} is no HTTP method"),
+            Self::Target(target) => write!(f, "{target:?} is no path of an HTTP request"),
+            Self::HeaderName(name) => write!(f, "{name:?} is no name of an HTTP header"),
+            Self::HeaderValue(name) => {
+                write!(
+                    f,
+                    "the value of the HTTP header {name:?} holds a control character"
+                )
+            }
+            Self::HeaderText => f.write_str("the value of an HTTP header is no ASCII text"),
+            Self::Status(status) => {
+                write!(f, "{status} is no HTTP status: use one between 100 and 999")
+            }
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+/// Whether `text` is a token as RFC 9110 says: what methods and header names are.
+fn is_token(text: &str) -> bool {
+    let is_token_byte =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_token_byte)
+}
+
+/// For builders: a constant converts without a mistake.
+impl From<core::convert::Infallible> for Error {
+    fn from(never: core::convert::Infallible) -> Self {
+        match never {}
+    }
+}

@@ -1,0 +1,117 @@
+//! On the host: std, and within a test's call a world whose clock stands still, as a guest's does.
+
+use std::{
+    cell::RefCell,
+    collections::hash_map::RandomState,
+    eprintln, fmt,
+    hash::BuildHasher,
+    sync::LazyLock,
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use jiffy_abi::log_ring::Level;
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng, SeedableRng};
+
+/// What a guest would read from its resume page.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) wall_ns: u64,
+    pub(crate) monotonic_ns: u64,
+    pub(crate) deadline_ns: u64,
+    pub(crate) rng: ChaCha20Rng,
+}
+
+impl World {
+    /// The world as it is: the host's clocks, no deadline, a seed nobody knows.
+    pub(crate) fn now() -> Self {
+        Self {
+            wall_ns: host_wall_ns(),
+            monotonic_ns: host_monotonic_ns(),
+            deadline_ns: 0,
+            rng: ChaCha20Rng::from_seed(random_seed()),
+        }
+    }
+}
+
+std::thread_local! {
+    static WORLD: RefCell<Option<World>> = const { RefCell::new(None) };
+}
+
+/// Runs `job` in `world`, on this thread.
+pub(crate) fn within<T>(world: World, job: impl FnOnce() -> T) -> T {
+    /// Puts the world before this one back, also if `job` panics.
+    struct Before(Option<World>);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            WORLD.replace(self.0.take());
+        }
+    }
+    let _before = Before(WORLD.replace(Some(world)));
+    job()
+}
+
+fn in_world<T>(read: impl FnOnce(&mut World) -> T) -> Option<T> {
+    WORLD.with_borrow_mut(|world| world.as_mut().map(read))
+}
+
+pub(crate) fn wall_ns() -> u64 {
+    in_world(|world| world.wall_ns).unwrap_or_else(host_wall_ns)
+}
+
+pub(crate) fn monotonic_ns() -> u64 {
+    in_world(|world| world.monotonic_ns).unwrap_or_else(host_monotonic_ns)
+}
+
+pub(crate) fn deadline_ns() -> u64 {
+    in_world(|world| world.deadline_ns).unwrap_or(0)
+}
+
+/// In a world, time moves on and nobody waits.
+pub(crate) fn sleep_until(wake_ns: u64) {
+    let slept_ns = wake_ns.saturating_sub(monotonic_ns());
+    let moved = in_world(|world| {
+        world.monotonic_ns = world.monotonic_ns.saturating_add(slept_ns);
+        world.wall_ns = world.wall_ns.saturating_add(slept_ns);
+    });
+    if moved.is_none() {
+        thread::sleep(Duration::from_nanos(slept_ns));
+    }
+}
+
+pub(crate) fn fill_random(bytes: &mut [u8]) {
+    if in_world(|world| world.rng.fill_bytes(bytes)).is_none() {
+        ChaCha20Rng::from_seed(random_seed()).fill_bytes(bytes);
+    }
+}
+
+pub(crate) fn log(level: Level, text: fmt::Arguments<'_>) {
+    eprintln!("[{level:?}] {text}");
+}
+
+fn host_wall_ns() -> u64 {
+    let since_epoch = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    nanoseconds(since_epoch)
+}
+
+fn host_monotonic_ns() -> u64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    nanoseconds(START.elapsed())
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// std asks the operating system for the keys of a `RandomState`. Good enough for tests, which is
+/// all that runs here.
+fn random_seed() -> [u8; 32] {
+    let mut seed = [0; 32];
+    for (index, word) in seed.chunks_exact_mut(8).enumerate() {
+        word.copy_from_slice(&RandomState::new().hash_one(index).to_le_bytes());
+    }
+    seed
+}

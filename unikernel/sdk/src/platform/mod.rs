@@ -1,0 +1,16 @@
+//! What is below the SDK: the library OS in an image, std on the host. Both files have the same
+//! functions; everything else in this crate is the same on both sides.
+
+#[cfg(jiffy_guest)]
+mod guest;
+#[cfg(not(jiffy_guest))]
+mod host;
+
+#[cfg(jiffy_guest)]
+pub use guest::{Request, Response};
+#[cfg(jiffy_guest)]
+pub(crate) use guest::{deadline_ns, fill_random, log, monotonic_ns, serve, sleep_until, wall_ns};
+#[cfg(not(jiffy_guest))]
+pub(crate) use host::{
+    World, deadline_ns, fill_random, log, monotonic_ns, sleep_until, wall_ns, within,
+};

@@ -1,0 +1,252 @@
+//! Calls a handler on the host as an instance does: same decoding, same encoding, a clock that
+//! stands still. Only under `cargo test`; images do not have this module.
+//!
+//! ```
+//! use core::time::Duration;
+//!
+//! #[jiffy::function]
+//! pub fn age(born_unix_s: u64) -> u64 {
+//!     jiffy::time::now().unix_seconds() - born_unix_s
+//! }
+//!
+//! # fn main() {
+//! let call = jiffy::testing::call!().event("1000").at(Duration::from_secs(1060));
+//! assert_eq!(call.run().text(), "60");
+//! let why = jiffy::testing::call!().event("soon").run().bad_event();
+//! assert!(why.starts_with("event does not parse: expected value"));
+//! # }
+//! ```
+
+use alloc::{borrow::ToOwned, string::String, vec::Vec};
+use core::time::Duration;
+
+use jiffy_abi::frame::{FrameKind, ResponseHead, Tag};
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+
+#[doc(inline)]
+pub use crate::__testing_call as call;
+use crate::{
+    dispatch::{Function, Reply, dispatch, put_field},
+    http, logging,
+    platform::{self, World},
+};
+
+/// Begins a [`Call`] of this crate's handler; `call!(hello)` one of the crate `hello`, for tests in
+/// a crate of their own.
+#[doc(hidden)]
+#[expect(
+    clippy::crate_in_macro_def,
+    reason = "the handler is in the crate that is tested"
+)]
+#[macro_export]
+macro_rules! __testing_call {
+    () => {
+        $crate::testing::Call::new(crate::__jiffy_function)
+    };
+    ($function:ident) => {
+        $crate::testing::Call::new($function::__jiffy_function)
+    };
+}
+
+/// A request that is being prepared. Without more it is an empty event.
+#[derive(Debug)]
+#[must_use = "a call calls when it is run"]
+pub struct Call {
+    function: Function,
+    kind: FrameKind,
+    head: Vec<u8>,
+    body: Vec<u8>,
+    world: World,
+}
+
+impl Call {
+    /// Begins a call; [`call!`] knows the argument.
+    pub fn new(function: Function) -> Self {
+        let world = World::now();
+        Self {
+            function,
+            kind: FrameKind::Event,
+            head: Vec::new(),
+            body: Vec::new(),
+            world,
+        }
+    }
+
+    /// The event: JSON text or raw bytes, as the handler takes it.
+    pub fn event(mut self, body: impl AsRef<[u8]>) -> Self {
+        self.kind = FrameKind::Event;
+        self.body = body.as_ref().to_vec();
+        self
+    }
+
+    /// An HTTP request in place of an event.
+    pub fn http(self, request: http::Request<'_>) -> Self {
+        let mut call = self
+            .field(Tag::Method, request.method().as_str().as_bytes())
+            .field(Tag::Target, request.uri().as_str().as_bytes());
+        for (name, value) in request.headers() {
+            call = call.field(Tag::HeaderName, name.as_bytes());
+            call = call.field(Tag::HeaderValue, value.as_bytes());
+        }
+        call.kind = FrameKind::HttpRequest;
+        call.body = request.into_body();
+        call
+    }
+
+    /// The request's id.
+    pub fn request_id(self, id: &str) -> Self {
+        self.field(Tag::RequestId, id.as_bytes())
+    }
+
+    /// Name and version of the function.
+    pub fn function(self, name: &str, version: &str) -> Self {
+        self.field(Tag::FunctionName, name.as_bytes())
+            .field(Tag::FunctionVersion, version.as_bytes())
+    }
+
+    /// The caller's trace context.
+    pub fn traceparent(self, traceparent: &str) -> Self {
+        self.field(Tag::Traceparent, traceparent.as_bytes())
+    }
+
+    /// Unix time during the call; otherwise when it was begun.
+    pub fn at(mut self, unix_time: Duration) -> Self {
+        self.world.wall_ns = nanoseconds(unix_time);
+        self
+    }
+
+    /// Time from the call to its deadline, at least a nanosecond; otherwise it has none.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        let deadline_ns = self.world.monotonic_ns.saturating_add(nanoseconds(timeout));
+        self.world.deadline_ns = deadline_ns.max(1);
+        self
+    }
+
+    /// Makes the call's randomness that of a seed; otherwise nobody knows it.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.world.rng = ChaCha20Rng::seed_from_u64(seed);
+        self
+    }
+
+    /// Calls the handler.
+    pub fn run(self) -> Outcome {
+        let Self {
+            function,
+            kind,
+            head,
+            body,
+            world,
+        } = self;
+        logging::install();
+        Outcome::new(platform::within(world, || {
+            dispatch(function, kind, &head, &body)
+        }))
+    }
+
+    #[track_caller]
+    fn field(mut self, tag: Tag, value: &[u8]) -> Self {
+        if let Err(error) = put_field(&mut self.head, tag, value) {
+            panic!("{error}");
+        }
+        self
+    }
+}
+
+/// How a call ended. A handler's panic is the test's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The handler returned this.
+    Ok(Vec<u8>),
+    /// The handler returned this response.
+    Http(http::Response),
+    /// The handler returned an error.
+    FunctionError(FunctionError),
+    /// The handler was not called: this says why.
+    BadEvent(String),
+}
+
+/// An error that a handler returned, as callers see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FunctionError {
+    /// Name of the error's type.
+    pub error_type: String,
+    /// The error's text.
+    pub message: String,
+}
+
+/// Each takes one kind of outcome and panics at another, for tests that expect that kind.
+impl Outcome {
+    /// What the handler returned.
+    #[track_caller]
+    pub fn ok(self) -> Vec<u8> {
+        match self {
+            Self::Ok(body) => body,
+            other => panic!("expected a value, got {other:?}"),
+        }
+    }
+
+    /// What the handler returned, as text.
+    #[track_caller]
+    pub fn text(self) -> String {
+        match String::from_utf8(self.ok()) {
+            Ok(text) => text,
+            Err(error) => panic!("expected text: {error}"),
+        }
+    }
+
+    /// The response the handler returned.
+    #[track_caller]
+    pub fn http(self) -> http::Response {
+        match self {
+            Self::Http(response) => response,
+            other => panic!("expected an HTTP response, got {other:?}"),
+        }
+    }
+
+    /// The error the handler returned.
+    #[track_caller]
+    pub fn error(self) -> FunctionError {
+        match self {
+            Self::FunctionError(error) => error,
+            other => panic!("expected an error of the function, got {other:?}"),
+        }
+    }
+
+    /// Why the handler was not called.
+    #[track_caller]
+    pub fn bad_event(self) -> String {
+        match self {
+            Self::BadEvent(why) => why,
+            other => panic!("expected a bad event, got {other:?}"),
+        }
+    }
+
+    fn new(reply: Reply) -> Self {
+        let Reply { kind, head, body } = reply;
+        let head = match ResponseHead::parse(&head) {
+            Ok(head) => head,
+            Err(error) => panic!("the SDK made a malformed head: {error}"),
+        };
+        let text = |body: Vec<u8>| String::from_utf8_lossy(&body).into_owned();
+        match kind {
+            FrameKind::Ok => Self::Ok(body),
+            FrameKind::FunctionError => Self::FunctionError(FunctionError {
+                error_type: head.error_type.to_owned(),
+                message: text(body),
+            }),
+            FrameKind::BadEvent => Self::BadEvent(text(body)),
+            FrameKind::HttpResponse => match http::Response::from_head(&head, body) {
+                Ok(response) => Self::Http(response),
+                Err(error) => panic!("the SDK made a malformed response: {error}"),
+            },
+            FrameKind::Event | FrameKind::HttpRequest => {
+                panic!("the SDK answered with a request: {kind:?}")
+            }
+        }
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
