@@ -1,0 +1,226 @@
+//! The messages of the control socket, from the VMM to the one who started it.
+
+use jiffy_abi::log_ring::Level;
+use serde::{Deserialize, Serialize};
+
+/// Frames a backtrace holds at most.
+pub const BACKTRACE_FRAMES_MAX: usize = 32;
+
+/// One message of a VMM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "one event is alive at a time")]
+pub enum Event {
+    /// The guest's `init` is done: it waits for requests.
+    Ready(Phases),
+    /// Log records, oldest first.
+    Log(Vec<LogRecord>),
+    /// The VM is gone. The last event.
+    Stopped(Report),
+    /// The VM could not be made or went on no longer. The last event.
+    Failed {
+        /// Who has to mend it.
+        blame: Blame,
+        /// One sentence with the fix.
+        message: String,
+    },
+}
+
+/// Who has to mend a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Blame {
+    /// The image, or an argument.
+    Input,
+    /// The machine: KVM, memory, permissions.
+    Host,
+    /// jiffy itself.
+    Bug,
+}
+
+/// One record of the guest's log ring.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogRecord {
+    /// [`Level`] as its number, 1 (error) to 5 (trace).
+    pub level: u8,
+    /// The text; what was not UTF-8 in it is replaced.
+    pub text: String,
+}
+
+impl LogRecord {
+    /// The level; an unknown number is taken for [`Level::Info`].
+    pub fn level(&self) -> Level {
+        Level::from_number(self.level)
+    }
+}
+
+/// How a VM ended, and what it took.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What it took.
+    pub stats: Stats,
+}
+
+/// How a VM ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The request stream was closed and the guest was idle.
+    Finished,
+    /// The image ended on purpose with this code.
+    Exited(u8),
+    /// The guest broke a rule or gave up.
+    Fault(GuestFault),
+    /// A request, or `init`, was not done in time.
+    TimedOut {
+        /// The limit, milliseconds.
+        timeout_ms: u64,
+        /// Where the guest was.
+        backtrace: Backtrace,
+    },
+}
+
+/// Return addresses in the guest, innermost first; the first is where it stood.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backtrace(pub Vec<u64>);
+
+/// What a guest did wrong, or why it gave up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GuestFault {
+    /// The CPU raised an exception.
+    Exception {
+        /// Vector, 0 to 31.
+        vector: u8,
+        /// Error code; zero for vectors without one.
+        error_code: u64,
+        /// For a page fault: the address that was touched (`cr2`).
+        address: u64,
+        /// Instruction pointer.
+        rip: u64,
+        /// Stack pointer.
+        rsp: u64,
+        /// The address is in the guard page below the stack.
+        stack_overflow: bool,
+        /// Where the guest was.
+        backtrace: Backtrace,
+    },
+    /// The function or a library of it panicked.
+    Panic {
+        /// The message.
+        message: String,
+        /// Source file, empty if unknown.
+        file: String,
+        /// Line, zero if unknown.
+        line: u32,
+        /// Column, zero if unknown.
+        column: u32,
+        /// Where the guest was.
+        backtrace: Backtrace,
+    },
+    /// An allocation failed.
+    OutOfMemory {
+        /// Bytes that were asked for.
+        requested_bytes: u64,
+        /// RAM of the VM, bytes.
+        ram_bytes: u64,
+        /// Where the guest was.
+        backtrace: Backtrace,
+    },
+    /// `init` returned an error.
+    Init {
+        /// Its text.
+        message: String,
+    },
+    /// The library OS met something that cannot be.
+    Runtime {
+        /// What it met.
+        message: String,
+    },
+    /// The guest rang a port that is no doorbell, or touched a device register that does not exist,
+    /// or left a device in a state the specification forbids.
+    Device {
+        /// What it did.
+        message: String,
+        /// Where the guest was.
+        backtrace: Backtrace,
+    },
+    /// The CPU could not deliver an exception (a triple fault), or KVM could not go on.
+    Cpu {
+        /// What KVM said.
+        message: String,
+        /// Where the guest was.
+        backtrace: Backtrace,
+    },
+}
+
+/// Exits to the VMM, by what asked for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exits {
+    /// `WAIT` doorbells.
+    pub wait: u64,
+    /// `READY` doorbells.
+    pub ready: u64,
+    /// Accesses to device registers.
+    pub mmio: u64,
+    /// Signals: the deadline's timer.
+    pub signal: u64,
+    /// Anything else: faults, ends.
+    pub other: u64,
+}
+
+impl Exits {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.wait + self.ready + self.mmio + self.signal + self.other
+    }
+
+    /// Those since `before`, an earlier count of the same VM.
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            wait: self.wait - before.wait,
+            ready: self.ready - before.ready,
+            mmio: self.mmio - before.mmio,
+            signal: self.signal - before.signal,
+            other: self.other - before.other,
+        }
+    }
+}
+
+/// Where the time of a start went, nanoseconds, in this order. The time before them (`exec`, the
+/// command line) is known only to who started the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Phases {
+    /// Image read and verified.
+    pub image_ns: u64,
+    /// RAM mapped, image copied, page and system tables built.
+    pub load_ns: u64,
+    /// VM and vCPU made and configured.
+    pub kvm_ns: u64,
+    /// First `KVM_RUN` to `READY`.
+    pub init_ns: u64,
+}
+
+/// What a VM took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stats {
+    /// All exits.
+    pub exits: Exits,
+    /// Exits of the last request: from the resume that gave it to the guest to the idle `WAIT`
+    /// after its response, that one included.
+    pub last_request_exits: Exits,
+    /// Requests that were begun.
+    pub requests: u64,
+    /// Time of the last request in the VM, nanoseconds: as for `last_request_exits`.
+    pub last_request_ns: u64,
+    /// Bytes that went into the guest's stream.
+    pub bytes_in: u64,
+    /// Bytes that came out of the guest's stream.
+    pub bytes_out: u64,
+    /// Pages of guest RAM that were touched since the VM was made.
+    pub pages_touched: u64,
+    /// RAM of the VM, bytes.
+    pub ram_bytes: u64,
+    /// Bytes of log that were dropped because they were too many.
+    pub log_bytes_dropped: u64,
+    /// Where the time of the start went.
+    pub phases: Phases,
+}

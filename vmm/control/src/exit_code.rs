@@ -1,0 +1,94 @@
+//! How a command that runs a function ends, for scripts to tell the outcomes apart.
+
+use jiffy_abi::frame::FrameKind;
+
+use crate::{Blame, GuestFault, InvokeError, LaunchError, Outcome, Response};
+
+/// The exit codes of `jiffy run` and `jiffy-vmm`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum RunExit {
+    /// The function answered.
+    Answered = 0,
+    /// The handler returned an error.
+    FunctionError = 1,
+    /// The command was used wrongly.
+    Usage = 2,
+    /// The handler refused the event.
+    BadEvent = 3,
+    /// The function panicked.
+    Panic = 4,
+    /// The guest faulted or broke a rule.
+    Fault = 5,
+    /// `init` or the request was not done in time.
+    TimedOut = 6,
+    /// The guest ran out of memory.
+    OutOfMemory = 7,
+    /// The image, or an argument, was refused.
+    Refused = 8,
+    /// The host, or jiffy itself, failed.
+    Platform = 9,
+}
+
+impl From<RunExit> for std::process::ExitCode {
+    fn from(exit: RunExit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+impl From<&Response> for RunExit {
+    fn from(response: &Response) -> Self {
+        match response.kind {
+            FrameKind::FunctionError => Self::FunctionError,
+            FrameKind::BadEvent => Self::BadEvent,
+            FrameKind::Ok | FrameKind::HttpResponse | FrameKind::Event | FrameKind::HttpRequest => {
+                Self::Answered
+            }
+        }
+    }
+}
+
+impl From<&Outcome> for RunExit {
+    fn from(outcome: &Outcome) -> Self {
+        match outcome {
+            Outcome::Finished => Self::Answered,
+            Outcome::TimedOut { .. } => Self::TimedOut,
+            Outcome::Exited(_) => Self::Fault,
+            Outcome::Fault(fault) => match fault {
+                GuestFault::Panic { .. } => Self::Panic,
+                GuestFault::OutOfMemory { .. } => Self::OutOfMemory,
+                GuestFault::Init { .. } => Self::FunctionError,
+                GuestFault::Exception { .. }
+                | GuestFault::Runtime { .. }
+                | GuestFault::Device { .. }
+                | GuestFault::Cpu { .. } => Self::Fault,
+            },
+        }
+    }
+}
+
+impl From<&InvokeError> for RunExit {
+    fn from(error: &InvokeError) -> Self {
+        match error {
+            InvokeError::Request(_) => Self::Usage,
+            InvokeError::Response(_) => Self::Fault,
+            InvokeError::Stopped(report) => Self::from(&report.outcome),
+            InvokeError::Failed {
+                blame: Blame::Input,
+                ..
+            } => Self::Refused,
+            InvokeError::Failed { .. }
+            | InvokeError::VmmDied(_)
+            | InvokeError::Control(_)
+            | InvokeError::OutOfTurn(_)
+            | InvokeError::Unresponsive(_)
+            | InvokeError::Stream(_) => Self::Platform,
+        }
+    }
+}
+
+impl From<&LaunchError> for RunExit {
+    fn from(_: &LaunchError) -> Self {
+        Self::Platform
+    }
+}

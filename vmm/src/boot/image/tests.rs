@@ -1,0 +1,182 @@
+#![allow(
+    clippy::cast_possible_truncation,
+    reason = "the numbers of these tests are small"
+)]
+use super::*;
+
+const HEADER_BYTES: usize = 64;
+const PROGRAM_HEADER_BYTES: usize = 56;
+
+/// A smallest image: a code segment, a data segment, a note. Fields are patched by offset.
+fn image() -> Vec<u8> {
+    let note = Note::new(0, "0.1.0", "test", "1.0.0").to_bytes();
+    let note_offset = HEADER_BYTES + 3 * PROGRAM_HEADER_BYTES;
+    let mut file = Vec::new();
+    file.extend(b"\x7fELF\x02\x01\x01\x00");
+    file.extend([0; 8]);
+    file.extend(ET_EXEC.0.to_le_bytes());
+    file.extend(EM_X86_64.0.to_le_bytes());
+    file.extend(1u32.to_le_bytes());
+    file.extend(IMAGE.to_le_bytes()); // entry
+    file.extend((HEADER_BYTES as u64).to_le_bytes());
+    file.extend(0u64.to_le_bytes());
+    file.extend(0u32.to_le_bytes());
+    for half in [HEADER_BYTES, PROGRAM_HEADER_BYTES, 3, 64, 0, 0] {
+        file.extend((half as u16).to_le_bytes());
+    }
+    let mut header =
+        |kind: u32, flags: u32, offset: u64, address: u64, in_file: u64, bytes: u64| {
+            file.extend(kind.to_le_bytes());
+            file.extend(flags.to_le_bytes());
+            for field in [offset, address, address, in_file, bytes, 4] {
+                file.extend(field.to_le_bytes());
+            }
+        };
+    header(PT_LOAD.0, (PF_R | PF_X).0, 0, IMAGE, 64, 64);
+    header(PT_LOAD.0, (PF_R | PF_W).0, 0, IMAGE + 0x1000, 16, 0x1800);
+    header(
+        PT_NOTE.0,
+        PF_R.0,
+        note_offset as u64,
+        IMAGE,
+        note.len() as u64,
+        note.len() as u64,
+    );
+    file.extend(note);
+    file
+}
+
+/// The image with `bytes` written at `offset`.
+fn patched(offset: usize, bytes: &[u8]) -> Result<Image, ImageError> {
+    let mut file = image();
+    file[offset..offset + bytes.len()].copy_from_slice(bytes);
+    Image::parse(&file)
+}
+
+/// Offset of a field of program header `number`.
+fn field(number: usize, offset: usize) -> usize {
+    HEADER_BYTES + number * PROGRAM_HEADER_BYTES + offset
+}
+
+const FLAGS: usize = 4;
+const OFFSET: usize = 8;
+const ADDRESS: usize = 16;
+const IN_FILE: usize = 32;
+const BYTES: usize = 40;
+
+#[test]
+fn a_good_image_is_read() {
+    let image = Image::parse(&image()).expect("well-formed");
+    assert_eq!((image.entry(), image.end()), (IMAGE, IMAGE + 0x3000));
+    assert_eq!(image.note().function_name(), "test");
+    let permissions: Vec<_> = image.segments().iter().map(|s| s.permissions).collect();
+    assert_eq!(
+        permissions,
+        [Permissions::ReadExecute, Permissions::ReadWrite]
+    );
+}
+
+#[test]
+fn every_truncation_is_an_error() {
+    let file = image();
+    for len in 0..file.len() {
+        Image::parse(&file[..len]).expect_err("truncated");
+    }
+}
+
+#[test]
+fn each_mistake_has_its_error() {
+    assert_eq!(Image::parse(b"#!/bin/sh\n"), Err(ImageError::NotElf));
+    assert_eq!(
+        patched(16, &ET_DYN.0.to_le_bytes()),
+        Err(ImageError::Dynamic)
+    );
+    assert_eq!(
+        patched(16, &1u16.to_le_bytes()),
+        Err(ImageError::NotExecutable(1))
+    );
+    assert_eq!(
+        patched(18, &183u16.to_le_bytes()),
+        Err(ImageError::Machine(183))
+    );
+    assert_eq!(
+        patched(56, &17u16.to_le_bytes()),
+        Err(ImageError::Truncated)
+    );
+    assert_eq!(
+        patched(24, &(IMAGE + 64).to_le_bytes()),
+        Err(ImageError::Entry(IMAGE + 64))
+    );
+    assert_eq!(
+        patched(24, &u64::MAX.to_le_bytes()),
+        Err(ImageError::Entry(u64::MAX))
+    );
+    assert_eq!(
+        patched(field(2, 0), &PT_TLS.0.to_le_bytes()),
+        Err(ImageError::ThreadLocal)
+    );
+    assert_eq!(
+        patched(field(2, 0), &PT_INTERP.0.to_le_bytes()),
+        Err(ImageError::Dynamic)
+    );
+    assert_eq!(
+        patched(field(2, 0), &PT_DYNAMIC.0.to_le_bytes()),
+        Err(ImageError::Dynamic)
+    );
+    assert_eq!(
+        patched(field(2, 0), &6u32.to_le_bytes()),
+        Err(ImageError::NoNote)
+    );
+}
+
+#[test]
+fn each_bad_segment_has_its_error() {
+    let address = IMAGE + 0x1000;
+    let flags = (PF_R | PF_W | PF_X).0.to_le_bytes();
+    assert_eq!(
+        patched(field(1, FLAGS), &flags),
+        Err(ImageError::WritableExecutable { address })
+    );
+    let flags = PF_W.0.to_le_bytes();
+    assert_eq!(
+        patched(field(1, FLAGS), &flags),
+        Err(ImageError::Unreadable { address })
+    );
+    let overlap = ImageError::Overlap {
+        first: IMAGE,
+        second: address,
+    };
+    assert_eq!(
+        patched(field(0, BYTES), &0x1001u64.to_le_bytes()),
+        Err(overlap)
+    );
+    for bytes in [RAM_BYTES_MAX, u64::MAX, u64::MAX - address] {
+        let placement = ImageError::Placement { address, bytes };
+        assert_eq!(
+            patched(field(1, BYTES), &bytes.to_le_bytes()),
+            Err(placement)
+        );
+    }
+    for wrong in [0u64, IMAGE - 0x1000, address + 1, u64::MAX - 0xfff] {
+        let error = patched(field(1, ADDRESS), &wrong.to_le_bytes()).expect_err("misplaced");
+        assert!(
+            matches!(error, ImageError::Placement { .. }),
+            "{wrong:#x}: {error}"
+        );
+    }
+    for (offset, value) in [(OFFSET, u64::MAX), (IN_FILE, 0x1801), (IN_FILE, u64::MAX)] {
+        let error = patched(field(1, offset), &value.to_le_bytes());
+        assert_eq!(error, Err(ImageError::Truncated));
+    }
+}
+
+#[test]
+fn another_abi_is_named() {
+    let abi = HEADER_BYTES + 3 * PROGRAM_HEADER_BYTES + 20;
+    assert_eq!(
+        patched(abi, &9u32.to_le_bytes()),
+        Err(ImageError::AbiVersion(9))
+    );
+    let sdk_version = abi + 8;
+    assert_eq!(patched(sdk_version, &[0xff]), Err(ImageError::NoteDamaged));
+}

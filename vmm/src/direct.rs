@@ -1,0 +1,122 @@
+//! Runs an image without `jiffy`: serves itself as a child process, sends one event, prints the
+//! response.
+
+use std::{
+    env, fs,
+    io::{self, Read, Write},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::Args;
+use jiffy_control::{Instance, InvokeError, Launch, LaunchError, Request, Response, RunExit};
+
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    /// The image.
+    image: PathBuf,
+    /// The event.
+    #[arg(long, value_name = "TEXT", default_value = "null")]
+    event: String,
+    /// Reads the event from a file; `-` is standard input.
+    #[arg(long, value_name = "FILE", conflicts_with = "event")]
+    event_file: Option<PathBuf>,
+    /// RAM of the VM, bytes.
+    #[arg(long)]
+    memory: Option<u64>,
+    /// What `init` and the request may each take, milliseconds.
+    #[arg(long, default_value_t = 3000)]
+    timeout_ms: u64,
+}
+
+/// Why there is no response.
+#[derive(Debug, thiserror::Error)]
+enum DirectError {
+    #[error("cannot read the event from {}", path.display())]
+    Event { path: PathBuf, source: io::Error },
+    #[error("cannot find this program's own file to start it again")]
+    OwnPath(#[source] io::Error),
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    #[error(transparent)]
+    Invoke(#[from] InvokeError),
+    #[error("cannot write the response to standard output")]
+    Print(#[source] io::Error),
+}
+
+impl From<&DirectError> for RunExit {
+    fn from(error: &DirectError) -> Self {
+        match error {
+            DirectError::Event { .. } => Self::Usage,
+            DirectError::OwnPath(_) | DirectError::Print(_) => Self::Platform,
+            DirectError::Launch(error) => error.into(),
+            DirectError::Invoke(error) => error.into(),
+        }
+    }
+}
+
+pub(crate) fn run(options: &Options) -> ExitCode {
+    let exit = match invoke(options).and_then(print) {
+        Ok(exit) => exit,
+        Err(error) => {
+            match &error {
+                // Addresses are told with symbols by `jiffy run`; here they are only named.
+                DirectError::Invoke(InvokeError::Stopped(report)) => {
+                    eprintln!("jiffy-vmm: the VM stopped: {:#x?}", report.outcome);
+                }
+                error => eprintln!("jiffy-vmm: {}", jiffy_control::error_chain(error)),
+            }
+            RunExit::from(&error)
+        }
+    };
+    exit.into()
+}
+
+fn invoke(options: &Options) -> Result<Response, DirectError> {
+    let launch = Launch {
+        vmm: env::current_exe().map_err(DirectError::OwnPath)?,
+        image: options.image.clone(),
+        ram_bytes: options.memory,
+        timeout: Some(Duration::from_millis(options.timeout_ms)),
+    };
+    let body = event(options)?;
+    let mut instance = Instance::spawn(&launch, |record| eprintln!("{}", record.text))?;
+    let response = instance.invoke(&Request {
+        body,
+        ..Request::default()
+    })?;
+    instance.finish()?;
+    Ok(response)
+}
+
+fn event(options: &Options) -> Result<Vec<u8>, DirectError> {
+    let Some(path) = &options.event_file else {
+        return Ok(options.event.clone().into_bytes());
+    };
+    let read = if path.as_os_str() == "-" {
+        let mut event = Vec::new();
+        io::stdin().read_to_end(&mut event).map(|_| event)
+    } else {
+        fs::read(path)
+    };
+    read.map_err(|source| DirectError::Event {
+        path: path.clone(),
+        source,
+    })
+}
+
+fn print(response: Response) -> Result<RunExit, DirectError> {
+    let exit = RunExit::from(&response);
+    if exit == RunExit::Answered {
+        let mut stdout = io::stdout().lock();
+        stdout
+            .write_all(&response.body)
+            .and_then(|()| stdout.flush())
+            .map_err(DirectError::Print)?;
+    } else {
+        let text = String::from_utf8_lossy(&response.body);
+        eprintln!("jiffy-vmm: {}{text}", response.error_type);
+    }
+    Ok(exit)
+}

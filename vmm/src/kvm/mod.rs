@@ -1,0 +1,313 @@
+//! The machine: one KVM VM with one memory slot and one vCPU that starts in ring 3.
+//!
+//! Order matters: the slot is set before anything else of the VM exists, and there is no irqchip,
+//! no PIT and no ioeventfd; with one of them the same calls take milliseconds (DESIGN §8).
+//! Not here: what the exits mean (`run`).
+
+use std::{
+    ptr,
+    sync::atomic::{AtomicPtr, Ordering::Relaxed},
+};
+
+use jiffy_abi::layout::{GDT, IDT, PAGE_TABLES, STACK_TOP, TSS};
+use kvm_bindings::{
+    KVM_MAX_CPUID_ENTRIES, kvm_dtable, kvm_regs, kvm_segment, kvm_userspace_memory_region, kvm_xcrs,
+};
+use kvm_ioctls::{Cap, Kvm, VcpuExit, VcpuFd, VmFd};
+
+use crate::{
+    boot::{CODE_SELECTOR, DATA_SELECTOR, GDT_LIMIT, IDT_LIMIT, Loaded, TSS_LIMIT, TSS_SELECTOR},
+    mem::Ram,
+};
+
+// Intel SDM volume 3, section 2.5: control registers; volume 4: IA32_EFER; volume 1, 3.4.3: flags.
+const CR0_PE_MP_ET_NE_WP_AM_PG: u64 = 0x8005_0033;
+const CR4_TSD: u64 = 1 << 2;
+const CR4_PAE: u64 = 1 << 5;
+const CR4_OSFXSR: u64 = 1 << 9;
+const CR4_OSXMMEXCPT: u64 = 1 << 10;
+const CR4_FSGSBASE: u64 = 1 << 16;
+const CR4_OSXSAVE: u64 = 1 << 18;
+const EFER_LME_LMA_NXE: u64 = 1 << 8 | 1 << 10 | 1 << 11;
+/// Bit 1 is always set; IOPL 3 is what VMX and SVM go by, the I/O bitmap what PVM goes by.
+const RFLAGS_IOPL3: u64 = 1 << 1 | 3 << 12;
+const XCR0_X87_SSE: u64 = 0b011;
+const XCR0_AVX: u64 = 0b100;
+const CPUID_1_ECX_XSAVE: u32 = 1 << 26;
+const CPUID_1_ECX_AVX: u32 = 1 << 28;
+
+/// Why there is no machine. All blame the host.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message documents its variant")]
+pub enum KvmError {
+    #[error("cannot open /dev/kvm: `jiffy doctor` says what is missing")]
+    Open(#[source] kvm_ioctls::Error),
+    #[error("KVM lacks the capability {0:?}: a newer kernel has it")]
+    Capability(Cap),
+    #[error("cannot make a VM")]
+    CreateVm(#[source] kvm_ioctls::Error),
+    #[error("cannot give the VM its memory")]
+    SetMemory(#[source] kvm_ioctls::Error),
+    #[error("cannot make a vCPU")]
+    CreateVcpu(#[source] kvm_ioctls::Error),
+    #[error("cannot read which CPU features KVM supports")]
+    GetCpuid(#[source] kvm_ioctls::Error),
+    #[error("cannot set the vCPU's features")]
+    SetCpuid(#[source] kvm_ioctls::Error),
+    #[error("cannot set the vCPU's extended state register")]
+    SetXcrs(#[source] kvm_ioctls::Error),
+    #[error("cannot read the vCPU's registers")]
+    GetRegisters(#[source] kvm_ioctls::Error),
+    #[error("cannot set the vCPU's registers")]
+    SetRegisters(#[source] kvm_ioctls::Error),
+    #[error("cannot run the vCPU")]
+    Run(#[source] kvm_ioctls::Error),
+}
+
+/// A VM with its memory and its vCPU.
+#[derive(Debug)]
+pub struct Machine {
+    vcpu: VcpuFd,
+    // Dropped in this order: the VM before the RAM that it maps.
+    _vm: VmFd,
+    ram: Ram,
+}
+
+/// Why the vCPU stopped.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// One byte was written to a port.
+    Doorbell {
+        /// The port.
+        port: u16,
+        /// The byte.
+        byte: u8,
+    },
+    /// A port was used in any other way than writing one byte.
+    Port(u16),
+    /// A register is read as u32; [`Machine::answer_mmio`] says what it reads.
+    MmioRead(u64),
+    /// A register is written as u32.
+    MmioWrite(u64, u32),
+    /// Memory that is not there was accessed in any other way.
+    Mmio(u64),
+    /// A signal came.
+    Signal,
+    /// The CPU could not deliver an exception.
+    TripleFault,
+    /// KVM gave up; what it said.
+    Failed(String),
+}
+
+/// The registers that faults and backtraces are told from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Registers {
+    /// Instruction pointer.
+    pub rip: u64,
+    /// Stack pointer.
+    pub rsp: u64,
+    /// Frame pointer.
+    pub rbp: u64,
+    /// Address of the last page fault.
+    pub cr2: u64,
+    /// Privilege level, 0 or 3.
+    pub ring: u8,
+}
+
+impl Machine {
+    /// Makes a VM with `ram` and one vCPU.
+    pub fn new(ram: Ram) -> Result<Self, KvmError> {
+        let kvm = Kvm::new().map_err(KvmError::Open)?;
+        for capability in [
+            Cap::UserMemory,
+            Cap::ImmediateExit,
+            Cap::SyncRegs,
+            Cap::Xcrs,
+        ] {
+            if !kvm.check_extension(capability) {
+                return Err(KvmError::Capability(capability));
+            }
+        }
+        let vm = kvm.create_vm().map_err(KvmError::CreateVm)?;
+        let slot = kvm_userspace_memory_region {
+            slot: 0,
+            flags: 0,
+            guest_phys_addr: 0,
+            memory_size: ram.bytes(),
+            userspace_addr: ram.host_address() as u64,
+        };
+        // SAFETY: the range is the whole of `ram`, which the returned value owns and drops after
+        // the VM.
+        unsafe { vm.set_user_memory_region(slot) }.map_err(KvmError::SetMemory)?;
+        let vcpu = vm.create_vcpu(0).map_err(KvmError::CreateVcpu)?;
+
+        let cpuid = kvm
+            .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
+            .map_err(KvmError::GetCpuid)?;
+        vcpu.set_cpuid2(&cpuid).map_err(KvmError::SetCpuid)?;
+        let features = cpuid.as_slice().iter().find(|leaf| leaf.function == 1);
+        let features = features.map_or(0, |leaf| leaf.ecx);
+        if features & CPUID_1_ECX_XSAVE != 0 {
+            let avx = if features & CPUID_1_ECX_AVX != 0 {
+                XCR0_AVX
+            } else {
+                0
+            };
+            let mut xcrs = kvm_xcrs {
+                nr_xcrs: 1,
+                ..Default::default()
+            };
+            xcrs.xcrs[0].value = XCR0_X87_SSE | avx;
+            vcpu.set_xcrs(&xcrs).map_err(KvmError::SetXcrs)?;
+        }
+        Ok(Self { vcpu, _vm: vm, ram })
+    }
+
+    /// Guest RAM.
+    pub fn ram(&self) -> &Ram {
+        &self.ram
+    }
+
+    /// Sets every register for the start of `loaded`: 64-bit mode, ring 3, at its entry point.
+    pub fn start_at(&mut self, loaded: &Loaded) -> Result<(), KvmError> {
+        let mut sregs = self.vcpu.get_sregs().map_err(KvmError::GetRegisters)?;
+        let time_stamp = if loaded.precise_clock { 0 } else { CR4_TSD };
+        sregs.cr0 = CR0_PE_MP_ET_NE_WP_AM_PG;
+        sregs.cr3 = PAGE_TABLES;
+        sregs.cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_FSGSBASE | CR4_OSXSAVE | time_stamp;
+        sregs.efer = EFER_LME_LMA_NXE;
+        let code = segment(CODE_SELECTOR, 11, true);
+        let data = segment(DATA_SELECTOR, 3, false);
+        sregs.cs = code;
+        (sregs.ds, sregs.es, sregs.fs, sregs.gs, sregs.ss) = (data, data, data, data, data);
+        sregs.gdt = table(GDT, GDT_LIMIT);
+        sregs.idt = table(IDT, IDT_LIMIT);
+        sregs.tr = kvm_segment {
+            base: TSS,
+            limit: u32::from(TSS_LIMIT),
+            selector: TSS_SELECTOR,
+            type_: 11, // A busy 64-bit TSS.
+            present: 1,
+            ..Default::default()
+        };
+        self.vcpu
+            .set_sregs(&sregs)
+            .map_err(KvmError::SetRegisters)?;
+        let regs = kvm_regs {
+            rip: loaded.entry,
+            rsp: STACK_TOP,
+            rflags: RFLAGS_IOPL3,
+            ..Default::default()
+        };
+        self.vcpu.set_regs(&regs).map_err(KvmError::SetRegisters)
+    }
+
+    /// Runs the guest until it exits.
+    pub fn run(&mut self) -> Result<Exit, KvmError> {
+        let exit = match self.vcpu.run() {
+            Ok(VcpuExit::IoOut(port, &[byte])) => Exit::Doorbell { port, byte },
+            Ok(VcpuExit::IoOut(port, _) | VcpuExit::IoIn(port, _)) => Exit::Port(port),
+            Ok(VcpuExit::MmioRead(address, [_, _, _, _])) => Exit::MmioRead(address),
+            Ok(VcpuExit::MmioWrite(address, &[a, b, c, d])) => {
+                Exit::MmioWrite(address, u32::from_le_bytes([a, b, c, d]))
+            }
+            Ok(VcpuExit::MmioRead(address, _) | VcpuExit::MmioWrite(address, _)) => {
+                Exit::Mmio(address)
+            }
+            Ok(VcpuExit::Shutdown) => Exit::TripleFault,
+            Ok(VcpuExit::Intr) => Exit::Signal,
+            Ok(other) => Exit::Failed(format!("{other:?}")),
+            Err(error) if error.errno() == libc::EINTR => Exit::Signal,
+            // KVM cannot reach memory behind a guest address: the mapping is the VMM's to keep.
+            Err(error) => return Err(KvmError::Run(error)),
+        };
+        if exit == Exit::Signal {
+            self.vcpu.set_kvm_immediate_exit(0);
+        }
+        Ok(exit)
+    }
+
+    /// What the register reads that the last [`Exit::MmioRead`] asked for.
+    pub fn answer_mmio(&mut self, value: u32) {
+        let run = self.vcpu.get_kvm_run();
+        // SAFETY: `mmio` is the member in use after an MMIO exit, and any bytes are valid for it.
+        let mmio = unsafe { &mut run.__bindgen_anon_1.mmio };
+        mmio.data[..4].copy_from_slice(&value.to_le_bytes());
+    }
+
+    /// The registers as they are after an exit.
+    pub fn registers(&self) -> Result<Registers, KvmError> {
+        let regs = self.vcpu.get_regs().map_err(KvmError::GetRegisters)?;
+        let sregs = self.vcpu.get_sregs().map_err(KvmError::GetRegisters)?;
+        let (rip, rsp, rbp) = (regs.rip, regs.rsp, regs.rbp);
+        Ok(Registers {
+            rip,
+            rsp,
+            rbp,
+            cr2: sregs.cr2,
+            ring: sregs.ss.dpl,
+        })
+    }
+
+    /// A handle with which a signal handler makes the next, or the present, `run` return.
+    pub fn kicker(&mut self) -> Kicker {
+        Kicker(&raw mut self.vcpu.get_kvm_run().immediate_exit)
+    }
+}
+
+/// Makes `KVM_RUN` return.
+#[derive(Debug)]
+pub struct Kicker(*mut u8);
+
+static KICKED: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
+
+impl Kicker {
+    /// Makes [`kick`] mean this vCPU. A process has one VM; a later one takes its place.
+    pub fn install(self) {
+        KICKED.store(self.0, Relaxed);
+    }
+
+    /// Makes [`kick`] mean nothing; called before the vCPU goes away.
+    pub fn uninstall() {
+        KICKED.store(ptr::null_mut(), Relaxed);
+    }
+}
+
+/// Makes the installed vCPU leave the guest, or not enter it. Safe in a signal handler: the signal
+/// itself interrupts `KVM_RUN`, and this covers the one that comes just before it.
+pub extern "C" fn kick(
+    _signal: libc::c_int,
+    _info: *mut libc::siginfo_t,
+    _context: *mut libc::c_void,
+) {
+    let immediate_exit = KICKED.load(Relaxed);
+    if !immediate_exit.is_null() {
+        // SAFETY: it points into the installed vCPU's `kvm_run`, whose owner uninstalls it before
+        // the mapping goes away; the process has one thread, which this handler interrupts.
+        unsafe { immediate_exit.write_volatile(1) };
+    }
+}
+
+fn segment(selector: u16, type_: u8, long: bool) -> kvm_segment {
+    kvm_segment {
+        base: 0,
+        limit: u32::MAX,
+        selector,
+        type_,
+        present: 1,
+        dpl: 3,
+        db: u8::from(!long),
+        s: 1,
+        l: u8::from(long),
+        g: 1,
+        ..Default::default()
+    }
+}
+
+fn table(base: u64, limit: u16) -> kvm_dtable {
+    kvm_dtable {
+        base,
+        limit,
+        ..Default::default()
+    }
+}

@@ -1,0 +1,286 @@
+//! Guest RAM: one private mapping from guest physical address zero, anonymous or of a snapshot.
+//!
+//! The guest writes it behind Rust's back, so it is only ever read and written by copy, through
+//! `vm-memory`, which checks every address; no reference points into it.
+
+mod private_pages;
+
+pub use private_pages::PageMap;
+
+use std::{fs::File, io, ops::Range, os::fd::AsRawFd};
+
+use jiffy_abi::layout::{PAGE_BYTES, RAM_BYTES_MAX, RAM_BYTES_MIN, RAM_BYTES_STEP};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
+
+/// The type that devices and queues take.
+pub type GuestMemory = GuestMemoryMmap<()>;
+
+/// Why there is no RAM.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message documents its variant")]
+pub enum RamError {
+    #[error(
+        "a VM of {0} bytes cannot be: RAM is from {RAM_BYTES_MIN} to {RAM_BYTES_MAX} bytes, in steps of {RAM_BYTES_STEP}"
+    )]
+    Size(u64),
+    #[error("cannot map {bytes} bytes of guest RAM: free some memory, or give the VM less")]
+    Map {
+        bytes: u64,
+        #[source]
+        source: vm_memory::mmap::FromRangesError,
+    },
+    #[error("cannot read the snapshot's RAM file")]
+    Length(#[source] io::Error),
+    #[error("the snapshot's RAM file has {found_bytes} bytes, but the VM has {ram_bytes}")]
+    FileLength { found_bytes: u64, ram_bytes: u64 },
+    #[error("cannot map the snapshot's RAM file")]
+    MapFile(#[source] io::Error),
+    #[error("cannot bring in the working set")]
+    Populate(#[source] io::Error),
+    #[error("cannot list the pages that were written")]
+    Scan(#[source] io::Error),
+    #[error("cannot drop the pages that were written")]
+    Drop(#[source] io::Error),
+}
+
+/// RAM of one VM.
+#[derive(Debug)]
+pub struct Ram {
+    memory: GuestMemory,
+    bytes: u64,
+}
+
+impl Ram {
+    /// Maps `bytes` of zeroed RAM; pages cost nothing until they are touched.
+    pub fn new(bytes: u64) -> Result<Self, RamError> {
+        let allowed = (RAM_BYTES_MIN..=RAM_BYTES_MAX).contains(&bytes);
+        if !allowed || !bytes.is_multiple_of(RAM_BYTES_STEP) {
+            return Err(RamError::Size(bytes));
+        }
+        let len = usize::try_from(bytes).map_err(|_| RamError::Size(bytes))?;
+        let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), len)])
+            .map_err(|source| RamError::Map { bytes, source })?;
+        Ok(Self { memory, bytes })
+    }
+
+    /// Size, bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The memory as devices take it.
+    pub fn memory(&self) -> &GuestMemory {
+        &self.memory
+    }
+
+    /// Host address of guest physical address zero; valid as long as `self`.
+    pub fn host_address(&self) -> *mut u8 {
+        let first = self.memory.iter().next().map(|region| region.as_ptr());
+        first.unwrap_or(std::ptr::null_mut()) // There is exactly one region.
+    }
+
+    /// Reads a little-endian number; `None` outside RAM.
+    pub fn read_u64(&self, address: u64) -> Option<u64> {
+        self.read_array(address).map(u64::from_le_bytes)
+    }
+
+    /// Reads `N` bytes; `None` if any is outside RAM.
+    pub fn read_array<const N: usize>(&self, address: u64) -> Option<[u8; N]> {
+        let mut bytes = [0; N];
+        self.memory
+            .read_slice(&mut bytes, GuestAddress(address))
+            .ok()?;
+        Some(bytes)
+    }
+
+    /// Reads `len_bytes` bytes; `None` if any is outside RAM. The caller bounds the length.
+    pub fn read_vec(&self, address: u64, len_bytes: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; len_bytes];
+        self.memory
+            .read_slice(&mut bytes, GuestAddress(address))
+            .ok()?;
+        Some(bytes)
+    }
+
+    /// Writes `bytes`; `None` if any of the range is outside RAM.
+    pub fn write(&self, address: u64, bytes: &[u8]) -> Option<()> {
+        self.memory.write_slice(bytes, GuestAddress(address)).ok()
+    }
+
+    /// Pages that have been touched, by the guest or by the VMM; `None` if the kernel does not say.
+    pub fn pages_touched(&self) -> Option<u64> {
+        let page_bytes = jiffy_abi::layout::PAGE_BYTES;
+        let len = usize::try_from(self.bytes).ok()?;
+        let mut resident = vec![0u8; usize::try_from(self.bytes / page_bytes).ok()?];
+        let base = self.host_address().cast();
+        // SAFETY: the range is this VM's mapping, and `resident` has a byte for each of its pages.
+        let result = unsafe { libc::mincore(base, len, resident.as_mut_ptr()) };
+        (result == 0).then(|| resident.iter().map(|page| u64::from(page & 1)).sum())
+    }
+
+    /// Maps `file`, the RAM of a snapshot, copy-on-write over the whole of RAM, which KVM already
+    /// has: what was there before is gone, and the guest's stores never reach the file.
+    pub fn map_over(&mut self, file: &File) -> Result<(), RamError> {
+        let found_bytes = file.metadata().map_err(RamError::Length)?.len();
+        // A page past the end would raise SIGBUS when touched. The store never truncates a
+        // published snapshot, so checking once is enough.
+        if found_bytes != self.bytes {
+            return Err(RamError::FileLength {
+                found_bytes,
+                ram_bytes: self.bytes,
+            });
+        }
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_NORESERVE | libc::MAP_FIXED;
+        let (base, fd) = (self.host_address().cast(), file.as_raw_fd());
+        // SAFETY: exactly the range that `self.memory` owns is replaced, by one of the same length
+        // and access; nothing refers into it, because RAM is only read and written by copy.
+        let mapped = unsafe { libc::mmap(base, self.len(), protection, flags, fd, 0) };
+        if mapped == libc::MAP_FAILED {
+            return Err(RamError::MapFile(io::Error::last_os_error()));
+        }
+        Ok(())
+    }
+
+    /// Makes the pages `first..first + pages` private now, in one call and without a fault each.
+    pub fn populate(&self, first_page: u64, pages: u64) -> Result<(), RamError> {
+        let end_page = first_page.saturating_add(pages);
+        if end_page > self.bytes / PAGE_BYTES {
+            return Ok(()); // A working set that does not fit costs time, never correctness.
+        }
+        self.advise(first_page, pages, libc::MADV_POPULATE_WRITE)
+            .map_err(RamError::Populate)
+    }
+
+    /// Forgets every private page: RAM equals the file again, at a fault for each page to come.
+    pub fn drop_private(&self) -> Result<(), RamError> {
+        self.advise(0, self.bytes / PAGE_BYTES, libc::MADV_DONTNEED)
+            .map_err(RamError::Drop)
+    }
+
+    fn advise(&self, first_page: u64, pages: u64, advice: libc::c_int) -> io::Result<()> {
+        let offset = usize::try_from(first_page * PAGE_BYTES).map_err(io::Error::other)?;
+        let len = usize::try_from(pages * PAGE_BYTES).map_err(io::Error::other)?;
+        let start = self.host_address().wrapping_add(offset).cast();
+        // SAFETY: the callers pass pages inside RAM; both advices keep the mapping as it is, and
+        // what they do to its content is what the callers want.
+        match unsafe { libc::madvise(start, len, advice) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// Calls `run` with each run of pages that were written since [`Ram::map_over`], as page
+    /// numbers, in ascending order.
+    pub fn private_pages(
+        &self,
+        map: &mut PageMap,
+        mut run: impl FnMut(Range<u64>),
+    ) -> Result<(), RamError> {
+        let base = self.host_address() as u64;
+        map.private_runs(base..base + self.bytes, |addresses| {
+            run((addresses.start - base) / PAGE_BYTES..(addresses.end - base) / PAGE_BYTES);
+        })
+        .map_err(RamError::Scan)
+    }
+
+    fn len(&self) -> usize {
+        self.memory.iter().map(|region| region.size()).sum() // `bytes`, as a `usize`.
+    }
+}
+
+/// A snapshot's RAM, to copy from.
+#[derive(Debug)]
+pub struct BaseRam {
+    base: *const u8,
+    len: usize,
+}
+
+impl BaseRam {
+    /// Maps `file` for reading. Its length is [`Ram::map_over`]'s to check.
+    pub fn map(file: &File, ram: &Ram) -> Result<Self, RamError> {
+        let len = ram.len();
+        let fd = file.as_raw_fd();
+        let null = std::ptr::null_mut();
+        // SAFETY: without a hint the kernel picks a free range, so nothing live is replaced.
+        let base = unsafe { libc::mmap(null, len, libc::PROT_READ, libc::MAP_SHARED, fd, 0) };
+        if base == libc::MAP_FAILED {
+            return Err(RamError::MapFile(io::Error::last_os_error()));
+        }
+        Ok(Self {
+            base: base.cast_const().cast(),
+            len,
+        })
+    }
+
+    /// Copies `pages` back into `ram`.
+    pub fn copy_back(&self, ram: &Ram, pages: Range<u64>) {
+        let offset = |page: u64| usize::try_from(page * PAGE_BYTES).unwrap_or(usize::MAX);
+        let (start, end) = (offset(pages.start), offset(pages.end));
+        assert!(
+            start <= end && end <= self.len && end <= ram.len(),
+            "pages of a scan of this RAM"
+        );
+        let (from, to) = (
+            self.base.wrapping_add(start),
+            ram.host_address().wrapping_add(start),
+        );
+        // SAFETY: both ranges were just checked to lie inside their mappings, which are distinct;
+        // the guest does not run, and no reference points into its RAM.
+        unsafe { std::ptr::copy_nonoverlapping(from, to, end - start) };
+    }
+
+    /// Whether `pages` of `ram` equal the snapshot's.
+    pub fn equals(&self, ram: &Ram, page: u64) -> bool {
+        let Ok(offset) = usize::try_from(page * PAGE_BYTES) else {
+            return false;
+        };
+        if offset + 4096 > self.len {
+            return false;
+        }
+        // SAFETY: the page was just checked to lie inside the mapping, whose file never changes.
+        let ours = unsafe { std::slice::from_raw_parts(self.base.wrapping_add(offset), 4096) };
+        ram.read_vec(page * PAGE_BYTES, 4096)
+            .is_some_and(|theirs| theirs == ours)
+    }
+}
+
+impl Drop for BaseRam {
+    fn drop(&mut self) {
+        // SAFETY: exactly the range that `map` obtained, owned by `self` alone.
+        let unmapped = unsafe { libc::munmap(self.base.cast_mut().cast(), self.len) };
+        debug_assert_eq!(unmapped, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_hold_on_both_sides() {
+        assert!(Ram::new(RAM_BYTES_MIN).is_ok());
+        assert!(Ram::new(RAM_BYTES_MIN - RAM_BYTES_STEP).is_err());
+        assert!(Ram::new(RAM_BYTES_MAX).is_ok());
+        assert!(Ram::new(RAM_BYTES_MAX + RAM_BYTES_STEP).is_err());
+        assert!(Ram::new(RAM_BYTES_MIN + 4096).is_err());
+    }
+
+    #[test]
+    fn nothing_is_read_or_written_beyond_the_end() {
+        let ram = Ram::new(RAM_BYTES_MIN).expect("4 MiB");
+        assert_eq!(ram.read_u64(RAM_BYTES_MIN - 8), Some(0));
+        assert_eq!(ram.read_u64(RAM_BYTES_MIN - 7), None);
+        assert_eq!(ram.read_u64(u64::MAX), None);
+        assert!(ram.write(RAM_BYTES_MIN - 1, &[1]).is_some());
+        assert!(ram.write(RAM_BYTES_MIN - 1, &[1, 2]).is_none());
+    }
+
+    #[test]
+    fn touched_pages_are_counted() {
+        let ram = Ram::new(RAM_BYTES_MIN).expect("4 MiB");
+        assert_eq!(ram.pages_touched(), Some(0));
+        ram.write(4095, &[1, 1]).expect("inside");
+        assert_eq!(ram.pages_touched(), Some(2));
+    }
+}
