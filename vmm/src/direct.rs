@@ -10,7 +10,9 @@ use std::{
 };
 
 use clap::Args;
-use jiffy_control::{Instance, InvokeError, Launch, LaunchError, Request, Response, RunExit};
+use jiffy_control::{
+    Instance, InvokeError, Launch, LaunchError, Request, Response, RunExit, Source,
+};
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
@@ -76,8 +78,10 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 fn invoke(options: &Options) -> Result<Response, DirectError> {
     let launch = Launch {
         vmm: env::current_exe().map_err(DirectError::OwnPath)?,
-        image: options.image.clone(),
-        ram_bytes: options.memory,
+        source: Source::Image {
+            path: options.image.clone(),
+            ram_bytes: options.memory,
+        },
         timeout: Some(Duration::from_millis(options.timeout_ms)),
     };
     let body = event(options)?;

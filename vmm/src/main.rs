@@ -7,7 +7,7 @@
 mod direct;
 mod serve;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -30,24 +30,57 @@ struct Cli {
 enum Command {
     /// Serves the request stream on standard input, with the control socket on standard output.
     Serve(ServeOptions),
+    /// Boots an image, runs its `init` and saves it, with the control socket on standard output.
+    Snapshot(SnapshotOptions),
 }
 
 #[derive(Args, Debug)]
 struct ServeOptions {
+    #[command(flatten)]
+    limits: Limits,
+    /// Restores this snapshot instead of booting an image; RAM is as large as the snapshot's.
+    #[arg(long, value_name = "DIRECTORY")]
+    snapshot: Option<PathBuf>,
+    /// Keeps a restored VM's state from request to request.
+    #[arg(long, requires = "snapshot")]
+    reuse: bool,
+    /// The image to boot.
+    #[arg(required_unless_present = "snapshot", conflicts_with = "snapshot")]
+    image: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct SnapshotOptions {
+    #[command(flatten)]
+    limits: Limits,
+    /// Where the snapshot is made; one that is there already is replaced.
+    #[arg(long, value_name = "DIRECTORY")]
+    output: PathBuf,
+    /// The image to boot.
+    image: PathBuf,
+}
+
+#[derive(Args, Debug)]
+struct Limits {
     /// RAM of the VM, bytes.
-    #[arg(long, default_value_t = jiffy_abi::layout::RAM_BYTES_DEFAULT)]
+    #[arg(long, value_name = "BYTES", default_value_t = jiffy_abi::layout::RAM_BYTES_DEFAULT)]
     memory: u64,
     /// What a request, or `init`, may take, milliseconds; without it, for ever.
-    #[arg(long)]
+    #[arg(long, value_name = "MILLISECONDS")]
     timeout_ms: Option<u64>,
-    /// The image.
-    image: PathBuf,
+}
+
+impl Limits {
+    fn timeout(&self) -> Option<Duration> {
+        self.timeout_ms.map(Duration::from_millis)
+    }
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match (cli.command, cli.direct) {
         (Some(Command::Serve(options)), _) => serve::serve(&options),
+        (Some(Command::Snapshot(options)), _) => serve::snapshot(&options),
         (None, Some(options)) => direct::run(&options),
         (None, None) => unreachable!("clap demands a subcommand or an image"),
     }

@@ -1,4 +1,5 @@
-//! Serves one VM to whoever holds the other ends of standard input and output.
+//! Serves one VM to whoever holds the other ends of standard input and output, or makes a snapshot
+//! of one.
 
 use std::{
     fs,
@@ -9,15 +10,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiffy_control::{Blame, ControlSocket, Event, Phases, Report};
+use jiffy_control::{Blame, ControlSocket, Event, Phases, Report, Saved};
+use jiffy_snapshots::{CreateError, OpenError, Snapshot, state::ImageInfo};
 use jiffy_vmm::{
-    boot::{self, IMAGE_BYTES_MAX, Image, ImageError, LoadError},
+    boot::{self, IMAGE_BYTES_MAX, Image, ImageError, LoadError, Loaded},
     kvm::{KvmError, Machine},
     mem::{Ram, RamError},
-    run::{RunError, Vm},
+    run::{CaptureError, Isolation, Prepared, RestoreError, RunError, Vm},
 };
+use sha2::{Digest, Sha256};
 
-use crate::ServeOptions;
+use crate::{ServeOptions, SnapshotOptions};
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +37,14 @@ enum ServeError {
     Kvm(#[from] KvmError),
     #[error(transparent)]
     Run(#[from] RunError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    #[error(transparent)]
+    Create(#[from] CreateError),
     #[error("cannot take over the request stream on standard input")]
     Stream(#[source] io::Error),
 }
@@ -44,12 +55,97 @@ impl ServeError {
             Self::Read { .. } | Self::Image(_) | Self::Ram(RamError::Size(_)) => Blame::Input,
             Self::Load(LoadError::TooSmall { .. }) => Blame::Input,
             Self::Load(LoadError::Copy(_) | LoadError::PageTables(_)) => Blame::Bug,
+            Self::Open(error) => blame(error.blame()),
+            Self::Create(error) => blame(error.blame()),
+            Self::Restore(
+                RestoreError::Cpu(_)
+                | RestoreError::Device(_)
+                | RestoreError::NotListening
+                | RestoreError::RamBytes { .. }
+                | RestoreError::Kvm(KvmError::NotRing3)
+                | RestoreError::Ram(RamError::FileLength { .. }),
+            ) => Blame::Input,
+            Self::Capture(
+                CaptureError::Ended(_) | CaptureError::RandomInit | CaptureError::NotIdle,
+            ) => Blame::Input,
+            Self::Restore(_) | Self::Capture(CaptureError::Run(_)) => Blame::Host,
             Self::Ram(_) | Self::Kvm(_) | Self::Run(_) | Self::Stream(_) => Blame::Host,
         }
     }
 }
 
+fn blame(blame: jiffy_snapshots::Blame) -> Blame {
+    match blame {
+        jiffy_snapshots::Blame::Input => Blame::Input,
+        jiffy_snapshots::Blame::Host => Blame::Host,
+    }
+}
+
+/// Runs a VM for the one who holds the request stream.
 pub(crate) fn serve(options: &ServeOptions) -> ExitCode {
+    with_control(|on_event| {
+        let stream = io::stdin()
+            .as_fd()
+            .try_clone_to_owned()
+            .map_err(ServeError::Stream)?;
+        let stream = UnixStream::from(stream);
+        let timeout = options.limits.timeout();
+        let vm = match (&options.snapshot, &options.image) {
+            (Some(snapshot), _) => restore(snapshot, options, stream, timeout, on_event)?,
+            (None, Some(image)) => {
+                let started = start(image, options.limits.memory)?;
+                let Started {
+                    machine,
+                    loaded,
+                    phases,
+                    ..
+                } = started;
+                Prepared::new(machine, stream, timeout, on_event)?.boot(loaded, phases)?
+            }
+            (None, None) => unreachable!("clap demands one of them"),
+        };
+        Ok(Event::Stopped(vm.run()?))
+    })
+}
+
+/// Boots an image, runs its `init`, and writes what there is then as a snapshot.
+pub(crate) fn snapshot(options: &SnapshotOptions) -> ExitCode {
+    with_control(|on_event| {
+        // The guest accepts a request stream, on which no request will ever come.
+        let (stream, _client) = UnixStream::pair().map_err(ServeError::Stream)?;
+        let Started {
+            machine,
+            loaded,
+            phases,
+            image,
+        } = start(&options.image, options.limits.memory)?;
+        let timeout = options.limits.timeout();
+        let mut vm = Prepared::new(machine, stream, timeout, on_event)?.boot(loaded, phases)?;
+        let state = match vm.capture(image) {
+            // How `init` went wrong is told as it is of a VM that serves.
+            Err(CaptureError::Ended(outcome)) => {
+                let stats = *vm.stats();
+                return Ok(Event::Stopped(Report { outcome, stats }));
+            }
+            state => state?,
+        };
+        let began = Instant::now();
+        let ram = vm.machine().ram();
+        let touched = ram.touched();
+        let read = |number, page: &mut [u8; 4096]| read_page(ram, touched.as_deref(), number, page);
+        let digest = jiffy_snapshots::create(&options.output, &state, ram.bytes(), read)?;
+        let snapshot = Snapshot::open(&options.output)?;
+        Ok(Event::Saved(Saved {
+            digest: digest.0,
+            ram_bytes: snapshot.ram_bytes(),
+            ram_pages_stored: snapshot.ram_pages_stored(),
+            save_ns: nanoseconds(began.elapsed()),
+        }))
+    })
+}
+
+/// Runs `work`, whose result is the last event; its errors are told as one.
+fn with_control(work: impl FnOnce(&mut dyn FnMut(Event)) -> Result<Event, ServeError>) -> ExitCode {
     let control = io::stdout()
         .as_fd()
         .try_clone_to_owned()
@@ -62,68 +158,95 @@ pub(crate) fn serve(options: &ServeOptions) -> ExitCode {
         }
     };
     // An event that nobody takes is no reason to stop a guest: it ends with its request stream.
-    let tell = |event: Event| control.send(&event);
-    let (last, code) = match run(options, |event| drop(tell(event))) {
-        Ok(report) => (Event::Stopped(report), ExitCode::SUCCESS),
+    let mut on_event = |event: Event| drop(control.send(&event));
+    let (last, code) = match work(&mut on_event) {
+        Ok(last) => (last, ExitCode::SUCCESS),
         Err(error) => {
-            let blame = error.blame();
-            (
-                Event::Failed {
-                    blame,
-                    message: jiffy_control::error_chain(&error),
-                },
-                ExitCode::FAILURE,
-            )
+            let (blame, message) = (error.blame(), jiffy_control::error_chain(&error));
+            (Event::Failed { blame, message }, ExitCode::FAILURE)
         }
     };
-    if let Err(error) = tell(last) {
+    if let Err(error) = control.send(&last) {
         eprintln!(
-            "jiffy-vmm: cannot tell how the VM ended ({error}); `serve` is for programs, use `jiffy-vmm IMAGE`"
+            "jiffy-vmm: cannot tell how the VM ended ({error}); this command is for programs, use `jiffy` or `jiffy-vmm IMAGE`"
         );
         return ExitCode::FAILURE;
     }
     code
 }
 
-fn run(options: &ServeOptions, on_event: impl FnMut(Event)) -> Result<Report, ServeError> {
-    let start = Instant::now();
-    let mut phases = Phases::default();
-    let mut lap = lap_timer(start);
+struct Started {
+    machine: Machine,
+    loaded: Loaded,
+    phases: Phases,
+    image: ImageInfo,
+}
 
-    let bytes = read_image(&options.image)?;
+/// Makes a machine with the image in it, not yet running.
+fn start(path: &Path, memory_bytes: u64) -> Result<Started, ServeError> {
+    let mut lap = lap_timer();
+    let mut phases = Phases::default();
+    let bytes = read_image(path)?;
     let image = Image::parse(&bytes)?;
     phases.image_ns = lap();
-    let ram = Ram::new(options.memory)?;
+    let ram = Ram::new(memory_bytes)?;
     let loaded = boot::load(&ram, &image, &bytes)?;
-    drop(bytes);
     phases.load_ns = lap();
     let machine = Machine::new(ram)?;
     phases.kvm_ns = lap();
-
-    let stream = io::stdin()
-        .as_fd()
-        .try_clone_to_owned()
-        .map_err(ServeError::Stream)?;
-    let timeout = options.timeout_ms.map(Duration::from_millis);
-    let vm = Vm::new(
+    let note = image.note();
+    let image = ImageInfo {
+        digest: Sha256::digest(&bytes).into(),
+        function_name: note.function_name().into(),
+        function_version: note.function_version().into(),
+        flags: note.flags,
+    };
+    Ok(Started {
         machine,
-        &loaded,
-        UnixStream::from(stream),
-        timeout,
+        loaded,
         phases,
-        on_event,
-    )?;
-    Ok(vm.run()?)
+        image,
+    })
+}
+
+fn restore<F: FnMut(Event)>(
+    path: &Path,
+    options: &ServeOptions,
+    stream: UnixStream,
+    timeout: Option<Duration>,
+    on_event: F,
+) -> Result<Vm<F>, ServeError> {
+    let mut lap = lap_timer();
+    let mut phases = Phases::default();
+    let snapshot = Snapshot::open(path)?;
+    phases.image_ns = lap();
+    let machine = Machine::new(Ram::reserve(snapshot.ram_bytes())?)?;
+    let prepared = Prepared::new(machine, stream, timeout, on_event)?;
+    phases.kvm_ns = lap();
+    let isolation = if options.reuse {
+        Isolation::Reuse
+    } else {
+        Isolation::Fresh
+    };
+    let mut vm = prepared.restore(&snapshot, isolation)?;
+    phases.restore_ns = lap();
+    vm.ready_after(phases);
+    Ok(vm)
 }
 
 /// A function that tells the nanoseconds since it was called last.
-fn lap_timer(mut last: Instant) -> impl FnMut() -> u64 {
+fn lap_timer() -> impl FnMut() -> u64 {
+    let mut last = Instant::now();
     move || {
         let now = Instant::now();
         let lap = now.duration_since(last);
         last = now;
-        u64::try_from(lap.as_nanos()).unwrap_or(u64::MAX)
+        nanoseconds(lap)
     }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn read_image(path: &Path) -> Result<Vec<u8>, ServeError> {
@@ -138,4 +261,19 @@ fn read_image(path: &Path) -> Result<Vec<u8>, ServeError> {
         .read_to_end(&mut bytes)
         .map_err(failed)?;
     Ok(bytes)
+}
+
+/// Reads a page for a snapshot; one that was never touched is not even looked at.
+fn read_page(
+    ram: &Ram,
+    touched: Option<&[u8]>,
+    number: u64,
+    page: &mut [u8; 4096],
+) -> io::Result<()> {
+    let index = usize::try_from(number).map_err(io::Error::other)?;
+    if touched.is_none_or(|touched| touched.get(index).is_none_or(|touched| touched & 1 != 0)) {
+        let found = ram.read_array(number * 4096);
+        *page = found.ok_or(io::ErrorKind::UnexpectedEof)?;
+    }
+    Ok(())
 }

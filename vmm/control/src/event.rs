@@ -14,6 +14,11 @@ pub enum Event {
     Ready(Phases),
     /// Log records, oldest first.
     Log(Vec<LogRecord>),
+    /// Pages that a restored VM wrote until its first response, as (first page, pages), ascending:
+    /// worth having at the next restore.
+    WorkingSet(Vec<(u64, u64)>),
+    /// A snapshot is complete and durable. The last event of `jiffy-vmm snapshot`.
+    Saved(Saved),
     /// The VM is gone. The last event.
     Stopped(Report),
     /// The VM could not be made or went on no longer. The last event.
@@ -189,14 +194,29 @@ impl Exits {
 /// command line) is known only to who started the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Phases {
-    /// Image read and verified.
+    /// Image, or the snapshot's state, read and verified.
     pub image_ns: u64,
     /// RAM mapped, image copied, page and system tables built.
     pub load_ns: u64,
     /// VM and vCPU made and configured.
     pub kvm_ns: u64,
-    /// First `KVM_RUN` to `READY`.
+    /// First `KVM_RUN` to `READY`; zero for a restored VM.
     pub init_ns: u64,
+    /// Snapshot mapped, working set brought in, vCPU and device set; zero for a VM that boots.
+    pub restore_ns: u64,
+}
+
+/// A snapshot that was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved {
+    /// Its identity.
+    pub digest: [u8; 32],
+    /// RAM of the VM, bytes.
+    pub ram_bytes: u64,
+    /// Pages of RAM that are stored; the rest is zero.
+    pub ram_pages_stored: u64,
+    /// Time to write it and make it durable, nanoseconds.
+    pub save_ns: u64,
 }
 
 /// What a VM took.
@@ -209,13 +229,22 @@ pub struct Stats {
     pub last_request_exits: Exits,
     /// Requests that were begun.
     pub requests: u64,
+    /// Requests that were answered.
+    pub requests_done: u64,
     /// Time of the last request in the VM, nanoseconds: as for `last_request_exits`.
     pub last_request_ns: u64,
     /// Bytes that went into the guest's stream.
     pub bytes_in: u64,
     /// Bytes that came out of the guest's stream.
     pub bytes_out: u64,
-    /// Pages of guest RAM that were touched since the VM was made.
+    /// Resets to the snapshot.
+    pub resets: u64,
+    /// Pages that the last reset found written.
+    pub last_reset_pages: u64,
+    /// Time of the last reset, nanoseconds; it runs after the response was handed over.
+    pub last_reset_ns: u64,
+    /// Pages of guest RAM that were touched since the VM was made; of a restored VM, that are
+    /// written, because the rest is the page cache's.
     pub pages_touched: u64,
     /// RAM of the VM, bytes.
     pub ram_bytes: u64,

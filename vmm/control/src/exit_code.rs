@@ -48,12 +48,12 @@ impl From<&Response> for RunExit {
     }
 }
 
+/// Of a VM that came to its end without the response that was waited for: none of them is success.
 impl From<&Outcome> for RunExit {
     fn from(outcome: &Outcome) -> Self {
         match outcome {
-            Outcome::Finished => Self::Answered,
+            Outcome::Finished | Outcome::Exited(_) => Self::Fault,
             Outcome::TimedOut { .. } => Self::TimedOut,
-            Outcome::Exited(_) => Self::Fault,
             Outcome::Fault(fault) => match fault {
                 GuestFault::Panic { .. } => Self::Panic,
                 GuestFault::OutOfMemory { .. } => Self::OutOfMemory,
@@ -80,6 +80,7 @@ impl From<&InvokeError> for RunExit {
             InvokeError::Failed { .. }
             | InvokeError::VmmDied(_)
             | InvokeError::Control(_)
+            | InvokeError::OtherRelease(_)
             | InvokeError::OutOfTurn(_)
             | InvokeError::Unresponsive(_)
             | InvokeError::Stream(_) => Self::Platform,
@@ -90,5 +91,23 @@ impl From<&InvokeError> for RunExit {
 impl From<&LaunchError> for RunExit {
     fn from(_: &LaunchError) -> Self {
         Self::Platform
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Report, Stats};
+
+    #[test]
+    fn no_end_without_a_response_is_success() {
+        for outcome in [Outcome::Finished, Outcome::Exited(0)] {
+            assert_eq!(RunExit::from(&outcome), RunExit::Fault);
+            let stopped = InvokeError::Stopped(Box::new(Report {
+                outcome,
+                stats: Stats::default(),
+            }));
+            assert_eq!(RunExit::from(&stopped), RunExit::Fault);
+        }
     }
 }

@@ -6,18 +6,26 @@
 //! Not here: KVM. The agent and the tools use this crate without linking any of it.
 #![forbid(unsafe_code)]
 
+mod create;
 mod event;
 mod exit_code;
+mod instance;
 mod launch;
+mod process;
 mod request;
 mod socket;
 
+#[cfg(test)]
+mod testing;
+
+pub use create::{CreateSnapshotError, Created, NewSnapshot, create_snapshot};
 pub use event::{
     BACKTRACE_FRAMES_MAX, Backtrace, Blame, Event, Exits, GuestFault, LogRecord, Outcome, Phases,
-    Report, Stats,
+    Report, Saved, Stats,
 };
 pub use exit_code::RunExit;
-pub use launch::{Instance, InvokeError, Launch, LaunchError};
+pub use instance::{Instance, InvokeError};
+pub use launch::{Isolation, Launch, LaunchError, Source};
 pub use request::{
     HttpRequest, Request, RequestError, Response, ResponseError, read_response, write_request,
 };

@@ -15,9 +15,9 @@ use crate::Event;
 
 /// Largest packet, bytes, version included.
 pub const MESSAGE_BYTES_MAX: usize = 64 << 10;
-/// Version of the packets. Both ends come from one build today; the agent of tomorrow may meet a
-/// VMM of yesterday.
-const MESSAGE_VERSION: u16 = 1;
+/// Version of the packets: every change of [`Event`] raises it. Both ends come from one build today;
+/// the agent of tomorrow may meet a VMM of yesterday.
+const MESSAGE_VERSION: u16 = 2;
 const VERSION_BYTES: usize = 2;
 
 /// Why an event cannot be sent or received.
@@ -37,7 +37,7 @@ pub enum ControlError {
     #[error("a control packet has {0} byte, too few for its version")]
     TooShort(usize),
     #[error(
-        "control packets are of version {0}, but only {MESSAGE_VERSION} is known: install jiffy and jiffy-vmm from one release"
+        "its control protocol has version {0}, and this side's has {MESSAGE_VERSION}: install jiffy and jiffy-vmm from one release"
     )]
     Version(u16),
     #[error("a control packet is no event")]
@@ -138,7 +138,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Backtrace, Blame, GuestFault, LogRecord, Outcome, Phases, Report, Stats};
+    use crate::{Backtrace, Blame, GuestFault, LogRecord, Outcome, Phases, Report, Saved, Stats};
 
     fn ends() -> (ControlSocket, ControlSocket) {
         ControlSocket::pair().expect("socket pair")
@@ -215,6 +215,12 @@ mod tests {
             })),
             prop::collection::vec(record, 0..20).prop_map(Event::Log),
             report,
+            prop::collection::vec(any::<(u64, u64)>(), 0..20).prop_map(Event::WorkingSet),
+            (any::<[u8; 32]>(), any::<u64>()).prop_map(|(digest, save_ns)| Event::Saved(Saved {
+                digest,
+                save_ns,
+                ..Saved::default()
+            })),
             any::<String>().prop_map(|message| Event::Failed {
                 blame: Blame::Host,
                 message
@@ -257,7 +263,7 @@ mod tests {
         }]);
         assert_eq!(
             encode(&event).expect("encode"),
-            b"\x01\x00\x01\x01\x03\x02hi"
+            b"\x02\x00\x01\x01\x03\x02hi"
         );
     }
 
@@ -269,15 +275,15 @@ mod tests {
             starter.recv().expect_err("malformed")
         };
         assert!(matches!(check(&[1]), ControlError::TooShort(1)));
-        assert!(matches!(check(&[9, 9, 0]), ControlError::Version(0x0909)));
-        assert!(matches!(check(&[1, 0]), ControlError::Decode(_)));
-        assert!(matches!(check(&[1, 0, 99]), ControlError::Decode(_)));
+        assert!(matches!(check(&[1, 0, 0]), ControlError::Version(1)));
+        assert!(matches!(check(&[2, 0]), ControlError::Decode(_)));
+        assert!(matches!(check(&[2, 0, 99]), ControlError::Decode(_)));
         // A list that claims 2^32 entries must not be believed before they are there.
         assert!(matches!(
-            check(b"\x01\x00\x01\xff\xff\xff\xff\x0f"),
+            check(b"\x02\x00\x01\xff\xff\xff\xff\x0f"),
             ControlError::Decode(_)
         ));
-        assert!(matches!(check(&[1, 0, 1, 0, 7]), ControlError::Trailing(1)));
+        assert!(matches!(check(&[2, 0, 1, 0, 7]), ControlError::Trailing(1)));
         let long = vec![1; MESSAGE_BYTES_MAX + 1];
         assert!(matches!(check(&long), ControlError::TooLarge(n) if n == MESSAGE_BYTES_MAX + 1));
         vmm.send(&Event::Log(vec![])).expect("send");

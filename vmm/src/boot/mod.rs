@@ -39,7 +39,7 @@ pub enum LoadError {
 }
 
 /// What a loaded image has that the vCPU and the guest must be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Loaded {
     /// Where the guest starts.
     pub entry: u64,

@@ -7,7 +7,9 @@ use jiffy_abi::{
     virtio_mmio as mmio,
     vsock::{QUEUE_SIZE_MAX, QUEUES},
 };
+use jiffy_snapshots::state::QueueState;
 use virtio_queue::{Queue, QueueT};
+use vm_memory::GuestAddress;
 
 use crate::mem::GuestMemory;
 
@@ -69,6 +71,57 @@ impl Transport {
             queue_sel: 0,
             queues: std::array::from_fn(|_| queue()),
         }
+    }
+
+    /// What a snapshot holds of it: the driver's settings and where each queue stands.
+    pub fn state(&self) -> (u32, u32, [QueueState; QUEUES]) {
+        let queues = std::array::from_fn(|number| {
+            let queue = &self.queues[number];
+            QueueState {
+                size: queue.size(),
+                ready: queue.ready(),
+                next_avail: queue.next_avail(),
+                next_used: queue.next_used(),
+                desc_table: queue.desc_table(),
+                avail_ring: queue.avail_ring(),
+                used_ring: queue.used_ring(),
+            }
+        });
+        (self.status, self.driver_features_high, queues)
+    }
+
+    /// Puts the device back to a [`Transport::state`], whose queues are checked against `memory`.
+    pub fn set_state(
+        &mut self,
+        memory: &GuestMemory,
+        status: u32,
+        driver_features_high: u32,
+        queues: &[QueueState; QUEUES],
+    ) -> Result<(), TransportError> {
+        for (number, state) in queues.iter().enumerate() {
+            let queue = &mut self.queues[number];
+            let invalid = |_| TransportError::QueueInvalid(number);
+            queue.reset();
+            queue.try_set_size(state.size).map_err(invalid)?;
+            queue
+                .try_set_desc_table_address(GuestAddress(state.desc_table))
+                .map_err(invalid)?;
+            queue
+                .try_set_avail_ring_address(GuestAddress(state.avail_ring))
+                .map_err(invalid)?;
+            queue
+                .try_set_used_ring_address(GuestAddress(state.used_ring))
+                .map_err(invalid)?;
+            queue.set_next_avail(state.next_avail);
+            queue.set_next_used(state.next_used);
+            queue.set_ready(state.ready);
+            if state.ready && !queue.is_valid(memory) {
+                return Err(TransportError::QueueInvalid(number));
+            }
+        }
+        self.status = status;
+        self.driver_features_high = driver_features_high;
+        Ok(())
     }
 
     /// Whether the driver is up.

@@ -22,6 +22,7 @@ use jiffy_abi::{
         QUEUE_TX, REQUEST_PORT, TYPE_STREAM, op,
     },
 };
+use jiffy_snapshots::state::{ConnectionState, VsockState};
 use virtio_queue::{Queue, QueueOwnedT, QueueT};
 use virtio_vsock::packet::VsockPacket;
 use vm_memory::{ReadVolatile, VolatileMemoryError, WriteVolatile};
@@ -131,6 +132,58 @@ impl Vsock {
             peer_buf_alloc: 0,
             peer_fwd_cnt: 0,
         }
+    }
+
+    /// What a snapshot holds of it, with which the request stream goes on without a handshake;
+    /// `None` while the device has packets to deliver.
+    pub fn state(&self) -> Option<VsockState> {
+        if !self.pending.is_empty() || self.partial_bytes != 0 {
+            return None;
+        }
+        let (status, driver_features_high, queues) = self.transport.state();
+        Some(VsockState {
+            status,
+            driver_features_high,
+            queues,
+            connection: match self.connection {
+                Connection::Down => ConnectionState::Down,
+                Connection::Offered => ConnectionState::Offered,
+                Connection::Open => ConnectionState::Open,
+            },
+            tx_count: self.tx_count,
+            forwarded: self.forwarded,
+            peer_buf_alloc: self.peer_buf_alloc,
+            peer_fwd_cnt: self.peer_fwd_cnt,
+        })
+    }
+
+    /// Puts the device back to `state`, whose queues are checked against `memory`. Allocates
+    /// nothing.
+    pub fn set_state(
+        &mut self,
+        memory: &GuestMemory,
+        state: &VsockState,
+    ) -> Result<(), VsockError> {
+        let VsockState {
+            status,
+            driver_features_high,
+            queues,
+            ..
+        } = state;
+        self.transport
+            .set_state(memory, *status, *driver_features_high, queues)?;
+        self.connection = match state.connection {
+            ConnectionState::Down => Connection::Down,
+            ConnectionState::Offered => Connection::Offered,
+            ConnectionState::Open => Connection::Open,
+        };
+        self.pending.clear();
+        self.partial_bytes = 0;
+        self.tx_count = state.tx_count;
+        self.forwarded = state.forwarded;
+        self.peer_buf_alloc = state.peer_buf_alloc;
+        self.peer_fwd_cnt = state.peer_fwd_cnt;
+        Ok(())
     }
 
     /// Whether the guest has accepted the request stream.

@@ -4,14 +4,20 @@
 //! no PIT and no ioeventfd; with one of them the same calls take milliseconds (DESIGN §8).
 //! Not here: what the exits mean (`run`).
 
+mod state;
+
+pub use state::VcpuTarget;
+
 use std::{
     ptr,
     sync::atomic::{AtomicPtr, Ordering::Relaxed},
 };
 
 use jiffy_abi::layout::{GDT, IDT, PAGE_TABLES, STACK_TOP, TSS};
+use jiffy_snapshots::CpuNeeds;
 use kvm_bindings::{
-    KVM_MAX_CPUID_ENTRIES, kvm_dtable, kvm_regs, kvm_segment, kvm_userspace_memory_region, kvm_xcrs,
+    KVM_MAX_CPUID_ENTRIES, kvm_dtable, kvm_regs, kvm_segment, kvm_sregs,
+    kvm_userspace_memory_region, kvm_xcrs,
 };
 use kvm_ioctls::{Cap, Kvm, VcpuExit, VcpuFd, VmFd};
 
@@ -31,6 +37,7 @@ const CR4_OSXSAVE: u64 = 1 << 18;
 const EFER_LME_LMA_NXE: u64 = 1 << 8 | 1 << 10 | 1 << 11;
 /// Bit 1 is always set; IOPL 3 is what VMX and SVM go by, the I/O bitmap what PVM goes by.
 const RFLAGS_IOPL3: u64 = 1 << 1 | 3 << 12;
+const XCR0_X87: u64 = 0b001;
 const XCR0_X87_SSE: u64 = 0b011;
 const XCR0_AVX: u64 = 0b100;
 const CPUID_1_ECX_XSAVE: u32 = 1 << 26;
@@ -60,6 +67,14 @@ pub enum KvmError {
     GetRegisters(#[source] kvm_ioctls::Error),
     #[error("cannot set the vCPU's registers")]
     SetRegisters(#[source] kvm_ioctls::Error),
+    #[error(
+        "the snapshot's vCPU is not in ring 3 as this VMM sets it up: create the snapshot again"
+    )]
+    NotRing3,
+    #[error("cannot clean the vCPU's vector and floating-point state")]
+    SetFpu(#[source] kvm_ioctls::Error),
+    #[error("the vCPU did not stop after its doorbell: {0}")]
+    Incomplete(String),
     #[error("cannot run the vCPU")]
     Run(#[source] kvm_ioctls::Error),
 }
@@ -68,6 +83,10 @@ pub enum KvmError {
 #[derive(Debug)]
 pub struct Machine {
     vcpu: VcpuFd,
+    /// System registers as KVM makes them.
+    reset: kvm_sregs,
+    xcr0: u64,
+    cpu: CpuNeeds,
     // Dropped in this order: the VM before the RAM that it maps.
     _vm: VmFd,
     ram: Ram,
@@ -147,6 +166,7 @@ impl Machine {
         vcpu.set_cpuid2(&cpuid).map_err(KvmError::SetCpuid)?;
         let features = cpuid.as_slice().iter().find(|leaf| leaf.function == 1);
         let features = features.map_or(0, |leaf| leaf.ecx);
+        let mut xcr0 = XCR0_X87;
         if features & CPUID_1_ECX_XSAVE != 0 {
             let avx = if features & CPUID_1_ECX_AVX != 0 {
                 XCR0_AVX
@@ -157,10 +177,20 @@ impl Machine {
                 nr_xcrs: 1,
                 ..Default::default()
             };
-            xcrs.xcrs[0].value = XCR0_X87_SSE | avx;
+            xcr0 = XCR0_X87_SSE | avx;
+            xcrs.xcrs[0].value = xcr0;
             vcpu.set_xcrs(&xcrs).map_err(KvmError::SetXcrs)?;
         }
-        Ok(Self { vcpu, _vm: vm, ram })
+        let reset = vcpu.get_sregs().map_err(KvmError::GetRegisters)?;
+        let cpu = state::cpu_needs(&cpuid);
+        Ok(Self {
+            vcpu,
+            reset,
+            xcr0,
+            cpu,
+            _vm: vm,
+            ram,
+        })
     }
 
     /// Guest RAM.
@@ -168,28 +198,20 @@ impl Machine {
         &self.ram
     }
 
+    /// The CPU features that a guest of this machine could come to depend on.
+    pub fn cpu(&self) -> &CpuNeeds {
+        &self.cpu
+    }
+
+    /// Guest RAM, to map a snapshot over.
+    pub fn ram_mut(&mut self) -> &mut Ram {
+        &mut self.ram
+    }
+
     /// Sets every register for the start of `loaded`: 64-bit mode, ring 3, at its entry point.
     pub fn start_at(&mut self, loaded: &Loaded) -> Result<(), KvmError> {
-        let mut sregs = self.vcpu.get_sregs().map_err(KvmError::GetRegisters)?;
-        let time_stamp = if loaded.precise_clock { 0 } else { CR4_TSD };
-        sregs.cr0 = CR0_PE_MP_ET_NE_WP_AM_PG;
-        sregs.cr3 = PAGE_TABLES;
-        sregs.cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_FSGSBASE | CR4_OSXSAVE | time_stamp;
-        sregs.efer = EFER_LME_LMA_NXE;
-        let code = segment(CODE_SELECTOR, 11, true);
-        let data = segment(DATA_SELECTOR, 3, false);
-        sregs.cs = code;
-        (sregs.ds, sregs.es, sregs.fs, sregs.gs, sregs.ss) = (data, data, data, data, data);
-        sregs.gdt = table(GDT, GDT_LIMIT);
-        sregs.idt = table(IDT, IDT_LIMIT);
-        sregs.tr = kvm_segment {
-            base: TSS,
-            limit: u32::from(TSS_LIMIT),
-            selector: TSS_SELECTOR,
-            type_: 11, // A busy 64-bit TSS.
-            present: 1,
-            ..Default::default()
-        };
+        let mut sregs = self.reset;
+        ring3(&mut sregs, loaded.precise_clock);
         self.vcpu
             .set_sregs(&sregs)
             .map_err(KvmError::SetRegisters)?;
@@ -262,13 +284,20 @@ pub struct Kicker(*mut u8);
 static KICKED: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
 
 impl Kicker {
-    /// Makes [`kick`] mean this vCPU. A process has one VM; a later one takes its place.
-    pub fn install(self) {
+    /// Makes [`kick`] mean this vCPU until the returned value is dropped. A process has one VM that
+    /// runs; a later one takes its place.
+    pub fn install(self) -> InstalledKicker {
         KICKED.store(self.0, Relaxed);
+        InstalledKicker(())
     }
+}
 
-    /// Makes [`kick`] mean nothing; called before the vCPU goes away.
-    pub fn uninstall() {
+/// A [`Kicker`] that is installed; to be dropped before the vCPU is.
+#[derive(Debug)]
+pub struct InstalledKicker(());
+
+impl Drop for InstalledKicker {
+    fn drop(&mut self) {
         KICKED.store(ptr::null_mut(), Relaxed);
     }
 }
@@ -286,6 +315,29 @@ pub extern "C" fn kick(
         // the mapping goes away; the process has one thread, which this handler interrupts.
         unsafe { immediate_exit.write_volatile(1) };
     }
+}
+
+/// Sets what makes a vCPU run ring 3 of a jiffy guest; the rest of `sregs` is the vCPU's own.
+fn ring3(sregs: &mut kvm_sregs, precise_clock: bool) {
+    let time_stamp = if precise_clock { 0 } else { CR4_TSD };
+    sregs.cr0 = CR0_PE_MP_ET_NE_WP_AM_PG;
+    sregs.cr3 = PAGE_TABLES;
+    sregs.cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT | CR4_FSGSBASE | CR4_OSXSAVE | time_stamp;
+    sregs.efer = EFER_LME_LMA_NXE;
+    let code = segment(CODE_SELECTOR, 11, true);
+    let data = segment(DATA_SELECTOR, 3, false);
+    sregs.cs = code;
+    (sregs.ds, sregs.es, sregs.fs, sregs.gs, sregs.ss) = (data, data, data, data, data);
+    sregs.gdt = table(GDT, GDT_LIMIT);
+    sregs.idt = table(IDT, IDT_LIMIT);
+    sregs.tr = kvm_segment {
+        base: TSS,
+        limit: u32::from(TSS_LIMIT),
+        selector: TSS_SELECTOR,
+        type_: 11, // A busy 64-bit TSS.
+        present: 1,
+        ..Default::default()
+    };
 }
 
 fn segment(selector: u16, type_: u8, long: bool) -> kvm_segment {

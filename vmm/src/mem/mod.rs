@@ -4,13 +4,14 @@
 //! `vm-memory`, which checks every address; no reference points into it.
 
 mod private_pages;
+mod reservation;
 
 pub use private_pages::PageMap;
 
 use std::{fs::File, io, ops::Range, os::fd::AsRawFd};
 
-use jiffy_abi::layout::{PAGE_BYTES, RAM_BYTES_MAX, RAM_BYTES_MIN, RAM_BYTES_STEP};
-use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
+use jiffy_abi::layout::{PAGE_BYTES, RAM_BYTES_MAX, RAM_BYTES_MIN, RAM_BYTES_STEP, STACK};
+use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
 
 /// The type that devices and queues take.
 pub type GuestMemory = GuestMemoryMmap<()>;
@@ -27,8 +28,10 @@ pub enum RamError {
     Map {
         bytes: u64,
         #[source]
-        source: vm_memory::mmap::FromRangesError,
+        source: io::Error,
     },
+    #[error("this process has made more VMs than it has address ranges for: start another one")]
+    Reserve,
     #[error("cannot read the snapshot's RAM file")]
     Length(#[source] io::Error),
     #[error("the snapshot's RAM file has {found_bytes} bytes, but the VM has {ram_bytes}")]
@@ -46,21 +49,62 @@ pub enum RamError {
 /// RAM of one VM.
 #[derive(Debug)]
 pub struct Ram {
+    /// Refers to the range without owning it; see `Drop`.
     memory: GuestMemory,
+    /// The part of it that devices may touch, likewise.
+    device_memory: GuestMemory,
+    base: *mut u8,
     bytes: u64,
+    mapped: bool,
 }
 
 impl Ram {
     /// Maps `bytes` of zeroed RAM; pages cost nothing until they are touched.
     pub fn new(bytes: u64) -> Result<Self, RamError> {
+        let mut ram = Self::reserve(bytes)?;
+        ram.map(libc::MAP_ANONYMOUS, -1)
+            .map_err(|source| RamError::Map { bytes, source })?;
+        Ok(ram)
+    }
+
+    /// An address range for `bytes` of RAM, in which nothing is mapped yet: KVM can be told of it,
+    /// and [`Ram::map_over`] has to come before anything else.
+    pub fn reserve(bytes: u64) -> Result<Self, RamError> {
         let allowed = (RAM_BYTES_MIN..=RAM_BYTES_MAX).contains(&bytes);
         if !allowed || !bytes.is_multiple_of(RAM_BYTES_STEP) {
             return Err(RamError::Size(bytes));
         }
         let len = usize::try_from(bytes).map_err(|_| RamError::Size(bytes))?;
-        let memory = GuestMemoryMmap::from_ranges(&[(GuestAddress(0), len)])
-            .map_err(|source| RamError::Map { bytes, source })?;
-        Ok(Self { memory, bytes })
+        let address = reservation::take().and_then(|address| usize::try_from(address).ok());
+        let base: *mut u8 =
+            std::ptr::with_exposed_provenance_mut(address.ok_or(RamError::Reserve)?);
+        Ok(Self {
+            memory: view(base, len, 0),
+            device_memory: view(base, len, STACK),
+            base,
+            bytes,
+            mapped: false,
+        })
+    }
+
+    /// Maps the whole range, of the file or anonymous.
+    fn map(&mut self, kind: libc::c_int, fd: libc::c_int) -> io::Result<()> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let fixed = if self.mapped {
+            libc::MAP_FIXED
+        } else {
+            libc::MAP_FIXED_NOREPLACE
+        };
+        let flags = libc::MAP_PRIVATE | libc::MAP_NORESERVE | fixed | kind;
+        let base = self.base.cast();
+        // SAFETY: the range is this value's alone: what is replaced is its own earlier mapping, to
+        // which no reference exists, because RAM is only read and written by copy.
+        let mapped = unsafe { libc::mmap(base, self.len(), protection, flags, fd, 0) };
+        if mapped == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        self.mapped = true;
+        Ok(())
     }
 
     /// Size, bytes.
@@ -68,15 +112,23 @@ impl Ram {
         self.bytes
     }
 
-    /// The memory as devices take it.
+    /// All of it.
     pub fn memory(&self) -> &GuestMemory {
+        assert!(self.mapped, "RAM is used before a guest was put into it");
         &self.memory
+    }
+
+    /// The memory as devices take it, from the stack on. Below are what the CPU reads (page tables,
+    /// descriptor tables, the ring-0 stubs) and the pages that the VMM writes: a guest that could
+    /// have a device write there could leave ring 3.
+    pub fn device_memory(&self) -> &GuestMemory {
+        assert!(self.mapped, "RAM is used before a guest was put into it");
+        &self.device_memory
     }
 
     /// Host address of guest physical address zero; valid as long as `self`.
     pub fn host_address(&self) -> *mut u8 {
-        let first = self.memory.iter().next().map(|region| region.as_ptr());
-        first.unwrap_or(std::ptr::null_mut()) // There is exactly one region.
+        self.base
     }
 
     /// Reads a little-endian number; `None` outside RAM.
@@ -87,7 +139,7 @@ impl Ram {
     /// Reads `N` bytes; `None` if any is outside RAM.
     pub fn read_array<const N: usize>(&self, address: u64) -> Option<[u8; N]> {
         let mut bytes = [0; N];
-        self.memory
+        self.memory()
             .read_slice(&mut bytes, GuestAddress(address))
             .ok()?;
         Some(bytes)
@@ -96,7 +148,7 @@ impl Ram {
     /// Reads `len_bytes` bytes; `None` if any is outside RAM. The caller bounds the length.
     pub fn read_vec(&self, address: u64, len_bytes: usize) -> Option<Vec<u8>> {
         let mut bytes = vec![0; len_bytes];
-        self.memory
+        self.memory()
             .read_slice(&mut bytes, GuestAddress(address))
             .ok()?;
         Some(bytes)
@@ -104,18 +156,21 @@ impl Ram {
 
     /// Writes `bytes`; `None` if any of the range is outside RAM.
     pub fn write(&self, address: u64, bytes: &[u8]) -> Option<()> {
-        self.memory.write_slice(bytes, GuestAddress(address)).ok()
+        self.memory().write_slice(bytes, GuestAddress(address)).ok()
     }
 
     /// Pages that have been touched, by the guest or by the VMM; `None` if the kernel does not say.
     pub fn pages_touched(&self) -> Option<u64> {
-        let page_bytes = jiffy_abi::layout::PAGE_BYTES;
-        let len = usize::try_from(self.bytes).ok()?;
-        let mut resident = vec![0u8; usize::try_from(self.bytes / page_bytes).ok()?];
+        Some(self.touched()?.iter().map(|page| u64::from(page & 1)).sum())
+    }
+
+    /// A byte for each page, whose lowest bit says whether it has been touched.
+    pub fn touched(&self) -> Option<Vec<u8>> {
+        let mut touched = vec![0u8; usize::try_from(self.bytes / PAGE_BYTES).ok()?];
         let base = self.host_address().cast();
-        // SAFETY: the range is this VM's mapping, and `resident` has a byte for each of its pages.
-        let result = unsafe { libc::mincore(base, len, resident.as_mut_ptr()) };
-        (result == 0).then(|| resident.iter().map(|page| u64::from(page & 1)).sum())
+        // SAFETY: the range is this VM's mapping, and `touched` has a byte for each of its pages.
+        let result = unsafe { libc::mincore(base, self.len(), touched.as_mut_ptr()) };
+        (result == 0).then_some(touched)
     }
 
     /// Maps `file`, the RAM of a snapshot, copy-on-write over the whole of RAM, which KVM already
@@ -130,16 +185,7 @@ impl Ram {
                 ram_bytes: self.bytes,
             });
         }
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        let flags = libc::MAP_PRIVATE | libc::MAP_NORESERVE | libc::MAP_FIXED;
-        let (base, fd) = (self.host_address().cast(), file.as_raw_fd());
-        // SAFETY: exactly the range that `self.memory` owns is replaced, by one of the same length
-        // and access; nothing refers into it, because RAM is only read and written by copy.
-        let mapped = unsafe { libc::mmap(base, self.len(), protection, flags, fd, 0) };
-        if mapped == libc::MAP_FAILED {
-            return Err(RamError::MapFile(io::Error::last_os_error()));
-        }
-        Ok(())
+        self.map(0, file.as_raw_fd()).map_err(RamError::MapFile)
     }
 
     /// Makes the pages `first..first + pages` private now, in one call and without a fault each.
@@ -185,7 +231,18 @@ impl Ram {
     }
 
     fn len(&self) -> usize {
-        self.memory.iter().map(|region| region.size()).sum() // `bytes`, as a `usize`.
+        usize::try_from(self.bytes).unwrap_or_default() // It was made from a `usize`.
+    }
+}
+
+impl Drop for Ram {
+    fn drop(&mut self) {
+        if self.mapped {
+            // SAFETY: exactly the range that `map` mapped; the VM that knew of it is gone, because
+            // a `Machine` drops its descriptors first, and `memory` does not own it.
+            let unmapped = unsafe { libc::munmap(self.base.cast(), self.len()) };
+            debug_assert_eq!(unmapped, 0);
+        }
     }
 }
 
@@ -229,20 +286,6 @@ impl BaseRam {
         // the guest does not run, and no reference points into its RAM.
         unsafe { std::ptr::copy_nonoverlapping(from, to, end - start) };
     }
-
-    /// Whether `pages` of `ram` equal the snapshot's.
-    pub fn equals(&self, ram: &Ram, page: u64) -> bool {
-        let Ok(offset) = usize::try_from(page * PAGE_BYTES) else {
-            return false;
-        };
-        if offset + 4096 > self.len {
-            return false;
-        }
-        // SAFETY: the page was just checked to lie inside the mapping, whose file never changes.
-        let ours = unsafe { std::slice::from_raw_parts(self.base.wrapping_add(offset), 4096) };
-        ram.read_vec(page * PAGE_BYTES, 4096)
-            .is_some_and(|theirs| theirs == ours)
-    }
 }
 
 impl Drop for BaseRam {
@@ -251,6 +294,23 @@ impl Drop for BaseRam {
         let unmapped = unsafe { libc::munmap(self.base.cast_mut().cast(), self.len) };
         debug_assert_eq!(unmapped, 0);
     }
+}
+
+/// The `len` bytes of RAM at `base`, from guest physical address `first` on.
+fn view(base: *mut u8, len: usize, first: u64) -> GuestMemory {
+    let offset = usize::try_from(first).unwrap_or(len);
+    let (start, len) = (base.wrapping_add(offset), len - offset.min(len));
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_NORESERVE;
+    // SAFETY: the range is one `Ram`'s alone, which lends views only while it is mapped; raw
+    // regions do not own it.
+    let region = unsafe { MmapRegion::build_raw(start, len, protection, flags) };
+    let region = region
+        .ok()
+        .and_then(|region| GuestRegionMmap::new(region, GuestAddress(first)));
+    let memory = region.and_then(|region| GuestMemoryMmap::from_regions(vec![region]).ok());
+    // The base is aligned, and the range neither empty nor does it wrap.
+    memory.unwrap_or_else(|| unreachable!("one region of {len} bytes"))
 }
 
 #[cfg(test)]

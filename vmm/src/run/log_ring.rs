@@ -31,6 +31,16 @@ pub(super) struct LogRing {
 }
 
 impl LogRing {
+    /// A reader that has taken `tail` bytes.
+    pub(super) fn at(tail: u64) -> Self {
+        Self { tail }
+    }
+
+    /// Bytes ever taken.
+    pub(super) fn tail(&self) -> u64 {
+        self.tail
+    }
+
     /// Calls `sink` with each record the guest wrote since the last time.
     pub(super) fn drain(
         &mut self,

@@ -16,7 +16,10 @@ mod deadline;
 mod fault;
 mod log_ring;
 mod resume;
+mod snapshot;
 mod wake;
+
+pub use snapshot::{CaptureError, Isolation, RESET_PAGES_MAX, RestoreError};
 
 use std::{
     io,
@@ -24,7 +27,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiffy_abi::doorbell::{self, Wait};
+use jiffy_abi::{
+    doorbell::{self, Wait},
+    log_ring::RECORD_HEADER_BYTES,
+};
 use jiffy_control::{
     Backtrace, Event, Exits, GuestFault, LogRecord, Outcome, Phases, Report, Stats,
 };
@@ -32,11 +38,13 @@ use jiffy_control::{
 use crate::{
     boot::Loaded,
     devices::vsock::{Sent, Vsock, VsockError},
-    kvm::{Exit, Kicker, KvmError, Machine},
+    kvm::{Exit, InstalledKicker, KvmError, Machine},
+    mem::{PageMap, RamError},
 };
 use deadline::Deadline;
 use log_ring::{LogRing, LogRingError};
 use resume::Resume;
+use snapshot::Baseline;
 use wake::{Readiness, Wake};
 
 /// Bytes of log that one request, or `init`, may write; the rest is counted and dropped.
@@ -58,6 +66,10 @@ pub enum RunError {
     Host(#[source] io::Error),
     #[error("cannot set the deadline's alarm")]
     Deadline(#[source] io::Error),
+    #[error(transparent)]
+    Ram(#[from] RamError),
+    #[error("cannot put the device back to the snapshot: {0}")]
+    Device(VsockError),
     #[error("cannot get random bytes from the kernel")]
     Entropy(#[source] io::Error),
 }
@@ -105,10 +117,22 @@ enum State {
     Busy,
 }
 
+/// What comes after a doorbell was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// The guest goes on.
+    Run,
+    /// A request is complete: the VM settles before it waits for the next.
+    Settle,
+}
+
 /// A VM that is running.
 #[derive(Debug)]
 pub struct Vm<F> {
+    // Dropped before the machine whose vCPU it names.
+    _kicker: InstalledKicker,
     machine: Machine,
+    loaded: Loaded,
     vsock: Vsock,
     stream: UnixStream,
     wake: Wake,
@@ -120,6 +144,9 @@ pub struct Vm<F> {
     state: State,
     /// A doorbell that was rung and not answered yet.
     rung: Option<Wait>,
+    page_map: PageMap,
+    /// What a restored VM goes back to.
+    baseline: Option<Baseline>,
     stats: Stats,
     /// When the request in hand, or the guest, began, and what was counted then.
     began: Instant,
@@ -128,31 +155,33 @@ pub struct Vm<F> {
     on_event: F,
 }
 
-impl<F: FnMut(Event)> Vm<F> {
-    /// A VM with `loaded` in `machine`, whose request stream is `stream`. A request, and `init`,
-    /// may take `timeout`. `phases` are those of the start so far; `on_event` gets
-    /// [`Event::Ready`] and [`Event::Log`].
+/// A VM that is made and waits to be given a guest: everything that does not depend on which.
+#[derive(Debug)]
+pub struct Prepared<F>(Vm<F>);
+
+impl<F: FnMut(Event)> Prepared<F> {
+    /// Puts the parts around `machine` together. `stream` is the guest's request stream; a request,
+    /// and `init`, may take `timeout`; `on_event` gets what the VM has to tell.
     pub fn new(
         mut machine: Machine,
-        loaded: &Loaded,
         stream: UnixStream,
         timeout: Option<Duration>,
-        phases: Phases,
         on_event: F,
     ) -> Result<Self, RunError> {
         stream.set_nonblocking(true).map_err(RunError::Stream)?;
         let wake = Wake::new(&stream).map_err(RunError::Wait)?;
-        let resume = Resume::new(loaded, machine.ram()).map_err(RunError::Entropy)?;
-        machine.kicker().install();
+        let resume = Resume::new().map_err(RunError::Entropy)?;
         let deadline = Deadline::new(timeout).map_err(RunError::Deadline)?;
-        machine.start_at(loaded)?;
+        let page_map = PageMap::open().map_err(RamError::Scan)?;
+        let _kicker = machine.kicker().install();
         let stats = Stats {
-            phases,
             ram_bytes: machine.ram().bytes(),
             ..Stats::default()
         };
-        Ok(Self {
+        Ok(Self(Vm {
+            _kicker,
             machine,
+            loaded: Loaded::default(),
             vsock: Vsock::new(),
             stream,
             wake,
@@ -162,36 +191,63 @@ impl<F: FnMut(Event)> Vm<F> {
             log_bytes: 0,
             state: State::Starting,
             rung: None,
+            page_map,
+            baseline: None,
             stats,
             began: Instant::now(),
             exits_before: Exits::default(),
             bytes_out_before: 0,
             on_event,
-        })
+        }))
     }
 
+    /// Gives it the image that `loaded` tells of, which is in RAM already. `phases` are those of
+    /// the start so far.
+    pub fn boot(self, loaded: Loaded, phases: Phases) -> Result<Vm<F>, RunError> {
+        let Self(mut vm) = self;
+        vm.machine.start_at(&loaded)?;
+        vm.resume.describe(&loaded, vm.machine.ram());
+        vm.loaded = loaded;
+        vm.stats.phases = phases;
+        Ok(vm)
+    }
+}
+
+impl<F: FnMut(Event)> Vm<F> {
     /// Runs the guest to its end.
     pub fn run(mut self) -> Result<Report, RunError> {
         let stop = self.run_until_stop();
         // What the guest logged before its end matters most when it ended badly.
         let _ = self.drain_log();
-        let outcome = match stop {
-            Stop::Outcome(outcome) => outcome,
-            Stop::Broken(message) => {
-                let backtrace = self.backtrace()?;
-                Outcome::Fault(GuestFault::Device { message, backtrace })
-            }
-            Stop::Error(error) => return Err(error),
-        };
-        self.stats.pages_touched = self.machine.ram().pages_touched().unwrap_or_default();
+        let outcome = self.outcome(stop)?;
+        self.stats.pages_touched = self.pages_touched()?;
         Ok(Report {
             outcome,
             stats: self.stats,
         })
     }
 
+    /// Guest RAM and what is around it.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    fn outcome(&self, stop: Stop) -> Result<Outcome, RunError> {
+        match stop {
+            Stop::Outcome(outcome) => Ok(outcome),
+            Stop::Broken(message) => {
+                let backtrace = self.backtrace()?;
+                Ok(Outcome::Fault(GuestFault::Device { message, backtrace }))
+            }
+            Stop::Error(error) => Err(error),
+        }
+    }
+
     fn run_until_stop(&mut self) -> Stop {
-        if let Err(stop) = self.start() {
+        // A restored VM has started long ago.
+        if self.state == State::Starting
+            && let Err(stop) = self.start()
+        {
             return stop;
         }
         loop {
@@ -210,12 +266,38 @@ impl<F: FnMut(Event)> Vm<F> {
         Ok(())
     }
 
-    /// Answers the doorbell that was rung, if any, and runs the guest to its next exit.
-    fn step(&mut self) -> Result<(), Stop> {
-        if let Some(wait) = self.rung.take() {
-            self.serve(wait)?;
+    /// Serves one request: waits for it, runs the guest until it has answered, and settles. `None`,
+    /// or how the VM ended.
+    pub fn serve_request(&mut self) -> Result<Option<Outcome>, RunError> {
+        let done_before = self.stats.requests_done;
+        while self.stats.requests_done == done_before {
+            if let Err(stop) = self.step() {
+                return self.outcome(stop).map(Some);
+            }
         }
-        self.run_guest()
+        Ok(None)
+    }
+
+    /// What the VM took so far.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Answers the doorbell that was rung, if any, and runs the guest to its next exit; or settles
+    /// after a request, and comes back.
+    fn step(&mut self) -> Result<(), Stop> {
+        let next = match self.rung.take() {
+            Some(wait) => self.serve(wait)?,
+            None => Next::Run,
+        };
+        match next {
+            Next::Run => self.run_guest(),
+            Next::Settle => {
+                self.settle()?;
+                self.rung = Some(Wait::Idle);
+                Ok(())
+            }
+        }
     }
 
     /// Runs the guest to its next exit and answers that, unless it is a doorbell.
@@ -250,9 +332,9 @@ impl<F: FnMut(Event)> Vm<F> {
             }
             Exit::MmioWrite(address, value) => {
                 exits.mmio += 1;
-                let notified = self
-                    .vsock
-                    .write(self.machine.ram().memory(), address, value)?;
+                let notified =
+                    self.vsock
+                        .write(self.machine.ram().device_memory(), address, value)?;
                 self.rung = notified.then_some(Wait::Poll);
                 Ok(())
             }
@@ -324,12 +406,13 @@ impl<F: FnMut(Event)> Vm<F> {
     }
 
     /// Answers a doorbell: services the queues, waits as the guest wishes, writes the resume page.
-    fn serve(&mut self, wait: Wait) -> Result<(), Stop> {
+    /// When that completes a request, it comes back before it waits.
+    fn serve(&mut self, wait: Wait) -> Result<Next, Stop> {
         self.drain_log()?;
         let mut sent = self.transmit()?;
         let own = self
             .vsock
-            .receive(self.machine.ram().memory(), None::<&mut UnixStream>)?;
+            .receive(self.machine.ram().device_memory(), None::<&mut UnixStream>)?;
         let until = match wait {
             Wait::EventUntil => self.wake_time(),
             _ => None,
@@ -338,6 +421,7 @@ impl<F: FnMut(Event)> Vm<F> {
         loop {
             if wait == Wait::Idle && !sent.blocked && self.state == State::Busy {
                 self.request_done(now)?;
+                return Ok(Next::Settle);
             }
             let answered = match wait {
                 Wait::Poll => true,
@@ -345,14 +429,22 @@ impl<F: FnMut(Event)> Vm<F> {
                 Wait::EventUntil => {
                     own.packets > 0 || sent.packets > 0 || until.is_none_or(|until| until <= now)
                 }
-                Wait::Idle => own.packets > 0,
+                // What the device itself has to say waits for the next request: a guest that is
+                // idle runs only when it is timed.
+                Wait::Idle => false,
             };
             if answered {
                 break;
             }
             let deliver = self.state == State::Busy || (wait == Wait::Idle && !sent.blocked);
+            let readable = deliver && self.vsock.can_receive(self.machine.ram().device_memory())?;
+            if self.state == State::Idle && !readable {
+                // Neither a request nor the end of the stream could ever reach it.
+                let message = "the guest is idle without room for a request";
+                return Err(Stop::Broken(message.into()));
+            }
             let want = Readiness {
-                readable: deliver && self.vsock.can_receive(self.machine.ram().memory())?,
+                readable,
                 writable: sent.blocked,
                 gone: false,
             };
@@ -373,7 +465,7 @@ impl<F: FnMut(Event)> Vm<F> {
             }
         }
         self.write_resume_page(now);
-        Ok(())
+        Ok(Next::Run)
     }
 
     /// When the guest wants to be woken at the latest.
@@ -387,7 +479,7 @@ impl<F: FnMut(Event)> Vm<F> {
 
     /// Gives the guest what the host has; true if there was anything.
     fn receive(&mut self, now: Instant) -> Result<bool, Stop> {
-        let memory = self.machine.ram().memory();
+        let memory = self.machine.ram().device_memory();
         let received = self.vsock.receive(memory, Some(&mut self.stream))?;
         self.stats.bytes_in += received.bytes;
         if received.closed {
@@ -402,13 +494,14 @@ impl<F: FnMut(Event)> Vm<F> {
             self.log_bytes = 0;
             self.deadline.begin(now).map_err(RunError::Deadline)?;
         }
-        Ok(received.packets > 0)
+        // An idle guest is woken by a request's bytes and by nothing else.
+        Ok(received.packets > 0 && self.state != State::Idle)
     }
 
     fn transmit(&mut self) -> Result<Sent, Stop> {
         let sent = self
             .vsock
-            .transmit(self.machine.ram().memory(), &mut self.stream)?;
+            .transmit(self.machine.ram().device_memory(), &mut self.stream)?;
         self.stats.bytes_out += sent.bytes;
         if sent.closed {
             return Err(Stop::Outcome(Outcome::Finished));
@@ -424,6 +517,7 @@ impl<F: FnMut(Event)> Vm<F> {
         }
         self.state = State::Idle;
         self.deadline.end();
+        self.stats.requests_done += 1;
         self.stats.last_request_ns = nanoseconds(now.saturating_duration_since(self.began));
         self.stats.last_request_exits = self.stats.exits.since(&self.exits_before);
         Ok(())
@@ -448,7 +542,8 @@ impl<F: FnMut(Event)> Vm<F> {
             .log_ring
             .drain(self.machine.ram(), |record: LogRecord| {
                 let bytes = record.text.len();
-                *log_bytes += bytes as u64;
+                // An empty record counts too, or there would be no end to them.
+                *log_bytes += (bytes + RECORD_HEADER_BYTES) as u64;
                 if *log_bytes > LOG_BYTES_MAX {
                     *dropped += bytes as u64;
                     return;
@@ -478,12 +573,6 @@ impl<F: FnMut(Event)> Vm<F> {
     fn write_resume_page(&mut self, now: Instant) {
         self.resume
             .write(self.machine.ram(), now, self.deadline.ends());
-    }
-}
-
-impl<F> Drop for Vm<F> {
-    fn drop(&mut self) {
-        Kicker::uninstall();
     }
 }
 

@@ -19,16 +19,17 @@ use crate::{boot::Loaded, mem::Ram};
 #[derive(Debug)]
 pub(super) struct Resume {
     page: ResumePage,
-    /// Zero of the guest's monotonic clock.
+    /// A moment, and what the guest's monotonic clock says then.
     epoch: Instant,
+    epoch_ns: u64,
     /// Seeded from the kernel once per process: a system call per resume would be on the request's
     /// path, and no process is ever cloned.
     rng: ChaCha20Rng,
 }
 
 impl Resume {
-    /// Pages for a VM with `loaded` in it.
-    pub(super) fn new(loaded: &Loaded, ram: &Ram) -> io::Result<Self> {
+    /// Pages for a VM that is not yet known.
+    pub(super) fn new() -> io::Result<Self> {
         let mut seed = [0; ENTROPY_BYTES];
         let mut filled = 0;
         while filled < seed.len() {
@@ -37,34 +38,53 @@ impl Resume {
                 rustix::rand::GetRandomFlags::empty(),
             )?;
         }
-        let page = ResumePage {
-            flags: if loaded.precise_clock {
-                FLAG_PRECISE_CLOCK
-            } else {
-                0
-            },
-            heap_start: loaded.heap_start,
-            heap_end: loaded.heap_end,
-            ram_bytes: ram.bytes(),
-            ..ResumePage::default()
-        };
+        let rng = ChaCha20Rng::from_seed(seed);
         Ok(Self {
-            page,
+            page: ResumePage::default(),
             epoch: Instant::now(),
-            rng: ChaCha20Rng::from_seed(seed),
+            epoch_ns: 0,
+            rng,
         })
+    }
+
+    /// What the pages say of the guest and its RAM; the monotonic clock begins.
+    pub(super) fn describe(&mut self, loaded: &Loaded, ram: &Ram) {
+        self.page.flags = if loaded.precise_clock {
+            FLAG_PRECISE_CLOCK
+        } else {
+            0
+        };
+        self.page.heap_start = loaded.heap_start;
+        self.page.heap_end = loaded.heap_end;
+        self.page.ram_bytes = ram.bytes();
+        self.epoch = Instant::now();
+    }
+
+    /// Goes on from a snapshot: generation and monotonic clock only grow.
+    pub(super) fn go_on_from(&mut self, generation: u64, monotonic_ns: u64) {
+        self.page.generation = generation;
+        self.epoch_ns = monotonic_ns;
+    }
+
+    /// Number of the last resume.
+    pub(super) fn generation(&self) -> u64 {
+        self.page.generation
     }
 
     /// `at` on the guest's monotonic clock, nanoseconds. Zero is kept for "no time".
     pub(super) fn guest_ns(&self, at: Instant) -> u64 {
         let since = at.saturating_duration_since(self.epoch).as_nanos();
-        u64::try_from(since).unwrap_or(u64::MAX).max(1)
+        self.epoch_ns
+            .saturating_add(u64::try_from(since).unwrap_or(u64::MAX))
+            .max(1)
     }
 
-    /// The moment that the guest's monotonic clock calls `guest_ns`.
+    /// The moment that the guest's monotonic clock calls `guest_ns`, or the epoch if that was
+    /// before.
     pub(super) fn instant(&self, guest_ns: u64) -> Option<Instant> {
+        let since_ns = guest_ns.saturating_sub(self.epoch_ns);
         self.epoch
-            .checked_add(std::time::Duration::from_nanos(guest_ns))
+            .checked_add(std::time::Duration::from_nanos(since_ns))
     }
 
     /// Writes the page for a resume at `now`.
@@ -73,7 +93,8 @@ impl Resume {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
         let page = &mut self.page;
-        page.generation += 1;
+        // A forged snapshot may say that it is at the end of its range.
+        page.generation = page.generation.saturating_add(1);
         self.rng.fill_bytes(&mut page.entropy);
         page.wall_ns = u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX);
         let monotonic_ns = self.guest_ns(now);
