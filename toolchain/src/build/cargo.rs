@@ -1,0 +1,248 @@
+//! Drives cargo: flags that make an image, and an environment without anybody else's.
+
+use std::{
+    env,
+    ffi::OsString,
+    io::{self, BufReader, IsTerminal},
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Stdio},
+};
+
+use cargo_metadata::{CompilerMessage, Message};
+
+use super::{Profile, package::Package, wrapper::Wrapper};
+
+/// The host's own target. Naming it keeps the flags away from build scripts and proc macros.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// What programs call the folder of crates from a registry.
+pub(crate) const REGISTRY: &str = "registry";
+/// What programs call the folder of the SDK and the library OS.
+pub(crate) const LIBRARY: &str = "jiffy";
+/// What the glue of `#[jiffy::function]` is called.
+const GLUE: &str = "__jiffy_function";
+
+/// Why cargo built nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CargoError {
+    #[error("cannot start cargo: install Rust from https://rustup.rs, or set CARGO")]
+    Start(#[source] io::Error),
+    #[error(
+        "package {0} has no handler: put `#[jiffy::function]` on a public function in its src/lib.rs"
+    )]
+    NoHandler(String),
+    #[error("package {package} does not build ({status}): the messages above say why")]
+    Failed { package: String, status: ExitStatus },
+    #[error("cargo named no program for package {0}: this is a bug of jiffy's")]
+    NoProgram(String),
+}
+
+/// The cargo that called us, or the one on the path.
+pub(crate) fn cargo_program() -> OsString {
+    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
+}
+
+/// Builds the wrapper crate and returns the path of its program. Progress and messages go to
+/// standard error as cargo shows them.
+pub(crate) fn build(
+    package: &Package,
+    wrapper: &Wrapper,
+    profile: Profile,
+) -> Result<PathBuf, CargoError> {
+    let colour = if io::stderr().is_terminal() {
+        ",json-diagnostic-rendered-ansi"
+    } else {
+        ""
+    };
+    let mut command = Command::new(cargo_program());
+    command
+        .arg("build")
+        .arg("--manifest-path")
+        .arg(&wrapper.manifest)
+        .arg("--target-dir")
+        // Shared by the packages of a workspace; no package's name begins with a dot.
+        .arg(package.jiffy_dir().join(".cargo"))
+        .args(["--target", TARGET])
+        .arg(format!("--message-format=json{colour}"))
+        // Where the function's own configuration and toolchain file are found.
+        .current_dir(&package.root)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    if profile == Profile::Release {
+        command.arg("--release");
+    }
+    for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_build_setting))
+    {
+        command.env_remove(name);
+    }
+    command.env("CARGO_ENCODED_RUSTFLAGS", encoded_flags(package, wrapper));
+    let mut child = command.spawn().map_err(CargoError::Start)?;
+    let said = child
+        .stdout
+        .take()
+        .map(|said| listen(BufReader::new(said), &wrapper.name));
+    let status = child.wait().map_err(CargoError::Start)?;
+    let said = said.unwrap_or_default();
+    let package = || package.name.clone();
+    if said.handler_is_missing {
+        return Err(CargoError::NoHandler(package()));
+    }
+    if !status.success() {
+        return Err(CargoError::Failed {
+            package: package(),
+            status,
+        });
+    }
+    said.program.ok_or_else(|| CargoError::NoProgram(package()))
+}
+
+/// Whether an environment variable would change what is built. How it is built (`CARGO_BUILD_JOBS`,
+/// `CARGO_HOME`, `RUSTC_WRAPPER`, proxies) is the caller's business.
+fn is_build_setting(name: &str) -> bool {
+    const NAMES: [&str; 4] = [
+        "RUSTFLAGS",
+        "CARGO_ENCODED_RUSTFLAGS",
+        "CARGO_INCREMENTAL",
+        "RUSTC_WORKSPACE_WRAPPER",
+    ];
+    const PREFIXES: [&str; 3] = ["CARGO_BUILD_", "CARGO_TARGET_", "CARGO_PROFILE_"];
+    let is_setting = NAMES.contains(&name) || PREFIXES.iter().any(|start| name.starts_with(start));
+    is_setting && name != "CARGO_BUILD_JOBS"
+}
+
+fn encoded_flags(package: &Package, wrapper: &Wrapper) -> OsString {
+    let mut flags: Vec<OsString> = [
+        "-Cpanic=abort",
+        "-Clinker=rust-lld",
+        "-Clinker-flavor=ld.lld",
+        "-Crelocation-model=static",
+        "-Ctarget-feature=+crt-static",
+        "-Cforce-frame-pointers=yes",
+        "--cfg=jiffy_guest",
+        "--check-cfg=cfg(jiffy_guest)",
+        "-Clink-arg=-znostart-stop-gc",
+        // A VMM copies segments and maps none, so they need no alignment in the file.
+        "-Clink-arg=-zmax-page-size=64",
+        "-Clink-arg=-zcommon-page-size=64",
+    ]
+    .map(OsString::from)
+    .into();
+    let with_path = |start: &str, path: &Path, end: &str| {
+        let mut flag = OsString::from(start);
+        flag.push(path);
+        flag.push(end);
+        flag
+    };
+    flags.push(with_path("-Clink-arg=-T", &wrapper.linker_script, ""));
+    // Programs hold no paths of this machine: an image is the same wherever it is built. Messages
+    // of the compiler keep them, for editors to follow. The last prefix that fits wins.
+    flags.push("--remap-path-scope=object".into());
+    for (path, name) in remapped(package) {
+        flags.push(with_path(
+            "--remap-path-prefix=",
+            &path,
+            &format!("=/{name}"),
+        ));
+    }
+    flags.join("\u{1f}".as_ref())
+}
+
+/// Folders and what programs call them. `symbols` makes them readable again. All names are
+/// absolute, because a relative one would be taken as relative to whatever crate it is inlined in.
+fn remapped(package: &Package) -> Vec<(PathBuf, &str)> {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| env::home_dir().map(|home| home.join(".cargo")));
+    let library = package.sdk.parent().unwrap_or(&package.sdk);
+    let mut remapped = vec![(package.workspace_root.clone(), "workspace")];
+    remapped.extend(home.map(|home| (home.join("registry/src"), REGISTRY)));
+    remapped.push((library.to_owned(), LIBRARY));
+    remapped.push((package.root.clone(), &package.name));
+    remapped
+}
+
+#[derive(Debug, Default)]
+struct Said {
+    program: Option<PathBuf>,
+    handler_is_missing: bool,
+}
+
+/// Shows the compiler's messages and takes note of what matters here.
+fn listen(messages: impl io::BufRead, wrapper: &str) -> Said {
+    let mut said = Said::default();
+    // Nothing but cargo writes there; a line that is not understood is nothing to fail for, and at
+    // an error of the pipe cargo's exit status tells what happened.
+    for message in Message::parse_stream(messages).map_while(Result::ok) {
+        match message {
+            Message::CompilerArtifact(artifact) if artifact.target.name == wrapper => {
+                said.program = artifact.executable.map(Into::into);
+            }
+            Message::CompilerMessage(message) => said.show(&message, wrapper),
+            _ => {}
+        }
+    }
+    said
+}
+
+impl Said {
+    fn show(&mut self, message: &CompilerMessage, wrapper: &str) {
+        // Its author never saw the wrapper crate, so its errors are told in other words.
+        if message.target.name == wrapper {
+            self.handler_is_missing |= message.message.message.contains(GLUE);
+            if self.handler_is_missing {
+                return;
+            }
+        }
+        if let Some(rendered) = &message.message.rendered {
+            eprint!("{rendered}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_of_others_are_kept_out() {
+        for name in [
+            "RUSTFLAGS",
+            "CARGO_BUILD_TARGET",
+            "CARGO_PROFILE_RELEASE_LTO",
+            "CARGO_TARGET_DIR",
+        ] {
+            assert!(is_build_setting(name), "{name}");
+        }
+        for name in [
+            "PATH",
+            "CARGO_HOME",
+            "CARGO_BUILD_JOBS",
+            "RUSTUP_TOOLCHAIN",
+            "CARGO_NET_OFFLINE",
+        ] {
+            assert!(!is_build_setting(name), "{name}");
+        }
+    }
+
+    fn message(target: &str, text: &str) -> String {
+        let target = serde_json::json!({
+            "kind": ["bin"], "crate_types": ["bin"], "name": target, "src_path": "/main.rs",
+        });
+        let diagnostic = serde_json::json!({
+            "message": text, "code": null, "level": "error", "spans": [], "children": [],
+            "rendered": "",
+        });
+        let message = serde_json::json!({
+            "reason": "compiler-message", "package_id": "x", "target": target,
+            "message": diagnostic,
+        });
+        format!("{message}\n")
+    }
+
+    #[test]
+    fn a_missing_handler_is_told_from_other_errors() {
+        let missing = "cannot find function `__jiffy_function` in crate `hello`";
+        let check = |target, text| listen(message(target, text).as_bytes(), "hello-image");
+        assert!(check("hello-image", missing).handler_is_missing);
+        assert!(!check("hello", missing).handler_is_missing);
+        assert!(!check("hello-image", "linking failed").handler_is_missing);
+    }
+}

@@ -1,0 +1,176 @@
+//! `jiffy build`: function crate -> wrapper crate -> cargo -> image.
+//!
+//! ```text
+//! package   what cargo says of the function's package, and its [package.metadata.jiffy]
+//! wrapper   the generated crate that links function, SDK and library OS into one program
+//! cargo     the build itself, with flags that reach the image and nothing else
+//! ```
+
+mod cargo;
+mod package;
+mod wrapper;
+
+use std::{
+    fs, io,
+    io::Write,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+
+pub(crate) use self::{
+    cargo::{CargoError, LIBRARY, REGISTRY, cargo_program},
+    package::PackageError,
+    wrapper::WrapperError,
+};
+use crate::{
+    image::{self, Image, ImageError},
+    inspect::print_sizes,
+    output::{Format, Nanoseconds, Untrusted, nanoseconds, print_json},
+};
+
+/// How an image is compiled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Profile {
+    /// Small and fast.
+    #[default]
+    Release,
+    /// Quick to build, with overflow checks and debug assertions.
+    Debug,
+}
+
+/// What is to be built.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Options {
+    /// The function's crate: its folder, or any folder or file in it.
+    pub(crate) path: PathBuf,
+    /// Where the image goes; `None`: `target/jiffy/<package>.elf`.
+    pub(crate) output: Option<PathBuf>,
+    pub(crate) profile: Profile,
+    /// Leave out symbols and debug information.
+    pub(crate) strip: bool,
+}
+
+/// An image that was built.
+#[derive(Debug, Serialize)]
+pub(crate) struct Built {
+    pub(crate) package: String,
+    pub(crate) version: String,
+    pub(crate) path: PathBuf,
+    pub(crate) profile: Profile,
+    #[serde(rename = "elapsed_ns", serialize_with = "as_nanoseconds")]
+    pub(crate) elapsed: Duration,
+    pub(crate) image: Image,
+}
+
+/// Why there is no image.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BuildError {
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    #[error(transparent)]
+    Wrapper(#[from] WrapperError),
+    #[error(transparent)]
+    Cargo(#[from] CargoError),
+    #[error("cargo built no usable image: this is a bug of jiffy's")]
+    Image(#[from] ImageError),
+    #[error("cannot write the image {path}")]
+    Write { path: PathBuf, source: io::Error },
+    #[error("cannot print")]
+    Print(#[from] io::Error),
+}
+
+/// Builds an image. What cargo has to say goes to standard error; standard output stays untouched.
+pub(crate) fn build(options: &Options) -> Result<Built, BuildError> {
+    let start = Instant::now();
+    let package = package::find(&options.path)?;
+    let wrapper = wrapper::generate(&package)?;
+    let program = cargo::build(&package, &wrapper, options.profile)?;
+    let mut file = image::read(&program)?;
+    if options.strip {
+        file = image::stripped(&file)?;
+    }
+    let image = Image::parse(&file)?;
+    let path = match &options.output {
+        Some(path) => path.clone(),
+        None => package.jiffy_dir().join(format!("{}.elf", package.name)),
+    };
+    publish(&path, &file).map_err(|source| BuildError::Write {
+        path: path.clone(),
+        source,
+    })?;
+    Ok(Built {
+        package: package.name,
+        version: package.version,
+        path,
+        profile: options.profile,
+        elapsed: start.elapsed(),
+        image,
+    })
+}
+
+/// Builds an image and prints its facts.
+pub(crate) fn build_and_print(options: &Options, format: Format) -> Result<(), BuildError> {
+    let built = build(options)?;
+    match format {
+        Format::Json => print_json(&built)?,
+        Format::Text => {
+            let mut out = io::stdout().lock();
+            let path = shortened(&built.path);
+            let title = built.image.title();
+            let time = Nanoseconds(nanoseconds(built.elapsed));
+            writeln!(out, "{} -> {} in {time}", Untrusted(&title), path.display())?;
+            print_sizes(&mut out, &built.image)?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts a file in its place all at once: a reader sees the old image or the new one.
+fn publish(path: &Path, file: &[u8]) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(folder)?;
+    // Not a secret: anyone who may read the folder may read the image.
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    let mut temporary = tempfile::Builder::new()
+        .permissions(mode)
+        .tempfile_in(folder)?;
+    temporary.write_all(file)?;
+    temporary.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+fn shortened(path: &Path) -> &Path {
+    std::env::current_dir()
+        .ok()
+        .and_then(|here| path.strip_prefix(here).ok())
+        .unwrap_or(path)
+}
+
+fn as_nanoseconds<S: serde::Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_u64(nanoseconds(*time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn publishing_replaces_and_makes_folders() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("a/b.elf");
+        for content in [&b"first"[..], b"second"] {
+            publish(&path, content).expect("published");
+            assert_eq!(fs::read(&path).expect("read"), content);
+        }
+        let left: Vec<_> = fs::read_dir(folder.path().join("a"))
+            .expect("list")
+            .collect();
+        assert_eq!(left.len(), 1, "no temporary file stays");
+    }
+}

@@ -1,0 +1,312 @@
+//! What cargo says of the function's package.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus},
+};
+
+use cargo_metadata::{Metadata, MetadataCommand, Package as CargoPackage, TargetKind};
+use jiffy_abi::note;
+use serde::Deserialize;
+
+use super::cargo::cargo_program;
+
+/// Name of the SDK's package.
+const SDK: &str = "jiffy";
+
+/// Why a path is no function's package.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PackageError {
+    #[error("there is no {0}: name a folder with a function crate, or make one with `jiffy new`")]
+    NoPath(PathBuf),
+    #[error(
+        "there is no Cargo.toml in {0} or above it: name the folder of a function crate, or make one with `jiffy new`"
+    )]
+    NoManifest(PathBuf),
+    #[error("cargo cannot read {manifest}")]
+    Metadata {
+        manifest: PathBuf,
+        source: cargo_metadata::Error,
+    },
+    #[error("{path} is a workspace: name the folder of one of its packages: {packages}")]
+    Workspace { path: PathBuf, packages: String },
+    #[error("package {0} has no library: put the handler into src/lib.rs")]
+    NoLibrary(String),
+    #[error(
+        "package {0} does not depend on the SDK: add `jiffy` to its [dependencies] as `jiffy new` does"
+    )]
+    NoSdk(String),
+    #[error(
+        "package {0} does not take the SDK from a path: write `jiffy = {{ path = \"…/unikernel/sdk\" }}`"
+    )]
+    SdkPath(String),
+    #[error("[package.metadata.jiffy] of package {package} is malformed")]
+    Settings {
+        package: String,
+        source: serde_json::Error,
+    },
+    #[error("package name {name} has more than {max} bytes: choose a shorter one", max = note::NAME_BYTES)]
+    NameTooLong { name: String },
+    #[error("cannot start cargo: install Rust from https://rustup.rs, or set CARGO")]
+    Start(#[source] io::Error),
+    #[error("cargo cannot make a lock file for {manifest} ({status})")]
+    Lock {
+        manifest: PathBuf,
+        status: ExitStatus,
+    },
+}
+
+/// A function's package.
+#[derive(Clone, Debug)]
+pub(crate) struct Package {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    /// What Rust calls its library.
+    pub(crate) crate_name: String,
+    /// Folder of its Cargo.toml.
+    pub(crate) root: PathBuf,
+    /// Folder of its workspace, which has the lock file; its own if it is in none.
+    pub(crate) workspace_root: PathBuf,
+    pub(crate) target_dir: PathBuf,
+    pub(crate) sdk: PathBuf,
+    /// `jiffy_abi::note::FLAG_*`.
+    pub(crate) flags: u32,
+}
+
+/// What a function asks for in its Cargo.toml.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct Settings {
+    /// The function may read the time-stamp counter.
+    precise_clock: bool,
+    /// `init` may draw randomness, which all clones of its snapshot then share.
+    random_init: bool,
+}
+
+impl Package {
+    /// Where everything goes that `jiffy build` makes.
+    pub(crate) fn jiffy_dir(&self) -> PathBuf {
+        self.target_dir.join("jiffy")
+    }
+
+    /// The lock file that decides versions.
+    pub(crate) fn lock_file(&self) -> PathBuf {
+        self.workspace_root.join("Cargo.lock")
+    }
+}
+
+/// The function's package at `path`, which may also lie in one of its folders. Makes its lock file
+/// if there is none.
+pub(crate) fn find(path: &Path) -> Result<Package, PackageError> {
+    let manifest = find_manifest(path)?;
+    let metadata = MetadataCommand::new()
+        .cargo_path(cargo_program())
+        .manifest_path(&manifest)
+        .current_dir(manifest.parent().unwrap_or(Path::new("/")))
+        .no_deps()
+        .exec()
+        .map_err(|source| PackageError::Metadata {
+            manifest: manifest.clone(),
+            source,
+        })?;
+    let package = interpret(&manifest, &metadata)?;
+    if !package.lock_file().exists() {
+        make_lock(&manifest)?;
+    }
+    Ok(package)
+}
+
+fn find_manifest(path: &Path) -> Result<PathBuf, PackageError> {
+    let path = path
+        .canonicalize()
+        .map_err(|_| PackageError::NoPath(path.into()))?;
+    path.ancestors()
+        .map(|folder| folder.join("Cargo.toml"))
+        .find(|manifest| manifest.is_file())
+        .ok_or(PackageError::NoManifest(path))
+}
+
+fn interpret(manifest: &Path, metadata: &Metadata) -> Result<Package, PackageError> {
+    let found = metadata
+        .packages
+        .iter()
+        .find(|package| package.manifest_path == manifest);
+    let Some(package) = found else {
+        let names: Vec<&str> = metadata
+            .packages
+            .iter()
+            .map(|package| &**package.name)
+            .collect();
+        let path = manifest.parent().unwrap_or(manifest).into();
+        return Err(PackageError::Workspace {
+            path,
+            packages: names.join(", "),
+        });
+    };
+    let name = package.name.to_string();
+    if name.len() > note::NAME_BYTES {
+        return Err(PackageError::NameTooLong { name });
+    }
+    let library = package
+        .targets
+        .iter()
+        .find(|target| {
+            target.kind.contains(&TargetKind::Lib) || target.kind.contains(&TargetKind::RLib)
+        })
+        .ok_or_else(|| PackageError::NoLibrary(name.clone()))?;
+    Ok(Package {
+        version: package.version.to_string(),
+        crate_name: library.name.replace('-', "_"),
+        root: manifest.parent().unwrap_or(manifest).into(),
+        workspace_root: metadata.workspace_root.clone().into(),
+        target_dir: metadata.target_directory.clone().into(),
+        sdk: sdk(package)?,
+        flags: flags(package)?,
+        name,
+    })
+}
+
+fn sdk(package: &CargoPackage) -> Result<PathBuf, PackageError> {
+    let name = || package.name.to_string();
+    let dependency = package
+        .dependencies
+        .iter()
+        .find(|dependency| {
+            dependency.name == SDK && dependency.kind == cargo_metadata::DependencyKind::Normal
+        })
+        .ok_or_else(|| PackageError::NoSdk(name()))?;
+    match &dependency.path {
+        Some(path) => Ok(path.clone().into()),
+        None => Err(PackageError::SdkPath(name())),
+    }
+}
+
+fn flags(package: &CargoPackage) -> Result<u32, PackageError> {
+    let Some(settings) = package.metadata.get("jiffy") else {
+        return Ok(0);
+    };
+    let settings = Settings::deserialize(settings).map_err(|source| PackageError::Settings {
+        package: package.name.to_string(),
+        source,
+    })?;
+    let precise_clock = if settings.precise_clock {
+        note::FLAG_PRECISE_CLOCK
+    } else {
+        0
+    };
+    let random_init = if settings.random_init {
+        note::FLAG_RANDOM_INIT
+    } else {
+        0
+    };
+    Ok(precise_clock | random_init)
+}
+
+/// The function's lock file decides versions in its tests and in its image, so it has to exist
+/// before the image is built.
+fn make_lock(manifest: &Path) -> Result<(), PackageError> {
+    let status = Command::new(cargo_program())
+        .arg("generate-lockfile")
+        .arg("--manifest-path")
+        .arg(manifest)
+        .current_dir(manifest.parent().unwrap_or(Path::new("/")))
+        .status()
+        .map_err(PackageError::Start)?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(PackageError::Lock {
+        manifest: manifest.into(),
+        status,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// A crate with this Cargo.toml; a dependency named `jiffy` at `sdk`.
+    fn check(manifest: &str) -> Result<Package, PackageError> {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let write = |path: &str, content: &str| {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().expect("in the folder")).expect("folder");
+            fs::write(path, content).expect("write");
+        };
+        write(
+            "sdk/Cargo.toml",
+            "[package]\nname = \"jiffy\"\nedition = \"2024\"\n",
+        );
+        write("sdk/src/lib.rs", "");
+        write("f/Cargo.toml", manifest);
+        write("f/src/lib.rs", "");
+        find(&folder.path().join("f/src"))
+    }
+
+    const GOOD: &str = "[package]\nname = \"hello-you\"\nversion = \"1.2.3\"\nedition = \"2024\"\n\
+                        [workspace]\n[dependencies]\njiffy = { path = \"../sdk\" }\n";
+
+    #[test]
+    fn a_function_is_found_from_within() {
+        let package = check(GOOD).expect("good");
+        assert_eq!((&*package.name, &*package.version), ("hello-you", "1.2.3"));
+        assert_eq!((&*package.crate_name, package.flags), ("hello_you", 0));
+        assert!(package.root.ends_with("f") && package.sdk.ends_with("sdk"));
+        assert_eq!(package.workspace_root, package.root);
+    }
+
+    #[test]
+    fn settings_become_flags_and_unknown_ones_are_refused() {
+        let with = |settings: &str| check(&format!("{GOOD}[package.metadata.jiffy]\n{settings}\n"));
+        assert_eq!(
+            with("precise-clock = true").expect("good").flags,
+            note::FLAG_PRECISE_CLOCK
+        );
+        assert_eq!(
+            with("precise-clock = true\nrandom-init = true")
+                .expect("good")
+                .flags,
+            3
+        );
+        assert_eq!(with("random-init = false").expect("good").flags, 0);
+        assert!(matches!(
+            with("precise_clock = true"),
+            Err(PackageError::Settings { .. })
+        ));
+        assert!(matches!(
+            with("random-init = 1"),
+            Err(PackageError::Settings { .. })
+        ));
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let no_sdk = GOOD.replace("jiffy = { path = \"../sdk\" }", "");
+        assert!(matches!(check(&no_sdk), Err(PackageError::NoSdk(name)) if name == "hello-you"));
+        let no_library = GOOD.replace("[workspace]", "autolib = false\n[workspace]");
+        let no_library = format!("{no_library}[[bin]]\nname = \"x\"\npath = \"src/lib.rs\"\n");
+        assert!(matches!(
+            check(&no_library),
+            Err(PackageError::NoLibrary(_))
+        ));
+        assert!(matches!(
+            check("[package"),
+            Err(PackageError::Metadata { .. })
+        ));
+        let workspace = "[workspace]\nmembers = []\n";
+        assert!(matches!(
+            check(workspace),
+            Err(PackageError::Workspace { .. })
+        ));
+        let long = GOOD.replace("hello-you", &"x".repeat(65));
+        assert!(matches!(
+            check(&long),
+            Err(PackageError::NameTooLong { .. })
+        ));
+        let nowhere = find(Path::new("/nonexistent"));
+        assert!(matches!(nowhere, Err(PackageError::NoPath(_))));
+    }
+}

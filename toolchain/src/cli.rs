@@ -1,0 +1,456 @@
+//! The command line.
+
+use std::{io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use jiffy_abi::layout::{RAM_BYTES_MAX, RAM_BYTES_MIN, RAM_BYTES_STEP};
+
+use crate::{
+    build::{self, BuildError, PackageError, Profile},
+    doctor,
+    exit::{Exit, TABLE},
+    inspect::{self, InspectError},
+    new::{self, NewError},
+    output::{Format, chain},
+    run::{self, EventSource, HttpOptions, RunError, What},
+    runnable::RunnableError,
+    snapshot::{self, SnapshotError, exit_of_verify},
+};
+
+/// Makes, builds and runs functions, each in a virtual machine of its own.
+#[derive(Debug, Parser)]
+#[command(
+    name = "jiffy",
+    version,
+    after_help = "\
+Examples:
+  jiffy new hello && cd hello
+  jiffy run --event '{\"name\":\"Ada\"}'
+  jiffy build && jiffy inspect target/jiffy/hello.elf
+  jiffy snapshot create -o hello.snap && jiffy run --snapshot hello.snap --event '{\"name\":\"Ada\"}'
+
+Exit codes: see `jiffy run --help`."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Makes a function crate, whose test passes as it is.
+    #[command(after_help = "Example:\n  jiffy new hello")]
+    New(NewOptions),
+    /// Builds the image of a function.
+    #[command(after_help = "\
+Examples:
+  jiffy build                      -> target/jiffy/<package>.elf
+  jiffy build examples/hello --strip -o hello.elf
+
+In the function's Cargo.toml:
+  [package.metadata.jiffy]
+  precise-clock = true             it may read the time-stamp counter
+  random-init = true               its init may draw randomness that all instances then share")]
+    Build(BuildOptions),
+    /// Prints what an image says of itself.
+    #[command(after_help = "Example:\n  jiffy inspect target/jiffy/hello.elf -o json")]
+    Inspect(InspectOptions),
+    /// Runs a function in a VM: the response goes to standard output, logs to standard error.
+    #[command(after_help = format!("\
+Examples:
+  jiffy run --event '{{\"name\":\"Ada\"}}'
+  jiffy run hello.elf --event-file event.json --stats
+  jiffy run thumbnail.elf --event-file photo.jpg > small.png
+  jiffy run --snapshot hello.snap --event '{{\"name\":\"Ada\"}}' --requests 1000 --stats
+  jiffy run webhook.elf --http 'POST /hook' --header 'x-signature: 12ab' --event-file body
+
+{TABLE}"))]
+    Run(RunOptions),
+    /// Makes snapshots and says what is in them.
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
+    /// Says what this machine has and lacks. Exits with 1 if something that is needed is missing.
+    #[command(after_help = "Example:\n  jiffy doctor -o json")]
+    Doctor {
+        /// How to print.
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Format,
+    },
+    /// Prints a completion script for a shell.
+    #[command(
+        after_help = "Example:\n  jiffy completions bash > ~/.local/share/bash-completion/completions/jiffy"
+    )]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Args, Debug)]
+struct NewOptions {
+    /// Where; the last part is the function's name.
+    path: PathBuf,
+    /// The function's name, if it is another.
+    #[arg(long)]
+    name: Option<String>,
+    /// The SDK: folder unikernel/sdk of a jiffy checkout. Default: the one this jiffy is from.
+    #[arg(long, env = "JIFFY_SDK")]
+    sdk: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct BuildOptions {
+    /// The function's crate.
+    #[arg(default_value = ".")]
+    path: PathBuf,
+    /// Where the image goes. Default: target/jiffy/<package>.elf
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Optimise for size and speed: the default.
+    #[arg(long, conflicts_with = "debug")]
+    release: bool,
+    /// Build quickly, with overflow checks and debug assertions.
+    #[arg(long)]
+    debug: bool,
+    /// Leave out symbols and debug information; faults then show addresses only.
+    #[arg(long)]
+    strip: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct InspectOptions {
+    /// The image.
+    file: PathBuf,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+#[derive(Debug, Subcommand)]
+enum SnapshotCommand {
+    /// Boots an image, runs its init, and saves what there is then.
+    #[command(after_help = "\
+Examples:
+  jiffy snapshot create hello.elf -o hello.snap
+  jiffy snapshot create examples/hello -o hello.snap --memory 64MiB
+
+Exit codes: as `jiffy run`. A snapshot that has the name already is replaced in one step.")]
+    Create(CreateOptions),
+    /// Prints what a snapshot says of itself.
+    #[command(after_help = "Example:\n  jiffy snapshot inspect hello.snap -o json")]
+    Inspect(SnapshotOptions),
+    /// Reads and checks every byte of a snapshot. Exits with 8 if it is not whole.
+    #[command(after_help = "Example:\n  jiffy snapshot verify hello.snap")]
+    Verify(SnapshotOptions),
+}
+
+#[derive(Args, Debug)]
+struct CreateOptions {
+    /// An image, or a function's crate, which is built.
+    #[arg(default_value = ".")]
+    path: PathBuf,
+    /// The directory that is made.
+    #[arg(short, long, value_name = "DIRECTORY")]
+    output: PathBuf,
+    /// RAM of the VM, such as 64MiB. Default: the VMM's.
+    #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
+    memory: Option<u64>,
+    /// What init may take, such as 500ms.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_timeout)]
+    timeout: Duration,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct SnapshotOptions {
+    /// The snapshot's directory.
+    directory: PathBuf,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// What a request finds of those before it.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Isolation {
+    /// Nothing: the VM goes back to its snapshot after every request.
+    #[default]
+    Fresh,
+    /// All they left.
+    Reuse,
+}
+
+#[derive(Args, Debug)]
+struct RunOptions {
+    /// An image, or a function's crate, which is built.
+    #[arg(default_value = ".", conflicts_with = "snapshot")]
+    path: PathBuf,
+    /// Restore this snapshot instead of booting an image.
+    #[arg(long, value_name = "DIRECTORY")]
+    snapshot: Option<PathBuf>,
+    /// What a request finds in a restored VM of those before it.
+    #[arg(long, value_enum, default_value_t, requires = "snapshot")]
+    isolation: Isolation,
+    /// The event: JSON, or whatever text the function takes.
+    #[arg(long, value_name = "TEXT", conflicts_with = "event_file")]
+    event: Option<String>,
+    /// A file with the event; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    event_file: Option<PathBuf>,
+    /// Send the event as the body of this HTTP request.
+    #[arg(long, value_name = "METHOD TARGET")]
+    http: Option<String>,
+    /// A header of the HTTP request; may be given more than once.
+    #[arg(long = "header", value_name = "NAME: VALUE", requires = "http")]
+    headers: Vec<String>,
+    /// RAM of the VM, such as 64MiB. Default: the VMM's; a snapshot's is its own.
+    #[arg(long, value_name = "BYTES", value_parser = parse_memory, conflicts_with = "snapshot")]
+    memory: Option<u64>,
+    /// What init and each request may take, such as 500ms.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_timeout)]
+    timeout: Duration,
+    /// Send the event this often to one VM; only the last response is printed.
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(run::REQUESTS_MAX)))]
+    requests: u32,
+    /// Print where time went, round trips, exits by kind, and pages touched, on standard error.
+    #[arg(long)]
+    stats: bool,
+    /// How to print the outcome; JSON has the statistics in any case.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    New(#[from] NewError),
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    #[error("cannot print")]
+    Print(#[from] std::io::Error),
+}
+
+impl Failure {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::New(NewError::Write { .. } | NewError::Print(_)) | Self::Print(_) => Exit::Host,
+            Self::New(_) => Exit::Usage,
+            Self::Build(error) => exit_of_build(error),
+            Self::Run(RunError::Runnable(error))
+            | Self::Snapshot(SnapshotError::Runnable(error)) => exit_of_runnable(error),
+            Self::Run(RunError::Snapshot(error)) | Self::Snapshot(SnapshotError::Open(error)) => {
+                error.exit()
+            }
+            Self::Snapshot(SnapshotError::Verify { source, .. }) => exit_of_verify(source),
+            Self::Inspect(InspectError::Image { .. }) => Exit::ImageRefused,
+            Self::Run(RunError::Event(_)) => Exit::Usage,
+            Self::Inspect(InspectError::Print(_))
+            | Self::Run(RunError::Vmm(_) | RunError::Launch(_) | RunError::Print(_))
+            | Self::Snapshot(
+                SnapshotError::Vmm(_) | SnapshotError::Launch(_) | SnapshotError::Print(_),
+            ) => Exit::Host,
+        }
+    }
+}
+
+fn exit_of_runnable(error: &RunnableError) -> Exit {
+    match error {
+        RunnableError::Build(error) => exit_of_build(error),
+        RunnableError::Image { .. } | RunnableError::Abi { .. } => Exit::ImageRefused,
+    }
+}
+
+fn exit_of_build(error: &BuildError) -> Exit {
+    match error {
+        BuildError::Package(PackageError::NoPath(_) | PackageError::NoManifest(_)) => Exit::Usage,
+        BuildError::Write { .. } | BuildError::Print(_) => Exit::Host,
+        _ => Exit::Build,
+    }
+}
+
+/// The `jiffy` command.
+pub fn main() -> ExitCode {
+    // Clap prints what is wrong with the arguments itself, and exits with 2.
+    let cli = Cli::parse();
+    match dispatch(cli.command) {
+        Ok(exit) => exit.into(),
+        // Whoever read the output has seen enough, as with `| head`.
+        Err(failure) if is_broken_pipe(&failure) => Exit::Ok.into(),
+        Err(failure) => {
+            eprintln!("error: {}", chain(&failure));
+            failure.exit().into()
+        }
+    }
+}
+
+fn is_broken_pipe(failure: &Failure) -> bool {
+    let mut cause: Option<&dyn std::error::Error> = Some(failure);
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            return error.kind() == std::io::ErrorKind::BrokenPipe;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+fn dispatch(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::New(NewOptions { path, name, sdk }) => {
+            new::new(&path, name.as_deref(), sdk.as_deref())?;
+        }
+        Command::Build(BuildOptions {
+            path,
+            output,
+            release: _,
+            debug,
+            strip,
+            json,
+        }) => {
+            let profile = if debug {
+                Profile::Debug
+            } else {
+                Profile::Release
+            };
+            let format = if json { Format::Json } else { Format::Text };
+            build::build_and_print(
+                &build::Options {
+                    path,
+                    output,
+                    profile,
+                    strip,
+                },
+                format,
+            )?;
+        }
+        Command::Inspect(InspectOptions { file, output }) => inspect::inspect(&file, output)?,
+        Command::Run(options) => {
+            let format = options.output;
+            return Ok(run::run(&options.into(), format)?);
+        }
+        Command::Snapshot(SnapshotCommand::Create(options)) => {
+            let format = if options.json {
+                Format::Json
+            } else {
+                Format::Text
+            };
+            return Ok(snapshot::create(&options.into(), format)?);
+        }
+        Command::Snapshot(SnapshotCommand::Inspect(SnapshotOptions { directory, output })) => {
+            snapshot::inspect(&directory, output)?;
+        }
+        Command::Snapshot(SnapshotCommand::Verify(SnapshotOptions { directory, output })) => {
+            snapshot::verify(&directory, output)?;
+        }
+        Command::Doctor { output } => {
+            // Everything that is needed is there, or not: one bit, as `grep` and `diff` have it.
+            let all_is_there = doctor::doctor(output)?;
+            return Ok(if all_is_there {
+                Exit::Ok
+            } else {
+                Exit::FunctionError
+            });
+        }
+        Command::Completions { shell } => {
+            let mut script = vec![];
+            clap_complete::generate(shell, &mut Cli::command(), "jiffy", &mut script);
+            std::io::stdout().write_all(&script)?;
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+impl From<RunOptions> for run::Options {
+    fn from(options: RunOptions) -> Self {
+        let event = match (options.event, options.event_file) {
+            (Some(text), _) => EventSource::Text(text),
+            (None, Some(path)) if path.as_os_str() == "-" => EventSource::StandardInput,
+            (None, Some(path)) => EventSource::File(path),
+            (None, None) => EventSource::Empty,
+        };
+        let what = match options.snapshot {
+            Some(path) => What::Snapshot {
+                path,
+                isolation: match options.isolation {
+                    Isolation::Fresh => jiffy_control::Isolation::Fresh,
+                    Isolation::Reuse => jiffy_control::Isolation::Reuse,
+                },
+            },
+            None => What::Function {
+                path: options.path,
+                ram_bytes: options.memory,
+            },
+        };
+        Self {
+            what,
+            event,
+            http: HttpOptions {
+                line: options.http,
+                headers: options.headers,
+            },
+            timeout: options.timeout,
+            requests: options.requests,
+            stats: options.stats,
+        }
+    }
+}
+
+impl From<CreateOptions> for snapshot::Options {
+    fn from(options: CreateOptions) -> Self {
+        Self {
+            path: options.path,
+            output: options.output,
+            ram_bytes: options.memory,
+            timeout: options.timeout,
+        }
+    }
+}
+
+/// Bytes with a binary unit, rounded up to what a VM can have.
+fn parse_memory(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|character: char| !character.is_ascii_digit());
+    let shift = match text[digits.len()..].trim() {
+        "" | "B" => 0,
+        "K" | "KiB" => 10,
+        "M" | "MiB" => 20,
+        "G" | "GiB" => 30,
+        _ => return Err("use KiB, MiB or GiB, as in 64MiB".into()),
+    };
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| "use a whole number, as in 64MiB")?;
+    number
+        .checked_mul(1 << shift)
+        .and_then(|bytes| bytes.checked_next_multiple_of(RAM_BYTES_STEP))
+        .filter(|bytes| (RAM_BYTES_MIN..=RAM_BYTES_MAX).contains(bytes))
+        .ok_or_else(|| {
+            format!(
+                "a VM has {} MiB to {} MiB",
+                RAM_BYTES_MIN >> 20,
+                RAM_BYTES_MAX >> 20
+            )
+        })
+}
+
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(timeout) if timeout.is_zero() => Err("give it some time, as in 3s".into()),
+        Ok(timeout) => Ok(timeout),
+        Err(error) => Err(format!("{error}; write it as 500ms or 3s")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

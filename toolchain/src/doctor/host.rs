@@ -1,0 +1,224 @@
+//! Kernel, CPU, cgroups, Rust, and the parts of jiffy.
+
+use std::{
+    ffi::OsStr,
+    fs, io,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use super::Check;
+use crate::{build::cargo_program, sdk};
+
+/// First Linux with the `PAGEMAP_SCAN` ioctl.
+const PAGEMAP_SCAN_SINCE: (u32, u32) = (6, 7);
+/// Oldest Rust that compiles jiffy.
+const RUST_SINCE: (u32, u32) = (1, 95);
+const INSTALL_RUST: &str = "install Rust from https://rustup.rs";
+
+pub(super) fn checks() -> Vec<Check> {
+    let release = rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned();
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let mut checks = vec![
+        cpu(&cpuinfo),
+        pagemap_scan(&release),
+        landlock(fs::read_to_string("/sys/kernel/security/lsm")),
+        cgroups(|path| Path::new(path).exists()),
+        tool("cargo", &cargo_program()),
+        rustc(run("rustc".as_ref(), &["--version"])),
+    ];
+    checks.extend(
+        run("rustc".as_ref(), &["--print", "sysroot"])
+            .ok()
+            .map(|root| linker(root.trim())),
+    );
+    checks.push(part(
+        "SDK",
+        sdk::sdk(std::env::var_os("JIFFY_SDK").as_deref().map(Path::new)),
+    ));
+    checks.push(part("jiffy-vmm", sdk::vmm()));
+    checks
+}
+
+fn cpu(cpuinfo: &str) -> Check {
+    let name = "CPU";
+    let flags = cpuinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("flags"))
+        .unwrap_or_default();
+    let has = |flag: &str| flags.split_whitespace().any(|found| found == flag);
+    let missing: Vec<_> = ["fsgsbase", "nx", "xsave"]
+        .into_iter()
+        .filter(|flag| !has(flag))
+        .collect();
+    if missing.is_empty() {
+        return Check::ok(name, "fsgsbase, nx, xsave");
+    }
+    let fix = "use a CPU of 2013 or later; in a VM, have its owner pass the host's CPU features on";
+    Check::fail(name, format!("without {}", missing.join(", ")), fix)
+}
+
+fn pagemap_scan(release: &str) -> Check {
+    let name = "PAGEMAP_SCAN";
+    let found = format!("Linux {release}");
+    match version(release) {
+        Some(version) if version >= PAGEMAP_SCAN_SINCE => Check::ok(name, found),
+        _ => Check::warn(name, found, "Linux 6.7 or later finds written pages faster"),
+    }
+}
+
+fn landlock(modules: io::Result<String>) -> Check {
+    let name = "Landlock";
+    match modules {
+        Ok(modules) if modules.split(',').any(|module| module.trim() == "landlock") => {
+            Check::ok(name, "active")
+        }
+        Ok(_) => Check::warn(
+            name,
+            "not active",
+            "boot with landlock in `lsm=`; until then the VMM's jail has one layer less",
+        ),
+        Err(_) => Check::warn(
+            name,
+            "unknown: /sys/kernel/security is not mounted",
+            "`mount -t securityfs none /sys/kernel/security` shows it",
+        ),
+    }
+}
+
+fn cgroups(exists: impl Fn(&str) -> bool) -> Check {
+    let name = "cgroups";
+    if exists("/sys/fs/cgroup/cgroup.controllers") {
+        return Check::ok(name, "version 2");
+    }
+    if exists("/sys/fs/cgroup/memory") {
+        return Check::ok(name, "version 1");
+    }
+    Check::warn(
+        name,
+        "none mounted",
+        "`mount -t cgroup2 none /sys/fs/cgroup`: they limit each VM",
+    )
+}
+
+fn tool(name: &'static str, program: &OsStr) -> Check {
+    match run(program, &["--version"]) {
+        Ok(version) => Check::ok(name, version.trim()),
+        Err(error) => Check::fail(name, format!("does not run: {error}"), INSTALL_RUST),
+    }
+}
+
+fn rustc(found: io::Result<String>) -> Check {
+    let name = "rustc";
+    let found = match found {
+        Ok(found) => found.trim().to_owned(),
+        Err(error) => return Check::fail(name, format!("does not run: {error}"), INSTALL_RUST),
+    };
+    match found.split(' ').nth(1).and_then(version) {
+        Some(version) if version >= RUST_SINCE => Check::ok(name, found),
+        _ => Check::fail(
+            name,
+            found,
+            "`rustup update`: images need Rust 1.95 or later",
+        ),
+    }
+}
+
+/// The linker of images, and the library for the target they are built for.
+fn linker(root: &str) -> Check {
+    let name = "rust-lld";
+    let target = Path::new(root).join("lib/rustlib/x86_64-unknown-linux-gnu");
+    if !target.join("lib").is_dir() {
+        let fix = "`rustup target add x86_64-unknown-linux-gnu`";
+        return Check::fail(name, "the target x86_64-unknown-linux-gnu is missing", fix);
+    }
+    let program = target.join("bin/rust-lld");
+    if program.is_file() {
+        return Check::ok(name, program.display().to_string());
+    }
+    let fix = "use a toolchain from https://rustup.rs, which brings it";
+    Check::fail(
+        name,
+        format!("is not in {}", target.join("bin").display()),
+        fix,
+    )
+}
+
+fn part(name: &'static str, found: Result<PathBuf, sdk::SdkError>) -> Check {
+    match found {
+        Ok(path) => Check::ok(name, path.display().to_string()),
+        // The error's text holds the fix behind its colon.
+        Err(error) => match error.to_string().split_once(": ") {
+            Some((found, fix)) => Check::fail(name, found, fix),
+            None => Check::fail(name, error.to_string(), "set it right or unset it"),
+        },
+    }
+}
+
+fn run(program: &OsStr, arguments: &[&str]) -> io::Result<String> {
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()?;
+    if !output.status.success() {
+        return Err(io::Error::other(output.status.to_string()));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Major and minor version at the beginning of a text.
+fn version(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.split(|character: char| !character.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::Status, *};
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        assert_eq!(version("6.18.44-fc"), Some((6, 18)));
+        assert_eq!(version("x"), None);
+        assert_eq!(pagemap_scan("6.7.0").status, Status::Ok);
+        assert_eq!(pagemap_scan("6.18.44").status, Status::Ok);
+        assert_eq!(pagemap_scan("6.6.99").status, Status::Warn);
+        assert_eq!(
+            rustc(Ok("rustc 1.95.0 (5980 2026-04-14)\n".into())).status,
+            Status::Ok
+        );
+        assert_eq!(rustc(Ok("rustc 1.80.0\n".into())).status, Status::Fail);
+        assert_eq!(
+            rustc(Err(io::ErrorKind::NotFound.into())).status,
+            Status::Fail
+        );
+    }
+
+    #[test]
+    fn what_the_host_lacks_is_named() {
+        let good = "model name : x\nflags\t\t: fpu nx xsave fsgsbase\n";
+        assert_eq!(cpu(good).status, Status::Ok);
+        assert_eq!(cpu("flags : nx xsave").found, "without fsgsbase");
+        assert_eq!(
+            landlock(Ok("capability,landlock\n".into())).status,
+            Status::Ok
+        );
+        assert_eq!(landlock(Ok("capability\n".into())).status, Status::Warn);
+        assert_eq!(
+            landlock(Err(io::ErrorKind::NotFound.into())).status,
+            Status::Warn
+        );
+        assert_eq!(
+            cgroups(|path| path.ends_with("cgroup.controllers")).found,
+            "version 2"
+        );
+        assert_eq!(cgroups(|path| path.ends_with("memory")).found, "version 1");
+        assert_eq!(cgroups(|_| false).status, Status::Warn);
+        assert_eq!(linker("/nonexistent").status, Status::Fail);
+        let missing = part("jiffy-vmm", Err(sdk::SdkError::NoVmm));
+        assert!(missing.fix.expect("a fix").starts_with("put it beside"));
+    }
+}

@@ -1,0 +1,196 @@
+//! `jiffy new`: a function crate that builds and whose test passes as it is.
+
+use std::{
+    fs, io,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use jiffy_abi::note;
+use toml::{Table, Value};
+
+use crate::sdk::{self, SdkError};
+
+const LIB: &str = include_str!("lib.rs.template");
+const GITIGNORE: &str = "/target\n";
+
+/// Names that would shadow a crate every function needs, or that cargo or Rust keeps for itself.
+const RESERVED: [&str; 8] = [
+    "alloc",
+    "core",
+    "jiffy",
+    "proc-macro",
+    "proc_macro",
+    "serde",
+    "std",
+    "test",
+];
+
+/// Why there is no new function crate.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NewError {
+    #[error("{0} exists: choose a path that does not")]
+    Exists(PathBuf),
+    #[error("{0} has no last part to name the function after: give it a name with --name")]
+    NoName(PathBuf),
+    #[error(
+        "{0:?} is no name for a function: use ASCII letters, digits, `-` and `_`, begin with a letter, and give another with --name"
+    )]
+    BadName(String),
+    #[error("{0:?} is a name Rust or jiffy needs itself: give another with --name")]
+    ReservedName(String),
+    #[error(transparent)]
+    Sdk(#[from] SdkError),
+    #[error("the path {0} is not UTF-8, which Cargo.toml needs: move the checkout")]
+    NotUtf8(PathBuf),
+    #[error("cannot write {path}")]
+    Write { path: PathBuf, source: io::Error },
+    #[error("cannot print")]
+    Print(#[from] io::Error),
+}
+
+/// Makes a function crate at `path`, named `name` or after the path's last part.
+pub(crate) fn new(path: &Path, name: Option<&str>, sdk: Option<&Path>) -> Result<(), NewError> {
+    let name = match (name, path.file_name().and_then(|name| name.to_str())) {
+        (Some(name), _) | (None, Some(name)) => check_name(name)?,
+        (None, None) => return Err(NewError::NoName(path.into())),
+    };
+    let sdk = sdk::sdk(sdk)?;
+    let sdk = sdk.to_str().ok_or_else(|| NewError::NotUtf8(sdk.clone()))?;
+    let write = |path: &Path, content: &str| {
+        fs::write(path, content).map_err(|source| NewError::Write {
+            path: path.into(),
+            source,
+        })
+    };
+    let make = |path: &Path| {
+        fs::create_dir_all(path).map_err(|source| NewError::Write {
+            path: path.into(),
+            source,
+        })
+    };
+    // An empty folder is as good as none.
+    if path.exists() && fs::read_dir(path).map_or(true, |mut entries| entries.next().is_some()) {
+        return Err(NewError::Exists(path.into()));
+    }
+    make(&path.join("src"))?;
+    write(
+        &path.join("Cargo.toml"),
+        &manifest(name, sdk, is_in_workspace(path)),
+    )?;
+    write(&path.join(".gitignore"), GITIGNORE)?;
+    write(&path.join("src/lib.rs"), LIB)?;
+    let shown = path.display();
+    let event = r#"{"name":"Ada"}"#;
+    writeln!(
+        io::stdout(),
+        "Made the function {name} in {shown}. Next:\n  cd {shown}\n  cargo test\n  jiffy run --event '{event}'"
+    )?;
+    Ok(())
+}
+
+fn check_name(name: &str) -> Result<&str, NewError> {
+    let is_part = |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
+    let well_formed = name.starts_with(|first: char| first.is_ascii_alphabetic())
+        && name.chars().all(is_part)
+        && name.len() <= note::NAME_BYTES;
+    if !well_formed {
+        return Err(NewError::BadName(name.into()));
+    }
+    // Keywords cannot name a crate; cargo would say so, but only later and less clearly.
+    if RESERVED.contains(&name) || is_keyword(name) {
+        return Err(NewError::ReservedName(name.into()));
+    }
+    Ok(name)
+}
+
+fn is_keyword(name: &str) -> bool {
+    const KEYWORDS: &str = " abstract as async await become box break const continue crate do dyn \
+                            else enum extern false final fn for gen if impl in let loop macro match \
+                            mod move mut override priv pub ref return self Self static struct super \
+                            trait true try type typeof unsafe unsized use virtual where while yield ";
+    KEYWORDS.split_whitespace().any(|keyword| keyword == name)
+}
+
+/// Whether a crate at `path` would be taken for a member of somebody's workspace.
+fn is_in_workspace(path: &Path) -> bool {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    absolute
+        .ancestors()
+        .skip(1)
+        .any(|folder| folder.join("Cargo.toml").is_file())
+}
+
+fn manifest(name: &str, sdk: &str, own_workspace: bool) -> String {
+    let string = |text: &str| Value::from(text).to_string();
+    let mut manifest = format!(
+        "[package]\n\
+         name = {}\n\
+         version = \"0.1.0\"\n\
+         edition = \"2024\"\n\
+         \n\
+         [dependencies]\n\
+         jiffy = {{ path = {} }}\n\
+         serde = {{ version = \"1\", default-features = false, features = [\"alloc\", \"derive\"] }}\n",
+        string(name),
+        string(sdk)
+    );
+    if own_workspace {
+        manifest +=
+            "\n# A crate of its own, although it lies in another one's folder.\n[workspace]\n";
+    }
+    debug_assert!(manifest.parse::<Table>().is_ok());
+    manifest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_cargo_takes() {
+        for name in ["hello", "a", "Hello-World_2", &"x".repeat(64)] {
+            assert!(check_name(name).is_ok(), "{name}");
+        }
+        for name in ["", "2x", "-x", "x y", "é", "../x", &"x".repeat(65)] {
+            assert!(
+                matches!(check_name(name), Err(NewError::BadName(_))),
+                "{name}"
+            );
+        }
+        for name in ["std", "jiffy", "fn", "self"] {
+            assert!(
+                matches!(check_name(name), Err(NewError::ReservedName(_))),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_crate_is_written_once() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join("hello");
+        new(&path, None, None).expect("made");
+        let manifest = fs::read_to_string(path.join("Cargo.toml")).expect("manifest");
+        let manifest: Table = manifest.parse().expect("TOML");
+        assert_eq!(manifest["package"]["name"].as_str(), Some("hello"));
+        assert!(!manifest.contains_key("workspace"));
+        assert!(matches!(new(&path, None, None), Err(NewError::Exists(_))));
+        // A crate in the crate's folder must not take it for its workspace.
+        let inner = path.join("inner");
+        new(&inner, Some("other"), None).expect("made");
+        let manifest = fs::read_to_string(inner.join("Cargo.toml")).expect("manifest");
+        let manifest: Table = manifest.parse().expect("TOML");
+        assert_eq!(manifest["package"]["name"].as_str(), Some("other"));
+        assert!(manifest.contains_key("workspace"));
+    }
+
+    #[test]
+    fn paths_are_quoted() {
+        let manifest: Table = manifest("x", "/a \"b\"\\c", false).parse().expect("TOML");
+        assert_eq!(
+            manifest["dependencies"]["jiffy"]["path"].as_str(),
+            Some("/a \"b\"\\c")
+        );
+    }
+}

@@ -1,0 +1,326 @@
+//! `jiffy run`: image or snapshot -> VM -> requests -> outcome -> exit code.
+//!
+//! ```text
+//! event    the request, from the command line or a file
+//! outcome  how it ended, with symbols: text, JSON and exit code
+//! stats    what it took
+//! ```
+
+mod event;
+mod outcome;
+mod stats;
+
+use std::{
+    io::{self, IsTerminal, Write},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use jiffy_control::{
+    Instance, InvokeError, Isolation, Launch, LaunchError, Request, Response, Source,
+};
+use jiffy_snapshots::{PageRun, write_working_set};
+use serde::Serialize;
+
+use self::event::EventError;
+pub(crate) use self::{
+    event::{EventSource, HttpOptions},
+    outcome::Failure,
+};
+use self::{
+    outcome::{ResponseView, failure_of_response},
+    stats::{HostTimes, RoundTrips, StatsView},
+};
+use crate::{
+    exit::Exit,
+    output::{Format, Progress, Untrusted, chain, nanoseconds, print_json, print_log},
+    runnable::{Runnable, RunnableError},
+    sdk::{self, SdkError},
+    snapshot::{self, OpenSnapshotError},
+    symbols::Symbols,
+};
+
+/// Requests of one run at most: each one's time is kept.
+pub(crate) const REQUESTS_MAX: u32 = 10_000_000;
+/// How long a VMM is given to tell the working set; it does so right behind its first response.
+const WORKING_SET_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What is to be run, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    pub(crate) what: What,
+    pub(crate) event: EventSource,
+    pub(crate) http: HttpOptions,
+    pub(crate) timeout: Duration,
+    /// At most [`REQUESTS_MAX`].
+    pub(crate) requests: u32,
+    pub(crate) stats: bool,
+}
+
+/// What is to be run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    /// An image, or a function's crate.
+    Function {
+        path: PathBuf,
+        ram_bytes: Option<u64>,
+    },
+    /// A snapshot's directory.
+    Snapshot { path: PathBuf, isolation: Isolation },
+}
+
+/// Why nothing ran.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    #[error(transparent)]
+    Event(#[from] EventError),
+    #[error(transparent)]
+    Runnable(#[from] RunnableError),
+    #[error(transparent)]
+    Snapshot(#[from] OpenSnapshotError),
+    #[error(transparent)]
+    Vmm(#[from] SdkError),
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    #[error("cannot print")]
+    Print(#[from] io::Error),
+}
+
+/// What was found fit to be run.
+struct Target {
+    source: Source,
+    function_name: String,
+    function_version: String,
+    /// The image's bytes, for symbols; a snapshot has none.
+    file: Option<Vec<u8>>,
+    /// The snapshot that still needs a working set.
+    unrecorded: Option<PathBuf>,
+}
+
+impl Target {
+    fn find(what: &What) -> Result<Self, RunError> {
+        match what {
+            What::Function { path, ram_bytes } => {
+                let Runnable { path, file, image } = Runnable::find(path)?;
+                let ram_bytes = *ram_bytes;
+                Ok(Self {
+                    source: Source::Image { path, ram_bytes },
+                    function_name: image.function_name.unwrap_or_default(),
+                    function_version: image.function_version.unwrap_or_default(),
+                    file: Some(file),
+                    unrecorded: None,
+                })
+            }
+            What::Snapshot { path, isolation } => {
+                let snapshot = snapshot::open(path)?;
+                let image = &snapshot.state().image;
+                Ok(Self {
+                    source: Source::Snapshot {
+                        path: path.clone(),
+                        isolation: *isolation,
+                    },
+                    function_name: image.function_name.clone(),
+                    function_version: image.function_version.clone(),
+                    file: None,
+                    unrecorded: snapshot.working_set().is_empty().then(|| path.clone()),
+                })
+            }
+        }
+    }
+
+    fn symbols(&self) -> Symbols<'_> {
+        match &self.file {
+            Some(file) => Symbols::of(file, &self.function_name),
+            None => Symbols::of_snapshot(&self.function_name),
+        }
+    }
+}
+
+/// What `jiffy run -o json` prints.
+#[derive(Serialize)]
+struct View<'a> {
+    outcome: Exit,
+    exit_code: u8,
+    response: Option<ResponseView<'a>>,
+    error: Option<&'a Failure>,
+    stats: Option<StatsView>,
+}
+
+/// How a run ended.
+struct Ended {
+    /// The last response, or why there is none.
+    result: Result<Response, Failure>,
+    stats: Option<StatsView>,
+}
+
+/// Runs a function once or more and prints the last response.
+pub(crate) fn run(options: &Options, format: Format) -> Result<Exit, RunError> {
+    let request = event::request(&options.event, &options.http)?;
+    let target = Target::find(&options.what)?;
+    let request = Request {
+        function_name: target.function_name.clone(),
+        function_version: target.function_version.clone(),
+        ..request
+    };
+    let launch = Launch {
+        vmm: sdk::vmm()?,
+        source: target.source.clone(),
+        timeout: Some(options.timeout),
+    };
+    let start = Instant::now();
+    let instance = Instance::spawn(&launch, print_log)?;
+    let (name, version) = (&target.function_name, &target.function_version);
+    let progress = Progress::new(format!(
+        "running {} {}",
+        Untrusted(name),
+        Untrusted(version)
+    ));
+    let ended = serve(instance, start, &request, options.requests, &target);
+    drop(progress);
+    print(&ended, options, format)
+}
+
+fn serve(
+    mut instance: Instance,
+    start: Instant,
+    request: &Request,
+    requests: u32,
+    target: &Target,
+) -> Ended {
+    let mut times = HostTimes::default();
+    match invoke(&mut instance, start, request, requests, target, &mut times) {
+        Ok(response) => {
+            // The response is there and stands, however the VM ends.
+            let report = instance.finish();
+            if let Err(error) = &report {
+                warn(&format!("the VM did not end well: {}", chain(error)));
+            }
+            let stats = report
+                .ok()
+                .map(|report| StatsView::new(times, report.stats));
+            let result = match failure_of_response(&response) {
+                Some(failure) => Err(failure),
+                None => Ok(response),
+            };
+            Ended { result, stats }
+        }
+        Err(error) => {
+            let stats = match &error {
+                InvokeError::Stopped(report) => Some(StatsView::new(times, report.stats)),
+                _ => None,
+            };
+            // Waits for the last log lines, too.
+            let _ = instance.finish();
+            Ended {
+                result: Err(Failure::of_invoke(&error, &target.symbols())),
+                stats,
+            }
+        }
+    }
+}
+
+/// Sends the request until one fails, or as often as it is wanted.
+fn invoke(
+    instance: &mut Instance,
+    start: Instant,
+    request: &Request,
+    requests: u32,
+    target: &Target,
+    times: &mut HostTimes,
+) -> Result<Response, InvokeError> {
+    instance.wait_ready()?;
+    times.start_ns = nanoseconds(start.elapsed());
+    let mut round_trips_ns = vec![];
+    let mut number = 1;
+    let result = loop {
+        let request = Request {
+            request_id: format!("run-{number}"),
+            ..request.clone()
+        };
+        let begin = Instant::now();
+        let response = match instance.invoke(&request) {
+            Ok(response) => response,
+            Err(error) => break Err(error),
+        };
+        times.last_request_ns = nanoseconds(begin.elapsed());
+        round_trips_ns.push(times.last_request_ns);
+        if let (1, Some(snapshot)) = (number, &target.unrecorded) {
+            record_working_set(instance, snapshot);
+        }
+        if number == requests || !outcome::is_ok(&response) {
+            break Ok(response);
+        }
+        number += 1;
+    };
+    times.round_trips = RoundTrips::of(&mut round_trips_ns);
+    result
+}
+
+/// Stores which pages the first request wrote, for the restores to come. Without, they take longer
+/// and nothing else.
+fn record_working_set(instance: &mut Instance, snapshot: &Path) {
+    let Some(runs) = instance.working_set(WORKING_SET_TIMEOUT) else {
+        return; // The VM ended, and that is told.
+    };
+    let run = |(first_page, pages)| {
+        let (first_page, pages) = (u32::try_from(first_page).ok()?, u32::try_from(pages).ok()?);
+        Some(PageRun { first_page, pages })
+    };
+    let Some(runs) = runs.into_iter().map(run).collect::<Option<Vec<_>>>() else {
+        return warn("the VMM told a working set beyond all RAM: this is a bug of jiffy's");
+    };
+    if let Err(error) = write_working_set(snapshot, &runs) {
+        let why = chain(&error);
+        warn(&format!(
+            "the snapshot's working set is not stored, so restores stay slower: {why}"
+        ));
+    }
+}
+
+fn warn(what: &str) {
+    // If standard error is closed there is nobody to tell.
+    let _ = writeln!(io::stderr(), "warning: {what}");
+}
+
+fn print(ended: &Ended, options: &Options, format: Format) -> Result<Exit, RunError> {
+    let (response, failure) = match &ended.result {
+        Ok(response) => (Some(response), None),
+        Err(failure) => (None, Some(failure)),
+    };
+    let exit = failure.map_or(Exit::Ok, Failure::exit);
+    match format {
+        Format::Json => print_json(&View {
+            outcome: exit,
+            exit_code: exit as u8,
+            response: response.map(ResponseView::new),
+            error: failure,
+            stats: ended.stats,
+        })?,
+        Format::Text => {
+            if let Some(response) = response {
+                print_response(response)?;
+            }
+            if let Some(failure) = failure {
+                failure.print(&mut io::stderr().lock())?;
+            }
+            if let (true, Some(stats)) = (options.stats, &ended.stats) {
+                write!(io::stderr(), "{stats}")?;
+            }
+        }
+    }
+    Ok(exit)
+}
+
+/// The body alone, as it is, so that it can be redirected; a terminal gets its line ended.
+fn print_response(response: &Response) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if response.status != 0 {
+        writeln!(io::stderr(), "HTTP status {}", response.status)?;
+    }
+    out.write_all(&response.body)?;
+    let ends_line = response.body.last().is_none_or(|last| *last == b'\n');
+    if out.is_terminal() && !ends_line {
+        writeln!(out)?;
+    }
+    out.flush()
+}

@@ -1,0 +1,117 @@
+//! `jiffy snapshot create`.
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use jiffy_control::{CreateSnapshotError, Created, NewSnapshot, create_snapshot};
+use jiffy_snapshots::Digest;
+use serde::Serialize;
+
+use super::{SnapshotError, view::RamView};
+use crate::{
+    exit::Exit,
+    output::{Format, Nanoseconds, Progress, Untrusted, print_json, print_log},
+    run::Failure,
+    runnable::Runnable,
+    sdk,
+    symbols::Symbols,
+};
+
+/// What a snapshot is to be made of, and where.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// An image, or a function's crate.
+    pub(crate) path: PathBuf,
+    pub(crate) output: PathBuf,
+    pub(crate) ram_bytes: Option<u64>,
+    pub(crate) timeout: Duration,
+}
+
+/// What `jiffy snapshot create --json` prints.
+#[derive(Serialize)]
+struct View<'a> {
+    outcome: Exit,
+    exit_code: u8,
+    snapshot: Option<&'a CreatedView<'a>>,
+    error: Option<&'a Failure>,
+}
+
+#[derive(Serialize)]
+struct CreatedView<'a> {
+    path: &'a Path,
+    sha256: String,
+    #[serde(flatten)]
+    ram: RamView,
+    init_ns: u64,
+    save_ns: u64,
+}
+
+/// Boots an image, runs its `init`, and saves what there is then. How `init` fails is an outcome as
+/// of `jiffy run`.
+pub(crate) fn create(options: &Options, format: Format) -> Result<Exit, SnapshotError> {
+    let runnable = Runnable::find(&options.path)?;
+    let new = NewSnapshot {
+        vmm: sdk::vmm()?,
+        image: runnable.path,
+        ram_bytes: options.ram_bytes,
+        timeout: Some(options.timeout),
+        output: options.output.clone(),
+    };
+    let title = runnable.image.title();
+    let progress = Progress::new(format!("saving {}", Untrusted(&title)));
+    let result = create_snapshot(&new, print_log);
+    drop(progress);
+    let result = match result {
+        Ok(created) => Ok(CreatedView::new(&options.output, &created)),
+        Err(CreateSnapshotError::Launch(error)) => return Err(error.into()),
+        Err(CreateSnapshotError::Vm(error)) => {
+            let name = runnable.image.function_name.unwrap_or_default();
+            let symbols = Symbols::of(&runnable.file, &name);
+            Err(Failure::of_invoke(&error, &symbols))
+        }
+    };
+    let exit = result.as_ref().map_or_else(Failure::exit, |_| Exit::Ok);
+    match (format, result) {
+        (Format::Json, result) => print_json(&View {
+            outcome: exit,
+            exit_code: exit as u8,
+            error: result.as_ref().err(),
+            snapshot: result.as_ref().ok(),
+        })?,
+        (Format::Text, Ok(created)) => {
+            write!(io::stdout(), "{} -> {created}", Untrusted(&title))?;
+        }
+        (Format::Text, Err(failure)) => failure.print(&mut io::stderr().lock())?,
+    }
+    Ok(exit)
+}
+
+impl<'a> CreatedView<'a> {
+    fn new(path: &'a Path, created: &Created) -> Self {
+        let saved = created.saved;
+        Self {
+            path,
+            sha256: Digest(saved.digest).to_string(),
+            ram: RamView::new(saved.ram_bytes, saved.ram_pages_stored),
+            init_ns: created.phases.init_ns,
+            save_ns: saved.save_ns,
+        }
+    }
+}
+
+impl std::fmt::Display for CreatedView<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "{}", self.path.display())?;
+        writeln!(f, "  {}", self.ram)?;
+        writeln!(
+            f,
+            "  boot and init {}, saved in {}",
+            Nanoseconds(self.init_ns),
+            Nanoseconds(self.save_ns)
+        )?;
+        writeln!(f, "  sha256 {}", self.sha256)
+    }
+}

@@ -1,0 +1,140 @@
+//! `jiffy snapshot`: makes snapshots and says what is in them.
+//!
+//! Not here: the files (`jiffy-snapshots`), and writing guest RAM, which `jiffy-vmm` does.
+
+mod cpu;
+mod create;
+mod view;
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use jiffy_control::LaunchError;
+use jiffy_snapshots::{Blame, OpenError, Snapshot, VerifyError};
+use serde::Serialize;
+
+pub(crate) use self::create::{Options, create};
+use self::view::SnapshotView;
+use crate::{
+    exit::Exit,
+    output::{Format, Progress, print_json},
+    runnable::RunnableError,
+    sdk::SdkError,
+};
+
+/// Why a snapshot cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use the snapshot {path}")]
+pub(crate) struct OpenSnapshotError {
+    path: PathBuf,
+    source: OpenError,
+}
+
+/// Why a command about snapshots failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SnapshotError {
+    #[error(transparent)]
+    Runnable(#[from] RunnableError),
+    #[error(transparent)]
+    Vmm(#[from] SdkError),
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    #[error(transparent)]
+    Open(#[from] OpenSnapshotError),
+    #[error("the snapshot {path} is not whole")]
+    Verify { path: PathBuf, source: VerifyError },
+    #[error("cannot print")]
+    Print(#[from] io::Error),
+}
+
+impl OpenSnapshotError {
+    pub(crate) fn exit(&self) -> Exit {
+        exit_of_open(&self.source)
+    }
+}
+
+pub(crate) fn exit_of_verify(error: &VerifyError) -> Exit {
+    match error {
+        VerifyError::Open(error) => exit_of_open(error),
+        other => exit_of_blame(other.blame()),
+    }
+}
+
+fn exit_of_open(error: &OpenError) -> Exit {
+    let is_no_directory = |error: &io::Error| {
+        let kind = error.kind();
+        [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&kind)
+    };
+    match error {
+        // What was named is no snapshot; the machine is well.
+        OpenError::Directory(error) if is_no_directory(error) => Exit::ImageRefused,
+        other => exit_of_blame(other.blame()),
+    }
+}
+
+fn exit_of_blame(blame: Blame) -> Exit {
+    match blame {
+        Blame::Input => Exit::ImageRefused,
+        Blame::Host => Exit::Host,
+    }
+}
+
+/// Opens the snapshot in directory `path`.
+pub(crate) fn open(path: &Path) -> Result<Snapshot, OpenSnapshotError> {
+    Snapshot::open(path).map_err(|source| OpenSnapshotError {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Prints what the snapshot in directory `path` says of itself.
+pub(crate) fn inspect(path: &Path, format: Format) -> Result<(), SnapshotError> {
+    let snapshot = open(path)?;
+    let view = SnapshotView::new(&snapshot);
+    match format {
+        Format::Json => print_json(&view)?,
+        Format::Text => write!(io::stdout(), "{view}")?,
+    }
+    Ok(())
+}
+
+/// What `jiffy snapshot verify -o json` prints; a snapshot that is not whole is an error.
+#[derive(Serialize)]
+struct VerifiedView {
+    sha256: String,
+    ram_bytes: u64,
+    ram_pages_stored: u64,
+    working_set_pages: u64,
+}
+
+/// Reads and checks every byte of the snapshot in directory `path`.
+pub(crate) fn verify(path: &Path, format: Format) -> Result<(), SnapshotError> {
+    let shown = path.display();
+    let progress = Progress::new(format!("verifying {shown}"));
+    let verified = Snapshot::verify(path);
+    drop(progress);
+    let verified = verified.map_err(|source| SnapshotError::Verify {
+        path: path.to_owned(),
+        source,
+    })?;
+    match format {
+        Format::Json => print_json(&VerifiedView {
+            sha256: verified.digest.to_string(),
+            ram_bytes: verified.ram_bytes,
+            ram_pages_stored: verified.ram_pages_stored,
+            working_set_pages: verified.working_set_pages,
+        })?,
+        Format::Text => writeln!(
+            io::stdout(),
+            "{shown} is whole: {} stored pages of RAM, {} in its working set",
+            verified.ram_pages_stored,
+            verified.working_set_pages
+        )?,
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
