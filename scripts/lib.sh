@@ -1,0 +1,48 @@
+# shellcheck shell=bash
+# What the scripts here share. Sourced from the repository's root; not here: anything that runs by itself.
+
+say() { printf '==> %s\n' "$*" >&2; }
+
+fail() {
+    printf 'error: %s\n' "$*" >&2
+    exit 1
+}
+
+# step NAME COMMAND...: runs the command and says how long it took. Behind `||` or `if`, bash would
+# not stop at the first failing line of the command, so the trap names the step instead.
+step() {
+    local start=$SECONDS
+    STEP=$1
+    shift
+    say "$STEP"
+    "$@"
+    say "$STEP: $((SECONDS - start)) s"
+}
+STEP=start
+set -E
+trap 'printf "error: %s failed\n" "$STEP" >&2' ERR
+
+# need COMMAND PACKAGE: installs a Debian package if the command is missing and we may.
+need() {
+    command -v "$1" >/dev/null && return
+    if [[ $(id -u) -ne 0 ]] || ! command -v apt-get >/dev/null; then
+        return 1
+    fi
+    say "installing $2"
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$2"; } >/dev/null
+    command -v "$1" >/dev/null
+}
+
+# The tools that building takes. What is not named here comes with Rust.
+need_build_tools() {
+    command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.95 or later with rustup"
+    need cc gcc || fail "a C linker is missing: install gcc"
+    # Images are linked with the linker that Rust ships.
+    local lld
+    lld=$(rustc --print sysroot)/lib/rustlib/x86_64-unknown-linux-gnu/bin/rust-lld
+    [[ -x $lld ]] || fail "rust-lld is missing at $lld: install an x86-64 Linux toolchain with rustup"
+}
+
+build_release() {
+    cargo build --release --locked -p jiffy-vmm -p jiffy-toolchain
+}

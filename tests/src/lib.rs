@@ -1,0 +1,181 @@
+//! What the end-to-end tests share: is there KVM, where are the programs, which image is under test.
+//!
+//! The test runner gives every test a process of its own, so what is made once for all of them, the
+//! programs and the images, is made under a file lock, and a stamp says for which run it was made.
+//! Not here: tests. They are in `tests/tests`, one file for each part of the specification.
+#![forbid(unsafe_code)]
+
+pub mod hostile;
+pub mod script;
+pub mod vm;
+
+use std::{
+    env, fs,
+    fs::{File, OpenOptions},
+    io::ErrorKind,
+    path::{Path, PathBuf},
+    process::{self, Command},
+};
+
+/// Set to `1` where a missing `/dev/kvm` is a failure and no reason to skip: in CI.
+pub const REQUIRE_KVM: &str = "JIFFY_REQUIRE_KVM";
+
+/// Whether this process can make virtual machines. If not, it says why, and the test returns:
+///
+/// ```no_run
+/// if !jiffy_tests::require_kvm() {
+///     return;
+/// }
+/// ```
+///
+/// # Panics
+/// If KVM is missing and [`REQUIRE_KVM`] is set.
+#[must_use]
+pub fn require_kvm() -> bool {
+    let Err(error) = OpenOptions::new().read(true).write(true).open("/dev/kvm") else {
+        return true;
+    };
+    let is_required = env::var(REQUIRE_KVM).is_ok_and(|value| value == "1");
+    assert!(
+        !is_required,
+        "/dev/kvm cannot be opened ({error}), and {REQUIRE_KVM}=1 demands it"
+    );
+    eprintln!("skipped: /dev/kvm cannot be opened ({error})");
+    false
+}
+
+/// The top of the repository.
+pub fn workspace_root() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    root.expect("the tests are one directory below the top")
+        .to_owned()
+}
+
+/// Where cargo builds to.
+pub fn target_dir() -> PathBuf {
+    let default = || workspace_root().join("target");
+    env::var_os("CARGO_TARGET_DIR").map_or_else(default, PathBuf::from)
+}
+
+/// A directory for what the tests make; kept from run to run.
+pub fn cache_dir() -> PathBuf {
+    let cache = target_dir().join("jiffy-tests");
+    fs::create_dir_all(&cache).expect("a directory for the tests' files");
+    cache
+}
+
+/// `jiffy-vmm`, built for release and up to date.
+pub fn vmm_path() -> PathBuf {
+    binary("jiffy-vmm")
+}
+
+/// `jiffy`, built for release and up to date.
+pub fn jiffy_path() -> PathBuf {
+    binary("jiffy")
+}
+
+/// A `jiffy` command that finds the `jiffy-vmm` of this run.
+pub fn jiffy() -> Command {
+    let mut command = Command::new(jiffy_path());
+    command.env("JIFFY_VMM", target_dir().join("release/jiffy-vmm"));
+    command
+}
+
+fn binary(name: &str) -> PathBuf {
+    once_in_a_run("binaries", || {
+        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.current_dir(workspace_root());
+        cargo.args([
+            "build",
+            "--release",
+            "-p",
+            "jiffy-vmm",
+            "-p",
+            "jiffy-toolchain",
+        ]);
+        check(&mut cargo);
+    });
+    target_dir().join("release").join(name)
+}
+
+/// The image of `examples/NAME` or, for functions that no author would write, `tests/guests/NAME`;
+/// built by `jiffy build` and up to date.
+pub fn image(name: &str) -> PathBuf {
+    let root = workspace_root();
+    let crates = [
+        root.join("examples").join(name),
+        root.join("tests/guests").join(name),
+    ];
+    let found = crates.iter().find(|path| path.join("Cargo.toml").exists());
+    let function = found.unwrap_or_else(|| panic!("no function {name} in {crates:?}"));
+    let elf = cache_dir().join(format!("{name}.elf"));
+    once_in_a_run(&format!("image-{name}"), || {
+        check(jiffy().arg("build").arg(function).arg("-o").arg(&elf));
+    });
+    elf
+}
+
+/// Runs `make` unless another test of this run has done so; waits while another one does.
+fn once_in_a_run(what: &str, make: impl FnOnce()) {
+    let cache = cache_dir();
+    let (lock, stamp) = (
+        cache.join(format!("{what}.lock")),
+        cache.join(format!("{what}.run")),
+    );
+    let lock = File::create(lock).expect("a lock file");
+    lock.lock().expect("a lock, which ends with this process");
+    // A runner that shares one process among its tests gives no name, and then the process is the run.
+    let run = env::var("NEXTEST_RUN_ID").unwrap_or_else(|_| process::id().to_string());
+    let made_for = match fs::read_to_string(&stamp) {
+        Ok(run) => run,
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        Err(error) => panic!("{} cannot be read: {error}", stamp.display()),
+    };
+    if made_for != run {
+        make();
+        fs::write(&stamp, run).expect("a stamp");
+    }
+}
+
+/// Runs `command` to its end.
+///
+/// # Panics
+/// With what it printed, if it fails.
+pub fn check(command: &mut Command) {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn a_thing_is_made_once_in_a_run() {
+        let made = Cell::new(0);
+        let what = format!("test-{}", process::id());
+        for _ in 0..3 {
+            once_in_a_run(&what, || made.set(made.get() + 1));
+        }
+        assert_eq!(made.get(), 1);
+        for extension in ["lock", "run"] {
+            fs::remove_file(cache_dir().join(format!("{what}.{extension}"))).expect("made above");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "to stderr")]
+    fn a_failing_command_shows_what_it_said() {
+        check(Command::new("sh").args(["-c", "echo to stderr >&2; exit 3"]));
+    }
+}

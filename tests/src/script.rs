@@ -1,0 +1,136 @@
+//! Scripts of the hostile guest, `tests/guests/hostile`: what it does, one [`Op`] after the other.
+//! This file is compiled into the tests, which write scripts, and into the guest, which obeys them.
+
+/// Where the first operation goes in the image: the guest's room begins with this.
+pub const OPS_MARK: [u8; 16] = *b"jiffy script ops";
+/// Most operations of a script.
+pub const OPS_MAX: usize = 2048;
+/// Where [`Op::Call`]'s machine code goes in the image: the guest's room begins with this.
+pub const CODE_MARK: [u8; 16] = *b"jiffy test code:";
+/// Room for machine code, bytes. What is not used returns.
+pub const CODE_BYTES_MAX: usize = 256;
+/// Bytes of an operation in the image.
+pub const OP_BYTES: usize = 32;
+/// The code with which the guest exits when it has come to the end of its script.
+pub const EXIT_SURVIVED: u8 = 42;
+
+/// How wide an access is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Width {
+    /// One byte.
+    U8 = 1,
+    /// Two bytes.
+    U16 = 2,
+    /// Four bytes.
+    U32 = 4,
+    /// Eight bytes.
+    U64 = 8,
+}
+
+/// One step. Addresses are the guest's own, and nothing is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// The end: exits with [`EXIT_SURVIVED`].
+    End,
+    /// Writes a number.
+    Store(Width, u64, u64),
+    /// Reads a number and forgets it.
+    Load(Width, u64),
+    /// Writes a number to a port; `U64` stands for no width.
+    Out(Width, u16, u32),
+    /// Reads a number from a port and forgets it.
+    In(Width, u16),
+    /// Fills `len` bytes at `address` with pseudo-random ones.
+    Garbage {
+        /// The first byte.
+        address: u64,
+        /// How many.
+        len: u64,
+        /// Says which.
+        seed: u64,
+    },
+    /// Calls the machine code.
+    Call,
+    /// Goes on with the operation of this number.
+    Jump(u64),
+}
+
+impl Op {
+    /// The operation as four numbers, as they lie in the image.
+    pub const fn to_words(self) -> [u64; 4] {
+        match self {
+            Self::End => [0, 0, 0, 0],
+            Self::Store(width, address, value) => [1 | (width as u64) << 8, address, value, 0],
+            Self::Load(width, address) => [2 | (width as u64) << 8, address, 0, 0],
+            Self::Out(width, port, value) => {
+                [3 | (width as u64) << 8, port as u64, value as u64, 0]
+            }
+            Self::In(width, port) => [4 | (width as u64) << 8, port as u64, 0, 0],
+            Self::Garbage { address, len, seed } => [5, address, len, seed],
+            Self::Call => [6, 0, 0, 0],
+            Self::Jump(number) => [7, number, 0, 0],
+        }
+    }
+
+    /// Decodes what [`Op::to_words`] made; anything else is [`Op::End`].
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "ports and what is written to them were made from numbers of these widths"
+    )]
+    pub const fn from_words(words: [u64; 4]) -> Self {
+        let [head, a, b, c] = words;
+        let width = match head >> 8 {
+            1 => Width::U8,
+            2 => Width::U16,
+            4 => Width::U32,
+            _ => Width::U64,
+        };
+        match head & 0xff {
+            1 => Self::Store(width, a, b),
+            2 => Self::Load(width, a),
+            3 => Self::Out(width, a as u16, b as u32),
+            4 => Self::In(width, a as u16),
+            5 => Self::Garbage {
+                address: a,
+                len: b,
+                seed: c,
+            },
+            6 => Self::Call,
+            7 => Self::Jump(a),
+            _ => Self::End,
+        }
+    }
+}
+
+/// The next number of a cheap sequence, for [`Op::Garbage`] and for tests that need many bytes.
+pub const fn next_random(state: u64) -> u64 {
+    // Marsaglia's xorshift; zero would stay zero.
+    let mut next = state | (state == 0) as u64;
+    next ^= next << 13;
+    next ^= next >> 7;
+    next ^ next << 17
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let (address, len, seed) = (1, 2, u64::MAX);
+        for width in [Width::U8, Width::U16, Width::U32, Width::U64] {
+            for op in [
+                Op::End,
+                Op::Store(width, u64::MAX, 3),
+                Op::Load(width, 4),
+                Op::Out(width, u16::MAX, u32::MAX),
+                Op::In(width, 5),
+                Op::Garbage { address, len, seed },
+                Op::Call,
+                Op::Jump(6),
+            ] {
+                assert_eq!(Op::from_words(op.to_words()), op);
+            }
+        }
+    }
+}

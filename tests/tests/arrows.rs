@@ -1,0 +1,288 @@
+//! Dependencies point one way: what each crate of the workspace may depend on, over `cargo metadata`.
+//! A crate that is not in `RULES` fails, so that a new one has to say where it stands.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cargo_metadata::{DependencyKind, MetadataCommand};
+
+/// What one crate of ours may depend on.
+struct Rule {
+    package: &'static str,
+    /// Crates of ours, direct dependencies.
+    ours: &'static [&'static str],
+    /// Crates of others.
+    others: Others,
+}
+
+enum Others {
+    /// None at all.
+    None,
+    /// Any but these, which may not be reached through others either.
+    Except(&'static [&'static str]),
+}
+
+/// A guest has neither an operating system nor a host's libraries.
+const NOT_IN_A_GUEST: Others =
+    Others::Except(&["getrandom", "libc", "rustix", "spin", "kvm-ioctls"]);
+/// The VMM's field. Who talks to a VMM does so over its sockets.
+const VMM_FIELD: &[&str] = &[
+    "event-manager",
+    "kvm-bindings",
+    "kvm-ioctls",
+    "linux-loader",
+    "virtio-queue",
+    "virtio-vsock",
+    "vm-memory",
+];
+
+const RULES: &[Rule] = &[
+    Rule {
+        package: "jiffy-abi",
+        ours: &[],
+        others: Others::None,
+    },
+    Rule {
+        package: "jiffy-rt",
+        ours: &["jiffy-abi"],
+        others: NOT_IN_A_GUEST,
+    },
+    Rule {
+        package: "jiffy-macros",
+        ours: &[],
+        others: Others::Except(VMM_FIELD),
+    },
+    Rule {
+        package: "jiffy",
+        ours: &["jiffy-abi", "jiffy-rt", "jiffy-macros"],
+        others: NOT_IN_A_GUEST,
+    },
+    Rule {
+        package: "jiffy-control",
+        ours: &["jiffy-abi"],
+        others: Others::Except(VMM_FIELD),
+    },
+    Rule {
+        package: "jiffy-snapshots",
+        ours: &["jiffy-abi"],
+        others: Others::Except(VMM_FIELD),
+    },
+    Rule {
+        package: "jiffy-vmm",
+        ours: &["jiffy-abi", "jiffy-control", "jiffy-snapshots"],
+        others: Others::Except(&["tokio"]),
+    },
+    Rule {
+        package: "jiffy-toolchain",
+        ours: &["jiffy-abi", "jiffy-control", "jiffy-snapshots"],
+        // `jiffy doctor` asks KVM what it can do, and that is all the tools know of it.
+        others: Others::Except(&["event-manager", "linux-loader", "virtio-queue", "vm-memory"]),
+    },
+    Rule {
+        package: "jiffy-tests",
+        ours: &["jiffy-abi", "jiffy-control"],
+        others: Others::Except(VMM_FIELD),
+    },
+    Rule {
+        package: "jiffy-benches",
+        ours: &["jiffy-abi", "jiffy-control", "jiffy-tests"],
+        others: Others::Except(VMM_FIELD),
+    },
+];
+
+/// Nothing depends on these, except where a rule names them.
+const LEAVES: &[&str] = &["jiffy-tests", "jiffy-benches"];
+
+/// Crates whose types cross crates: two versions of one would not fit together.
+const ONE_VERSION: &[&str] = &["kvm-bindings", "virtio-queue", "vm-memory", "vmm-sys-util"];
+
+/// The packages that take part in a build, by id.
+type Graph = BTreeMap<String, Package>;
+
+#[derive(Debug, Default)]
+struct Package {
+    name: String,
+    is_ours: bool,
+    /// Ids of what it is built with or links to.
+    dependencies: BTreeSet<String>,
+    /// Ids of what only its tests need.
+    dev_dependencies: BTreeSet<String>,
+}
+
+/// The graph of the workspace, for all targets.
+fn workspace() -> Graph {
+    let metadata = MetadataCommand::new()
+        .manifest_path(jiffy_tests::workspace_root().join("Cargo.toml"))
+        .other_options(["--locked".to_owned()])
+        .exec()
+        .expect("cargo metadata");
+    let resolve = metadata
+        .resolve
+        .as_ref()
+        .expect("metadata with dependencies");
+    let package = |node: &cargo_metadata::Node| {
+        let with = |is_dev: bool| {
+            let is_kind = |kind: &DependencyKind| (*kind == DependencyKind::Development) == is_dev;
+            let dependencies = node.deps.iter();
+            dependencies
+                .filter(|dependency| dependency.dep_kinds.iter().any(|info| is_kind(&info.kind)))
+                .map(|dependency| dependency.pkg.to_string())
+                .collect()
+        };
+        Package {
+            name: metadata[&node.id].name.to_string(),
+            is_ours: metadata.workspace_members.contains(&node.id),
+            dependencies: with(false),
+            dev_dependencies: with(true),
+        }
+    };
+    resolve
+        .nodes
+        .iter()
+        .map(|node| (node.id.to_string(), package(node)))
+        .collect()
+}
+
+/// One sentence for each arrow that points the wrong way.
+fn violations(graph: &Graph, rules: &[Rule]) -> Vec<String> {
+    let mut found = vec![];
+    for (id, package) in graph.iter().filter(|(_, package)| package.is_ours) {
+        let name = &package.name;
+        let Some(rule) = rules.iter().find(|rule| rule.package == name) else {
+            found.push(format!("{name} has no rule: add it to RULES"));
+            continue;
+        };
+        for dependency in package.dependencies.iter().map(|id| &graph[id]) {
+            let other = dependency.name.as_str();
+            let is_bad = match (dependency.is_ours, &rule.others) {
+                (true, _) => !rule.ours.contains(&other),
+                (false, Others::None) => true,
+                (false, Others::Except(_)) => false,
+            };
+            if is_bad {
+                found.push(format!("{name} may not depend on {other}"));
+            }
+        }
+        if let Others::Except(never) = rule.others {
+            let reached = reachable(graph, id);
+            let reached = reached.iter().map(|id| graph[*id].name.as_str());
+            let bad = reached.filter(|other| never.contains(other));
+            found.extend(bad.map(|other| format!("{name} may not reach {other}")));
+        }
+        for dependency in package.dev_dependencies.iter().map(|id| &graph[id].name) {
+            if LEAVES.contains(&dependency.as_str()) && !rule.ours.contains(&dependency.as_str()) {
+                found.push(format!(
+                    "{name} may not depend on {dependency} in its tests"
+                ));
+            }
+        }
+    }
+    for name in ONE_VERSION {
+        let count = graph
+            .values()
+            .filter(|package| package.name == *name)
+            .count();
+        if count > 1 {
+            found.push(format!("{count} versions of {name} in the tree"));
+        }
+    }
+    found
+}
+
+/// Everything that `from` is built with or links to, itself not included.
+fn reachable<'a>(graph: &'a Graph, from: &'a str) -> BTreeSet<&'a str> {
+    let mut reached = BTreeSet::new();
+    let mut open = vec![from];
+    while let Some(id) = open.pop() {
+        for dependency in &graph[id].dependencies {
+            if reached.insert(dependency.as_str()) {
+                open.push(dependency);
+            }
+        }
+    }
+    reached
+}
+
+#[test]
+fn arrows_point_one_way() {
+    let found = violations(&workspace(), RULES);
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// The graph that `cargo metadata` gives is the real one: known arrows are in it.
+#[test]
+fn the_graph_is_read() {
+    let graph = workspace();
+    let find = |name: &str| graph.iter().find(|(_, package)| package.name == name);
+    let (vmm, _) = find("jiffy-vmm").expect("jiffy-vmm is a member");
+    let reached: Vec<_> = reachable(&graph, vmm)
+        .iter()
+        .map(|id| &graph[*id].name)
+        .collect();
+    for name in ["jiffy-abi", "kvm-ioctls", "vm-memory", "vmm-sys-util"] {
+        assert!(
+            reached.iter().any(|reached| *reached == name),
+            "{name} in {reached:?}"
+        );
+    }
+    let (_, sdk) = find("jiffy").expect("jiffy is a member");
+    let (rt, _) = find("jiffy-rt").expect("jiffy-rt is a member");
+    assert!(
+        sdk.dependencies.contains(rt),
+        "the arrow that only guests have"
+    );
+}
+
+/// The checker can say no: each kind of wrong arrow in a made-up graph is found.
+#[test]
+fn wrong_arrows_are_found() {
+    const FAKE: &[Rule] = &[
+        Rule {
+            package: "abi",
+            ours: &[],
+            others: Others::None,
+        },
+        Rule {
+            package: "tool",
+            ours: &["abi"],
+            others: Others::Except(&["kvm"]),
+        },
+    ];
+    // Names in upper case are ours; `a>b` is a dependency, `a~b` one of tests; `@` begins a version.
+    let check = |arrows: &[&str]| {
+        let mut graph = Graph::new();
+        for arrow in arrows {
+            let ends: Vec<_> = arrow.split(['>', '~']).collect();
+            for id in &ends {
+                let name = id.split('@').next().unwrap_or_default();
+                let package = graph.entry((*id).to_owned()).or_default();
+                package.name = name.to_lowercase();
+                package.is_ours = name.chars().all(|letter| letter.is_ascii_uppercase());
+            }
+            if let [from, to] = ends[..] {
+                let package = graph.get_mut(from).expect("made above");
+                let is_dev = arrow.contains('~');
+                let dependencies = if is_dev {
+                    &mut package.dev_dependencies
+                } else {
+                    &mut package.dependencies
+                };
+                dependencies.insert(to.to_owned());
+            }
+        }
+        violations(&graph, FAKE)
+    };
+    assert!(check(&["TOOL>ABI", "TOOL>serde", "TOOL~proptest", "ABI~proptest"]).is_empty());
+    assert_eq!(check(&["ABI>TOOL"]), ["abi may not depend on tool"]);
+    assert_eq!(check(&["ABI>serde"]), ["abi may not depend on serde"]);
+    assert_eq!(
+        check(&["TOOL>a", "a>b", "b>kvm", "b>a"]),
+        ["tool may not reach kvm"]
+    );
+    assert_eq!(check(&["NEW"]), ["new has no rule: add it to RULES"]);
+    let in_tests = "tool may not depend on jiffy-tests in its tests";
+    assert_eq!(check(&["TOOL~jiffy-tests"]), [in_tests]);
+    assert_eq!(
+        check(&["TOOL>a", "vm-memory@1", "vm-memory@2"]),
+        ["2 versions of vm-memory in the tree"]
+    );
+}

@@ -1,0 +1,301 @@
+//! VMs in this process, so that a test can look at all of one: RAM, registers, device.
+//!
+//! Requests and responses have to fit the buffers of a Unix socket, because one thread writes the
+//! request, runs the VM and reads the response: what arrives together is then the same in every
+//! run. Not here: VMs as a user starts them (`jiffy_tests::vm`).
+#![allow(dead_code, reason = "each test takes what it needs")]
+
+use std::{
+    fs,
+    os::unix::{fs::FileExt, net::UnixStream},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use jiffy_abi::{
+    frame::FrameKind,
+    layout::{PAGE_BYTES, RAM_BYTES_DEFAULT, RESUME_PAGE},
+};
+use jiffy_control::{Event, LogRecord, Outcome, Phases, Response};
+use jiffy_snapshots::{
+    PAGE_LEN, Page, Snapshot, State,
+    state::{ImageInfo, VcpuState, VsockState},
+};
+use jiffy_vmm::{
+    boot::{self, Image},
+    kvm::Machine,
+    mem::Ram,
+    run::{CaptureError, Isolation, Prepared, RestoreError, Vm},
+};
+use tempfile::TempDir;
+
+/// Largest body that a socket takes while nobody reads it, with room to spare.
+pub(crate) const BODY_BYTES_MAX: usize = 128 << 10;
+/// For requests that have no reason to run out of time. Other VMs of the process have to be idle
+/// meanwhile: the alarm is the process's.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+type OnEvent = Box<dyn FnMut(Event)>;
+
+/// Parameters of a VM.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Guest<'a> {
+    /// A folder of `examples` or `tests/guests`.
+    pub(crate) function: &'a str,
+    /// RAM, bytes.
+    pub(crate) ram_bytes: u64,
+}
+
+impl<'a> Guest<'a> {
+    /// `function` with as much RAM as usual.
+    pub(crate) fn of(function: &'a str) -> Self {
+        Self {
+            function,
+            ram_bytes: RAM_BYTES_DEFAULT,
+        }
+    }
+
+    /// A VM that booted and has not run yet, and what its image says of itself.
+    pub(crate) fn boot(self) -> (Vm<OnEvent>, UnixStream, ImageInfo, Logs) {
+        let bytes = fs::read(jiffy_tests::image(self.function)).expect("an image");
+        let image = Image::parse(&bytes).expect("an image");
+        let ram = Ram::new(self.ram_bytes).expect("RAM");
+        let loaded = boot::load(&ram, &image, &bytes).expect("it fits");
+        let (prepared, client, logs) = prepare(ram);
+        let vm = prepared.boot(loaded, Phases::default()).expect("a VM");
+        let note = image.note();
+        let info = ImageInfo {
+            function_name: note.function_name().into(),
+            function_version: note.function_version().into(),
+            flags: note.flags,
+            ..ImageInfo::default()
+        };
+        (vm, client, info, logs)
+    }
+
+    /// Boots it and takes a snapshot.
+    pub(crate) fn try_snapshot(self) -> Result<Folder, CaptureError> {
+        let (mut vm, _client, info, _logs) = self.boot();
+        let state = vm.capture(info)?;
+        let folder = Folder::new();
+        folder.write(&state, self.ram_bytes, |page| {
+            ram_page(vm.machine().ram(), page)
+        });
+        Ok(folder)
+    }
+
+    /// Boots it and takes a snapshot.
+    pub(crate) fn snapshot(self) -> Folder {
+        self.try_snapshot().expect("a snapshot")
+    }
+}
+
+fn prepare(ram: Ram) -> (Prepared<OnEvent>, UnixStream, Logs) {
+    let (stream, client) = UnixStream::pair().expect("a pair of sockets");
+    client
+        .set_read_timeout(Some(TIMEOUT))
+        .expect("a limit for reading");
+    let logs = Logs::default();
+    let kept = logs.clone();
+    let on_event = Box::new(move |event: Event| {
+        if let Event::Log(records) = event {
+            kept.0.lock().expect("not poisoned").extend(records);
+        }
+    });
+    let machine = Machine::new(ram).expect("a machine");
+    let prepared = Prepared::new(machine, stream, Some(TIMEOUT), on_event as OnEvent);
+    (prepared.expect("a VM"), client, logs)
+}
+
+/// What a guest logged.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Logs(Arc<Mutex<Vec<LogRecord>>>);
+
+impl Logs {
+    /// What came since this was asked last.
+    pub(crate) fn take(&self) -> Vec<LogRecord> {
+        std::mem::take(&mut self.0.lock().expect("not poisoned"))
+    }
+}
+
+/// A snapshot on disk, gone with this value.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    folder: TempDir,
+}
+
+impl Folder {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self { folder }
+    }
+
+    /// The snapshot.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path().join("test.snap")
+    }
+
+    /// A file in it.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.path().join(name)
+    }
+
+    pub(crate) fn open(&self) -> Snapshot {
+        Snapshot::open(&self.path()).expect("a snapshot")
+    }
+
+    fn write(&self, state: &State, ram_bytes: u64, mut page: impl FnMut(u64) -> Page) {
+        let read = |number: u64, buffer: &mut Page| {
+            *buffer = page(number);
+            Ok(())
+        };
+        jiffy_snapshots::create(&self.path(), state, ram_bytes, read).expect("a snapshot");
+    }
+
+    /// A copy whose state `change` has changed, with the right checksum.
+    pub(crate) fn changed(&self, change: impl FnOnce(&mut State)) -> Self {
+        let copy = Self::new();
+        let snapshot = self.open();
+        let mut state = snapshot.state().clone();
+        change(&mut state);
+        copy.write(&state, snapshot.ram_bytes(), |page| {
+            file_page(&snapshot, page)
+        });
+        copy
+    }
+
+    /// Restores it into a VM of its own.
+    pub(crate) fn try_restore(&self, isolation: Isolation) -> Result<Restored, RestoreError> {
+        let snapshot = self.open();
+        let ram = Ram::reserve(snapshot.ram_bytes()).expect("an address range");
+        let (prepared, client, logs) = prepare(ram);
+        let vm = prepared.restore(&snapshot, isolation)?;
+        Ok(Restored { vm, client, logs })
+    }
+
+    /// Restores it into a VM of its own.
+    pub(crate) fn restore(&self, isolation: Isolation) -> Restored {
+        self.try_restore(isolation).expect("a VM")
+    }
+}
+
+/// A VM and the client's end of its request stream.
+pub(crate) struct Restored {
+    pub(crate) vm: Vm<OnEvent>,
+    client: UnixStream,
+    logs: Logs,
+}
+
+impl Restored {
+    /// Asks, and expects an answer that is no error.
+    #[track_caller]
+    pub(crate) fn ask(&mut self, body: &[u8]) -> Vec<u8> {
+        let response = self.try_ask(body);
+        let response = response.unwrap_or_else(|end| panic!("the VM ended: {end:?}"));
+        let text = String::from_utf8_lossy(&response.body);
+        assert_eq!(response.kind, FrameKind::Ok, "{text}");
+        response.body
+    }
+
+    /// Asks; the VM may end instead of answering.
+    pub(crate) fn try_ask(&mut self, body: &[u8]) -> Result<Response, Outcome> {
+        assert!(body.len() <= BODY_BYTES_MAX, "nobody reads meanwhile");
+        let request = jiffy_tests::vm::event(body);
+        jiffy_control::write_request(&mut self.client, &request).expect("room for a request");
+        match self.vm.serve_request().expect("a host that works") {
+            Some(end) => Err(end),
+            None => Ok(jiffy_control::read_response(&mut self.client).expect("a response")),
+        }
+    }
+
+    /// What it logged since this was asked last.
+    pub(crate) fn logs(&self) -> Vec<LogRecord> {
+        self.logs.take()
+    }
+
+    /// All of the VM but RAM: what the guest would go on with.
+    pub(crate) fn state(&mut self) -> Everything {
+        let device = self.vm.device_state().expect("nothing to deliver");
+        let machine = self.vm.machine_mut();
+        let vcpu = machine.save().expect("registers");
+        Everything {
+            vcpu,
+            xsave: without_tracking(machine.xsave_words().expect("an XSAVE area")),
+            msrs: without_clocks(machine.msrs().expect("MSRs")),
+            device,
+        }
+    }
+
+    /// Numbers of the pages that are not as `expected` has them. The resume page is not looked at:
+    /// it is meant to differ.
+    pub(crate) fn pages_unlike(&self, expected: impl Fn(u64) -> Page) -> Vec<u64> {
+        let ram = self.vm.machine().ram();
+        (0..ram.bytes() / PAGE_BYTES)
+            .filter(|page| *page != RESUME_PAGE / PAGE_BYTES)
+            .filter(|page| ram_page(ram, *page) != expected(*page))
+            .collect()
+    }
+
+    /// A page of its RAM.
+    pub(crate) fn page(&self, number: u64) -> Page {
+        ram_page(self.vm.machine().ram(), number)
+    }
+}
+
+/// All state of a VM beside RAM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Everything {
+    pub(crate) vcpu: VcpuState,
+    pub(crate) xsave: Vec<u32>,
+    pub(crate) msrs: Vec<(u32, u64)>,
+    pub(crate) device: VsockState,
+}
+
+/// MSRs that are clocks: two readings differ whatever the guest does.
+const CLOCKS: [(u32, &str); 3] = [
+    (0x10, "IA32_TIME_STAMP_COUNTER"),
+    (0x4000_0010, "HV_X64_MSR_VP_RUNTIME"),
+    (0x4000_0020, "HV_X64_MSR_TIME_REF_COUNT"),
+];
+
+/// The words of XSTATE_BV in an XSAVE area. They say of which registers the CPU knows that they have
+/// their first values, which it may forget at any interrupt. The registers themselves are all there.
+const XSTATE_BV: std::ops::Range<usize> = 128..130;
+
+fn without_tracking(mut xsave: Vec<u32>) -> Vec<u32> {
+    xsave[XSTATE_BV].fill(0);
+    xsave
+}
+
+fn without_clocks(msrs: Vec<(u32, u64)>) -> Vec<(u32, u64)> {
+    let is_clock = |msr: u32| CLOCKS.iter().any(|(clock, _)| *clock == msr);
+    msrs.into_iter()
+        .filter(|(msr, _)| !is_clock(*msr))
+        .collect()
+}
+
+fn ram_page(ram: &Ram, number: u64) -> Page {
+    ram.read_array(number * PAGE_BYTES).expect("in RAM")
+}
+
+/// A page of a snapshot's RAM.
+pub(crate) fn file_page(snapshot: &Snapshot, number: u64) -> Page {
+    let mut page = [0; PAGE_LEN];
+    snapshot
+        .ram_file()
+        .read_exact_at(&mut page, number * PAGE_BYTES)
+        .expect("in the file");
+    page
+}
+
+/// Whether the long tests are to run: `JIFFY_LONG=1`.
+pub(crate) fn is_long() -> bool {
+    std::env::var("JIFFY_LONG").is_ok_and(|value| value == "1")
+}
+
+/// The text of a file beside a function's tests.
+pub(crate) fn example_file(path: &str) -> Vec<u8> {
+    let path: &Path = &jiffy_tests::workspace_root().join("examples").join(path);
+    fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
