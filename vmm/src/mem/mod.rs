@@ -243,6 +243,7 @@ impl Drop for Ram {
             let unmapped = unsafe { libc::munmap(self.base.cast(), self.len()) };
             debug_assert_eq!(unmapped, 0);
         }
+        reservation::give_back(self.base as u64);
     }
 }
 
@@ -334,6 +335,13 @@ mod tests {
         assert_eq!(ram.read_u64(u64::MAX), None);
         assert!(ram.write(RAM_BYTES_MIN - 1, &[1]).is_some());
         assert!(ram.write(RAM_BYTES_MIN - 1, &[1, 2]).is_none());
+    }
+
+    #[test]
+    fn address_ranges_are_given_back() {
+        for _ in 0..20_000 {
+            Ram::reserve(RAM_BYTES_MIN).expect("more VMs one after the other than ranges");
+        }
     }
 
     #[test]

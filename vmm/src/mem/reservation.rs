@@ -6,16 +6,13 @@
 //! the address space from the top, so a range far below is never handed out for anything else; and
 //! mapping it refuses to replace anything, should that be wrong.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicU64, Ordering::Relaxed},
-};
+use std::sync::{Mutex, PoisonError};
 
 /// Lowest address of any range: 16 TiB.
 const LOWEST: u64 = 1 << 44;
 /// Distance between two ranges: more than the largest RAM, so that unmapped space surrounds each.
 const STRIDE: u64 = 4 << 30;
-/// Ranges a process has; they are not used twice. Together they end below 64 TiB.
+/// Ranges a process has at a time. Together they end below 64 TiB.
 const RANGES: u64 = 12_000;
 /// The first range is any of so many, so that its address cannot be guessed.
 const FIRST_RANGES: u64 = 4096;
@@ -25,12 +22,33 @@ const _: () = {
     assert!(LOWEST + RANGES * STRIDE < 1 << 46);
 };
 
+/// Which ranges are free.
+struct Ranges {
+    /// The next one that was never taken; `None` until the first is.
+    next: Option<u64>,
+    returned: Vec<u64>,
+}
+
+static RANGES_FREE: Mutex<Ranges> = Mutex::new(Ranges {
+    next: None,
+    returned: Vec::new(),
+});
+
 /// The address of a range that nobody else has; `None` if there is no more.
 pub(super) fn take() -> Option<u64> {
-    static NEXT: OnceLock<AtomicU64> = OnceLock::new();
-    let next = NEXT.get_or_init(|| AtomicU64::new(first_range()));
-    let number = next.fetch_add(1, Relaxed);
+    let mut free = RANGES_FREE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(address) = free.returned.pop() {
+        return Some(address);
+    }
+    let number = free.next.unwrap_or_else(first_range);
+    free.next = Some(number + 1);
     (number < RANGES).then(|| LOWEST + number * STRIDE)
+}
+
+/// Gives back what [`take`] gave; nothing is mapped there any more.
+pub(super) fn give_back(address: u64) {
+    let mut free = RANGES_FREE.lock().unwrap_or_else(PoisonError::into_inner);
+    free.returned.push(address);
 }
 
 fn first_range() -> u64 {
