@@ -338,6 +338,14 @@ pub fn packet(op: u16, len: u32) -> PacketHeader {
     }
 }
 
+/// Where the hostile guest's text begins.
+pub fn entry() -> u64 {
+    const E_ENTRY: usize = 24;
+    let image = std::fs::read(hostile_image()).expect("the hostile guest");
+    let entry = image[E_ENTRY..E_ENTRY + 8].try_into();
+    u64::from_le_bytes(entry.expect("8 bytes"))
+}
+
 /// The hostile guest, linked as `jiffy build` links images; it is no function, so that does not
 /// build it.
 fn hostile_image() -> PathBuf {

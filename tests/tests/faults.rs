@@ -81,10 +81,10 @@ fn exception(kind: &str) -> (u8, u64, u64) {
 fn text_of(image: &Path) -> std::ops::Range<u64> {
     let file = fs::read(image).expect("an image");
     let number = |at: usize| u64::from_le_bytes(file[at..at + 8].try_into().expect("8 bytes"));
-    // The first program header is the text's, as the linker script has it.
-    let headers = usize::try_from(number(32)).expect("small");
-    let (address, bytes) = (number(headers + 16), number(headers + 40));
-    assert_eq!(address, IMAGE);
+    // The second program header is the text's, as the linker script has it; each has 56 bytes.
+    let text = usize::try_from(number(32)).expect("small") + 56;
+    let (address, bytes) = (number(text + 16), number(text + 40));
+    assert!(address > IMAGE, "{address:#x}");
     address..address + bytes
 }
 
@@ -172,7 +172,6 @@ fn exceptions_are_told_with_vector_error_code_and_address() {
     }
     assert_eq!(exception("divide"), (DIVIDE_ERROR, 0, 0));
     assert_eq!(exception("ud2"), (INVALID_OPCODE, 0, 0));
-    assert_eq!(exception("simd"), (SIMD, 0, 0));
     assert_eq!(exception("gp"), (GENERAL_PROTECTION, 0, 0));
     assert_eq!(exception("null-read"), (PAGE_FAULT, USER, 0));
     assert_eq!(exception("null-write"), (PAGE_FAULT, USER | WRITE, 0));
@@ -186,7 +185,19 @@ fn exceptions_are_told_with_vector_error_code_and_address() {
     assert!((STACK..STACK_TOP).contains(&address), "{address:#x}");
     let (vector, error_code, address) = exception("exec-heap");
     assert_eq!((vector, error_code), (PAGE_FAULT, PRESENT | USER | FETCH));
-    assert!(address > text_of(&image("faults")).end, "{address:#x}");
+    assert!(
+        address >= IMAGE && !text_of(&image("faults")).contains(&address),
+        "{address:#x}"
+    );
+}
+
+/// Alone, because QEMU's software emulation, in which the second backend is tested, raises none.
+#[test]
+fn a_simd_exception_is_told() {
+    if !require_kvm() {
+        return;
+    }
+    assert_eq!(exception("simd"), (SIMD, 0, 0));
 }
 
 /// Backends differ in what a breakpoint that ring 3 may not set is.

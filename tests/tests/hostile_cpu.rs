@@ -5,13 +5,13 @@ use jiffy_abi::{
     control_page,
     doorbell::Wait,
     layout::{
-        CONTROL_PAGE, GDT, IDT, IMAGE, LOG_RING, MMIO_VSOCK, PAGE_BYTES, PAGE_TABLES,
-        RAM_BYTES_DEFAULT, RESUME_PAGE, RING0_STACK, STACK_GUARD, STUBS, TSS,
+        CONTROL_PAGE, GDT, IDT, LOG_RING, MMIO_VSOCK, PAGE_BYTES, PAGE_TABLES, RAM_BYTES_DEFAULT,
+        RESUME_PAGE, RING0_STACK, STACK_GUARD, STUBS, TSS,
     },
 };
 use jiffy_control::{GuestFault, Outcome};
 use jiffy_tests::{
-    hostile::{ARENA, Script},
+    hostile::{self, ARENA, Script},
     require_kvm,
     script::{Op, Width},
     vm::TIMEOUT_AMPLE,
@@ -67,7 +67,7 @@ fn memory_that_is_not_the_guests_faults_at_its_address() {
         check(Op::Load(Width::U64, address), address);
         check(Op::Store(Width::U64, address, 0), address);
     }
-    for address in [RESUME_PAGE, IMAGE] {
+    for address in [RESUME_PAGE, hostile::entry()] {
         check(Op::Store(Width::U8, address, 0), address);
     }
     // Half of it is memory, half is not.

@@ -25,6 +25,12 @@ const PHYSICAL: usize = 24;
 const FILE_BYTES: usize = 32;
 const MEMORY_BYTES: usize = 40;
 const HEADER_BYTES: usize = 56;
+// Numbers of the program headers, as the linker script has them.
+const HOT: usize = 0;
+const TEXT: usize = 1;
+const RODATA: usize = 2;
+const DATA: usize = 3;
+const NOTE: usize = 4;
 
 /// A good image, to be made bad.
 #[derive(Clone)]
@@ -44,8 +50,7 @@ impl Elf {
         self
     }
 
-    /// Where program header number `number` has this field. The linker script says which is which:
-    /// text, read-only data, data, note.
+    /// Where program header number `number` has this field.
     fn field(&self, number: usize, field: usize) -> usize {
         let headers = usize::try_from(self.number(HEADERS_AT)).expect("small");
         headers + number * HEADER_BYTES + field
@@ -59,7 +64,7 @@ impl Elf {
 
     /// Where the note's descriptor is: behind three sizes and the padded name.
     fn note(&self) -> usize {
-        let note = self.number(self.field(3, OFFSET));
+        let note = self.number(self.field(NOTE, OFFSET));
         usize::try_from(note).expect("small") + 12 + 8
     }
 }
@@ -135,10 +140,14 @@ fn a_damaged_image_is_refused_with_what_is_wrong() {
     );
     check("relocatable", elf().put(TYPE, &[1, 0]), "type 1");
     check("core dump", elf().put(TYPE, &[4, 0]), "type 4");
-    check("dynamic", elf().header(3, KIND, &[2]), "dynamic");
-    check("interpreter", elf().header(3, KIND, &[3]), "dynamic");
-    check("thread-local", elf().header(3, KIND, &[7]), "thread-local");
-    check("no note", elf().header(3, KIND, &[0]), "no jiffy note");
+    check("dynamic", elf().header(NOTE, KIND, &[2]), "dynamic");
+    check("interpreter", elf().header(NOTE, KIND, &[3]), "dynamic");
+    check(
+        "thread-local",
+        elf().header(NOTE, KIND, &[7]),
+        "thread-local",
+    );
+    check("no note", elf().header(NOTE, KIND, &[0]), "no jiffy note");
     let note_at = good.note();
     check(
         "another's note",
@@ -149,17 +158,17 @@ fn a_damaged_image_is_refused_with_what_is_wrong() {
     check("note's text", elf().put(note_at + 8, &[0xff]), "damaged");
     check(
         "note's length",
-        elf().header(3, FILE_BYTES, &address(30)),
+        elf().header(NOTE, FILE_BYTES, &address(30)),
         "",
     );
     check(
         "note beyond the file",
-        elf().header(3, OFFSET, &address(1 << 40)),
+        elf().header(NOTE, OFFSET, &address(1 << 40)),
         "",
     );
     check(
         "entry in data",
-        elf().put(ENTRY, &address(good.number(good.field(2, ADDRESS)))),
+        elf().put(ENTRY, &address(good.number(good.field(DATA, ADDRESS)))),
         "entry",
     );
     check(
@@ -178,81 +187,86 @@ fn a_damaged_image_is_refused_with_what_is_wrong() {
     );
     check(
         "writable text",
-        elf().header(0, FLAGS, &[7]),
+        elf().header(TEXT, FLAGS, &[7]),
         "writable and executable",
     );
     check(
         "executable data",
-        elf().header(2, FLAGS, &[7]),
+        elf().header(DATA, FLAGS, &[7]),
         "writable and executable",
     );
-    check("unreadable", elf().header(1, FLAGS, &[0]), "cannot be read");
-    check("text is no text", elf().header(0, FLAGS, &[4]), "entry");
-    let text = good.number(good.field(0, ADDRESS));
+    check(
+        "unreadable",
+        elf().header(RODATA, FLAGS, &[0]),
+        "cannot be read",
+    );
+    check("text is no text", elf().header(TEXT, FLAGS, &[4]), "entry");
+    let text = good.number(good.field(TEXT, ADDRESS));
     let both = |elf: Elf, number, at| {
         elf.header(number, ADDRESS, &address(at))
             .header(number, PHYSICAL, &address(at))
     };
-    check("overlap", both(elf(), 1, text), "overlap");
-    check("one page for two", both(elf(), 1, text + 1), "");
+    check("overlap", both(elf(), RODATA, text), "overlap");
+    check("one page for two", both(elf(), RODATA, text + 1), "");
     check(
         "over the stack",
-        both(elf(), 2, IMAGE - 4096),
+        both(elf(), DATA, IMAGE - 4096),
         "does not fit",
     );
-    check("at zero", both(elf(), 2, 0), "does not fit");
+    check("at zero", both(elf(), DATA, 0), "does not fit");
     check(
         "over the system pages",
-        both(elf(), 2, 0x1000),
+        both(elf(), DATA, 0x1000),
         "does not fit",
     );
     check(
         "over the devices",
-        both(elf(), 2, 0xd000_0000),
+        both(elf(), DATA, 0xd000_0000),
         "does not fit",
     );
     check(
         "at the end of addresses",
-        both(elf(), 2, !0xfff),
+        both(elf(), DATA, !0xfff),
         "does not fit",
     );
     check(
         "elsewhere in memory",
-        elf().header(1, PHYSICAL, &address(0x40_0000)),
+        elf().header(RODATA, PHYSICAL, &address(0x40_0000)),
         "does not fit",
     );
-    check("not aligned", both(elf(), 2, 0x80_0010), "does not fit");
+    check("not aligned", both(elf(), DATA, 0x80_0010), "does not fit");
     for huge in [RAM_BYTES_MAX, 1 << 40, u64::MAX, u64::MAX - IMAGE] {
         check(
             "huge",
-            elf().header(2, MEMORY_BYTES, &address(huge)),
+            elf().header(DATA, MEMORY_BYTES, &address(huge)),
             "does not fit",
         );
     }
     check(
         "too large for the VM",
-        elf().header(2, MEMORY_BYTES, &address(1 << 30)),
+        elf().header(DATA, MEMORY_BYTES, &address(1 << 30)),
         "--memory",
     );
     check(
         "file bytes",
-        elf().header(1, FILE_BYTES, &address(1 << 40)),
+        elf().header(RODATA, FILE_BYTES, &address(1 << 40)),
         "truncated",
     );
     check(
         "more in the file",
-        elf().header(2, MEMORY_BYTES, &address(1)),
+        elf().header(DATA, MEMORY_BYTES, &address(1)),
         "",
     );
     check(
         "offset",
-        elf().header(0, OFFSET, &address(u64::MAX)),
+        elf().header(TEXT, OFFSET, &address(u64::MAX)),
         "truncated",
     );
     let no_segments = elf()
-        .header(0, KIND, &[0])
-        .header(1, KIND, &[0])
-        .header(2, KIND, &[0]);
+        .header(HOT, KIND, &[0])
+        .header(TEXT, KIND, &[0])
+        .header(RODATA, KIND, &[0])
+        .header(DATA, KIND, &[0]);
     check("no segments", no_segments, "no segment");
 }
 
@@ -263,12 +277,12 @@ fn a_truncated_image_is_refused_wherever_it_was_cut() {
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
     let good = Elf::good();
-    let needed = (0..4).map(|number| {
+    let needed = (HOT..=NOTE).map(|number| {
         good.number(good.field(number, OFFSET)) + good.number(good.field(number, FILE_BYTES))
     });
     let needed = usize::try_from(needed.max().expect("headers")).expect("small");
     let cuts = [
-        0, 1, 3, 4, 15, 16, 63, 64, 65, 119, 120, 287, 288, 289, 4095, 4096, 4097,
+        0, 1, 3, 4, 15, 16, 63, 64, 65, 119, 120, 343, 344, 345, 4095, 4096, 4097,
     ];
     let steps = (0..needed).step_by(9973).chain([needed - 1]);
     for end in cuts.into_iter().chain(steps) {
@@ -299,7 +313,7 @@ fn a_file_that_is_something_else_is_refused() {
     check(
         &folder,
         "a program of this host",
-        &program[..4 << 20],
+        &program[..program.len().min(4 << 20)],
         &[REFUSED],
     );
     // Too large to be read, and nothing of it is on the disk.
@@ -324,7 +338,7 @@ fn an_image_with_bits_flipped_comes_to_a_typed_end() {
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
     let good = Elf::good();
-    let headers = good.field(4, 0);
+    let headers = good.field(NOTE + 1, 0);
     let note_at = good.note();
     let mut state = 11;
     for round in 0..150 {
@@ -379,7 +393,7 @@ fn too_little_memory_is_refused_with_how_much_it_takes() {
         refuse(vmm, ram, &codes);
     }
     let mut vmm = Command::new(vmm_path());
-    let large = Elf::good().header(2, MEMORY_BYTES, &(20_u64 << 20).to_le_bytes());
+    let large = Elf::good().header(DATA, MEMORY_BYTES, &(20_u64 << 20).to_le_bytes());
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("image.elf");
     fs::write(&path, &large.0).expect("a file");

@@ -100,7 +100,7 @@ fn without_a_reset_the_guest_finds_it_everywhere() {
     println!("a used VM: {found:?}");
     // No request writes a byte string to these, and backends differ in whether they keep the low
     // bits of a null selector.
-    let untouched = ["resume-page", "control-page", "before-statics", "selectors"];
+    let untouched = ["resume-page", "control-page", "behind-statics", "selectors"];
     for ((place, before), (_, after)) in fresh.iter().zip(&found) {
         assert!(
             before != after || untouched.contains(&place.as_str()),

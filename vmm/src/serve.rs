@@ -53,7 +53,7 @@ impl ServeError {
     fn blame(&self) -> Blame {
         match self {
             Self::Read { .. } | Self::Image(_) | Self::Ram(RamError::Size(_)) => Blame::Input,
-            Self::Load(LoadError::TooSmall { .. }) => Blame::Input,
+            Self::Load(LoadError::TooSmall { .. } | LoadError::Environment(_)) => Blame::Input,
             Self::Load(LoadError::Copy(_) | LoadError::PageTables(_)) => Blame::Bug,
             Self::Open(error) => blame(error.blame()),
             Self::Create(error) => blame(error.blame()),

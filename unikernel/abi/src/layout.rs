@@ -12,16 +12,21 @@
 //! 0x0000_8000  resume page            guest reads, VMM writes
 //! 0x0000_9000  control page           guest writes, VMM reads
 //! 0x0000_a000  log ring, 16 KiB       guest writes, VMM reads
+//! 0x0000_e000  environment            guest reads, VMM writes once, at load
 //! 0x0001_0000  page tables, 192 KiB   unmapped: written once, at load
 //! 0x0004_0000  guard page             unmapped: stack overflow faults
-//! 0x0004_1000  stack, 764 KiB         grows down from 0x0010_0000
-//! 0x0010_0000  image                  text, read-only data, data, bss: each as its segment says
-//! image end    heap                   to the end of RAM
+//! 0x0004_1000  stack, 768 KiB         grows down from 0x0010_1000
+//! 0x0010_1000  image                  hot data, text, read-only data, data, bss: each as its
+//!                                     segment says
+//! image end    heap                   to the end of RAM; the driver receives into its end
 //! 0xd000_0000  virtio-mmio windows    no RAM behind: every access exits
 //! ```
 //!
 //! Stack, image and everything below them lie close together, so that few page tables serve a small
-//! image: each one that a request walks costs a restored VM some microseconds.
+//! image: each one that a request walks costs a restored VM some microseconds. What every request
+//! writes, the top of the stack and the image's hot data, begins a block of eight pages, because a
+//! KVM that shadows page tables maps the writable pages at the beginning of such a block all with
+//! the first fault in it.
 
 /// Size of a page, bytes.
 pub const PAGE_BYTES: u64 = 4096;
@@ -53,6 +58,8 @@ pub const CONTROL_PAGE: u64 = RESUME_PAGE + PAGE_BYTES;
 pub const LOG_RING: u64 = CONTROL_PAGE + PAGE_BYTES;
 /// Size of the log ring, bytes.
 pub const LOG_RING_BYTES: u64 = 16 << 10;
+/// The function's environment, one page; see [`crate::environment`].
+pub const ENVIRONMENT: u64 = LOG_RING + LOG_RING_BYTES;
 
 /// Where the page tables begin; the root table is the first page.
 pub const PAGE_TABLES: u64 = 0x1_0000;
@@ -68,7 +75,7 @@ pub const STACK: u64 = STACK_GUARD + PAGE_BYTES;
 pub const STACK_TOP: u64 = IMAGE;
 
 /// Where images are linked. The linker script of `jiffy-rt` says the same number.
-pub const IMAGE: u64 = 0x10_0000;
+pub const IMAGE: u64 = 0x10_1000;
 
 /// Smallest RAM of a VM, bytes: the fixed part below the image, the image, and some heap.
 pub const RAM_BYTES_MIN: u64 = 4 << 20;
@@ -86,10 +93,11 @@ pub const MMIO_WINDOW_BYTES: u64 = PAGE_BYTES;
 
 const _: () = {
     assert!(RING0_STACK_TOP <= RESUME_PAGE);
-    assert!(LOG_RING + LOG_RING_BYTES <= PAGE_TABLES);
+    assert!(ENVIRONMENT + PAGE_BYTES <= PAGE_TABLES);
     assert!(PAGE_TABLES + PAGE_TABLES_BYTES <= STACK_GUARD);
     assert!(VECTORS * STUB_BYTES <= PAGE_BYTES);
     assert!(STACK_TOP.is_multiple_of(PAGE_BYTES) && STACK < STACK_TOP);
+    assert!((STACK_TOP - PAGE_BYTES).is_multiple_of(8 * PAGE_BYTES) && STACK_TOP == IMAGE);
     assert!(IMAGE < RAM_BYTES_MIN && RAM_BYTES_MAX <= MMIO_VSOCK);
     assert!(RAM_BYTES_MIN.is_multiple_of(RAM_BYTES_STEP));
     assert!(RAM_BYTES_MAX.is_multiple_of(RAM_BYTES_STEP));

@@ -8,6 +8,7 @@
 
 pub mod control_page;
 pub mod doorbell;
+pub mod environment;
 pub mod fault;
 pub mod frame;
 pub mod layout;

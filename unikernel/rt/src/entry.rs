@@ -13,6 +13,7 @@ use jiffy_abi::fault::{FaultRecord, MESSAGE_BYTES_MAX, kind};
 use crate::{
     clock, doorbell,
     heap::{self, Global},
+    vsock,
 };
 
 unsafe extern "Rust" {
@@ -31,7 +32,7 @@ unsafe extern "C" fn _start() -> ! {
 
 extern "C" fn start() -> ! {
     let page = clock::resume_page();
-    heap::claim(page.heap_start, page.heap_end);
+    heap::claim(page.heap_start, vsock::rx_buffers(page.heap_end));
     // SAFETY: `jiffy::image!` in the wrapper crate defines it with this signature.
     unsafe { __jiffy_main() }
 }

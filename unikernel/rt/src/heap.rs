@@ -1,4 +1,8 @@
-//! The heap: talc over everything between the image's end and the end of RAM.
+//! The heap: talc over one page beside the driver's and over everything between the image's end and
+//! the end of RAM, less what the driver receives into.
+//!
+//! The page comes first: it holds talc's lists and the allocations of a small request, so that such
+//! a request writes no other page of the heap. Talc takes the smallest gap that fits.
 //!
 //! `docs/perf/allocator.md` says why talc.
 
@@ -9,6 +13,7 @@ use core::{
     sync::atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
+use jiffy_abi::layout::PAGE_BYTES;
 use talc::{TalcCell, source::Manual};
 
 /// A static of the guest's one thread.
@@ -35,13 +40,22 @@ struct Heap(TalcCell<Manual>);
 unsafe impl Sync for Heap {}
 
 #[global_allocator]
+#[unsafe(link_section = ".bss.hot.shared")]
 static HEAP: Heap = Heap(TalcCell::new(Manual));
 
 /// Bytes of the allocation that failed last; zero if none has.
 static FAILED_BYTES: AtomicUsize = AtomicUsize::new(0);
 
-/// Gives `start..end` to the heap. Called once, before the first allocation.
+#[repr(C, align(4096))]
+struct FirstPage([u8; PAGE_BYTES as usize]);
+
+#[unsafe(link_section = ".bss.hot.heap")]
+static FIRST_PAGE: Global<FirstPage> = Global::new(FirstPage([0; PAGE_BYTES as usize]));
+
+/// Gives the first page and `start..end` to the heap. Called once, before the first allocation.
 pub(crate) fn claim(start: u64, end: u64) {
+    // SAFETY: `FIRST_PAGE` is a static that nothing else refers to.
+    unsafe { HEAP.0.claim(FIRST_PAGE.get().cast(), PAGE_BYTES as usize) };
     let base = ptr::with_exposed_provenance_mut(start as usize);
     // SAFETY: the VMM mapped the range read-write for this purpose and `_start` calls this once.
     unsafe { HEAP.0.claim(base, (end - start) as usize) };

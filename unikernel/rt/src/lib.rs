@@ -27,6 +27,8 @@ mod entropy;
 #[cfg(jiffy_guest)]
 mod entry;
 #[cfg(jiffy_guest)]
+mod environment;
+#[cfg(jiffy_guest)]
 mod heap;
 #[cfg(jiffy_guest)]
 mod log;
@@ -57,6 +59,19 @@ pub use self::{
     clock::{deadline_ns, generation, monotonic_ns, sleep_until, wall_ns},
     doorbell::exit,
     entropy::fill_random,
+    environment::environment,
     log::log,
     serve::{Request, Response, serve},
 };
+
+#[cfg(test)]
+mod tests {
+    use std::format;
+
+    #[test]
+    fn images_are_linked_where_the_memory_map_has_them() {
+        let script = include_str!("../image.ld");
+        let address = format!("  . = {:#x};\n", jiffy_abi::layout::IMAGE);
+        assert!(script.contains(&address), "image.ld has no line{address}");
+    }
+}

@@ -1,8 +1,9 @@
 //! The driver of the vsock device, thin: one stream, polled, nothing copied that need not be.
 //!
-//! Everything a small request needs — three rings' worth of descriptors, packet headers, and the
-//! response itself — lies in one page, because every page a request writes has to be copied back
-//! when the VM is reset. Larger responses are sent from where they lie in the heap.
+//! Everything a small request needs — two rings' worth of descriptors, packet headers, and the
+//! response itself — lies in one page, and the request in the next, because every page a request
+//! writes has to be copied back when the VM is reset. What is larger is received into the end of
+//! RAM, behind the heap, and sent from where it lies in the heap.
 
 use alloc::vec::Vec;
 use core::slice;
@@ -19,17 +20,19 @@ use jiffy_abi::{
 };
 
 use crate::{
-    doorbell,
+    clock, doorbell,
     entry::give_up,
     heap::Global,
     ring::{Buffer, Layout, Ring},
     window::Window,
 };
 
-/// Receive buffers, each one descriptor; a request of up to 1 MiB arrives in one resume.
+/// Receive buffers, each one descriptor; a request of almost 1 MiB arrives in one resume.
 const RX_BUFFERS: u16 = 16;
-/// Bytes of one receive buffer, packet header included.
+/// Bytes of one receive buffer but the first, packet header included.
 const RX_BUFFER_BYTES: usize = 64 << 10;
+/// Bytes of the first, which is the one that the first request comes in.
+const RX_FIRST_BYTES: usize = PAGE_BYTES as usize;
 /// Packets on their way out at once, each two descriptors.
 const TX_CHAINS: u16 = 16;
 
@@ -40,16 +43,26 @@ const HEADERS: usize = TX_RING + Layout::new(2 * TX_CHAINS).bytes;
 const HEADER_STEP: usize = 48;
 /// Where the first packet of a response is put together, payload only.
 const STAGING: usize = HEADERS + HEADER_STEP * TX_CHAINS as usize;
-const STAGING_BYTES: usize = PAGE_BYTES as usize - STAGING;
+const STAGING_BYTES: usize = SHARED_BYTES - STAGING;
+/// A page, less room for the few other statics that every request writes.
+const SHARED_BYTES: usize = PAGE_BYTES as usize - 256;
 const _: () = assert!(STAGING_BYTES >= 1024 && RX_BUFFER_BYTES <= PACKET_BYTES_MAX as usize);
 
+#[repr(C, align(16))]
+struct Shared([u8; SHARED_BYTES]);
 #[repr(C, align(4096))]
-struct Shared([u8; PAGE_BYTES as usize]);
-#[repr(C, align(4096))]
-struct RxBuffers([[u8; RX_BUFFER_BYTES]; RX_BUFFERS as usize]);
+struct RxFirst([u8; RX_FIRST_BYTES]);
 
-static SHARED: Global<Shared> = Global::new(Shared([0; PAGE_BYTES as usize]));
-static RX: Global<RxBuffers> = Global::new(RxBuffers([[0; RX_BUFFER_BYTES]; RX_BUFFERS as usize]));
+// `image.ld` puts what is in `.bss.hot` together, each part in a page of its own.
+#[unsafe(link_section = ".bss.hot.shared")]
+static SHARED: Global<Shared> = Global::new(Shared([0; SHARED_BYTES]));
+#[unsafe(link_section = ".bss.hot.rx")]
+static RX_FIRST: Global<RxFirst> = Global::new(RxFirst([0; RX_FIRST_BYTES]));
+
+/// Where the other receive buffers begin, which take the end of the memory up to `heap_end`.
+pub(crate) const fn rx_buffers(heap_end: u64) -> u64 {
+    heap_end - (RX_BUFFERS as u64 - 1) * RX_BUFFER_BYTES as u64
+}
 
 /// A packet's payload, still in its receive buffer.
 #[derive(Debug)]
@@ -62,6 +75,8 @@ pub(crate) struct Packet {
 #[derive(Debug)]
 pub(crate) struct Stream {
     shared: Window,
+    /// Where the receive buffers but the first begin.
+    rx_buffers: u64,
     rx: Ring,
     tx: Ring,
     /// The next transmit chain to use; chains come back in the order they were sent.
@@ -76,13 +91,14 @@ impl Stream {
     /// Brings the device up and accepts the host's connection. Called once.
     pub(crate) fn accept() -> Self {
         // SAFETY: `SHARED` is a static that only this window refers to.
-        let shared = unsafe { Window::new(SHARED.get() as u64, PAGE_BYTES) };
+        let shared = unsafe { Window::new(SHARED.get() as u64, SHARED_BYTES as u64) };
         let part = |offset: usize, layout: Layout| {
             // SAFETY: a part of the page above, used by one ring alone.
             unsafe { Window::new(shared.address(offset), layout.bytes as u64) }
         };
         let mut stream = Self {
             shared,
+            rx_buffers: rx_buffers(clock::resume_page().heap_end),
             rx: Ring::new(part(RX_RING, Layout::new(RX_BUFFERS)), RX_BUFFERS, 1),
             tx: Ring::new(part(TX_RING, Layout::new(2 * TX_CHAINS)), 2 * TX_CHAINS, 2),
             next_chain: 0,
@@ -90,11 +106,13 @@ impl Stream {
             sending: Vec::new(),
         };
         stream.bring_up();
-        for buffer in 0..RX_BUFFERS {
-            stream.offer_buffer(buffer);
-        }
+        // The connection comes in the last buffer, so that the first request comes in the first.
+        stream.offer_buffer(RX_BUFFERS - 1);
         while !stream.poll_connection() {
             doorbell::wait(Wait::Poll);
+        }
+        for buffer in 0..RX_BUFFERS {
+            stream.offer_buffer(buffer);
         }
         stream
     }
@@ -138,23 +156,24 @@ impl Stream {
         write(mmio::STATUS, status | mmio::STATUS_DRIVER_OK);
     }
 
-    /// Looks for the host's connection; true when it is there and accepted.
+    /// Looks for the host's connection; true when it is there and accepted. Its buffer is not given
+    /// back then.
     fn poll_connection(&mut self) -> bool {
         let Some((header, packet)) = self.next_packet() else {
             return false;
         };
-        self.release(packet);
-        let accepted = header.op == op::REQUEST;
-        if accepted {
-            self.send_packet(
-                op::RESPONSE,
-                Buffer {
-                    address: 0,
-                    len_bytes: 0,
-                },
-            );
+        if header.op != op::REQUEST {
+            self.release(packet);
+            return false;
         }
-        accepted
+        self.send_packet(
+            op::RESPONSE,
+            Buffer {
+                address: 0,
+                len_bytes: 0,
+            },
+        );
+        true
     }
 
     /// The next packet with payload; waits for it. `idle` says that no request is in hand.
@@ -201,10 +220,10 @@ impl Stream {
 
     /// The payload of `packet`.
     pub(crate) fn payload(&self, packet: &Packet) -> &[u8] {
-        let start = rx_buffer(packet.buffer) + HEADER_BYTES as u64;
+        let start = self.rx_buffer(packet.buffer).address + HEADER_BYTES as u64;
         let start = core::ptr::with_exposed_provenance(start as usize);
-        // SAFETY: the buffer is a static of that length, and the device has given it back: nobody
-        // writes it before `release` takes the packet.
+        // SAFETY: the buffer is the driver's own and holds that length, and the device has given it
+        // back: nobody writes it before `release` takes the packet.
         unsafe { slice::from_raw_parts(start, packet.len) }
     }
 
@@ -214,23 +233,31 @@ impl Stream {
     }
 
     fn offer_buffer(&mut self, buffer: u16) {
-        let whole = Buffer {
-            address: rx_buffer(buffer),
-            len_bytes: RX_BUFFER_BYTES as u32,
-        };
+        let whole = self.rx_buffer(buffer);
         self.rx.offer(buffer, &[whole], true);
+    }
+
+    fn rx_buffer(&self, buffer: u16) -> Buffer {
+        match buffer.checked_sub(1) {
+            None => Buffer {
+                address: RX_FIRST.get() as u64,
+                len_bytes: RX_FIRST_BYTES as u32,
+            },
+            Some(number) => Buffer {
+                address: self.rx_buffers + u64::from(number) * RX_BUFFER_BYTES as u64,
+                len_bytes: RX_BUFFER_BYTES as u32,
+            },
+        }
     }
 
     fn next_packet(&mut self) -> Option<(PacketHeader, Packet)> {
         let (buffer, written_bytes) = self.rx.take()?;
+        let Buffer { address, len_bytes } = self.rx_buffer(buffer);
         // SAFETY: as in `payload`; the window is gone before the buffer is offered again.
-        let memory = unsafe { Window::new(rx_buffer(buffer), RX_BUFFER_BYTES as u64) };
+        let memory = unsafe { Window::new(address, u64::from(len_bytes)) };
         let header = PacketHeader::from_bytes(&memory.load_array(0));
+        assert!(written_bytes <= len_bytes, "the device wrote past a buffer");
         let len = written_bytes as usize - HEADER_BYTES;
-        assert!(
-            len <= RX_BUFFER_BYTES - HEADER_BYTES,
-            "the device wrote past a buffer"
-        );
         Some((header, Packet { buffer, len }))
     }
 
@@ -331,8 +358,4 @@ impl Stream {
             self.sending = Vec::new();
         }
     }
-}
-
-fn rx_buffer(buffer: u16) -> u64 {
-    RX.get() as u64 + u64::from(buffer) * RX_BUFFER_BYTES as u64
 }

@@ -31,7 +31,7 @@
 //! ```
 //!
 //! [`macro@function`] lists what a handler can take and return, [`macro@init`] is for work that is
-//! done once, before the first request. [`http`], [`time`], [`random`] and [`macro@log`] are what a
+//! done once, before the first request. [`http`], [`time`], [`random`], [`env`](mod@env) and [`macro@log`] are what a
 //! guest has instead of an operating system; [`testing`] calls handlers under `cargo test`.
 //!
 //! `jiffy build` links the function into an image; there it runs alone on one CPU without a kernel.
@@ -55,6 +55,7 @@ mod output;
 mod platform;
 mod state;
 
+pub mod env;
 pub mod http;
 pub mod random;
 #[cfg(not(jiffy_guest))]

@@ -164,6 +164,19 @@ impl Image {
         })
     }
 
+    /// Bytes of a file, from its first on, that [`Image::parse`] and loading look at, as `head`, its
+    /// beginning, says. Symbols lie behind. What is wrong with the headers is `parse`'s to say.
+    pub fn file_bytes(head: &[u8]) -> u64 {
+        let len_bytes = head.len() as u64;
+        let headers = Header::parse(head).and_then(|header| header.program_headers(LE, head));
+        let used = headers.unwrap_or_default().iter().filter(|header| {
+            let kind = header.p_type(LE);
+            kind == PT_LOAD || kind == PT_NOTE
+        });
+        used.map(|header| header.p_offset(LE).saturating_add(header.p_filesz(LE)))
+            .fold(len_bytes, u64::max)
+    }
+
     /// Where the guest starts.
     pub fn entry(&self) -> u64 {
         self.entry

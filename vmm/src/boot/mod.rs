@@ -11,18 +11,21 @@ pub use system_tables::{
 
 use std::io::Cursor;
 
-use jiffy_abi::layout::{
-    CONTROL_PAGE, GDT, IDT, LARGE_PAGE_BYTES, LOG_RING, LOG_RING_BYTES, MMIO_VSOCK,
-    MMIO_WINDOW_BYTES, PAGE_BYTES, PAGE_TABLES, PAGE_TABLES_BYTES, RESUME_PAGE, RING0_STACK, STACK,
-    STACK_TOP, STUBS, TSS,
+use jiffy_abi::{
+    environment::ENVIRONMENT_BYTES_MAX,
+    layout::{
+        CONTROL_PAGE, ENVIRONMENT, GDT, IDT, LARGE_PAGE_BYTES, LOG_RING, LOG_RING_BYTES,
+        MMIO_VSOCK, MMIO_WINDOW_BYTES, PAGE_BYTES, PAGE_TABLES, PAGE_TABLES_BYTES, RESUME_PAGE,
+        RING0_STACK, STACK, STACK_TOP, STUBS, TSS,
+    },
 };
 use linux_loader::loader::{KernelLoader, elf::Elf};
 
 use crate::mem::Ram;
 use page_tables::{Access, PageTables};
 
-/// Least room for a heap, bytes.
-pub const HEAP_BYTES_MIN: u64 = 256 << 10;
+/// Least room behind an image, bytes: what the driver receives into, almost 1 MiB, and a heap.
+pub const HEAP_BYTES_MIN: u64 = (1 << 20) + (256 << 10);
 
 /// Why an image cannot be put into RAM.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +37,8 @@ pub enum LoadError {
     TooSmall { needed_bytes: u64, ram_bytes: u64 },
     #[error("cannot copy the image into RAM")]
     Copy(#[source] linux_loader::loader::Error),
+    #[error("the environment has {0} bytes, more than {ENVIRONMENT_BYTES_MAX}: make it smaller")]
+    Environment(usize),
     #[error("page tables of {0} bytes do not fit the room the memory map has for them")]
     PageTables(u64),
 }
@@ -87,6 +92,16 @@ pub fn load(ram: &Ram, image: &Image, bytes: &[u8]) -> Result<Loaded, LoadError>
     })
 }
 
+/// Writes the function's environment, which is empty otherwise.
+pub fn set_environment(ram: &Ram, environment: &[u8]) -> Result<(), LoadError> {
+    if environment.len() > ENVIRONMENT_BYTES_MAX {
+        return Err(LoadError::Environment(environment.len()));
+    }
+    ram.write(ENVIRONMENT, environment)
+        .unwrap_or_else(|| unreachable!("the environment's page is in RAM"));
+    Ok(())
+}
+
 fn page_tables(image: &Image, ram_bytes: u64) -> PageTables {
     let mut tables = PageTables::new(PAGE_TABLES);
     for page in [GDT, TSS, IDT] {
@@ -95,6 +110,7 @@ fn page_tables(image: &Image, ram_bytes: u64) -> PageTables {
     tables.map(STUBS, PAGE_BYTES, Access::SystemExecute);
     tables.map(RING0_STACK, PAGE_BYTES, Access::SystemReadWrite);
     tables.map(RESUME_PAGE, PAGE_BYTES, Access::ReadOnly);
+    tables.map(ENVIRONMENT, PAGE_BYTES, Access::ReadOnly);
     tables.map(CONTROL_PAGE, PAGE_BYTES, Access::ReadWrite);
     tables.map(LOG_RING, LOG_RING_BYTES, Access::ReadWrite);
     tables.map(STACK, STACK_TOP - STACK, Access::ReadWrite);

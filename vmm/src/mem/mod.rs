@@ -62,13 +62,19 @@ impl Ram {
     /// Maps `bytes` of zeroed RAM; pages cost nothing until they are touched.
     pub fn new(bytes: u64) -> Result<Self, RamError> {
         let mut ram = Self::reserve(bytes)?;
-        ram.map(libc::MAP_ANONYMOUS, -1)
-            .map_err(|source| RamError::Map { bytes, source })?;
+        ram.map_zeroed()?;
         Ok(ram)
     }
 
+    /// Maps zeroed pages over all of it, which cost nothing until they are touched.
+    pub fn map_zeroed(&mut self) -> Result<(), RamError> {
+        let bytes = self.bytes;
+        self.map(libc::MAP_ANONYMOUS, -1)
+            .map_err(|source| RamError::Map { bytes, source })
+    }
+
     /// An address range for `bytes` of RAM, in which nothing is mapped yet: KVM can be told of it,
-    /// and [`Ram::map_over`] has to come before anything else.
+    /// and [`Ram::map_over`] or [`Ram::map_zeroed`] has to come before anything else.
     pub fn reserve(bytes: u64) -> Result<Self, RamError> {
         let allowed = (RAM_BYTES_MIN..=RAM_BYTES_MAX).contains(&bytes);
         if !allowed || !bytes.is_multiple_of(RAM_BYTES_STEP) {
@@ -103,6 +109,10 @@ impl Ram {
         if mapped == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
+        // Where huge pages are the rule, as in stock Debian, the first byte written would cost 2 MiB
+        // of zeros. A kernel that was built without huge pages refuses, and has none to avoid.
+        // SAFETY: exactly the range that was mapped above.
+        unsafe { libc::madvise(base, self.len(), libc::MADV_NOHUGEPAGE) };
         self.mapped = true;
         Ok(())
     }

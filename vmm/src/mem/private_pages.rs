@@ -48,7 +48,7 @@ const _: () = assert!(size_of::<ScanArguments>() == 96 && size_of::<PageRegion>(
 const PAGEMAP_SCAN: libc::c_ulong = 3 << 30 | 96 << 16 | 0x66 << 8 | 16;
 
 /// Runs of pages that one scan returns; more runs take more scans.
-const REGIONS_MAX: usize = 512;
+const REGIONS_MAX: usize = 64;
 
 /// A way to ask the kernel, with the buffers for its answer.
 pub struct PageMap {
@@ -76,7 +76,11 @@ impl std::fmt::Debug for PageMap {
 impl PageMap {
     /// The page map of this process, read in the quickest way that its kernel has.
     pub fn open() -> io::Result<Self> {
-        let file = File::open("/proc/self/pagemap")?;
+        Self::from_file(File::open("/proc/self/pagemap")?)
+    }
+
+    /// The same of a `pagemap` that was opened by this process.
+    pub fn from_file(file: File) -> io::Result<Self> {
         let mut map = Self {
             file,
             method: Method::Scan(Box::new([PageRegion::default(); _])),
@@ -88,14 +92,13 @@ impl PageMap {
         Ok(map)
     }
 
-    /// As [`PageMap::open`], but without `PAGEMAP_SCAN`.
-    #[cfg(test)]
-    fn open_old() -> io::Result<Self> {
-        let file = File::open("/proc/self/pagemap")?;
-        Ok(Self {
+    /// As [`PageMap::from_file`], but as if the kernel had no `PAGEMAP_SCAN`.
+    #[must_use]
+    pub fn from_old_file(file: File) -> Self {
+        Self {
             file,
             method: Method::Entries(Vec::new()),
-        })
+        }
     }
 
     /// Calls `run` with each run of private pages in `addresses`, a range of whole pages of a
@@ -212,7 +215,8 @@ mod tests {
                 ram.write(page * PAGE_BYTES + 7, &[1]).expect("in RAM");
             }
             let base = ram.host_address() as u64;
-            for mut map in [PageMap::open().expect("open"), PageMap::open_old().expect("open")] {
+            let old = PageMap::from_old_file(File::open("/proc/self/pagemap").expect("open"));
+            for mut map in [PageMap::open().expect("open"), old] {
                 let mut found = std::collections::BTreeSet::new();
                 map.private_runs(base..base + RAM_BYTES_MIN, |run| {
                     found.extend((run.start..run.end).step_by(4096).map(|at| (at - base) / 4096));

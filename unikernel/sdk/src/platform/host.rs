@@ -90,6 +90,12 @@ pub(crate) fn log(level: Level, text: fmt::Arguments<'_>) {
     eprintln!("[{level:?}] {text}");
 }
 
+/// The value of a variable of this process.
+pub(crate) fn variable(name: &str) -> Option<&'static str> {
+    // Kept for ever, as a guest's is: a test reads a few.
+    std::env::var(name).ok().map(|value| &*value.leak())
+}
+
 fn host_wall_ns() -> u64 {
     let since_epoch = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)

@@ -9,8 +9,10 @@ mod host;
 #[cfg(jiffy_guest)]
 pub use guest::{Request, Response};
 #[cfg(jiffy_guest)]
-pub(crate) use guest::{deadline_ns, fill_random, log, monotonic_ns, serve, sleep_until, wall_ns};
+pub(crate) use guest::{
+    deadline_ns, fill_random, log, monotonic_ns, serve, sleep_until, variable, wall_ns,
+};
 #[cfg(not(jiffy_guest))]
 pub(crate) use host::{
-    World, deadline_ns, fill_random, log, monotonic_ns, sleep_until, wall_ns, within,
+    World, deadline_ns, fill_random, log, monotonic_ns, sleep_until, variable, wall_ns, within,
 };
