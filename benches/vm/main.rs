@@ -9,12 +9,13 @@ use std::{
 };
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use jiffy_control::{Instance, Launch, Request, Source};
+use jiffy_control::{Instance, Launch, Request, Source, SpawnerOptions};
 
 fn launch(function: &str, ram_bytes: u64) -> Launch {
     let (image, vmm) = jiffy_benches::image_and_vmm(&format!("examples/{function}"));
     Launch {
         vmm,
+        spawner: SpawnerOptions::default(),
         source: Source::Image {
             path: image,
             ram_bytes: Some(ram_bytes),

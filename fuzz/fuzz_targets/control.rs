@@ -1,9 +1,12 @@
-//! Packets on the control socket: a VMM may have been taken over by its guest.
+//! Packets on a control socket: a VMM may have been taken over by its guest, and a shell or the
+//! spawner trusts no more than its owner does.
 #![no_main]
 
 use std::os::fd::OwnedFd;
 
-use jiffy_control::{ControlSocket, MESSAGE_BYTES_MAX};
+use jiffy_control::{
+    Command, ControlSocket, Event, MESSAGE_BYTES_MAX, Message, Packet, SpawnReply, SpawnRequest,
+};
 use libfuzzer_sys::fuzz_target;
 use rustix::net::{SendFlags, send};
 
@@ -12,15 +15,23 @@ fuzz_target!(|bytes: &[u8]| {
     if bytes.is_empty() || bytes.len() > MESSAGE_BYTES_MAX {
         return;
     }
-    let (vmm, host) = ControlSocket::pair().expect("a pair of sockets");
-    let vmm = OwnedFd::from(vmm);
-    send(&vmm, bytes, SendFlags::NOSIGNAL).expect("room for one packet");
-    if let Ok(event) = host.recv() {
-        let event = event.expect("the socket is open");
+    check::<Event>(bytes);
+    check::<Command>(bytes);
+    check::<SpawnRequest>(bytes);
+    check::<SpawnReply>(bytes);
+});
+
+fn check<M: Message + PartialEq + std::fmt::Debug>(bytes: &[u8]) {
+    let (sender, receiver) = ControlSocket::pair().expect("a pair of sockets");
+    let sender = OwnedFd::from(sender);
+    send(&sender, bytes, SendFlags::NOSIGNAL).expect("room for one packet");
+    if let Ok(message) = receiver.recv::<M>() {
+        let message = message.expect("the socket is open");
         // What was understood can be said again, and means the same.
         let (again, other) = ControlSocket::pair().expect("a pair of sockets");
-        if again.send(&event).is_ok() {
-            assert_eq!(other.recv().expect("our own packet"), Some(event));
+        if let Ok(packet) = Packet::new(&message) {
+            again.send_with(&packet, &[]).expect("room for one packet");
+            assert_eq!(other.recv().expect("our own packet"), Some(message));
         }
     }
-});
+}

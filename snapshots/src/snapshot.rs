@@ -23,7 +23,9 @@ use crate::{
     format::{FormatError, STATE_FILE_BYTES_MAX, StateFile},
     ram::{PAGE_LEN, Page, RamHash},
     state::State,
-    working_set::{PageRun, WORKING_SET_FILE_BYTES_MAX, WorkingSetError, decode_working_set},
+    working_set::{
+        PageRun, WORKING_SET_FILE_BYTES_MAX, WorkingSetError, check_runs, decode_working_set,
+    },
 };
 
 /// Times a snapshot is opened at most, if it is replaced each time while it is being opened.
@@ -98,6 +100,7 @@ impl VerifyError {
 #[derive(Debug)]
 pub struct Snapshot {
     contents: StateFile,
+    state_bytes: Vec<u8>,
     digest: Digest,
     ram: File,
     working_set: Vec<PageRun>,
@@ -161,7 +164,12 @@ impl Snapshot {
                 file: STATE_FILE,
                 source,
             })?;
-        let contents = StateFile::from_bytes(&bytes)?;
+        Self::from_parts(bytes, ram)
+    }
+
+    /// A snapshot from the bytes of its state file and from its RAM file.
+    pub fn from_parts(state: Vec<u8>, ram: File) -> Result<Self, OpenError> {
+        let contents = StateFile::from_bytes(&state)?;
         let metadata = ram.metadata().map_err(|source| OpenError::Read {
             file: RAM_FILE,
             source,
@@ -179,7 +187,8 @@ impl Snapshot {
         }
         Ok(Self {
             contents,
-            digest: Digest::of(&bytes),
+            digest: Digest::of(&state),
+            state_bytes: state,
             ram,
             working_set: vec![],
             working_set_problem: None,
@@ -208,6 +217,25 @@ impl Snapshot {
             working_set_problem: Some(problem),
             ..self
         }
+    }
+
+    /// The same with a working set that someone else read or recorded, or with none if it does not
+    /// lie in RAM.
+    #[must_use]
+    pub fn with_page_runs(self, runs: Vec<PageRun>) -> Self {
+        match check_runs(&runs, self.ram_bytes()) {
+            Ok(()) => Self {
+                working_set: runs,
+                working_set_problem: None,
+                ..self
+            },
+            Err(problem) => self.without_working_set(problem),
+        }
+    }
+
+    /// The bytes of its state file, as [`Snapshot::from_parts`] takes them.
+    pub fn state_bytes(&self) -> &[u8] {
+        &self.state_bytes
     }
 
     /// Everything but RAM.

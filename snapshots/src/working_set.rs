@@ -73,7 +73,7 @@ pub fn encode_working_set(runs: &[PageRun], ram_bytes: u64) -> Result<Vec<u8>, W
     if count > WORKING_SET_RUNS_MAX {
         return Err(WorkingSetError::TooManyRuns(runs.len() as u64));
     }
-    check(runs, ram_bytes)?;
+    check_runs(runs, ram_bytes)?;
     let mut file = Vec::with_capacity(HEADER_BYTES + RUN_BYTES * runs.len());
     file.extend(WORKING_SET_MAGIC);
     file.extend(WORKING_SET_VERSION.to_le_bytes());
@@ -112,7 +112,7 @@ pub fn decode_working_set(file: &[u8], ram_bytes: u64) -> Result<Vec<PageRun>, W
     }
     let (runs, _) = file[HEADER_BYTES..].as_chunks::<RUN_BYTES>();
     let runs: Vec<_> = runs.iter().map(decode_run).collect();
-    check(&runs, ram_bytes)?;
+    check_runs(&runs, ram_bytes)?;
     Ok(runs)
 }
 
@@ -134,7 +134,7 @@ fn decode_run(run: &[u8; RUN_BYTES]) -> PageRun {
 }
 
 /// Runs are not empty, ascend, do not overlap, and end within RAM.
-fn check(runs: &[PageRun], ram_bytes: u64) -> Result<(), WorkingSetError> {
+pub(crate) fn check_runs(runs: &[PageRun], ram_bytes: u64) -> Result<(), WorkingSetError> {
     let mut end = 0;
     for (index, run) in runs.iter().enumerate() {
         if run.pages == 0 || u64::from(run.first_page) < end {

@@ -5,7 +5,9 @@
 //! Not here: tests. They are in `tests/tests`, one file for each part of the specification.
 #![forbid(unsafe_code)]
 
+pub mod agent;
 pub mod hostile;
+pub mod owner;
 pub mod script;
 pub mod vm;
 
@@ -69,9 +71,21 @@ pub fn vmm_path() -> PathBuf {
     binary("jiffy-vmm")
 }
 
+/// `hostile-vmm`, built for release and up to date. In a debug build the standard library asks, when it
+/// closes a descriptor, whether that was open, which the jail does not allow.
+pub fn hostile_vmm_path() -> PathBuf {
+    build("hostile", &["-p", "jiffy-tests", "--bin", "hostile-vmm"]);
+    target_dir().join("release/hostile-vmm")
+}
+
 /// `jiffy`, built for release and up to date.
 pub fn jiffy_path() -> PathBuf {
     binary("jiffy")
+}
+
+/// `jiffyd`, built for release and up to date.
+pub fn jiffyd_path() -> PathBuf {
+    binary("jiffyd")
 }
 
 /// A `jiffy` command that finds the `jiffy-vmm` of this run.
@@ -82,20 +96,17 @@ pub fn jiffy() -> Command {
 }
 
 fn binary(name: &str) -> PathBuf {
-    once_in_a_run("binaries", || {
+    let packages = ["-p", "jiffy-vmm", "-p", "jiffy-toolchain", "-p", "jiffyd"];
+    build("binaries", &packages);
+    target_dir().join("release").join(name)
+}
+
+fn build(what: &str, packages: &[&str]) {
+    once_in_a_run(what, || {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.current_dir(workspace_root());
-        cargo.args([
-            "build",
-            "--release",
-            "-p",
-            "jiffy-vmm",
-            "-p",
-            "jiffy-toolchain",
-        ]);
-        check(&mut cargo);
+        check(cargo.args(["build", "--release"]).args(packages));
     });
-    target_dir().join("release").join(name)
 }
 
 /// The image of `examples/NAME` or, for functions that no author would write, `tests/guests/NAME`;

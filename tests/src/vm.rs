@@ -11,7 +11,7 @@ use std::{
 use jiffy_abi::frame::FrameError;
 use jiffy_control::{
     GuestFault, Instance, InvokeError, Launch, LogRecord, Outcome, Report, Request, Response,
-    Source,
+    Source, SpawnerOptions,
 };
 
 use tempfile::TempDir;
@@ -46,6 +46,7 @@ impl Vm {
     pub fn start(image: &Path, ram_mib: Option<u64>, timeout: Duration) -> Self {
         let launch = Launch {
             vmm: vmm_path(),
+            spawner: SpawnerOptions::default(),
             source: Source::Image {
                 path: image.to_owned(),
                 ram_bytes: ram_mib.map(|mib| mib << 20),

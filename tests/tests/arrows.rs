@@ -58,7 +58,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         package: "jiffy-control",
-        ours: &["jiffy-abi"],
+        ours: &["jiffy-abi", "jiffy-snapshots"],
         others: Others::Except(VMM_FIELD),
     },
     Rule {
@@ -78,14 +78,20 @@ const RULES: &[Rule] = &[
         others: Others::Except(&["event-manager", "linux-loader", "virtio-queue", "vm-memory"]),
     },
     Rule {
-        package: "jiffy-tests",
-        ours: &["jiffy-abi", "jiffy-control"],
+        package: "jiffyd",
+        ours: &["jiffy-abi", "jiffy-control", "jiffy-snapshots"],
         others: Others::Except(VMM_FIELD),
+    },
+    Rule {
+        package: "jiffy-tests",
+        // One of its programs is a VMM, the hostile one.
+        ours: &["jiffy-abi", "jiffy-control", "jiffy-snapshots", "jiffy-vmm"],
+        others: Others::Except(&["tokio"]),
     },
     Rule {
         package: "jiffy-benches",
         ours: &["jiffy-abi", "jiffy-control", "jiffy-tests"],
-        others: Others::Except(VMM_FIELD),
+        others: Others::Except(&["tokio"]),
     },
 ];
 

@@ -9,17 +9,13 @@
 
 mod common;
 
-use std::{
-    fs,
-    net::Shutdown,
-    os::{fd::OwnedFd, unix::net::UnixStream},
-    path::Path,
-    process::{Child, Command},
-    time::Instant,
-};
+use std::{fs, net::Shutdown, os::fd::AsFd, path::Path, time::Instant};
 
-use common::{Folder, Guest};
-use jiffy_control::{ControlSocket, Event, Outcome, Report};
+use common::Guest;
+use jiffy_control::{
+    Death, Event, Isolation, Outcome, Report, Shell, Spawner, SpawnerOptions, restore_packet,
+};
+use jiffy_snapshots::Snapshot;
 use jiffy_tests::vm::TIMEOUT_AMPLE;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -28,56 +24,54 @@ const VM_KIB_MAX: u64 = 1024;
 /// Descriptors that this process has for each VM, with room to spare.
 const FILES_PER_VM: u64 = 4;
 
-/// A VMM as its owner keeps it, but without a thread for each: those would be measured too.
+/// A VM as its owner keeps it, but without a thread for each: those would be measured too.
 struct Instance {
-    process: Child,
-    stream: UnixStream,
-    control: ControlSocket,
+    shell: Shell,
 }
 
 impl Instance {
-    fn spawn(snapshot: &Folder) -> Self {
-        let (stream, guest_end) = UnixStream::pair().expect("a pair of sockets");
-        let (control, vmm_end) = ControlSocket::pair().expect("a pair of sockets");
-        stream
+    fn spawn(spawner: &Spawner, snapshot: &Snapshot) -> Self {
+        let shell = spawner.shell(snapshot.ram_bytes()).expect("a shell");
+        shell
+            .stream
             .set_read_timeout(Some(TIMEOUT_AMPLE))
             .expect("a limit for reading");
-        let process = Command::new(jiffy_tests::vmm_path())
-            .args(["serve", "--timeout-ms=60000", "--snapshot"])
-            .arg(snapshot.path())
-            .stdin(OwnedFd::from(guest_end))
-            .stdout(OwnedFd::from(vmm_end))
-            .spawn()
-            .expect("a VMM");
-        let mut instance = Self {
-            process,
-            stream,
-            control,
-        };
+        let packet = restore_packet(snapshot, Isolation::Fresh, Some(TIMEOUT_AMPLE));
+        let packet = packet.expect("a command");
+        shell
+            .control
+            .send_with(&packet, &[snapshot.ram_file().as_fd()])
+            .expect("a shell that listens");
+        let mut instance = Self { shell };
         instance.ask();
         instance
     }
 
     fn ask(&mut self) {
         let question = jiffy_tests::vm::event(br#"{"name":"Ada"}"#);
-        jiffy_control::write_request(&mut self.stream, &question).expect("room for a request");
-        let response = jiffy_control::read_response(&mut self.stream).expect("a response");
+        jiffy_control::write_request(&mut self.shell.stream, &question)
+            .expect("room for a request");
+        let response = jiffy_control::read_response(&mut self.shell.stream).expect("a response");
         let body = response.body;
         assert!(body.starts_with(br#"{"greeting":"Hello, Ada!"#), "{body:?}");
     }
 
-    fn finish(mut self) -> Report {
-        self.stream
+    fn finish(self) -> Report {
+        self.shell
+            .stream
             .shutdown(Shutdown::Both)
             .expect("an open stream");
         let report = loop {
-            match self.control.recv().expect("an event") {
+            match self.shell.control.recv::<Event>().expect("an event") {
                 Some(Event::Stopped(report)) => break report,
                 Some(_) => {}
                 None => panic!("the VMM ended without a report"),
             }
         };
-        self.process.wait().expect("its end");
+        // The spawner says when the process is gone.
+        while let Some(event) = self.shell.control.recv::<Event>().expect("an event") {
+            assert_eq!(event, Event::Died(Death::Exited(0)));
+        }
         report
     }
 }
@@ -108,10 +102,15 @@ fn allow_files(vms: u64) {
 }
 
 /// Each VM keeps what it has while the others run, and all of them still answer at the end.
-fn fill(snapshot: &Folder, vms: usize) -> Vec<Instance> {
+fn fill(spawner: &Spawner, snapshot: &Snapshot, vms: usize) -> Vec<Instance> {
     let mut all = vec![];
-    all.resize_with(vms, || Instance::spawn(snapshot));
+    all.resize_with(vms, || Instance::spawn(spawner, snapshot));
     all
+}
+
+fn spawner() -> Spawner {
+    let options = SpawnerOptions::default();
+    Spawner::start(&jiffy_tests::vmm_path(), &options).expect("a spawner")
 }
 
 fn end(mut vms: Vec<Instance>) {
@@ -131,9 +130,13 @@ fn vms_of_one_snapshot_share_its_pages() {
     if !jiffy_tests::require_kvm() {
         return;
     }
-    let snapshot = Guest::of("hello").snapshot();
-    let vms = fill(&snapshot, VMS);
-    let share = |vm: &Instance| kib(format!("/proc/{}/smaps_rollup", vm.process.id()), "Pss");
+    let folder = Guest::of("hello").snapshot();
+    let (spawner, snapshot) = (spawner(), folder.open());
+    let vms = fill(&spawner, &snapshot, VMS);
+    let share = |vm: &Instance| {
+        let process = vm.shell.process_id();
+        kib(format!("/proc/{process}/smaps_rollup"), "Pss")
+    };
     let shares: Vec<_> = vms.iter().map(share).collect();
     println!("proportional share of each, KiB: {shares:?}");
     assert!(shares.iter().all(|kib| *kib <= VM_KIB_MAX), "{shares:?}");
@@ -151,12 +154,13 @@ fn a_thousand_vms_cost_a_mebibyte_each_at_most() {
         return;
     }
     allow_files(VMS as u64);
-    let snapshot = Guest::of("hello").snapshot();
+    let folder = Guest::of("hello").snapshot();
+    let (spawner, snapshot) = (spawner(), folder.open());
     // What all of them share is there before the first measurement.
-    let first = fill(&snapshot, 1);
+    let first = fill(&spawner, &snapshot, 1);
     let before_kib = kib("/proc/meminfo", "MemAvailable");
     let began = Instant::now();
-    let vms = fill(&snapshot, VMS);
+    let vms = fill(&spawner, &snapshot, VMS);
     let took = began.elapsed();
     let after_kib = kib("/proc/meminfo", "MemAvailable");
     let each_kib = before_kib.saturating_sub(after_kib) / VMS as u64;

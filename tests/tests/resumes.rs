@@ -157,6 +157,7 @@ fn a_snapshot_whose_init_drew_randomness_is_not_made() {
     let create = |function: &str| {
         let new = NewSnapshot {
             vmm: jiffy_tests::vmm_path(),
+            spawner: jiffy_control::SpawnerOptions::default(),
             image: jiffy_tests::image(function),
             ram_bytes: None,
             timeout: Some(jiffy_tests::vm::TIMEOUT_AMPLE),

@@ -13,34 +13,36 @@ use std::{
 
 use common::{Folder, Guest};
 use jiffy_control::{
-    Blame, GuestFault, HttpRequest, Instance, InvokeError, Isolation, Launch, LogRecord, Outcome,
-    Request, Response, Source,
+    Blame, GuestFault, HttpRequest, Instance, InvokeError, Isolation, Launch, LaunchError,
+    LogRecord, Outcome, Request, Response, Source, SpawnerOptions,
 };
 use jiffy_snapshots::{
     CpuNeeds, PageRun, RAM_FILE, STATE_FILE, State, WORKING_SET_FILE, state::ConnectionState,
 };
 use jiffy_tests::vm::TIMEOUT_AMPLE;
-use jiffy_vmm::{
-    kvm::KvmError,
-    run::{Isolation as VmIsolation, RestoreError},
-};
+use jiffy_vmm::{kvm::KvmError, run::RestoreError};
 
 /// Offsets in a state file, `docs/snapshot-format.md`.
 const FORMAT: usize = 8;
 const ABI: usize = 12;
 const CHECKSUM: usize = 104;
 
-/// Starts `jiffy-vmm` and collects what its guest logs.
+/// Starts a VM and collects what its guest logs.
 fn spawn(source: Source) -> (Instance, Arc<Mutex<Vec<LogRecord>>>) {
+    try_spawn(source).expect("a VM")
+}
+
+fn try_spawn(source: Source) -> Result<(Instance, Arc<Mutex<Vec<LogRecord>>>), LaunchError> {
     let launch = Launch {
         vmm: jiffy_tests::vmm_path(),
+        spawner: SpawnerOptions::default(),
         source,
         timeout: Some(TIMEOUT_AMPLE),
     };
     let log = Arc::new(Mutex::new(vec![]));
     let kept = Arc::clone(&log);
     let keep = move |record| kept.lock().expect("not poisoned").push(record);
-    (Instance::spawn(&launch, keep).expect("a VMM"), log)
+    Ok((Instance::spawn(&launch, keep)?, log))
 }
 
 fn of_snapshot(path: &Path, isolation: Isolation) -> Source {
@@ -50,11 +52,20 @@ fn of_snapshot(path: &Path, isolation: Isolation) -> Source {
     }
 }
 
-/// The VMM refuses the snapshot before anything of it runs, blames it, and says `why`.
+/// The snapshot is refused before anything of it runs, is blamed, and the error says `why`.
 #[track_caller]
 fn assert_refused(snapshot: &Folder, why: &str) {
-    let (mut instance, log) = spawn(of_snapshot(&snapshot.path(), Isolation::Fresh));
-    match instance.wait_ready() {
+    // What is wrong with its files is seen by who opens them, the rest by the VMM.
+    let (mut instance, log) = match try_spawn(of_snapshot(&snapshot.path(), Isolation::Fresh)) {
+        Ok(started) => started,
+        Err(error) => {
+            assert_eq!(error.blame(), Blame::Input, "{error}");
+            let message = jiffy_control::error_chain(&error);
+            assert!(message.contains(why), "{message:?} lacks {why:?}");
+            return;
+        }
+    };
+    match instance.invoke(&event(b"{}")) {
         Err(InvokeError::Failed {
             blame: Blame::Input,
             message,
@@ -230,7 +241,7 @@ fn a_vcpu_that_is_not_as_this_vmm_sets_it_up_is_refused() {
     let good = Guest::of("hello").snapshot();
     for (what, change) in CHANGES {
         let tampered = good.changed(change);
-        match tampered.try_restore(VmIsolation::Fresh) {
+        match tampered.try_restore(Isolation::Fresh) {
             Err(RestoreError::Kvm(KvmError::NotRing3)) => {}
             Err(other) => panic!("{what}: {other:?}"),
             Ok(_) => panic!("{what} is taken"),
@@ -285,7 +296,7 @@ fn a_guest_that_cannot_listen_is_refused() {
     }
     let good = Guest::of("hello").snapshot();
     for (what, change) in CHANGES {
-        match good.changed(change).try_restore(VmIsolation::Fresh) {
+        match good.changed(change).try_restore(Isolation::Fresh) {
             Err(RestoreError::NotListening) => {}
             Err(other) => panic!("{what}: {other:?}"),
             Ok(_) => panic!("{what} is taken"),
@@ -316,7 +327,7 @@ fn forged_counters_end_no_vmm() {
     let good = Guest::of("hello").snapshot();
     for (what, change) in CHANGES {
         let forged = good.changed(change);
-        match forged.try_restore(VmIsolation::Fresh) {
+        match forged.try_restore(Isolation::Fresh) {
             Ok(mut restored) => match restored.try_ask(br#"{"name":"Ada"}"#) {
                 Ok(_) | Err(Outcome::Fault(_)) => {}
                 Err(other) => panic!("{what}: {other:?}"),
@@ -377,8 +388,8 @@ fn a_working_set_changes_nothing_but_time() {
 fn assert_same_as_without(copy: &Folder) {
     let without = copy.changed(|_| {});
     assert!(without.open().working_set().is_empty());
-    let mut with = copy.restore(VmIsolation::Reuse);
-    let mut without = without.restore(VmIsolation::Reuse);
+    let mut with = copy.restore(Isolation::Reuse);
+    let mut without = without.restore(Isolation::Reuse);
     for _ in 0..2 {
         assert_eq!(with.state(), without.state());
         assert_eq!(with.pages_unlike(|page| without.page(page)), [0u64; 0]);
@@ -408,7 +419,7 @@ fn damaged_ram_is_found_by_verifying() {
         .open(copy.file(RAM_FILE));
     let ram = ram.expect("a file");
     let mut byte = [0];
-    ram.read_exact_at(&mut byte, 0x10_0000).expect("text");
+    ram.read_exact_at(&mut byte, 0x10_0000).expect("a byte");
     ram.write_all_at(&[byte[0] ^ 1], 0x10_0000).expect("a byte");
     let output = verify().expect("jiffy");
     assert!(!output.status.success(), "{output:?}");

@@ -1,23 +1,27 @@
 //! The command line.
 
+mod agent;
+
 use std::{io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
-use jiffy_abi::layout::{RAM_BYTES_MAX, RAM_BYTES_MIN, RAM_BYTES_STEP};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
+use self::agent::{AgentCommand, AgentFailure};
 use crate::{
     build::{self, BuildError, PackageError, Profile},
     doctor,
     exit::{Exit, TABLE},
     inspect::{self, InspectError},
+    manifest::{Isolation, parse_memory, parse_timeout},
     new::{self, NewError},
     output::{Format, chain},
     run::{self, EventSource, HttpOptions, RunError, What},
     runnable::RunnableError,
-    snapshot::{self, SnapshotError, exit_of_verify},
+    snapshot::{self, SnapshotError, exit_of_blame, exit_of_verify},
 };
+use jiffy_control::{Blame, SpawnerOptions};
 
-/// Makes, builds and runs functions, each in a virtual machine of its own.
+/// Makes, builds, runs and deploys functions, each request in a virtual machine of its own.
 #[derive(Debug, Parser)]
 #[command(
     name = "jiffy",
@@ -28,6 +32,8 @@ Examples:
   jiffy run --event '{\"name\":\"Ada\"}'
   jiffy build && jiffy inspect target/jiffy/hello.elf
   jiffy snapshot create -o hello.snap && jiffy run --snapshot hello.snap --event '{\"name\":\"Ada\"}'
+  jiffy dev                        an agent here, and this crate deployed whenever it changes
+  jiffy deploy && jiffy invoke hello --event '{\"name\":\"Ada\"}' && jiffy logs hello
 
 Exit codes: see `jiffy run --help`."
 )]
@@ -69,6 +75,8 @@ Examples:
     /// Makes snapshots and says what is in them.
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
+    #[command(flatten)]
+    Agent(AgentCommand),
     /// Says what this machine has and lacks. Exits with 1 if something that is needed is missing.
     #[command(after_help = "Example:\n  jiffy doctor -o json")]
     Doctor {
@@ -164,6 +172,25 @@ struct CreateOptions {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    jail: JailOptions,
+}
+
+/// How a VM's process is locked up.
+#[derive(Args, Clone, Copy, Debug)]
+struct JailOptions {
+    /// Leave out the jail around the VM, for debugging. Never with code you do not trust.
+    #[arg(long)]
+    no_jail: bool,
+}
+
+impl From<JailOptions> for SpawnerOptions {
+    fn from(options: JailOptions) -> Self {
+        Self {
+            no_jail: options.no_jail,
+            ..Self::default()
+        }
+    }
 }
 
 #[derive(Args, Debug)]
@@ -173,16 +200,6 @@ struct SnapshotOptions {
     /// How to print.
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
-}
-
-/// What a request finds of those before it.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum Isolation {
-    /// Nothing: the VM goes back to its snapshot after every request.
-    #[default]
-    Fresh,
-    /// All they left.
-    Reuse,
 }
 
 #[derive(Args, Debug)]
@@ -196,18 +213,8 @@ struct RunOptions {
     /// What a request finds in a restored VM of those before it.
     #[arg(long, value_enum, default_value_t, requires = "snapshot")]
     isolation: Isolation,
-    /// The event: JSON, or whatever text the function takes.
-    #[arg(long, value_name = "TEXT", conflicts_with = "event_file")]
-    event: Option<String>,
-    /// A file with the event; `-` is standard input.
-    #[arg(long, value_name = "FILE")]
-    event_file: Option<PathBuf>,
-    /// Send the event as the body of this HTTP request.
-    #[arg(long, value_name = "METHOD TARGET")]
-    http: Option<String>,
-    /// A header of the HTTP request; may be given more than once.
-    #[arg(long = "header", value_name = "NAME: VALUE", requires = "http")]
-    headers: Vec<String>,
+    #[command(flatten)]
+    request: RequestOptions,
     /// RAM of the VM, such as 64MiB. Default: the VMM's; a snapshot's is its own.
     #[arg(long, value_name = "BYTES", value_parser = parse_memory, conflicts_with = "snapshot")]
     memory: Option<u64>,
@@ -223,6 +230,41 @@ struct RunOptions {
     /// How to print the outcome; JSON has the statistics in any case.
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
+    #[command(flatten)]
+    jail: JailOptions,
+}
+
+/// What is sent to a function.
+#[derive(Args, Debug)]
+struct RequestOptions {
+    /// The event: JSON, or whatever text the function takes.
+    #[arg(long, value_name = "TEXT", conflicts_with = "event_file")]
+    event: Option<String>,
+    /// A file with the event; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    event_file: Option<PathBuf>,
+    /// Send the event as the body of this HTTP request.
+    #[arg(long, value_name = "METHOD TARGET")]
+    http: Option<String>,
+    /// A header of the HTTP request; may be given more than once.
+    #[arg(long = "header", value_name = "NAME: VALUE", requires = "http")]
+    headers: Vec<String>,
+}
+
+impl RequestOptions {
+    fn parts(self) -> (EventSource, HttpOptions) {
+        let event = match (self.event, self.event_file) {
+            (Some(text), _) => EventSource::Text(text),
+            (None, Some(path)) if path.as_os_str() == "-" => EventSource::StandardInput,
+            (None, Some(path)) => EventSource::File(path),
+            (None, None) => EventSource::Empty,
+        };
+        let http = HttpOptions {
+            line: self.http,
+            headers: self.headers,
+        };
+        (event, http)
+    }
 }
 
 /// Why a command failed.
@@ -238,6 +280,8 @@ enum Failure {
     Run(#[from] RunError),
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
+    #[error(transparent)]
+    Agent(#[from] AgentFailure),
     #[error("cannot print")]
     Print(#[from] std::io::Error),
 }
@@ -248,6 +292,7 @@ impl Failure {
             Self::New(NewError::Write { .. } | NewError::Print(_)) | Self::Print(_) => Exit::Host,
             Self::New(_) => Exit::Usage,
             Self::Build(error) => exit_of_build(error),
+            Self::Agent(failure) => failure.exit(),
             Self::Run(RunError::Runnable(error))
             | Self::Snapshot(SnapshotError::Runnable(error)) => exit_of_runnable(error),
             Self::Run(RunError::Snapshot(error)) | Self::Snapshot(SnapshotError::Open(error)) => {
@@ -257,10 +302,16 @@ impl Failure {
             Self::Inspect(InspectError::Image { .. }) => Exit::ImageRefused,
             Self::Run(RunError::Event(_)) => Exit::Usage,
             Self::Inspect(InspectError::Print(_))
-            | Self::Run(RunError::Vmm(_) | RunError::Launch(_) | RunError::Print(_))
-            | Self::Snapshot(
-                SnapshotError::Vmm(_) | SnapshotError::Launch(_) | SnapshotError::Print(_),
-            ) => Exit::Host,
+            | Self::Run(RunError::Vmm(_) | RunError::Print(_))
+            | Self::Snapshot(SnapshotError::Vmm(_) | SnapshotError::Print(_)) => Exit::Host,
+            Self::Run(RunError::Launch(error)) | Self::Snapshot(SnapshotError::Launch(error)) => {
+                match error.blame() {
+                    Blame::Input => Exit::ImageRefused,
+                    Blame::Host | Blame::Bug => Exit::Host,
+                }
+            }
+            Self::Snapshot(SnapshotError::Write(error)) => exit_of_blame(error.blame()),
+            Self::Snapshot(SnapshotError::Save(_)) => Exit::Host,
         }
     }
 }
@@ -354,6 +405,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Snapshot(SnapshotCommand::Verify(SnapshotOptions { directory, output })) => {
             snapshot::verify(&directory, output)?;
         }
+        Command::Agent(command) => return Ok(command.dispatch()?),
         Command::Doctor { output } => {
             // Everything that is needed is there, or not: one bit, as `grep` and `diff` have it.
             let all_is_there = doctor::doctor(output)?;
@@ -374,12 +426,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
 
 impl From<RunOptions> for run::Options {
     fn from(options: RunOptions) -> Self {
-        let event = match (options.event, options.event_file) {
-            (Some(text), _) => EventSource::Text(text),
-            (None, Some(path)) if path.as_os_str() == "-" => EventSource::StandardInput,
-            (None, Some(path)) => EventSource::File(path),
-            (None, None) => EventSource::Empty,
-        };
+        let (event, http) = options.request.parts();
         let what = match options.snapshot {
             Some(path) => What::Snapshot {
                 path,
@@ -396,13 +443,11 @@ impl From<RunOptions> for run::Options {
         Self {
             what,
             event,
-            http: HttpOptions {
-                line: options.http,
-                headers: options.headers,
-            },
+            http,
             timeout: options.timeout,
             requests: options.requests,
             stats: options.stats,
+            jail: options.jail.into(),
         }
     }
 }
@@ -414,41 +459,8 @@ impl From<CreateOptions> for snapshot::Options {
             output: options.output,
             ram_bytes: options.memory,
             timeout: options.timeout,
+            jail: options.jail.into(),
         }
-    }
-}
-
-/// Bytes with a binary unit, rounded up to what a VM can have.
-fn parse_memory(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|character: char| !character.is_ascii_digit());
-    let shift = match text[digits.len()..].trim() {
-        "" | "B" => 0,
-        "K" | "KiB" => 10,
-        "M" | "MiB" => 20,
-        "G" | "GiB" => 30,
-        _ => return Err("use KiB, MiB or GiB, as in 64MiB".into()),
-    };
-    let number: u64 = digits
-        .parse()
-        .map_err(|_| "use a whole number, as in 64MiB")?;
-    number
-        .checked_mul(1 << shift)
-        .and_then(|bytes| bytes.checked_next_multiple_of(RAM_BYTES_STEP))
-        .filter(|bytes| (RAM_BYTES_MIN..=RAM_BYTES_MAX).contains(bytes))
-        .ok_or_else(|| {
-            format!(
-                "a VM has {} MiB to {} MiB",
-                RAM_BYTES_MIN >> 20,
-                RAM_BYTES_MAX >> 20
-            )
-        })
-}
-
-fn parse_timeout(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(timeout) if timeout.is_zero() => Err("give it some time, as in 3s".into()),
-        Ok(timeout) => Ok(timeout),
-        Err(error) => Err(format!("{error}; write it as 500ms or 3s")),
     }
 }
 

@@ -41,14 +41,14 @@ pub(crate) const TABLE: &str = "\
 Exit codes:
    0  the function answered
    1  the function, or its init, returned an error
-   2  the command was used wrongly
+   2  the command was used wrongly, or names what is not there
    3  the function does not take this event
    4  the function panicked
    5  a guest fault: CPU exception, stack overflow, broken device rule, or an end without an answer
    6  the deadline passed
    7  the function ran out of memory
    8  the image, or the snapshot, was refused
-   9  this machine or jiffy itself failed
+   9  this machine, the agent or jiffy itself failed, or the agent is busy or out of reach
   10  the function's crate does not build";
 
 impl From<Exit> for ExitCode {

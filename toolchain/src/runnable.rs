@@ -31,11 +31,15 @@ pub(crate) enum RunnableError {
     Abi { path: PathBuf, found: u32 },
 }
 
+/// Whether `path` is to be taken for an image; anything else is for a crate.
+pub(crate) fn is_image(path: &Path) -> bool {
+    path.is_file() && path.file_name().is_some_and(|name| name != "Cargo.toml")
+}
+
 impl Runnable {
     /// The image at `path`, or that of the crate there.
     pub(crate) fn find(path: &Path) -> Result<Self, RunnableError> {
-        let is_image = path.is_file() && path.file_name().is_some_and(|name| name != "Cargo.toml");
-        let path = if is_image {
+        let path = if is_image(path) {
             path.to_owned()
         } else {
             build::build(&build::Options {

@@ -42,6 +42,11 @@ pub(crate) fn vmm() -> Result<PathBuf, SdkError> {
             Err(SdkError::VmmNotThere(path))
         };
     }
+    find_program("jiffy-vmm").ok_or(SdkError::NoVmm)
+}
+
+/// The program `name` beside this one or on `PATH`.
+pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     let beside = env::current_exe()
         .ok()
         .and_then(|me| Some(me.parent()?.to_owned()));
@@ -49,9 +54,8 @@ pub(crate) fn vmm() -> Result<PathBuf, SdkError> {
     beside
         .into_iter()
         .chain(env::split_paths(&path))
-        .map(|folder| folder.join("jiffy-vmm"))
+        .map(|folder| folder.join(name))
         .find(|program| program.is_file())
-        .ok_or(SdkError::NoVmm)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::{
 
 use clap::Args;
 use jiffy_control::{
-    Instance, InvokeError, Launch, LaunchError, Request, Response, RunExit, Source,
+    Instance, InvokeError, Launch, LaunchError, Request, Response, RunExit, Source, SpawnerOptions,
 };
 
 #[derive(Args, Debug)]
@@ -30,6 +30,9 @@ pub(crate) struct Options {
     /// What `init` and the request may each take, milliseconds.
     #[arg(long, default_value_t = 3000)]
     timeout_ms: u64,
+    /// Leaves out the jail, for debugging.
+    #[arg(long)]
+    no_jail: bool,
 }
 
 /// Why there is no response.
@@ -78,6 +81,10 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 fn invoke(options: &Options) -> Result<Response, DirectError> {
     let launch = Launch {
         vmm: env::current_exe().map_err(DirectError::OwnPath)?,
+        spawner: SpawnerOptions {
+            no_jail: options.no_jail,
+            ..SpawnerOptions::default()
+        },
         source: Source::Image {
             path: options.image.clone(),
             ram_bytes: options.memory,

@@ -6,7 +6,11 @@
 //! Not here: what the streams carry (`jiffy_abi::frame`), symbols, HTTP.
 
 pub mod boot;
+pub mod cgroup;
 pub mod devices;
+pub mod jail;
 pub mod kvm;
 pub mod mem;
 pub mod run;
+pub mod shell;
+pub mod spawner;

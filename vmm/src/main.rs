@@ -1,15 +1,16 @@
-//! `jiffy-vmm`: one VM in one process.
+//! `jiffy-vmm`: virtual machines, each in a jailed process of its own.
 //!
-//! `jiffy-vmm serve IMAGE` is what `jiffy` and the agent start: standard input is the request
-//! stream, standard output the control socket. `jiffy-vmm IMAGE` does without them: it serves
-//! itself, sends one event and prints the response.
+//! `jiffy-vmm spawner` is what `jiffy` and the agent start: it makes the processes, as the one on the
+//! other end of its standard input asks. `jiffy-vmm IMAGE` does without them: it starts itself as a
+//! spawner, sends one event and prints the response.
 
 mod direct;
-mod serve;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{io, os::fd::AsFd, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
+use jiffy_control::ControlSocket;
+use jiffy_vmm::spawner::{self, CPU_FULL_RAM_BYTES_DEFAULT, USER_BASE_DEFAULT};
 
 /// Boots a jiffy function image in a virtual machine of its own.
 #[derive(Debug, Parser)]
@@ -28,60 +29,63 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serves the request stream on standard input, with the control socket on standard output.
-    Serve(ServeOptions),
-    /// Boots an image, runs its `init` and saves it, with the control socket on standard output.
-    Snapshot(SnapshotOptions),
+    /// Makes jailed processes with a VM each, for the program on the other end of standard input.
+    Spawner(SpawnerOptions),
 }
 
 #[derive(Args, Debug)]
-struct ServeOptions {
-    #[command(flatten)]
-    limits: Limits,
-    /// Restores this snapshot instead of booting an image; RAM is as large as the snapshot's.
-    #[arg(long, value_name = "DIRECTORY")]
-    snapshot: Option<PathBuf>,
-    /// Keeps a restored VM's state from request to request.
-    #[arg(long, requires = "snapshot")]
-    reuse: bool,
-    /// The image to boot.
-    #[arg(required_unless_present = "snapshot", conflicts_with = "snapshot")]
-    image: Option<PathBuf>,
-}
-
-#[derive(Args, Debug)]
-struct SnapshotOptions {
-    #[command(flatten)]
-    limits: Limits,
-    /// Where the snapshot is made; one that is there already is replaced.
-    #[arg(long, value_name = "DIRECTORY")]
-    output: PathBuf,
-    /// The image to boot.
-    image: PathBuf,
-}
-
-#[derive(Args, Debug)]
-struct Limits {
-    /// RAM of the VM, bytes.
-    #[arg(long, value_name = "BYTES", default_value_t = jiffy_abi::layout::RAM_BYTES_DEFAULT)]
-    memory: u64,
-    /// What a request, or `init`, may take, milliseconds; without it, for ever.
-    #[arg(long, value_name = "MILLISECONDS")]
-    timeout_ms: Option<u64>,
-}
-
-impl Limits {
-    fn timeout(&self) -> Option<Duration> {
-        self.timeout_ms.map(Duration::from_millis)
-    }
+struct SpawnerOptions {
+    /// Leaves out the whole jail, for debugging: a guest that breaks out of its VM has this user's
+    /// rights.
+    #[arg(long)]
+    no_jail: bool,
+    /// Leaves out control groups: a VM that eats memory or CPU hurts its neighbours.
+    #[arg(long)]
+    no_cgroups: bool,
+    /// RAM at which a VM may use one whole CPU; less RAM, less CPU.
+    #[arg(long, value_name = "BYTES", default_value_t = CPU_FULL_RAM_BYTES_DEFAULT)]
+    cpu_full_ram: u64,
+    /// First of the users and groups that VMs run as, if this is started by root.
+    #[arg(long, value_name = "ID", default_value_t = USER_BASE_DEFAULT)]
+    user_base: u32,
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match (cli.command, cli.direct) {
-        (Some(Command::Serve(options)), _) => serve::serve(&options),
-        (Some(Command::Snapshot(options)), _) => serve::snapshot(&options),
+        (Some(Command::Spawner(options)), _) => spawn(&options),
         (None, Some(options)) => direct::run(&options),
         (None, None) => unreachable!("clap demands a subcommand or an image"),
+    }
+}
+
+fn spawn(options: &SpawnerOptions) -> ExitCode {
+    if options.no_jail {
+        eprintln!(
+            "jiffy-vmm: warning: VMs run WITHOUT A JAIL (--no-jail); never do that with code you do not trust"
+        );
+    }
+    let owner = match io::stdin().as_fd().try_clone_to_owned() {
+        Ok(owner) => ControlSocket::from(owner),
+        Err(error) => {
+            eprintln!("jiffy-vmm: cannot take over the socket on standard input: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let options = spawner::Options {
+        no_jail: options.no_jail,
+        no_cgroups: options.no_cgroups,
+        cpu_full_ram_bytes: options.cpu_full_ram,
+        user_base: options.user_base,
+    };
+    match spawner::run(owner, &options, spawner::Hooks::default()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let error = jiffy_control::error_chain(&error);
+            eprintln!(
+                "jiffy-vmm: {error} (this command is for programs; use `jiffy`, or `jiffy-vmm IMAGE`)"
+            );
+            ExitCode::FAILURE
+        }
     }
 }

@@ -13,7 +13,7 @@ use cargo_metadata::{CompilerMessage, Message};
 use super::{Profile, package::Package, wrapper::Wrapper};
 
 /// The host's own target. Naming it keeps the flags away from build scripts and proc macros.
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+pub(super) const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// What programs call the folder of crates from a registry.
 pub(crate) const REGISTRY: &str = "registry";
 /// What programs call the folder of the SDK and the library OS.

@@ -4,10 +4,12 @@
 //! package   what cargo says of the function's package, and its [package.metadata.jiffy]
 //! wrapper   the generated crate that links function, SDK and library OS into one program
 //! cargo     the build itself, with flags that reach the image and nothing else
+//! sources   the folders that a build reads
 //! ```
 
 mod cargo;
 mod package;
+mod sources;
 mod wrapper;
 
 use std::{
@@ -22,6 +24,7 @@ use serde::Serialize;
 pub(crate) use self::{
     cargo::{CargoError, LIBRARY, REGISTRY, cargo_program},
     package::PackageError,
+    sources::{Sources, sources},
     wrapper::WrapperError,
 };
 use crate::{
@@ -80,6 +83,13 @@ pub(crate) enum BuildError {
     Write { path: PathBuf, source: io::Error },
     #[error("cannot print")]
     Print(#[from] io::Error),
+}
+
+/// The folder of the crate at `path`, which may also lie in one of its folders.
+pub(crate) fn crate_folder(path: &Path) -> Result<PathBuf, PackageError> {
+    let mut manifest = package::find_manifest(path)?;
+    manifest.pop();
+    Ok(manifest)
 }
 
 /// Builds an image. What cargo has to say goes to standard error; standard output stays untouched.

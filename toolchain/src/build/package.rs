@@ -117,7 +117,8 @@ pub(crate) fn find(path: &Path) -> Result<Package, PackageError> {
     Ok(package)
 }
 
-fn find_manifest(path: &Path) -> Result<PathBuf, PackageError> {
+/// The Cargo.toml in the folder `path` or above it.
+pub(super) fn find_manifest(path: &Path) -> Result<PathBuf, PackageError> {
     let path = path
         .canonicalize()
         .map_err(|_| PackageError::NoPath(path.into()))?;

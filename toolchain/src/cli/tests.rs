@@ -12,35 +12,6 @@ fn run_documents_every_exit_code() {
     assert!(run.render_help().to_string().contains(TABLE));
 }
 
-#[test]
-fn memory_has_units_and_limits() {
-    assert_eq!(parse_memory("16MiB"), Ok(16 << 20));
-    assert_eq!(parse_memory("16777217"), Ok(18 << 20));
-    assert_eq!(parse_memory("1 GiB"), Ok(1 << 30));
-    assert_eq!(parse_memory("3G"), Ok(3 << 30));
-    for text in [
-        "",
-        "MiB",
-        "1",
-        "2M",
-        "4G",
-        "99999999999999999999",
-        "1.5G",
-        "16MB",
-        "-4M",
-    ] {
-        assert!(parse_memory(text).is_err(), "{text}");
-    }
-}
-
-#[test]
-fn timeouts_are_not_zero() {
-    assert_eq!(parse_timeout("3s"), Ok(Duration::from_secs(3)));
-    for text in ["0s", "3", "soon"] {
-        assert!(parse_timeout(text).is_err(), "{text}");
-    }
-}
-
 /// The options of `jiffy run` with these arguments.
 fn run_options(arguments: &[&str]) -> Result<run::Options, clap::Error> {
     let line = ["jiffy", "run"].iter().chain(arguments);

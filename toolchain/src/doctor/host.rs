@@ -1,4 +1,4 @@
-//! Kernel, CPU, cgroups, Rust, and the parts of jiffy.
+//! Kernel, CPU, Rust, and the parts of jiffy.
 
 use std::{
     ffi::OsStr,
@@ -25,8 +25,6 @@ pub(super) fn checks() -> Vec<Check> {
     let mut checks = vec![
         cpu(&cpuinfo),
         pagemap_scan(&release),
-        landlock(fs::read_to_string("/sys/kernel/security/lsm")),
-        cgroups(|path| Path::new(path).exists()),
         tool("cargo", &cargo_program()),
         rustc(run("rustc".as_ref(), &["--version"])),
     ];
@@ -68,40 +66,6 @@ fn pagemap_scan(release: &str) -> Check {
         Some(version) if version >= PAGEMAP_SCAN_SINCE => Check::ok(name, found),
         _ => Check::warn(name, found, "Linux 6.7 or later finds written pages faster"),
     }
-}
-
-fn landlock(modules: io::Result<String>) -> Check {
-    let name = "Landlock";
-    match modules {
-        Ok(modules) if modules.split(',').any(|module| module.trim() == "landlock") => {
-            Check::ok(name, "active")
-        }
-        Ok(_) => Check::warn(
-            name,
-            "not active",
-            "boot with landlock in `lsm=`; until then the VMM's jail has one layer less",
-        ),
-        Err(_) => Check::warn(
-            name,
-            "unknown: /sys/kernel/security is not mounted",
-            "`mount -t securityfs none /sys/kernel/security` shows it",
-        ),
-    }
-}
-
-fn cgroups(exists: impl Fn(&str) -> bool) -> Check {
-    let name = "cgroups";
-    if exists("/sys/fs/cgroup/cgroup.controllers") {
-        return Check::ok(name, "version 2");
-    }
-    if exists("/sys/fs/cgroup/memory") {
-        return Check::ok(name, "version 1");
-    }
-    Check::warn(
-        name,
-        "none mounted",
-        "`mount -t cgroup2 none /sys/fs/cgroup`: they limit each VM",
-    )
 }
 
 fn tool(name: &'static str, program: &OsStr) -> Check {
@@ -202,21 +166,6 @@ mod tests {
         let good = "model name : x\nflags\t\t: fpu nx xsave fsgsbase\n";
         assert_eq!(cpu(good).status, Status::Ok);
         assert_eq!(cpu("flags : nx xsave").found, "without fsgsbase");
-        assert_eq!(
-            landlock(Ok("capability,landlock\n".into())).status,
-            Status::Ok
-        );
-        assert_eq!(landlock(Ok("capability\n".into())).status, Status::Warn);
-        assert_eq!(
-            landlock(Err(io::ErrorKind::NotFound.into())).status,
-            Status::Warn
-        );
-        assert_eq!(
-            cgroups(|path| path.ends_with("cgroup.controllers")).found,
-            "version 2"
-        );
-        assert_eq!(cgroups(|path| path.ends_with("memory")).found, "version 1");
-        assert_eq!(cgroups(|_| false).status, Status::Warn);
         assert_eq!(linker("/nonexistent").status, Status::Fail);
         let missing = part("jiffy-vmm", Err(sdk::SdkError::NoVmm));
         assert!(missing.fix.expect("a fix").starts_with("put it beside"));

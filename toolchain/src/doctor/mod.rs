@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! kvm    /dev/kvm, its backend and capabilities, and a VM made for a moment
-//! host   kernel, CPU, cgroups, and what jiffy is installed with
+//! jail   what is put around each VM: cgroups, user namespaces, Landlock, seccomp
+//! host   kernel, CPU, and what jiffy is installed with
 //! ```
 
 mod host;
+mod jail;
 mod kvm;
 
 use std::io::{self, Write};
@@ -74,6 +76,7 @@ struct View<'a> {
 /// Prints all checks; true if everything that is needed is there.
 pub(crate) fn doctor(format: Format) -> io::Result<bool> {
     let mut checks = kvm::checks();
+    checks.extend(jail::checks());
     checks.extend(host::checks());
     let ok = checks.iter().all(|check| check.status != Status::Fail);
     match format {

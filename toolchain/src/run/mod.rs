@@ -17,19 +17,20 @@ use std::{
 };
 
 use jiffy_control::{
-    Instance, InvokeError, Isolation, Launch, LaunchError, Request, Response, Source,
+    Instance, InvokeError, Isolation, Launch, LaunchError, Missing, Request, Response, Source,
+    SpawnerOptions,
 };
 use jiffy_snapshots::{PageRun, write_working_set};
 use serde::Serialize;
 
-use self::event::EventError;
 pub(crate) use self::{
-    event::{EventSource, HttpOptions},
-    outcome::Failure,
+    event::{EventError, EventSource, HttpOptions, request},
+    outcome::{Failure, ResponseView},
+    stats::RoundTrips,
 };
 use self::{
-    outcome::{ResponseView, failure_of_response},
-    stats::{HostTimes, RoundTrips, StatsView},
+    outcome::failure_of_response,
+    stats::{HostTimes, StatsView},
 };
 use crate::{
     exit::Exit,
@@ -55,6 +56,7 @@ pub(crate) struct Options {
     /// At most [`REQUESTS_MAX`].
     pub(crate) requests: u32,
     pub(crate) stats: bool,
+    pub(crate) jail: SpawnerOptions,
 }
 
 /// What is to be run.
@@ -151,11 +153,13 @@ struct Ended {
     /// The last response, or why there is none.
     result: Result<Response, Failure>,
     stats: Option<StatsView>,
+    /// Layers that the jail lacked.
+    missing: Vec<Missing>,
 }
 
 /// Runs a function once or more and prints the last response.
 pub(crate) fn run(options: &Options, format: Format) -> Result<Exit, RunError> {
-    let request = event::request(&options.event, &options.http)?;
+    let request = request(&options.event, &options.http)?;
     let target = Target::find(&options.what)?;
     let request = Request {
         function_name: target.function_name.clone(),
@@ -164,6 +168,7 @@ pub(crate) fn run(options: &Options, format: Format) -> Result<Exit, RunError> {
     };
     let launch = Launch {
         vmm: sdk::vmm()?,
+        spawner: options.jail.clone(),
         source: target.source.clone(),
         timeout: Some(options.timeout),
     };
@@ -177,6 +182,7 @@ pub(crate) fn run(options: &Options, format: Format) -> Result<Exit, RunError> {
     ));
     let ended = serve(instance, start, &request, options.requests, &target);
     drop(progress);
+    warn_missing(&ended.missing);
     print(&ended, options, format)
 }
 
@@ -188,7 +194,9 @@ fn serve(
     target: &Target,
 ) -> Ended {
     let mut times = HostTimes::default();
-    match invoke(&mut instance, start, request, requests, target, &mut times) {
+    let result = invoke(&mut instance, start, request, requests, target, &mut times);
+    let missing = instance.missing_layers().cloned().collect();
+    match result {
         Ok(response) => {
             // The response is there and stands, however the VM ends.
             let report = instance.finish();
@@ -202,7 +210,11 @@ fn serve(
                 Some(failure) => Err(failure),
                 None => Ok(response),
             };
-            Ended { result, stats }
+            Ended {
+                result,
+                stats,
+                missing,
+            }
         }
         Err(error) => {
             let stats = match &error {
@@ -214,6 +226,7 @@ fn serve(
             Ended {
                 result: Err(Failure::of_invoke(&error, &target.symbols())),
                 stats,
+                missing,
             }
         }
     }
@@ -277,6 +290,13 @@ fn record_working_set(instance: &mut Instance, snapshot: &Path) {
     }
 }
 
+/// Says what protects the host less than it could.
+pub(crate) fn warn_missing<'a>(missing: impl IntoIterator<Item = &'a Missing>) {
+    for Missing { layer, reason } in missing {
+        warn(&format!("the VM's jail lacks {layer}: {reason}"));
+    }
+}
+
 fn warn(what: &str) {
     // If standard error is closed there is nobody to tell.
     let _ = writeln!(io::stderr(), "warning: {what}");
@@ -312,7 +332,7 @@ fn print(ended: &Ended, options: &Options, format: Format) -> Result<Exit, RunEr
 }
 
 /// The body alone, as it is, so that it can be redirected; a terminal gets its line ended.
-fn print_response(response: &Response) -> io::Result<()> {
+pub(crate) fn print_response(response: &Response) -> io::Result<()> {
     let mut out = io::stdout().lock();
     if response.status != 0 {
         writeln!(io::stderr(), "HTTP status {}", response.status)?;

@@ -20,7 +20,7 @@ pub(super) struct HostTimes {
 
 /// Round trips: each from before a request was written to its response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct RoundTrips {
+pub(crate) struct RoundTrips {
     count: usize,
     p50_ns: u64,
     p90_ns: u64,
@@ -30,7 +30,7 @@ pub(super) struct RoundTrips {
 
 impl RoundTrips {
     /// Of `times_ns`, which are sorted; percentiles are times that were measured (nearest rank).
-    pub(super) fn of(times_ns: &mut [u64]) -> Option<Self> {
+    pub(crate) fn of(times_ns: &mut [u64]) -> Option<Self> {
         times_ns.sort_unstable();
         let times_ns = &*times_ns;
         let percentile = |percent: usize| {
@@ -44,6 +44,11 @@ impl RoundTrips {
             p99_ns: percentile(99)?,
             max_ns: percentile(100)?,
         })
+    }
+
+    /// Median, 90th and 99th percentile, largest.
+    pub(crate) fn figures_ns(&self) -> [u64; 4] {
+        [self.p50_ns, self.p90_ns, self.p99_ns, self.max_ns]
     }
 }
 

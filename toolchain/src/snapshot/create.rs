@@ -6,8 +6,7 @@ use std::{
     time::Duration,
 };
 
-use jiffy_control::{CreateSnapshotError, Created, NewSnapshot, create_snapshot};
-use jiffy_snapshots::Digest;
+use jiffy_control::{CreateSnapshotError, Created, NewSnapshot, SpawnerOptions, create_snapshot};
 use serde::Serialize;
 
 use super::{SnapshotError, view::RamView};
@@ -28,6 +27,7 @@ pub(crate) struct Options {
     pub(crate) output: PathBuf,
     pub(crate) ram_bytes: Option<u64>,
     pub(crate) timeout: Duration,
+    pub(crate) jail: SpawnerOptions,
 }
 
 /// What `jiffy snapshot create --json` prints.
@@ -55,6 +55,7 @@ pub(crate) fn create(options: &Options, format: Format) -> Result<Exit, Snapshot
     let runnable = Runnable::find(&options.path)?;
     let new = NewSnapshot {
         vmm: sdk::vmm()?,
+        spawner: options.jail.clone(),
         image: runnable.path,
         ram_bytes: options.ram_bytes,
         timeout: Some(options.timeout),
@@ -67,6 +68,10 @@ pub(crate) fn create(options: &Options, format: Format) -> Result<Exit, Snapshot
     let result = match result {
         Ok(created) => Ok(CreatedView::new(&options.output, &created)),
         Err(CreateSnapshotError::Launch(error)) => return Err(error.into()),
+        Err(CreateSnapshotError::Write(error)) => return Err(error.into()),
+        Err(error @ (CreateSnapshotError::Memory(_) | CreateSnapshotError::Open(_))) => {
+            return Err(SnapshotError::Save(error));
+        }
         Err(CreateSnapshotError::Vm(error)) => {
             let name = runnable.image.function_name.unwrap_or_default();
             let symbols = Symbols::of(&runnable.file, &name);
@@ -91,13 +96,12 @@ pub(crate) fn create(options: &Options, format: Format) -> Result<Exit, Snapshot
 
 impl<'a> CreatedView<'a> {
     fn new(path: &'a Path, created: &Created) -> Self {
-        let saved = created.saved;
         Self {
             path,
-            sha256: Digest(saved.digest).to_string(),
-            ram: RamView::new(saved.ram_bytes, saved.ram_pages_stored),
+            sha256: created.digest.to_string(),
+            ram: RamView::new(created.ram_bytes, created.ram_pages_stored),
             init_ns: created.phases.init_ns,
-            save_ns: saved.save_ns,
+            save_ns: created.save_ns,
         }
     }
 }

@@ -11,8 +11,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use jiffy_control::LaunchError;
-use jiffy_snapshots::{Blame, OpenError, Snapshot, VerifyError};
+use jiffy_control::{CreateSnapshotError, LaunchError};
+use jiffy_snapshots::{Blame, CreateError, OpenError, Snapshot, VerifyError};
 use serde::Serialize;
 
 pub(crate) use self::create::{Options, create};
@@ -41,6 +41,10 @@ pub(crate) enum SnapshotError {
     Vmm(#[from] SdkError),
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    #[error(transparent)]
+    Write(#[from] CreateError),
+    #[error(transparent)]
+    Save(CreateSnapshotError),
     #[error(transparent)]
     Open(#[from] OpenSnapshotError),
     #[error("the snapshot {path} is not whole")]
@@ -74,7 +78,7 @@ fn exit_of_open(error: &OpenError) -> Exit {
     }
 }
 
-fn exit_of_blame(blame: Blame) -> Exit {
+pub(crate) fn exit_of_blame(blame: Blame) -> Exit {
     match blame {
         Blame::Input => Exit::ImageRefused,
         Blame::Host => Exit::Host,

@@ -1,32 +1,48 @@
-//! Makes a snapshot with a VMM process of its own.
+//! Makes a snapshot with a VM of its own.
 //!
 //! ```text
-//! jiffy-vmm snapshot ── Ready: `init` is done ── Saved: durable
+//! Boot ── Ready: `init` is done ── Capture ── Captured: RAM is in our file ── written, durable
 //! ```
+//!
+//! The VM fills a file in memory and knows of no other: what is written where is decided here.
 
-use std::{ffi::OsString, path::PathBuf, process::Stdio, time::Duration};
-
-use crate::{
-    Event, InvokeError, LaunchError, LogRecord, Phases, Saved,
-    instance::end_error,
-    launch::{limits, option},
-    process::{GRACE, Process},
+use std::{
+    fs::File,
+    io::{self, Read, Seek},
+    os::{fd::AsFd, unix::fs::FileExt},
+    path::PathBuf,
+    time::{Duration, Instant},
 };
 
-/// What is granted for writing a snapshot before the VMM is held for lost: the largest RAM on a
-/// slow disk.
-const SAVE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+use jiffy_abi::layout::RAM_BYTES_DEFAULT;
+use jiffy_snapshots::{CreateError, Digest, OpenError, PAGE_LEN, Page, Snapshot, State};
+use rustix::fs::{MemfdFlags, memfd_create};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    Command, Event, Instance, InvokeError, Launch, LaunchError, LogRecord, Packet, Phases, Source,
+    SpawnerOptions, instance::end_error, launch::open_image,
+};
+
+/// Name of the file in memory that a captured VM's RAM goes through.
+pub const RAM_FILE_NAME: &str = "jiffy-ram";
+/// What is granted for handing over RAM before the VMM is held for lost: the largest there is.
+const CAPTURE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Pages that are read at once.
+const READ_PAGES: usize = 64;
 
 /// A snapshot that is to be made.
 #[derive(Clone, Debug)]
 pub struct NewSnapshot {
     /// The `jiffy-vmm` program.
     pub vmm: PathBuf,
+    /// How it is jailed.
+    pub spawner: SpawnerOptions,
     /// The image.
     pub image: PathBuf,
-    /// RAM of the VM, bytes; `None`: the VMM's default.
+    /// RAM of the VM, bytes; `None`: the default.
     pub ram_bytes: Option<u64>,
-    /// How long `init` may take; `None`: the VMM's default, and no limit here.
+    /// How long `init` may take; `None`: no limit.
     pub timeout: Option<Duration>,
     /// The directory that is made; a snapshot that has this name is replaced.
     pub output: PathBuf,
@@ -37,8 +53,14 @@ pub struct NewSnapshot {
 pub struct Created {
     /// Where the time until `READY` went.
     pub phases: Phases,
-    /// What was written.
-    pub saved: Saved,
+    /// Its identity.
+    pub digest: Digest,
+    /// RAM of the VM, bytes.
+    pub ram_bytes: u64,
+    /// Pages of RAM that are stored; the rest is zero.
+    pub ram_pages_stored: u64,
+    /// Time to write it and make it durable, nanoseconds.
+    pub save_ns: u64,
 }
 
 /// Why a snapshot was not made. What has its name is then as it was.
@@ -49,6 +71,12 @@ pub enum CreateSnapshotError {
     Launch(#[from] LaunchError),
     #[error(transparent)]
     Vm(#[from] InvokeError),
+    #[error("cannot make a file in memory for the VM's RAM")]
+    Memory(#[source] io::Error),
+    #[error(transparent)]
+    Write(#[from] CreateError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
 }
 
 /// Boots an image, runs its `init` and writes what there is then as a snapshot. `on_log` gets the
@@ -57,116 +85,98 @@ pub fn create_snapshot(
     new: &NewSnapshot,
     on_log: impl FnMut(LogRecord) + Send + 'static,
 ) -> Result<Created, CreateSnapshotError> {
-    let mut process = Process::spawn(&new.vmm, new.arguments(), Stdio::null(), on_log)?;
-    let end = wait_saved(&mut process, new.timeout);
-    if !matches!(end, Err(InvokeError::Unresponsive(_))) {
-        process.reap();
-    }
-    Ok(end?)
-}
-
-fn wait_saved(process: &mut Process, timeout: Option<Duration>) -> Result<Created, InvokeError> {
-    let phases = match process.next_event(timeout.map(|timeout| timeout + GRACE))? {
-        Event::Ready(phases) => phases,
-        end => return Err(end_error(end)),
+    let ram_bytes = new.ram_bytes.unwrap_or(RAM_BYTES_DEFAULT);
+    let launch = Launch {
+        vmm: new.vmm.clone(),
+        spawner: new.spawner.clone(),
+        source: Source::Image {
+            path: new.image.clone(),
+            ram_bytes: Some(ram_bytes),
+        },
+        timeout: new.timeout,
     };
-    match process.next_event(Some(SAVE_TIMEOUT))? {
-        Event::Saved(saved) => Ok(Created { phases, saved }),
-        end => Err(end_error(end)),
+    let image = digest_of(new)?;
+    let mut instance = Instance::spawn(&launch, on_log)?;
+    let captured = capture(&mut instance, ram_bytes);
+    if !matches!(
+        captured,
+        Err(CreateSnapshotError::Vm(InvokeError::Unresponsive(_)))
+    ) {
+        // Whatever it logged has been handed over then.
+        let _ = instance.finish();
+    }
+    let (phases, mut state, ram) = captured?;
+    // The VM's word is not taken for what it was made of.
+    state.image.digest = image;
+    let began = Instant::now();
+    let digest = jiffy_snapshots::create(&new.output, &state, ram_bytes, page_reader(&ram))?;
+    let snapshot = Snapshot::open(&new.output)?;
+    Ok(Created {
+        phases,
+        digest,
+        ram_bytes: snapshot.ram_bytes(),
+        ram_pages_stored: snapshot.ram_pages_stored(),
+        save_ns: u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX),
+    })
+}
+
+fn capture(
+    instance: &mut Instance,
+    ram_bytes: u64,
+) -> Result<(Phases, Box<State>, File), CreateSnapshotError> {
+    let phases = instance.wait_ready()?;
+    let ram = memfd_create(RAM_FILE_NAME, MemfdFlags::CLOEXEC).map_err(io::Error::from);
+    let ram = ram.map(File::from).map_err(CreateSnapshotError::Memory)?;
+    ram.set_len(ram_bytes)
+        .map_err(CreateSnapshotError::Memory)?;
+    let packet = Packet::new(&Command::Capture).map_err(InvokeError::Control)?;
+    let control = instance.control();
+    // If it is gone, its last event says why.
+    let _ = control.send_with(&packet, &[ram.as_fd()]);
+    match instance.next_event(CAPTURE_TIMEOUT)? {
+        Event::Captured(state) => Ok((phases, state, ram)),
+        end => Err(end_error(end).into()),
     }
 }
 
-impl NewSnapshot {
-    fn arguments(&self) -> Vec<OsString> {
-        let mut arguments = vec!["snapshot".into()];
-        arguments.extend(limits(self.ram_bytes, self.timeout));
-        arguments.push(option("--output=", &self.output));
-        arguments.extend(["--".into(), self.image.clone().into()]);
-        arguments
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        Blame, Outcome, Report, Stats,
-        testing::{FakeVmm, failed, ready, send},
+fn digest_of(new: &NewSnapshot) -> Result<[u8; 32], LaunchError> {
+    let mut image = open_image(&new.image)?;
+    let mut hash = Sha256::new();
+    let failed = |source| LaunchError::Image {
+        path: new.image.clone(),
+        source,
     };
-
-    fn new(fake: &FakeVmm) -> NewSnapshot {
-        NewSnapshot {
-            vmm: fake.path(),
-            image: "image.elf".into(),
-            ram_bytes: Some(1 << 24),
-            timeout: Some(Duration::from_millis(100)),
-            output: "-.snap".into(),
+    image.rewind().map_err(failed)?;
+    let mut buffer = vec![0; READ_PAGES * PAGE_LEN];
+    loop {
+        match image.read(&mut buffer).map_err(failed)? {
+            0 => return Ok(hash.finalize().into()),
+            bytes => hash.update(&buffer[..bytes]),
         }
     }
+}
 
-    fn create(script: &str) -> Result<Created, CreateSnapshotError> {
-        create_snapshot(&new(&FakeVmm::new(script)), |_| {})
-    }
-
-    #[test]
-    fn arguments_are_those_of_snapshot() {
-        let arguments = [
-            "snapshot",
-            "--memory=16777216",
-            "--timeout-ms=100",
-            "--output=-.snap",
-            "--",
-            "image.elf",
-        ];
-        assert_eq!(new(&FakeVmm::new("")).arguments(), arguments);
-    }
-
-    #[test]
-    fn what_was_saved_is_told() {
-        let saved = Saved {
-            digest: [7; 32],
-            ram_bytes: 1 << 24,
-            ram_pages_stored: 30,
-            save_ns: 9,
-        };
-        let script = format!("{}; {}", ready(), send(&Event::Saved(saved)));
-        let created = create(&script).expect("saved");
-        assert_eq!(created.saved, saved);
-        assert_eq!(created.phases.init_ns, 5);
-    }
-
-    #[test]
-    fn each_failure_is_named() {
-        let create = |script: &str| match create(script).expect_err("no snapshot") {
-            CreateSnapshotError::Vm(error) => error,
-            CreateSnapshotError::Launch(error) => panic!("{error}"),
-        };
-        let stopped = send(&Event::Stopped(Report {
-            outcome: Outcome::Exited(1),
-            stats: Stats::default(),
-        }));
-        let error = create(&stopped);
-        assert!(
-            matches!(&error, InvokeError::Stopped(report) if report.outcome == Outcome::Exited(1)),
-            "{error:?}"
-        );
-        let error = create(&format!("{}; {}", ready(), failed()));
-        assert!(
-            matches!(
-                error,
-                InvokeError::Failed {
-                    blame: Blame::Host,
-                    ..
+/// Reads a file of RAM as [`jiffy_snapshots::create()`] wants it: each page once, ascending.
+pub fn page_reader(ram: &File) -> impl FnMut(u64, &mut Page) -> io::Result<()> + '_ {
+    let mut buffer = vec![0; READ_PAGES * PAGE_LEN];
+    let mut have = 0..0;
+    move |number, page| {
+        if !have.contains(&number) {
+            let offset = number * PAGE_LEN as u64;
+            let mut bytes = 0;
+            while bytes < buffer.len() {
+                match ram.read_at(&mut buffer[bytes..], offset + bytes as u64)? {
+                    0 => break,
+                    read => bytes += read,
                 }
-            ),
-            "{error:?}"
-        );
-        let error = create(&format!("{}; exit 3", ready()));
-        assert!(matches!(error, InvokeError::VmmDied(_)), "{error:?}");
-        let error = create(&format!("{}; {}", ready(), ready()));
-        assert!(
-            matches!(error, InvokeError::OutOfTurn("Ready")),
-            "{error:?}"
-        );
+            }
+            if bytes < PAGE_LEN {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            have = number..number + (bytes / PAGE_LEN) as u64;
+        }
+        let start = usize::try_from(number - have.start).map_err(io::Error::other)? * PAGE_LEN;
+        page.copy_from_slice(&buffer[start..start + PAGE_LEN]);
+        Ok(())
     }
 }

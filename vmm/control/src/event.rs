@@ -1,14 +1,16 @@
 //! The messages of the control socket, from the VMM to the one who started it.
 
 use jiffy_abi::log_ring::Level;
+use jiffy_snapshots::State;
 use serde::{Deserialize, Serialize};
+
+use crate::{Message, Missing};
 
 /// Frames a backtrace holds at most.
 pub const BACKTRACE_FRAMES_MAX: usize = 32;
 
 /// One message of a VMM.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(clippy::large_enum_variant, reason = "one event is alive at a time")]
 pub enum Event {
     /// The guest's `init` is done: it waits for requests.
     Ready(Phases),
@@ -17,8 +19,6 @@ pub enum Event {
     /// Pages that a restored VM wrote until its first response, as (first page, pages), ascending:
     /// worth having at the next restore.
     WorkingSet(Vec<(u64, u64)>),
-    /// A snapshot is complete and durable. The last event of `jiffy-vmm snapshot`.
-    Saved(Saved),
     /// The VM is gone. The last event.
     Stopped(Report),
     /// The VM could not be made or went on no longer. The last event.
@@ -28,6 +28,45 @@ pub enum Event {
         /// One sentence with the fix.
         message: String,
     },
+    /// A shell has closed its jail and waits for a command.
+    Waiting {
+        /// Layers of the jail that are missing or reduced on this host, and why.
+        missing: Vec<Missing>,
+    },
+    /// A request is answered, and the VM is ready for the next: pristine again, if it is to be.
+    Done(Stats),
+    /// The VM was captured: RAM is in the file that came with the command, and this is the rest.
+    Captured(Box<State>),
+    /// The process is gone. The spawner says this, not the VMM.
+    Died(Death),
+}
+
+impl Message for Event {
+    const KIND: u8 = 1;
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Death {
+    /// By itself, with this code.
+    Exited(i32),
+    /// By this signal.
+    Killed(i32),
+    /// By SIGSYS: it did what its jail forbids.
+    Jail,
+    /// By the kernel, because its control group was out of memory.
+    OutOfMemory,
+}
+
+impl std::fmt::Display for Death {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exited(code) => write!(f, "it exited with code {code}"),
+            Self::Killed(signal) => write!(f, "signal {signal} killed it"),
+            Self::Jail => f.write_str("its jail killed it for a forbidden system call"),
+            Self::OutOfMemory => f.write_str("it was killed at its control group's memory limit"),
+        }
+    }
 }
 
 /// Who has to mend a failure.
@@ -206,19 +245,6 @@ pub struct Phases {
     pub restore_ns: u64,
 }
 
-/// A snapshot that was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Saved {
-    /// Its identity.
-    pub digest: [u8; 32],
-    /// RAM of the VM, bytes.
-    pub ram_bytes: u64,
-    /// Pages of RAM that are stored; the rest is zero.
-    pub ram_pages_stored: u64,
-    /// Time to write it and make it durable, nanoseconds.
-    pub save_ns: u64,
-}
-
 /// What a VM took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
@@ -250,6 +276,8 @@ pub struct Stats {
     pub ram_bytes: u64,
     /// Bytes of log that were dropped because they were too many.
     pub log_bytes_dropped: u64,
+    /// CPU time of the VMM's thread since its process was made, nanoseconds, the guest's included.
+    pub cpu_ns: u64,
     /// Where the time of the start went.
     pub phases: Phases,
 }

@@ -89,8 +89,11 @@ impl From<&InvokeError> for RunExit {
 }
 
 impl From<&LaunchError> for RunExit {
-    fn from(_: &LaunchError) -> Self {
-        Self::Platform
+    fn from(error: &LaunchError) -> Self {
+        match error.blame() {
+            Blame::Input => Self::Refused,
+            Blame::Host | Blame::Bug => Self::Platform,
+        }
     }
 }
 

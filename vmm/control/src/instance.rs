@@ -1,4 +1,4 @@
-//! A VMM that serves requests.
+//! A VM that serves requests.
 //!
 //! ```text
 //! spawn ── wait_ready ── invoke* ── finish          each may instead end in an `InvokeError`
@@ -6,19 +6,14 @@
 //!
 //! Not here: any policy of when to start or stop.
 
-use std::{
-    fmt, io,
-    net::Shutdown,
-    os::{fd::OwnedFd, unix::net::UnixStream},
-    process::{ExitStatus, Stdio},
-    time::Duration,
-};
+use std::{fmt, io, net::Shutdown, time::Duration};
 
 use jiffy_abi::frame::FrameError;
 
 use crate::{
-    Blame, ControlError, Event, Launch, LaunchError, LogRecord, Phases, Report, Request, Response,
-    process::{GRACE, Process},
+    Blame, ControlError, ControlSocket, Death, Event, Launch, LaunchError, LogRecord, Missing,
+    PageRuns, Phases, Report, Request, Response, Shell, Source, Spawner,
+    pump::{GRACE, Pump},
     read_response,
     request::{RequestError, ResponseError, write_request},
 };
@@ -39,7 +34,7 @@ pub enum InvokeError {
     #[error("{message}")]
     Failed { blame: Blame, message: String },
     #[error("the VMM ended without a report: {0}")]
-    VmmDied(ExitStatus),
+    VmmDied(Death),
     #[error("the VMM broke the protocol of its control socket")]
     Control(#[source] ControlError),
     #[error("jiffy-vmm is of another release than this program")]
@@ -52,42 +47,64 @@ pub enum InvokeError {
     Stream(#[source] io::Error),
 }
 
-/// A VMM process with one VM. Dropping it kills the process and waits for its end.
+/// A VM in a process of its own. Dropping it kills the process and waits for its end.
 pub struct Instance {
-    process: Process,
-    stream: UnixStream,
+    // Dropped first: it takes what the shell says last.
+    pump: Pump,
+    /// What made the shell, if it was made for this VM alone.
+    spawner: Option<Spawner>,
     timeout: Option<Duration>,
+    /// Known once it is ready.
     phases: Option<Phases>,
 }
 
 impl Instance {
-    /// Starts a VMM; `on_log` gets its log records, in order, on a thread of their own. The VMM's
+    /// Starts a VM; `on_log` gets its log records, in order, on a thread of their own. The VMM's
     /// standard error is the caller's.
     pub fn spawn(
         launch: &Launch,
         on_log: impl FnMut(LogRecord) + Send + 'static,
     ) -> Result<Self, LaunchError> {
-        let (stream, guest_end) = UnixStream::pair().map_err(LaunchError::Stream)?;
+        let (spawner, shell) = launch.start()?;
+        let mut instance = Self::of(shell, launch.timeout, on_log)?;
+        instance.spawner = Some(spawner);
+        if matches!(launch.source, Source::Snapshot { .. }) {
+            // It takes a request at once; if it cannot, it says so then.
+            instance.phases = Some(Phases::default());
+        }
+        Ok(instance)
+    }
+
+    /// The VM in `shell`, which was told to boot.
+    pub(crate) fn of(
+        shell: Shell,
+        timeout: Option<Duration>,
+        on_log: impl FnMut(LogRecord) + Send + 'static,
+    ) -> Result<Self, LaunchError> {
         // A VMM ends a request at its deadline; this limit is for a VMM that hangs itself.
-        let stream_timeout = launch.timeout.map(|timeout| timeout + GRACE);
+        let stream_timeout = timeout.map(|timeout| timeout + GRACE);
+        let stream = &shell.stream;
         stream
             .set_read_timeout(stream_timeout)
+            .and_then(|()| stream.set_write_timeout(stream_timeout))
             .map_err(LaunchError::Stream)?;
-        stream
-            .set_write_timeout(stream_timeout)
-            .map_err(LaunchError::Stream)?;
-        let stdin = Stdio::from(OwnedFd::from(guest_end));
         Ok(Self {
-            process: Process::spawn(&launch.vmm, launch.arguments(), stdin, on_log)?,
-            stream,
-            timeout: launch.timeout,
+            pump: Pump::new(shell, on_log)?,
+            spawner: None,
+            timeout,
             phases: None,
         })
     }
 
     /// Id of the VMM's process.
     pub fn process_id(&self) -> u32 {
-        self.process.id()
+        self.pump.shell().process_id()
+    }
+
+    /// Layers of the jail that are missing or reduced on this host; known once it is ready.
+    pub fn missing_layers(&self) -> impl Iterator<Item = &Missing> {
+        let groups = self.spawner.iter().flat_map(|spawner| spawner.missing());
+        groups.chain(self.pump.missing())
     }
 
     /// Waits until the guest's `init` is done. Asked again, it answers the same at once.
@@ -96,7 +113,7 @@ impl Instance {
             return Ok(phases);
         }
         match self
-            .process
+            .pump
             .next_event(self.timeout.map(|timeout| timeout + GRACE))?
         {
             Event::Ready(phases) => {
@@ -111,13 +128,13 @@ impl Instance {
     /// there is never taken for the request's.
     pub fn invoke(&mut self, request: &Request) -> Result<Response, InvokeError> {
         self.wait_ready()?;
-        match write_request(&mut self.stream, request) {
+        match write_request(&mut &self.pump.shell().stream, request) {
             // A broken pipe has a reason, and the VMM tells it.
             Ok(()) => {}
             Err(RequestError::Frame(error)) => return Err(InvokeError::Request(error)),
             Err(RequestError::Write(error)) => return Err(self.stream_error(error)),
         }
-        read_response(&mut self.stream).map_err(|error| match error {
+        read_response(&mut &self.pump.shell().stream).map_err(|error| match error {
             ResponseError::Frame(error) => InvokeError::Response(error),
             ResponseError::Closed | ResponseError::Truncated => self.wait_end_error(),
             ResponseError::Read(error) => self.stream_error(error),
@@ -127,17 +144,25 @@ impl Instance {
     /// The pages that a restored VM wrote until its first response, as (first page, pages): the VMM
     /// tells them once, right behind that response, if its snapshot has no working set. `None`: it
     /// did not tell within `wait`, or was asked before. They are the VMM's word and unchecked.
-    pub fn working_set(&mut self, wait: Duration) -> Option<Vec<(u64, u64)>> {
-        self.process.working_set(wait)
+    pub fn working_set(&mut self, wait: Duration) -> Option<PageRuns> {
+        self.pump.working_set(wait)
+    }
+
+    pub(crate) fn control(&self) -> &ControlSocket {
+        &self.pump.shell().control
+    }
+
+    pub(crate) fn next_event(&mut self, wait: Duration) -> Result<Event, InvokeError> {
+        self.pump.next_event(Some(wait))
     }
 
     /// Closes the request stream, waits for the VM's end and reaps the process. All log records
     /// have been handed over when this returns.
     pub fn finish(mut self) -> Result<Report, InvokeError> {
         // Fails only if the VMM is gone, and then its last event says why.
-        let _ = self.stream.shutdown(Shutdown::Write);
+        let _ = self.pump.shell().stream.shutdown(Shutdown::Write);
         let end = self.wait_end();
-        self.process.reap();
+        self.pump.reap();
         match end? {
             Event::Stopped(report) => Ok(report),
             other => Err(end_error(other)),
@@ -160,8 +185,8 @@ impl Instance {
 
     /// Waits for the last event; one `Ready` may stand before it.
     fn wait_end(&mut self) -> Result<Event, InvokeError> {
-        match self.process.next_event(Some(GRACE))? {
-            Event::Ready(_) if self.phases.is_none() => self.process.next_event(Some(GRACE)),
+        match self.pump.next_event(Some(GRACE))? {
+            Event::Ready(_) if self.phases.is_none() => self.pump.next_event(Some(GRACE)),
             event => Ok(event),
         }
     }
@@ -183,7 +208,10 @@ pub(crate) fn end_error(event: Event) -> InvokeError {
         Event::Ready(_) => InvokeError::OutOfTurn("Ready"),
         Event::Log(_) => InvokeError::OutOfTurn("Log"),
         Event::WorkingSet(_) => InvokeError::OutOfTurn("WorkingSet"),
-        Event::Saved(_) => InvokeError::OutOfTurn("Saved"),
+        Event::Waiting { .. } => InvokeError::OutOfTurn("Waiting"),
+        Event::Done(_) => InvokeError::OutOfTurn("Done"),
+        Event::Captured(_) => InvokeError::OutOfTurn("Captured"),
+        Event::Died(death) => InvokeError::VmmDied(death),
     }
 }
 

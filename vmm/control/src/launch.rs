@@ -1,24 +1,26 @@
-//! How a `jiffy-vmm` process is started: its command line, its sockets.
+//! How a VM is started: a shell, and the first command that it gets.
 //!
 //! Not here: what is said to it then (`instance`, `create`).
 
-use std::{
-    ffi::{OsStr, OsString},
-    io,
-    path::PathBuf,
-    time::Duration,
+use std::{fs::File, io, os::fd::AsFd, path::PathBuf, time::Duration};
+
+use jiffy_abi::layout::RAM_BYTES_DEFAULT;
+use jiffy_snapshots::{OpenError, PageRun, Snapshot};
+
+use crate::{
+    Blame, Command, ControlError, Isolation, Packet, Shell, SpawnError, Spawner, SpawnerOptions,
 };
 
-use crate::ControlError;
-
-/// How to start a VMM that serves requests.
+/// How to start a VM that serves requests.
 #[derive(Clone, Debug)]
 pub struct Launch {
     /// The `jiffy-vmm` program.
     pub vmm: PathBuf,
+    /// How it is jailed.
+    pub spawner: SpawnerOptions,
     /// What the VM begins with.
     pub source: Source,
-    /// How long `init` and each request may take; `None`: the VMM's default, and no limit here.
+    /// How long `init` and each request may take; `None`: no limit.
     pub timeout: Option<Duration>,
 }
 
@@ -29,7 +31,7 @@ pub enum Source {
     Image {
         /// The image.
         path: PathBuf,
-        /// RAM of the VM, bytes; `None`: the VMM's default.
+        /// RAM of the VM, bytes; `None`: the default.
         ram_bytes: Option<u64>,
     },
     /// A snapshot, which is restored.
@@ -41,118 +43,114 @@ pub enum Source {
     },
 }
 
-/// Whether a restored VM forgets a request before it gets the next.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Isolation {
-    /// Every request finds the VM as the snapshot has it.
-    #[default]
-    Fresh,
-    /// A request finds what those before it left.
-    Reuse,
-}
-
-/// Why a VMM was not started.
+/// Why a VM was not started.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each message documents its variant")]
 pub enum LaunchError {
-    #[error("cannot make a request stream")]
+    #[error("cannot read the image {}", path.display())]
+    Image { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Snapshot(#[from] OpenError),
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    #[error("cannot tell the shell what to run")]
+    Command(#[from] ControlError),
+    #[error("cannot set a time limit for the request stream")]
     Stream(#[source] io::Error),
-    #[error("cannot make a control socket")]
-    Control(#[from] ControlError),
-    #[error("cannot start {path}: is jiffy-vmm installed and executable?")]
-    Spawn { path: String, source: io::Error },
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),
 }
 
+impl LaunchError {
+    /// Who has to mend it.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Image { .. } => Blame::Input,
+            Self::Snapshot(error) => match error.blame() {
+                jiffy_snapshots::Blame::Input => Blame::Input,
+                jiffy_snapshots::Blame::Host => Blame::Host,
+            },
+            Self::Spawn(SpawnError::Failed { blame, .. }) => *blame,
+            Self::Spawn(_) | Self::Command(_) | Self::Stream(_) | Self::Thread(_) => Blame::Host,
+        }
+    }
+}
+
+/// The command that boots an image, whose file has to travel with it.
+pub fn boot_packet(
+    ram_bytes: u64,
+    timeout: Option<Duration>,
+    environment: Vec<u8>,
+) -> Result<Packet, ControlError> {
+    Packet::new(&Command::Boot {
+        ram_bytes,
+        timeout_ms: timeout.map(timeout_ms),
+        environment,
+    })
+}
+
+/// The command that restores `snapshot`, whose RAM file has to travel with it.
+pub fn restore_packet(
+    snapshot: &Snapshot,
+    isolation: Isolation,
+    timeout: Option<Duration>,
+) -> Result<Packet, ControlError> {
+    let packet = |working_set: &[PageRun]| {
+        let run = |run: &PageRun| (run.first_page.into(), run.pages.into());
+        Packet::new(&Command::Restore {
+            state: snapshot.state_bytes().to_vec(),
+            working_set: working_set.iter().map(run).collect(),
+            isolation,
+            timeout_ms: timeout.map(timeout_ms),
+        })
+    };
+    match packet(snapshot.working_set()) {
+        // Without one the restore is slower, and nothing else.
+        Err(ControlError::TooLarge(_)) => packet(&[]),
+        packet => packet,
+    }
+}
+
+/// Milliseconds of a limit, rounded up, so that one below a millisecond does not become none.
+pub fn timeout_ms(timeout: Duration) -> u64 {
+    u64::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(u64::MAX)
+}
+
 impl Launch {
-    pub(crate) fn arguments(&self) -> Vec<OsString> {
-        let mut arguments = vec!["serve".into()];
-        arguments.extend(limits(ram_bytes(&self.source), self.timeout));
+    /// Starts a spawner and a shell, and tells it what to run.
+    pub(crate) fn start(&self) -> Result<(Spawner, Shell), LaunchError> {
         match &self.source {
-            Source::Image { path, .. } => arguments.extend(["--".into(), path.into()]),
+            Source::Image { path, ram_bytes } => {
+                let image = open_image(path)?;
+                let ram_bytes = ram_bytes.unwrap_or(RAM_BYTES_DEFAULT);
+                let packet = boot_packet(ram_bytes, self.timeout, vec![])?;
+                self.start_with(ram_bytes, &packet, &image)
+            }
             Source::Snapshot { path, isolation } => {
-                arguments.push(option("--snapshot=", path));
-                if *isolation == Isolation::Reuse {
-                    arguments.push("--reuse".into());
-                }
+                let snapshot = Snapshot::open(path)?;
+                let packet = restore_packet(&snapshot, *isolation, self.timeout)?;
+                self.start_with(snapshot.ram_bytes(), &packet, snapshot.ram_file())
             }
         }
-        arguments
+    }
+
+    fn start_with(
+        &self,
+        ram_bytes: u64,
+        packet: &Packet,
+        file: &File,
+    ) -> Result<(Spawner, Shell), LaunchError> {
+        let spawner = Spawner::start(&self.vmm, &self.spawner)?;
+        let shell = spawner.shell(ram_bytes)?;
+        // A shell that is gone already has said why.
+        let _ = shell.control.send_with(packet, &[file.as_fd()]);
+        Ok((spawner, shell))
     }
 }
 
-fn ram_bytes(source: &Source) -> Option<u64> {
-    match source {
-        Source::Image { ram_bytes, .. } => *ram_bytes,
-        Source::Snapshot { .. } => None, // The snapshot says.
-    }
-}
-
-/// The options that say what a VM may take.
-pub(crate) fn limits(ram_bytes: Option<u64>, timeout: Option<Duration>) -> Vec<OsString> {
-    let mut arguments = vec![];
-    if let Some(ram_bytes) = ram_bytes {
-        arguments.push(option("--memory=", ram_bytes.to_string()));
-    }
-    if let Some(timeout) = timeout {
-        // Rounded up, so that a limit below a millisecond does not become none.
-        let timeout_ms = timeout.as_micros().div_ceil(1000);
-        arguments.push(option("--timeout-ms=", timeout_ms.to_string()));
-    }
-    arguments
-}
-
-/// An option and its value in one argument, so that no value is taken for an option.
-pub(crate) fn option(name: &str, value: impl AsRef<OsStr>) -> OsString {
-    let mut option = OsString::from(name);
-    option.push(value);
-    option
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn arguments_are_those_of_serve() {
-        let check = |source, timeout, expected: &[&str]| {
-            let launch = Launch {
-                vmm: "vmm".into(),
-                source,
-                timeout,
-            };
-            assert_eq!(launch.arguments(), expected);
-        };
-        let image = |ram_bytes| Source::Image {
-            path: "-.elf".into(),
-            ram_bytes,
-        };
-        let snapshot = |isolation| Source::Snapshot {
-            path: "-.snap".into(),
-            isolation,
-        };
-        check(image(None), None, &["serve", "--", "-.elf"]);
-        check(
-            image(Some(1 << 24)),
-            Some(Duration::from_micros(1)),
-            &[
-                "serve",
-                "--memory=16777216",
-                "--timeout-ms=1",
-                "--",
-                "-.elf",
-            ],
-        );
-        check(
-            snapshot(Isolation::Fresh),
-            Some(Duration::from_millis(100)),
-            &["serve", "--timeout-ms=100", "--snapshot=-.snap"],
-        );
-        check(
-            snapshot(Isolation::Reuse),
-            None,
-            &["serve", "--snapshot=-.snap", "--reuse"],
-        );
-    }
+pub(crate) fn open_image(path: &PathBuf) -> Result<File, LaunchError> {
+    File::open(path).map_err(|source| LaunchError::Image {
+        path: path.clone(),
+        source,
+    })
 }

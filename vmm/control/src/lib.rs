@@ -1,35 +1,46 @@
 //! What a `jiffy-vmm` process and the one who started it say to each other.
 //!
-//! A served VMM has two sockets: its standard input is the request stream (`SOCK_STREAM`, framed as
+//! A shell has two sockets: its standard input is the request stream (`SOCK_STREAM`, framed as
 //! [`jiffy_abi::frame`] says and passed through to the guest unread), its standard output the
-//! control socket (`SOCK_SEQPACKET`), on which each packet is one [`Event`].
+//! control socket (`SOCK_SEQPACKET`): [`Command`]s to it, [`Event`]s from it. Shells are made by the
+//! [`Spawner`], a process of its own.
 //! Not here: KVM. The agent and the tools use this crate without linking any of it.
 #![forbid(unsafe_code)]
 
+mod command;
 mod create;
 mod event;
 mod exit_code;
 mod instance;
 mod launch;
-mod process;
+mod pump;
 mod request;
 mod socket;
+mod spawner;
 
 #[cfg(test)]
 mod testing;
 
-pub use create::{CreateSnapshotError, Created, NewSnapshot, create_snapshot};
+pub use command::{Command, Isolation, PageRuns};
+pub use create::{
+    CreateSnapshotError, Created, NewSnapshot, RAM_FILE_NAME, create_snapshot, page_reader,
+};
 pub use event::{
-    BACKTRACE_FRAMES_MAX, Backtrace, Blame, Event, Exits, GuestFault, LogRecord, Outcome, Phases,
-    Report, Saved, Stats,
+    BACKTRACE_FRAMES_MAX, Backtrace, Blame, Death, Event, Exits, GuestFault, LogRecord, Outcome,
+    Phases, Report, Stats,
 };
 pub use exit_code::RunExit;
 pub use instance::{Instance, InvokeError};
-pub use launch::{Isolation, Launch, LaunchError, Source};
+pub use launch::{Launch, LaunchError, Source, boot_packet, restore_packet, timeout_ms};
 pub use request::{
     HttpRequest, Request, RequestError, Response, ResponseError, read_response, write_request,
 };
-pub use socket::{ControlError, ControlSocket, MESSAGE_BYTES_MAX};
+pub use socket::{
+    ControlError, ControlSocket, DESCRIPTORS_MAX, MESSAGE_BYTES_MAX, Message, Packet,
+};
+pub use spawner::{
+    Missing, Shell, ShellProcess, SpawnError, SpawnReply, SpawnRequest, Spawner, SpawnerOptions,
+};
 
 /// An error and its sources in one line, as commands print it.
 pub fn error_chain(error: &dyn std::error::Error) -> String {

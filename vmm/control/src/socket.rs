@@ -1,49 +1,104 @@
-//! The control socket: packets from a VMM to the one who started it.
+//! Sockets on which each packet is one message: a VMM's control socket and the spawner's.
 //!
-//! A packet is a version, u16 little-endian, and an [`Event`] in postcard's encoding. A VMM may have
-//! been taken over by its guest, so each packet is hostile: its length and version are checked
-//! before it is decoded, and nothing may be left over behind it.
+//! A packet is a version, u16 little-endian, the kind of its message, u8, and the message in
+//! postcard's encoding; descriptors travel beside it. A VMM may have been taken over by its guest, so
+//! each packet is hostile: length, version and kind are checked before it is decoded, nothing may be
+//! left over behind it, and descriptors that nobody asked for are closed.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::{
+    cell::RefCell,
+    io::{IoSlice, IoSliceMut},
+    mem::MaybeUninit,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+};
 
 use rustix::{
     io::{Errno, retry_on_intr},
-    net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair},
+    net::{
+        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+        SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg,
+        send, sendmsg, socketpair,
+    },
 };
+use serde::{Serialize, de::DeserializeOwned};
 
-use crate::Event;
-
-/// Largest packet, bytes, version included.
-pub const MESSAGE_BYTES_MAX: usize = 64 << 10;
-/// Version of the packets: every change of [`Event`] raises it. Both ends come from one build today;
+/// Largest packet, bytes, version and kind included: a snapshot's state with its working set fits.
+pub const MESSAGE_BYTES_MAX: usize = 128 << 10;
+/// Descriptors that travel with one message at most.
+pub const DESCRIPTORS_MAX: usize = 2;
+/// Version of the packets: every change of a message raises it. Both ends come from one build today;
 /// the agent of tomorrow may meet a VMM of yesterday.
-const MESSAGE_VERSION: u16 = 2;
-const VERSION_BYTES: usize = 2;
+pub(crate) const MESSAGE_VERSION: u16 = 3;
+const HEADER_BYTES: usize = 3;
 
-/// Why an event cannot be sent or received.
+thread_local! {
+    /// Where packets are received: one for all sockets of a thread, and never zeroed again.
+    static PACKET: RefCell<Box<[u8]>> = RefCell::new(vec![0; MESSAGE_BYTES_MAX].into());
+}
+
+/// Something that is sent as one packet.
+pub trait Message: Serialize + DeserializeOwned {
+    /// Tells its packets from those of other messages.
+    const KIND: u8;
+}
+
+/// Why a message cannot be sent or received.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each message documents its variant")]
 pub enum ControlError {
     #[error("cannot make a control socket")]
     Pair(#[source] Errno),
-    #[error("cannot encode an event")]
+    #[error("cannot encode a message")]
     Encode(#[source] postcard::Error),
-    #[error("an event has {0} bytes, more than the {MESSAGE_BYTES_MAX} of a control packet")]
+    #[error("a message has {0} bytes, more than the {MESSAGE_BYTES_MAX} of a control packet")]
     TooLarge(usize),
-    #[error("cannot send an event")]
+    #[error("a message comes with more than {DESCRIPTORS_MAX} descriptors")]
+    Descriptors,
+    #[error("cannot send a message")]
     Send(#[source] Errno),
-    #[error("cannot receive an event")]
+    #[error("cannot receive a message")]
     Receive(#[source] Errno),
-    #[error("a control packet has {0} byte, too few for its version")]
+    #[error("a control packet has {0} bytes, too few for its version and kind")]
     TooShort(usize),
     #[error(
         "its control protocol has version {0}, and this side's has {MESSAGE_VERSION}: install jiffy and jiffy-vmm from one release"
     )]
     Version(u16),
-    #[error("a control packet is no event")]
+    #[error("a control packet is of kind {found}, not {expected}")]
+    Kind { found: u8, expected: u8 },
+    #[error("a control packet is no message")]
     Decode(#[source] postcard::Error),
-    #[error("a control packet goes on for {0} bytes behind its event")]
+    #[error("a control packet goes on for {0} bytes behind its message")]
     Trailing(usize),
+}
+
+impl ControlError {
+    /// Whether a non-blocking socket had nothing to receive, or no room to send.
+    pub fn would_block(&self) -> bool {
+        matches!(self, Self::Send(Errno::AGAIN) | Self::Receive(Errno::AGAIN))
+    }
+}
+
+/// A message that is encoded, to be sent once or often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packet(Vec<u8>);
+
+impl Packet {
+    /// Encodes a message.
+    pub fn new<M: Message>(message: &M) -> Result<Self, ControlError> {
+        let mut packet = MESSAGE_VERSION.to_le_bytes().to_vec();
+        packet.push(M::KIND);
+        let packet = postcard::to_extend(message, packet).map_err(ControlError::Encode)?;
+        if packet.len() > MESSAGE_BYTES_MAX {
+            return Err(ControlError::TooLarge(packet.len()));
+        }
+        Ok(Self(packet))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 /// One end of a control socket.
@@ -61,30 +116,81 @@ impl ControlSocket {
         Ok((Self { fd: one }, Self { fd: other }))
     }
 
-    /// Sends one event. Blocks while the other end is slow to take them, unless the descriptor is
+    /// Sends one message. Blocks while the other end is slow to take them, unless the descriptor is
     /// non-blocking; a closed other end is an error, never a signal.
-    pub fn send(&self, event: &Event) -> Result<(), ControlError> {
-        let packet = encode(event)?;
+    pub fn send<M: Message>(&self, message: &M) -> Result<(), ControlError> {
+        let packet = Packet::new(message)?;
         // A packet is taken whole or not at all, so there is no rest to send.
-        retry_on_intr(|| send(&self.fd, &packet, SendFlags::NOSIGNAL))
+        retry_on_intr(|| send(&self.fd, &packet.0, SendFlags::NOSIGNAL))
             .map(|_| ())
             .map_err(ControlError::Send)
     }
 
-    /// Receives one event; `None` once the other end is closed and everything was received.
-    /// A packet that is refused is gone: the next call looks at the next one.
-    pub fn recv(&self) -> Result<Option<Event>, ControlError> {
-        let mut packet = vec![0; MESSAGE_BYTES_MAX];
-        // With TRUNC the length is the packet's own, even if it was cut.
-        let (_, packet_bytes) = retry_on_intr(|| recv(&self.fd, &mut packet[..], RecvFlags::TRUNC))
-            .map_err(ControlError::Receive)?;
-        if packet_bytes == 0 {
-            return Ok(None);
+    /// Sends a message with descriptors, of which the other end gets duplicates.
+    pub fn send_with(
+        &self,
+        packet: &Packet,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(), ControlError> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let is_refused = descriptors.len() > DESCRIPTORS_MAX
+            || (!descriptors.is_empty()
+                && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)));
+        if is_refused {
+            return Err(ControlError::Descriptors);
         }
-        let packet = packet
-            .get(..packet_bytes)
-            .ok_or(ControlError::TooLarge(packet_bytes))?;
-        decode(packet).map(Some)
+        let slices = [IoSlice::new(&packet.0)];
+        retry_on_intr(|| sendmsg(&self.fd, &slices, &mut ancillary, SendFlags::NOSIGNAL))
+            .map(|_| ())
+            .map_err(ControlError::Send)
+    }
+
+    /// Receives one message and closes what descriptors came with it; `None` once the other end is
+    /// closed and everything was received.
+    /// A packet that is refused is gone: the next call looks at the next one.
+    pub fn recv<M: Message>(&self) -> Result<Option<M>, ControlError> {
+        Ok(self.recv_with()?.map(|(message, _)| message))
+    }
+
+    /// As [`ControlSocket::recv`], with the descriptors, all closed on `exec`.
+    pub fn recv_with<M: Message>(&self) -> Result<Option<(M, Vec<OwnedFd>)>, ControlError> {
+        PACKET.with_borrow_mut(|buffer| {
+            let mut space =
+                [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
+            let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+            // With TRUNC the length is the packet's own, even if it was cut.
+            let flags = RecvFlags::TRUNC | RecvFlags::CMSG_CLOEXEC;
+            let mut receive = || {
+                retry_on_intr(|| {
+                    let mut slices = [IoSliceMut::new(buffer)];
+                    recvmsg(&self.fd, &mut slices, &mut ancillary, flags)
+                })
+            };
+            // An end that is closed before it has read everything is told of once, before what it said:
+            // and its last word is why it closed.
+            let received = match receive() {
+                Err(Errno::CONNRESET) => receive(),
+                received => received,
+            }
+            .map_err(ControlError::Receive)?;
+            let mut descriptors = Vec::new();
+            for message in ancillary.drain() {
+                if let RecvAncillaryMessage::ScmRights(rights) = message {
+                    descriptors.extend(rights);
+                }
+            }
+            if received.bytes == 0 {
+                return Ok(None);
+            }
+            if received.flags.contains(ReturnFlags::CTRUNC) {
+                return Err(ControlError::Descriptors);
+            }
+            let packet = buffer
+                .get(..received.bytes)
+                .ok_or(ControlError::TooLarge(received.bytes))?;
+            Ok(Some((decode(packet)?, descriptors)))
+        })
     }
 }
 
@@ -107,27 +213,28 @@ impl AsFd for ControlSocket {
     }
 }
 
-/// The packet that [`ControlSocket::send`] sends.
-pub(crate) fn encode(event: &Event) -> Result<Vec<u8>, ControlError> {
-    let packet = MESSAGE_VERSION.to_le_bytes().to_vec();
-    let packet = postcard::to_extend(event, packet).map_err(ControlError::Encode)?;
-    if packet.len() > MESSAGE_BYTES_MAX {
-        return Err(ControlError::TooLarge(packet.len()));
+impl AsRawFd for ControlSocket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
     }
-    Ok(packet)
 }
 
-fn decode(packet: &[u8]) -> Result<Event, ControlError> {
-    let Some((version, event)) = packet.split_first_chunk::<VERSION_BYTES>() else {
+fn decode<M: Message>(packet: &[u8]) -> Result<M, ControlError> {
+    let Some((header, message)) = packet.split_first_chunk::<HEADER_BYTES>() else {
         return Err(ControlError::TooShort(packet.len()));
     };
-    let version = u16::from_le_bytes(*version);
+    let [low, high, found] = *header;
+    let version = u16::from_le_bytes([low, high]);
     if version != MESSAGE_VERSION {
         return Err(ControlError::Version(version));
     }
-    let (event, rest) = postcard::take_from_bytes(event).map_err(ControlError::Decode)?;
+    if found != M::KIND {
+        let expected = M::KIND;
+        return Err(ControlError::Kind { found, expected });
+    }
+    let (message, rest) = postcard::take_from_bytes(message).map_err(ControlError::Decode)?;
     if rest.is_empty() {
-        Ok(event)
+        Ok(message)
     } else {
         Err(ControlError::Trailing(rest.len()))
     }
@@ -135,13 +242,25 @@ fn decode(packet: &[u8]) -> Result<Event, ControlError> {
 
 #[cfg(test)]
 mod tests {
+    use jiffy_snapshots::State;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Backtrace, Blame, GuestFault, LogRecord, Outcome, Phases, Report, Saved, Stats};
+    use crate::{Backtrace, Blame, Event, GuestFault, LogRecord, Outcome, Phases, Report, Stats};
 
     fn ends() -> (ControlSocket, ControlSocket) {
         ControlSocket::pair().expect("socket pair")
+    }
+
+    #[test]
+    fn the_last_word_of_who_did_not_listen_is_heard() {
+        let (owner, vmm) = ends();
+        owner.send(&crate::Command::Stats).expect("send");
+        let last = Event::Died(crate::Death::Exited(1));
+        vmm.send(&last).expect("send");
+        drop(vmm);
+        assert_eq!(owner.recv().expect("a message"), Some(last));
+        assert_eq!(owner.recv::<Event>().expect("the end"), None);
     }
 
     fn raw(vmm: &ControlSocket, packet: &[u8]) {
@@ -216,11 +335,15 @@ mod tests {
             prop::collection::vec(record, 0..20).prop_map(Event::Log),
             report,
             prop::collection::vec(any::<(u64, u64)>(), 0..20).prop_map(Event::WorkingSet),
-            (any::<[u8; 32]>(), any::<u64>()).prop_map(|(digest, save_ns)| Event::Saved(Saved {
-                digest,
-                save_ns,
-                ..Saved::default()
+            any::<u64>().prop_map(|cpu_ns| Event::Done(Stats {
+                cpu_ns,
+                ..Stats::default()
             })),
+            any::<u64>().prop_map(|rip| {
+                let mut state = Box::new(State::default());
+                state.vcpu.regs.rip = rip;
+                Event::Captured(state)
+            }),
             any::<String>().prop_map(|message| Event::Failed {
                 blame: Blame::Host,
                 message
@@ -239,18 +362,19 @@ mod tests {
             for event in events {
                 prop_assert_eq!(starter.recv().expect("receive"), Some(event));
             }
-            prop_assert_eq!(starter.recv().expect("receive"), None);
+            prop_assert_eq!(starter.recv::<Event>().expect("receive"), None);
         }
 
         #[test]
         fn arbitrary_packets_are_refused_or_decoded(mut packet: Vec<u8>, versioned: bool) {
             if versioned {
-                packet.splice(..0, MESSAGE_VERSION.to_le_bytes());
+                let [low, high] = MESSAGE_VERSION.to_le_bytes();
+                packet.splice(..0, [low, high, Event::KIND]);
             }
-            if let Ok(event) = decode(&packet) {
+            if let Ok(event) = decode::<Event>(&packet) {
                 // Not the same bytes: postcard also reads numbers that are longer than need be.
-                let again = encode(&event).expect("encode");
-                prop_assert_eq!(decode(&again).expect("decode"), event);
+                let again = Packet::new(&event).expect("encode");
+                prop_assert_eq!(decode::<Event>(again.bytes()).expect("decode"), event);
             }
         }
     }
@@ -262,8 +386,8 @@ mod tests {
             text: "hi".into(),
         }]);
         assert_eq!(
-            encode(&event).expect("encode"),
-            b"\x02\x00\x01\x01\x03\x02hi"
+            Packet::new(&event).expect("encode").bytes(),
+            b"\x03\x00\x01\x01\x01\x03\x02hi"
         );
     }
 
@@ -272,18 +396,25 @@ mod tests {
         let (vmm, starter) = ends();
         let check = |packet: &[u8]| {
             raw(&vmm, packet);
-            starter.recv().expect_err("malformed")
+            starter.recv::<Event>().expect_err("malformed")
         };
         assert!(matches!(check(&[1]), ControlError::TooShort(1)));
-        assert!(matches!(check(&[1, 0, 0]), ControlError::Version(1)));
-        assert!(matches!(check(&[2, 0]), ControlError::Decode(_)));
-        assert!(matches!(check(&[2, 0, 99]), ControlError::Decode(_)));
+        assert!(matches!(check(&[1, 0, 1, 0]), ControlError::Version(1)));
+        assert!(matches!(
+            check(&[3, 0, 9, 0]),
+            ControlError::Kind { found: 9, .. }
+        ));
+        assert!(matches!(check(&[3, 0, 1]), ControlError::Decode(_)));
+        assert!(matches!(check(&[3, 0, 1, 99]), ControlError::Decode(_)));
         // A list that claims 2^32 entries must not be believed before they are there.
         assert!(matches!(
-            check(b"\x02\x00\x01\xff\xff\xff\xff\x0f"),
+            check(b"\x03\x00\x01\x01\xff\xff\xff\xff\x0f"),
             ControlError::Decode(_)
         ));
-        assert!(matches!(check(&[2, 0, 1, 0, 7]), ControlError::Trailing(1)));
+        assert!(matches!(
+            check(&[3, 0, 1, 1, 0, 7]),
+            ControlError::Trailing(1)
+        ));
         let long = vec![1; MESSAGE_BYTES_MAX + 1];
         assert!(matches!(check(&long), ControlError::TooLarge(n) if n == MESSAGE_BYTES_MAX + 1));
         vmm.send(&Event::Log(vec![])).expect("send");
@@ -293,8 +424,8 @@ mod tests {
     #[test]
     fn limits_hold_on_both_sides() {
         let (vmm, starter) = ends();
-        // Version, variant, blame, and three bytes for the length of a text of this size.
-        let room = MESSAGE_BYTES_MAX - 2 - 1 - 1 - 3;
+        // Version, kind, variant, blame, and three bytes for the length of a text of this size.
+        let room = MESSAGE_BYTES_MAX - 2 - 1 - 1 - 1 - 3;
         let event = |bytes| Event::Failed {
             blame: Blame::Bug,
             message: "x".repeat(bytes),
@@ -313,5 +444,27 @@ mod tests {
         drop(starter);
         let sent = vmm.send(&Event::Log(vec![]));
         assert!(matches!(sent, Err(ControlError::Send(Errno::PIPE))));
+    }
+
+    #[test]
+    fn descriptors_travel_and_those_nobody_asked_for_are_closed() {
+        let (vmm, starter) = ends();
+        let (kept, far) = ends();
+        let packet = Packet::new(&Event::Log(vec![])).expect("encode");
+        let pass = || vmm.send_with(&packet, &[far.as_fd()]).expect("send");
+        pass();
+        let (_, fds) = starter
+            .recv_with::<Event>()
+            .expect("receive")
+            .expect("a message");
+        assert_eq!(fds.len(), 1);
+        pass();
+        starter.recv::<Event>().expect("receive");
+        drop((far, fds));
+        // All duplicates are closed, or this would wait for ever.
+        assert_eq!(kept.recv::<Event>().expect("receive"), None);
+        let many = [vmm.as_fd(), vmm.as_fd(), vmm.as_fd()];
+        let sent = vmm.send_with(&packet, &many);
+        assert!(matches!(sent, Err(ControlError::Descriptors)));
     }
 }

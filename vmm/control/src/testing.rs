@@ -1,66 +1,89 @@
-//! A shell script in the place of `jiffy-vmm`.
+//! A thread in the place of a shell.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
+use std::{
+    io::{self, Read},
+    os::unix::net::UnixStream,
+    thread,
+    time::Duration,
+};
 
-use crate::{Blame, Event, Instance, Launch, Outcome, Phases, Report, Source, Stats};
+use crate::{
+    Blame, ControlSocket, Event, Instance, LogRecord, Outcome, Phases, Report, Shell, ShellProcess,
+    Stats,
+};
 
-pub(crate) struct FakeVmm {
-    folder: tempfile::TempDir,
+/// A shell's own ends.
+pub(crate) struct Fake {
+    pub(crate) control: ControlSocket,
+    pub(crate) stream: UnixStream,
 }
 
-impl FakeVmm {
-    pub(crate) fn new(script: &str) -> Self {
-        let folder = tempfile::tempdir().expect("temporary folder");
-        let path = folder.path().join("vmm");
-        fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("write");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("chmod");
-        Self { folder }
-    }
-
-    pub(crate) fn path(&self) -> PathBuf {
-        self.folder.path().join("vmm")
-    }
-
-    pub(crate) fn launch(&self) -> Launch {
-        Launch {
-            vmm: self.path(),
-            source: Source::Image {
-                path: "image.elf".into(),
-                ram_bytes: None,
-            },
-            timeout: Some(Duration::from_millis(100)),
+impl Fake {
+    /// A shell that does what `script` says and ends.
+    pub(crate) fn shell(script: impl FnOnce(Fake) + Send + 'static) -> Shell {
+        let (control, far_control) = ControlSocket::pair().expect("socket pair");
+        let (stream, far_stream) = UnixStream::pair().expect("socket pair");
+        // Can be read from once its other end is closed, as a process once it has ended.
+        let (ended, alive) = io::pipe().expect("pipe");
+        thread::spawn(move || {
+            script(Fake {
+                control: far_control,
+                stream: far_stream,
+            });
+            drop(alive);
+        });
+        Shell {
+            process: ShellProcess::new(1, ended.into()),
+            control,
+            stream,
         }
     }
 
-    pub(crate) fn spawn(&self) -> Instance {
-        Instance::spawn(&self.launch(), |_| {}).expect("spawn")
+    pub(crate) fn instance(script: impl FnOnce(Fake) + Send + 'static) -> Instance {
+        Self::instance_with(script, |_| {})
+    }
+
+    pub(crate) fn instance_with(
+        script: impl FnOnce(Fake) + Send + 'static,
+        on_log: impl FnMut(LogRecord) + Send + 'static,
+    ) -> Instance {
+        let timeout = Some(Duration::from_millis(100));
+        Instance::of(Self::shell(script), timeout, on_log).expect("an instance")
+    }
+
+    pub(crate) fn send(&self, event: &Event) {
+        self.control.send(event).expect("send");
+    }
+
+    /// Takes a request of this many bytes.
+    pub(crate) fn take(&mut self, bytes: usize) {
+        let mut request = vec![0; bytes];
+        self.stream.read_exact(&mut request).expect("a request");
+    }
+
+    /// Waits until nobody sends requests any longer.
+    pub(crate) fn wait_closed(&mut self) {
+        let _ = io::copy(&mut self.stream, &mut io::sink());
     }
 }
 
-/// A command that sends `event`: `printf` writes it with one `write`, which makes it one packet.
-pub(crate) fn send(event: &Event) -> String {
-    let packet = crate::socket::encode(event).expect("encode");
-    let octal: String = packet.iter().map(|byte| format!("\\{byte:03o}")).collect();
-    format!("printf '{octal}'")
-}
-
-pub(crate) fn ready() -> String {
-    send(&Event::Ready(Phases {
+pub(crate) fn ready() -> Event {
+    Event::Ready(Phases {
         init_ns: 5,
         ..Phases::default()
-    }))
+    })
 }
 
-pub(crate) fn finished() -> String {
-    send(&Event::Stopped(Report {
+pub(crate) fn finished() -> Event {
+    Event::Stopped(Report {
         outcome: Outcome::Finished,
         stats: Stats::default(),
-    }))
+    })
 }
 
-pub(crate) fn failed() -> String {
-    send(&Event::Failed {
+pub(crate) fn failed() -> Event {
+    Event::Failed {
         blame: Blame::Host,
         message: "no".into(),
-    })
+    }
 }

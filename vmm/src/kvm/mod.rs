@@ -9,6 +9,7 @@ mod state;
 pub use state::VcpuTarget;
 
 use std::{
+    os::fd::{AsRawFd, BorrowedFd},
     ptr,
     sync::atomic::{AtomicPtr, Ordering::Relaxed},
 };
@@ -16,7 +17,7 @@ use std::{
 use jiffy_abi::layout::{GDT, IDT, PAGE_TABLES, STACK_TOP, TSS};
 use jiffy_snapshots::CpuNeeds;
 use kvm_bindings::{
-    KVM_MAX_CPUID_ENTRIES, kvm_dtable, kvm_regs, kvm_segment, kvm_sregs,
+    CpuId, KVM_MAX_CPUID_ENTRIES, kvm_dtable, kvm_regs, kvm_segment, kvm_sregs,
     kvm_userspace_memory_region, kvm_xcrs,
 };
 use kvm_ioctls::{Cap, Kvm, VcpuExit, VcpuFd, VmFd};
@@ -88,7 +89,7 @@ pub struct Machine {
     xcr0: u64,
     cpu: CpuNeeds,
     // Dropped in this order: the VM before the RAM that it maps.
-    _vm: VmFd,
+    vm: VmFd,
     ram: Ram,
 }
 
@@ -133,9 +134,18 @@ pub struct Registers {
     pub ring: u8,
 }
 
-impl Machine {
-    /// Makes a VM with `ram` and one vCPU.
-    pub fn new(ram: Ram) -> Result<Self, KvmError> {
+/// The host's KVM, and what does not depend on a VM: looked up once for all VMs of a spawner.
+#[derive(Debug)]
+pub struct Host {
+    kvm: Kvm,
+    cpuid: CpuId,
+    /// What a guest's XCR0 is; `None` on a CPU without XSAVE.
+    xcr0: Option<u64>,
+}
+
+impl Host {
+    /// Opens `/dev/kvm` and looks at what it can do.
+    pub fn open() -> Result<Self, KvmError> {
         let kvm = Kvm::new().map_err(KvmError::Open)?;
         for capability in [
             Cap::UserMemory,
@@ -147,50 +157,86 @@ impl Machine {
                 return Err(KvmError::Capability(capability));
             }
         }
-        let vm = kvm.create_vm().map_err(KvmError::CreateVm)?;
-        let slot = kvm_userspace_memory_region {
-            slot: 0,
-            flags: 0,
-            guest_phys_addr: 0,
-            memory_size: ram.bytes(),
-            userspace_addr: ram.host_address() as u64,
-        };
-        // SAFETY: the range is the whole of `ram`, which the returned value owns and drops after
-        // the VM.
-        unsafe { vm.set_user_memory_region(slot) }.map_err(KvmError::SetMemory)?;
-        let vcpu = vm.create_vcpu(0).map_err(KvmError::CreateVcpu)?;
-
         let cpuid = kvm
             .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
             .map_err(KvmError::GetCpuid)?;
-        vcpu.set_cpuid2(&cpuid).map_err(KvmError::SetCpuid)?;
         let features = cpuid.as_slice().iter().find(|leaf| leaf.function == 1);
         let features = features.map_or(0, |leaf| leaf.ecx);
-        let mut xcr0 = XCR0_X87;
-        if features & CPUID_1_ECX_XSAVE != 0 {
-            let avx = if features & CPUID_1_ECX_AVX != 0 {
-                XCR0_AVX
-            } else {
-                0
-            };
+        let with_xsave = if features & CPUID_1_ECX_AVX != 0 {
+            XCR0_X87_SSE | XCR0_AVX
+        } else {
+            XCR0_X87_SSE
+        };
+        let xcr0 = (features & CPUID_1_ECX_XSAVE != 0).then_some(with_xsave);
+        Ok(Self { kvm, cpuid, xcr0 })
+    }
+
+    /// The descriptor of `/dev/kvm`.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: it is open as long as `self`, from which the result borrows.
+        unsafe { BorrowedFd::borrow_raw(self.kvm.as_raw_fd()) }
+    }
+
+    /// Makes a VM with `ram` and one vCPU.
+    pub fn machine(&self, ram: Ram) -> Result<Machine, KvmError> {
+        let vm = self.kvm.create_vm().map_err(KvmError::CreateVm)?;
+        // SAFETY: the returned value owns `ram` and drops it after the VM.
+        unsafe { set_memory(&vm, &ram) }?;
+        let vcpu = vm.create_vcpu(0).map_err(KvmError::CreateVcpu)?;
+        vcpu.set_cpuid2(&self.cpuid).map_err(KvmError::SetCpuid)?;
+        if let Some(xcr0) = self.xcr0 {
             let mut xcrs = kvm_xcrs {
                 nr_xcrs: 1,
                 ..Default::default()
             };
-            xcr0 = XCR0_X87_SSE | avx;
             xcrs.xcrs[0].value = xcr0;
             vcpu.set_xcrs(&xcrs).map_err(KvmError::SetXcrs)?;
         }
         let reset = vcpu.get_sregs().map_err(KvmError::GetRegisters)?;
-        let cpu = state::cpu_needs(&cpuid);
-        Ok(Self {
+        Ok(Machine {
             vcpu,
             reset,
-            xcr0,
-            cpu,
-            _vm: vm,
+            xcr0: self.xcr0.unwrap_or(XCR0_X87),
+            cpu: state::cpu_needs(&self.cpuid),
+            vm,
             ram,
         })
+    }
+}
+
+/// Makes `ram` the VM's memory.
+///
+/// # Safety
+/// `ram` must outlive `vm`, or the VM must be given other memory before.
+unsafe fn set_memory(vm: &VmFd, ram: &Ram) -> Result<(), KvmError> {
+    let slot = kvm_userspace_memory_region {
+        slot: 0,
+        flags: 0,
+        guest_phys_addr: 0,
+        memory_size: ram.bytes(),
+        userspace_addr: ram.host_address() as u64,
+    };
+    // SAFETY: the range is the whole of `ram`, which stays as long as the VM has it.
+    unsafe { vm.set_user_memory_region(slot) }.map_err(KvmError::SetMemory)
+}
+
+impl Machine {
+    /// Makes a VM with `ram` and one vCPU.
+    pub fn new(ram: Ram) -> Result<Self, KvmError> {
+        Host::open()?.machine(ram)
+    }
+
+    /// Gives the VM, which has not run yet, other RAM. It costs a system call or two more than a VM
+    /// that was made with the right one.
+    pub fn replace_ram(&mut self, ram: Ram) -> Result<(), KvmError> {
+        let none = kvm_userspace_memory_region::default();
+        // SAFETY: a slot of no bytes is a slot removed: it refers to no memory.
+        unsafe { self.vm.set_user_memory_region(none) }.map_err(KvmError::SetMemory)?;
+        // SAFETY: `self` owns `ram` from the next line on and drops it after the VM; if this fails,
+        // the VM has no memory.
+        unsafe { set_memory(&self.vm, &ram) }?;
+        self.ram = ram;
+        Ok(())
     }
 
     /// Guest RAM.

@@ -27,16 +27,19 @@ pub(super) struct Deadline {
 }
 
 impl Deadline {
-    /// Registers the alarm's handler. `None`: nothing is limited.
-    pub(super) fn new(timeout: Option<Duration>) -> io::Result<Self> {
-        if timeout.is_some() {
-            register_signal_handler(SIGNAL, kick).map_err(io::Error::from)?;
-        }
+    /// Registers the alarm's handler. Nothing is limited yet.
+    pub(super) fn new() -> io::Result<Self> {
+        register_signal_handler(SIGNAL, kick).map_err(io::Error::from)?;
         Ok(Self {
-            timeout,
+            timeout: None,
             ends: None,
             rings: None,
         })
+    }
+
+    /// What requests, and `init`, may take from now on; `None`: for ever.
+    pub(super) fn limit(&mut self, timeout: Option<Duration>) {
+        self.timeout = timeout;
     }
 
     /// The limit.

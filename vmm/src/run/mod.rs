@@ -23,7 +23,7 @@ pub use snapshot::{CaptureError, Isolation, RESET_PAGES_MAX, RestoreError};
 
 use std::{
     io,
-    os::unix::net::UnixStream,
+    os::{fd::BorrowedFd, unix::net::UnixStream},
     time::{Duration, Instant},
 };
 
@@ -34,6 +34,7 @@ use jiffy_abi::{
 use jiffy_control::{
     Backtrace, Event, Exits, GuestFault, LogRecord, Outcome, Phases, Report, Stats,
 };
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::{
     boot::Loaded,
@@ -124,6 +125,19 @@ enum Next {
     Run,
     /// A request is complete: the VM settles before it waits for the next.
     Settle,
+    /// The guest is idle, and the VM's owner wants something.
+    Command,
+}
+
+/// Why the loop comes back to the VM's owner.
+#[derive(Debug)]
+pub enum Turn {
+    /// A request was answered, and the VM is ready for the next.
+    Settled,
+    /// The guest is idle, and the descriptor given to [`Prepared::watch`] can be read from.
+    Commanded,
+    /// The guest came to its end; [`Vm::report`] has the rest.
+    Ended(Outcome),
 }
 
 /// A VM that is running.
@@ -163,17 +177,31 @@ impl<F: FnMut(Event)> Prepared<F> {
     /// Puts the parts around `machine` together. `stream` is the guest's request stream; a request,
     /// and `init`, may take `timeout`; `on_event` gets what the VM has to tell.
     pub fn new(
-        mut machine: Machine,
+        machine: Machine,
         stream: UnixStream,
         timeout: Option<Duration>,
+        on_event: F,
+    ) -> Result<Self, RunError> {
+        let page_map = PageMap::open().map_err(RamError::Scan)?;
+        let mut prepared = Self::with_page_map(machine, stream, page_map, on_event)?;
+        prepared.limit(timeout);
+        Ok(prepared)
+    }
+
+    /// As [`Prepared::new`], without a time limit, in a process that cannot open its page map itself.
+    pub fn with_page_map(
+        mut machine: Machine,
+        stream: UnixStream,
+        page_map: PageMap,
         on_event: F,
     ) -> Result<Self, RunError> {
         stream.set_nonblocking(true).map_err(RunError::Stream)?;
         let wake = Wake::new(&stream).map_err(RunError::Wait)?;
         let resume = Resume::new().map_err(RunError::Entropy)?;
-        let deadline = Deadline::new(timeout).map_err(RunError::Deadline)?;
-        let page_map = PageMap::open().map_err(RamError::Scan)?;
+        let deadline = Deadline::new().map_err(RunError::Deadline)?;
         let _kicker = machine.kicker().install();
+        // Its first reading looks for the vDSO, by a call that a jail does not allow.
+        thread_cpu_time();
         let stats = Stats {
             ram_bytes: machine.ram().bytes(),
             ..Stats::default()
@@ -201,14 +229,34 @@ impl<F: FnMut(Event)> Prepared<F> {
         }))
     }
 
+    /// A request, and `init`, may take `timeout`; `None`: for ever.
+    pub fn limit(&mut self, timeout: Option<Duration>) {
+        self.0.deadline.limit(timeout);
+    }
+
+    /// Watches `control`, through which the VM's owner says what it wants: while the guest is idle,
+    /// [`Vm::turn`] comes back when it can be read from.
+    pub fn watch(&mut self, control: BorrowedFd<'_>) -> Result<(), RunError> {
+        self.0.wake.watch(control).map_err(RunError::Wait)
+    }
+
+    /// The machine, to give it RAM of another size or content.
+    pub fn machine_mut(&mut self) -> &mut Machine {
+        &mut self.0.machine
+    }
+
     /// Gives it the image that `loaded` tells of, which is in RAM already. `phases` are those of
-    /// the start so far.
+    /// the start so far. The time for `init` runs from here.
     pub fn boot(self, loaded: Loaded, phases: Phases) -> Result<Vm<F>, RunError> {
         let Self(mut vm) = self;
         vm.machine.start_at(&loaded)?;
         vm.resume.describe(&loaded, vm.machine.ram());
         vm.loaded = loaded;
         vm.stats.phases = phases;
+        vm.stats.ram_bytes = vm.machine.ram().bytes();
+        vm.began = Instant::now();
+        vm.deadline.begin(vm.began).map_err(RunError::Deadline)?;
+        vm.write_resume_page(vm.began);
         Ok(vm)
     }
 }
@@ -216,15 +264,33 @@ impl<F: FnMut(Event)> Prepared<F> {
 impl<F: FnMut(Event)> Vm<F> {
     /// Runs the guest to its end.
     pub fn run(mut self) -> Result<Report, RunError> {
-        let stop = self.run_until_stop();
-        // What the guest logged before its end matters most when it ended badly.
-        let _ = self.drain_log();
-        let outcome = self.outcome(stop)?;
+        loop {
+            if let Turn::Ended(outcome) = self.turn()? {
+                return self.report(outcome);
+            }
+        }
+    }
+
+    /// Runs the guest until its owner has something to do or to know.
+    pub fn turn(&mut self) -> Result<Turn, RunError> {
+        loop {
+            match self.step() {
+                Ok(None) => {}
+                Ok(Some(turn)) => return Ok(turn),
+                Err(stop) => {
+                    // What the guest logged before its end matters most when it ended badly.
+                    let _ = self.drain_log();
+                    return self.outcome(stop).map(Turn::Ended);
+                }
+            }
+        }
+    }
+
+    /// All that is to say of a VM that came to its end.
+    pub fn report(&mut self, outcome: Outcome) -> Result<Report, RunError> {
         self.stats.pages_touched = self.pages_touched()?;
-        Ok(Report {
-            outcome,
-            stats: self.stats,
-        })
+        let stats = self.count_cpu_time();
+        Ok(Report { outcome, stats })
     }
 
     /// Guest RAM and what is around it.
@@ -243,59 +309,46 @@ impl<F: FnMut(Event)> Vm<F> {
         }
     }
 
-    fn run_until_stop(&mut self) -> Stop {
-        // A restored VM has started long ago.
-        if self.state == State::Starting
-            && let Err(stop) = self.start()
-        {
-            return stop;
-        }
-        loop {
-            if let Err(stop) = self.step() {
-                return stop;
-            }
-        }
-    }
-
-    fn start(&mut self) -> Result<(), Stop> {
-        self.began = Instant::now();
-        self.deadline
-            .begin(self.began)
-            .map_err(RunError::Deadline)?;
-        self.write_resume_page(self.began);
-        Ok(())
-    }
-
     /// Serves one request: waits for it, runs the guest until it has answered, and settles. `None`,
     /// or how the VM ended.
     pub fn serve_request(&mut self) -> Result<Option<Outcome>, RunError> {
-        let done_before = self.stats.requests_done;
-        while self.stats.requests_done == done_before {
-            if let Err(stop) = self.step() {
-                return self.outcome(stop).map(Some);
+        loop {
+            match self.turn()? {
+                Turn::Settled => return Ok(None),
+                Turn::Commanded => {} // Nobody gave it a descriptor to watch.
+                Turn::Ended(outcome) => return Ok(Some(outcome)),
             }
         }
-        Ok(None)
     }
 
-    /// What the VM took so far.
+    /// What the VM took so far, the CPU time of this thread brought up to date.
+    pub fn count_cpu_time(&mut self) -> Stats {
+        self.stats.cpu_ns = nanoseconds(thread_cpu_time());
+        self.stats
+    }
+
+    /// What the VM took so far; its CPU time as it was counted last.
     pub fn stats(&self) -> &Stats {
         &self.stats
     }
 
     /// Answers the doorbell that was rung, if any, and runs the guest to its next exit; or settles
     /// after a request, and comes back.
-    fn step(&mut self) -> Result<(), Stop> {
+    fn step(&mut self) -> Result<Option<Turn>, Stop> {
         let next = match self.rung.take() {
             Some(wait) => self.serve(wait)?,
             None => Next::Run,
         };
         match next {
-            Next::Run => self.run_guest(),
+            Next::Run => self.run_guest().map(|()| None),
             Next::Settle => {
                 self.settle()?;
                 self.rung = Some(Wait::Idle);
-                Ok(())
+                Ok(Some(Turn::Settled))
+            }
+            Next::Command => {
+                self.rung = Some(Wait::Idle);
+                Ok(Some(Turn::Commanded))
             }
         }
     }
@@ -447,12 +500,16 @@ impl<F: FnMut(Event)> Vm<F> {
                 readable,
                 writable: sent.blocked,
                 gone: false,
+                commanded: wait == Wait::Idle && self.state == State::Idle,
             };
             let limit = [self.deadline.ends(), until].into_iter().flatten().min();
             let timeout = limit.map(|limit| limit.saturating_duration_since(now));
             let ready = self.wake.wait(want, timeout).map_err(RunError::Wait)?;
             now = Instant::now();
             self.check_deadline(now)?;
+            if ready.commanded {
+                return Ok(Next::Command);
+            }
             if ready.writable {
                 sent = self.transmit()?;
             }
@@ -574,6 +631,11 @@ impl<F: FnMut(Event)> Vm<F> {
         self.resume
             .write(self.machine.ram(), now, self.deadline.ends());
     }
+}
+
+/// CPU time of this thread, which is the VM's.
+fn thread_cpu_time() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
 fn nanoseconds(duration: Duration) -> u64 {

@@ -17,6 +17,7 @@ use jiffy_abi::{
     control_page::RANDOM_DRAWN, doorbell::Wait, layout::RESUME_PAGE, note::FLAG_RANDOM_INIT,
     resume_page::RESUME_PAGE_BYTES,
 };
+pub use jiffy_control::Isolation;
 use jiffy_control::{Event, Outcome, Phases};
 use jiffy_snapshots::{
     PageRun, Snapshot,
@@ -35,16 +36,6 @@ use crate::{
 /// gives their memory back, at a fault for each page the next request touches.
 pub const RESET_PAGES_MAX: u64 = 4096;
 
-/// Whether a VM forgets a request before it gets the next.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Isolation {
-    /// Every request finds the VM as the snapshot has it.
-    #[default]
-    Fresh,
-    /// A request finds what those before it left.
-    Reuse,
-}
-
 /// Why a guest that is ready cannot be captured.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each message documents its variant")]
@@ -55,6 +46,10 @@ pub enum CaptureError {
         "`init` drew randomness, which every VM restored from the snapshot would share: draw it in the handler, or allow it with `random-init = true` under [package.metadata.jiffy]"
     )]
     RandomInit,
+    #[error(
+        "a VM is captured when it has booted and before its first request, and at no other time"
+    )]
+    Late,
     #[error("the device still has packets for the guest, so there is no point to go on from")]
     NotIdle,
     #[error(transparent)]
@@ -106,7 +101,11 @@ impl<F: FnMut(Event)> Vm<F> {
     /// [`Vm::machine`] has. Nothing of the VM's own entropy stays in RAM.
     pub fn capture(&mut self, image: ImageInfo) -> Result<State, CaptureError> {
         if let Err(stop) = self.run_until_ready() {
+            let _ = self.drain_log();
             return Err(CaptureError::Ended(self.outcome(stop)?));
+        }
+        if self.stats.requests > 0 || self.baseline.is_some() {
+            return Err(CaptureError::Late);
         }
         let ram = self.machine.ram();
         let drew = ram.read_u64(RANDOM_DRAWN) != Some(0);
@@ -134,17 +133,15 @@ impl<F: FnMut(Event)> Vm<F> {
     }
 
     fn run_until_ready(&mut self) -> Result<(), Stop> {
-        self.start()?;
         while self.state == Phase::Starting {
             self.step()?;
         }
         Ok(())
     }
 
-    /// Tells that a restored VM is ready, and what that took.
-    pub fn ready_after(&mut self, phases: Phases) {
+    /// Where the time of a restored VM's start went.
+    pub fn set_phases(&mut self, phases: Phases) {
         self.stats.phases = phases;
-        (self.on_event)(Event::Ready(phases));
     }
 
     /// The machine, to look at what only a vCPU that stands still can tell.
@@ -268,6 +265,7 @@ impl<F: FnMut(Event)> Prepared<F> {
         if !vm.vsock.can_receive(memory).map_err(RestoreError::Device)? {
             return Err(RestoreError::NotListening);
         }
+        vm.stats.ram_bytes = ram_bytes;
         vm.loaded = Loaded {
             entry: state.vcpu.regs.rip,
             heap_start: state.run.heap_start,

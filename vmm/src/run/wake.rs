@@ -1,8 +1,11 @@
-//! Waits for the request stream, with the field's epoll loop.
+//! Waits for the request stream, and for the VM's owner, with the field's epoll loop.
 
 use std::{
     io,
-    os::{fd::AsRawFd, unix::net::UnixStream},
+    os::{
+        fd::{AsRawFd, BorrowedFd},
+        unix::net::UnixStream,
+    },
     time::Duration,
 };
 
@@ -19,17 +22,25 @@ pub(super) struct Readiness {
     pub(super) writable: bool,
     /// The other side is gone.
     pub(super) gone: bool,
+    /// The owner wants something.
+    pub(super) commanded: bool,
 }
 
 /// The subscriber: notes what the loop tells it.
 #[derive(Debug)]
 struct Stream {
     fd: i32,
+    /// The owner's descriptor, if there is one.
+    control: Option<i32>,
     seen: Readiness,
 }
 
 impl MutEventSubscriber for Stream {
     fn process(&mut self, events: Events, _ops: &mut EventOps<'_>) {
+        if Some(events.fd()) == self.control {
+            self.seen.commanded = true;
+            return;
+        }
         let set = events.event_set();
         self.seen.readable |= set.contains(EventSet::IN);
         self.seen.writable |= set.contains(EventSet::OUT);
@@ -48,6 +59,9 @@ pub(super) struct Wake {
     id: SubscriberId,
     fd: i32,
     interest: EventSet,
+    /// The owner's descriptor is looked at. While a guest is busy it may be not, lest a command that
+    /// has to wait makes every wait end at once.
+    control_watched: bool,
 }
 
 impl std::fmt::Debug for Wake {
@@ -65,6 +79,7 @@ impl Wake {
         let mut manager = EventManager::new().map_err(io::Error::other)?;
         let id = manager.add_subscriber(Stream {
             fd,
+            control: None,
             seen: Readiness::default(),
         });
         Ok(Self {
@@ -72,16 +87,43 @@ impl Wake {
             id,
             fd,
             interest: EventSet::IN,
+            control_watched: false,
         })
     }
 
-    /// Waits until the stream is readable or writable, as `want` says, or `timeout` is over, or a
+    /// Watches `control` too, which stays open as long as the loop.
+    pub(super) fn watch(&mut self, control: BorrowedFd<'_>) -> io::Result<()> {
+        let stream = self.manager.subscriber_mut(self.id);
+        stream.map_err(io::Error::other)?.control = Some(control.as_raw_fd());
+        self.watch_control(true)
+    }
+
+    fn watch_control(&mut self, watched: bool) -> io::Result<()> {
+        let stream = self.manager.subscriber_mut(self.id);
+        let Some(control) = stream.map_err(io::Error::other)?.control else {
+            return Ok(());
+        };
+        let mut ops = self.manager.event_ops(self.id).map_err(io::Error::other)?;
+        let events = Events::new_raw(control, EventSet::IN);
+        let changed = if watched {
+            ops.add(events)
+        } else {
+            ops.remove(events)
+        };
+        self.control_watched = watched;
+        changed.map_err(io::Error::other)
+    }
+
+    /// Waits until the stream is readable or writable, or the owner wants something, as `want` says, or `timeout` is over, or a
     /// signal came; the last two are told by nothing being ready.
     pub(super) fn wait(
         &mut self,
         want: Readiness,
         timeout: Option<Duration>,
     ) -> io::Result<Readiness> {
+        if want.commanded && !self.control_watched {
+            self.watch_control(true)?;
+        }
         let mut interest = EventSet::empty();
         interest.set(EventSet::IN, want.readable);
         interest.set(EventSet::OUT, want.writable);
@@ -104,6 +146,11 @@ impl Wake {
             .manager
             .subscriber_mut(self.id)
             .map_err(io::Error::other)?;
-        Ok(std::mem::take(&mut stream.seen))
+        let mut seen = std::mem::take(&mut stream.seen);
+        if seen.commanded && !want.commanded {
+            seen.commanded = false;
+            self.watch_control(false)?;
+        }
+        Ok(seen)
     }
 }

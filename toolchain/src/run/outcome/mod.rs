@@ -25,7 +25,7 @@ const PAGE_FAULT_EXECUTE: u64 = 1 << 4;
 
 /// A response, for JSON.
 #[derive(Serialize)]
-pub(super) struct ResponseView<'a> {
+pub(crate) struct ResponseView<'a> {
     /// HTTP status, if it is a response of HTTP.
     status: Option<u16>,
     headers: Vec<(&'a str, String)>,
@@ -35,7 +35,7 @@ pub(super) struct ResponseView<'a> {
 }
 
 impl<'a> ResponseView<'a> {
-    pub(super) fn new(response: &'a Response) -> Self {
+    pub(crate) fn new(response: &'a Response) -> Self {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (encoding, body) = match str::from_utf8(&response.body) {
             Ok(body) => ("utf-8", body.to_owned()),

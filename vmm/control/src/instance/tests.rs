@@ -1,26 +1,32 @@
-use std::{fs, sync::mpsc::channel};
+use std::{io::Write, os::fd::AsFd, sync::mpsc::channel};
+
+use rustix::net::{SendFlags, send};
 
 use super::*;
 use crate::{
     Outcome,
-    testing::{FakeVmm, failed, finished, ready, send},
+    testing::{Fake, failed, finished, ready},
 };
 
 #[test]
 fn a_life_with_one_response() {
-    let (ready, finished) = (ready(), finished());
-    let log = send(&Event::Log(vec![LogRecord {
-        level: 3,
-        text: "hi".into(),
-    }]));
-    let response = r"printf 'jfRS\001\000\001\000\000\000\000\000\002\000\000\000ok' >&0";
-    // The header of an empty request is 16 bytes.
-    let fake = FakeVmm::new(&format!(
-        "{ready}; head -c 16 >/dev/null; {log}; {response}; cat >/dev/null; {finished}"
-    ));
+    let script = |mut fake: Fake| {
+        fake.send(&Event::Waiting { missing: vec![] });
+        fake.send(&ready());
+        fake.take(16); // The header of an empty request.
+        fake.send(&Event::Log(vec![LogRecord {
+            level: 3,
+            text: "hi".into(),
+        }]));
+        let response = b"jfRS\x01\0\x01\0\0\0\0\0\x02\0\0\0ok";
+        fake.stream.write_all(response).expect("write");
+        fake.send(&Event::Done(crate::Stats::default()));
+        fake.wait_closed();
+        fake.send(&finished());
+        fake.send(&Event::Died(Death::Exited(0)));
+    };
     let (sender, logs) = channel();
-    let mut instance =
-        Instance::spawn(&fake.launch(), move |log| sender.send(log).expect("send")).expect("spawn");
+    let mut instance = Fake::instance_with(script, move |log| sender.send(log).expect("send"));
     assert_eq!(instance.wait_ready().expect("ready").init_ns, 5);
     let response = instance.invoke(&Request::default()).expect("response");
     assert_eq!(response.body, b"ok");
@@ -32,40 +38,56 @@ fn a_life_with_one_response() {
 
 #[test]
 fn each_untimely_end_is_named() {
-    let (ready, finished, failed) = (ready(), finished(), failed());
-    let invoke = |script: &str| {
-        FakeVmm::new(script)
-            .spawn()
+    let invoke = |events: &[Event]| {
+        let events = events.to_vec();
+        let script = move |fake: Fake| events.iter().for_each(|event| fake.send(event));
+        Fake::instance(script)
             .invoke(&Request::default())
             .expect_err("no response")
     };
-    let error = invoke("exit 3");
-    assert!(matches!(error, InvokeError::VmmDied(status) if status.code() == Some(3)));
-    let error = invoke(&format!("{ready}; exit 3"));
-    assert!(matches!(error, InvokeError::VmmDied(status) if status.code() == Some(3)));
-    let error = invoke(&format!("{ready}; {finished}"));
+    let died = || Event::Died(Death::Exited(3));
+    let error = invoke(&[died()]);
+    assert!(matches!(error, InvokeError::VmmDied(Death::Exited(3))));
+    let error = invoke(&[ready(), died()]);
+    assert!(matches!(error, InvokeError::VmmDied(Death::Exited(3))));
+    // Not even the spawner is there to say how.
+    let error = invoke(&[ready()]);
+    assert!(matches!(error, InvokeError::VmmDied(_)), "{error:?}");
+    let error = invoke(&[ready(), finished(), died()]);
     assert!(matches!(error, InvokeError::Stopped(_)), "{error:?}");
-    let error = invoke(&failed);
+    let error = invoke(&[failed()]);
     assert!(
         matches!(&error, InvokeError::Failed { blame: Blame::Host, message } if message == "no")
     );
-    let error = invoke(&format!("{ready}; {failed}"));
+    let error = invoke(&[ready(), failed()]);
     assert!(matches!(error, InvokeError::Failed { .. }), "{error:?}");
-    let error = invoke("printf x");
-    assert!(matches!(error, InvokeError::Control(_)), "{error:?}");
-    let error = invoke(&format!("{ready}; {ready}"));
+    let error = invoke(&[ready(), ready()]);
     assert!(
         matches!(error, InvokeError::OutOfTurn("Ready")),
         "{error:?}"
     );
-    let error = invoke(&format!("{ready}; printf 'HTTP/1.1 200 OK..' >&0; cat"));
+}
+
+#[test]
+fn what_is_no_event_or_no_response_is_named() {
+    let error = Fake::instance(|fake| raw(&fake, b"x"))
+        .invoke(&Request::default())
+        .expect_err("no event");
+    assert!(matches!(error, InvokeError::Control(_)), "{error:?}");
+    let script = |mut fake: Fake| {
+        fake.send(&ready());
+        fake.take(16); // Or the request may find nobody.
+        fake.stream.write_all(b"HTTP/1.1 200 OK..").expect("write");
+    };
+    let error = Fake::instance(script)
+        .invoke(&Request::default())
+        .expect_err("no response");
     assert!(matches!(error, InvokeError::Response(_)), "{error:?}");
 }
 
 #[test]
 fn a_vmm_of_another_release_is_named() {
-    let error = FakeVmm::new(r"printf '\001\000\000'")
-        .spawn()
+    let error = Fake::instance(|fake| raw(&fake, &[1, 0, 0, 0]))
         .wait_ready()
         .expect_err("another version");
     assert!(matches!(error, InvokeError::OtherRelease(_)), "{error:?}");
@@ -76,14 +98,13 @@ fn a_vmm_of_another_release_is_named() {
 #[test]
 fn a_working_set_comes_at_any_time_and_once() {
     const WAIT: Duration = Duration::from_secs(60);
-    let (ready, finished) = (ready(), finished());
-    let runs = send(&Event::WorkingSet(vec![(1, 2), (5, 1)]));
-    for script in [
-        format!("{runs}; {ready}; cat >/dev/null; {finished}"),
-        format!("{ready}; {runs}; cat >/dev/null; {finished}"),
-    ] {
-        let fake = FakeVmm::new(&script);
-        let mut instance = fake.spawn();
+    let runs = || Event::WorkingSet(vec![(1, 2), (5, 1)]);
+    for events in [[runs(), ready()], [ready(), runs()]] {
+        let mut instance = Fake::instance(move |mut fake| {
+            events.iter().for_each(|event| fake.send(event));
+            fake.wait_closed();
+            fake.send(&finished());
+        });
         instance.wait_ready().expect("ready");
         assert_eq!(instance.working_set(WAIT), Some(vec![(1, 2), (5, 1)]));
         assert_eq!(instance.working_set(Duration::ZERO), None);
@@ -93,17 +114,22 @@ fn a_working_set_comes_at_any_time_and_once() {
         );
     }
     // A VMM that ends without one is not waited for.
-    let fake = FakeVmm::new(&ready);
-    let mut instance = fake.spawn();
+    let mut instance = Fake::instance(|fake| fake.send(&ready()));
     instance.wait_ready().expect("ready");
     assert_eq!(instance.working_set(WAIT), None);
 }
 
 #[test]
 fn a_missing_vmm_is_named() {
+    let image = tempfile::NamedTempFile::new().expect("temporary file");
     let launch = Launch {
         vmm: "/nonexistent/vmm".into(),
-        ..FakeVmm::new("").launch()
+        spawner: crate::SpawnerOptions::default(),
+        source: Source::Image {
+            path: image.path().into(),
+            ram_bytes: None,
+        },
+        timeout: None,
     };
     let error = Instance::spawn(&launch, |_| {})
         .expect_err("no such file")
@@ -111,13 +137,6 @@ fn a_missing_vmm_is_named() {
     assert!(error.contains("/nonexistent/vmm"), "{error}");
 }
 
-#[test]
-fn dropping_kills() {
-    let fake = FakeVmm::new(&format!("{}; exec sleep 1000", ready()));
-    let mut instance = fake.spawn();
-    instance.wait_ready().expect("ready");
-    let process = format!("/proc/{}", instance.process_id());
-    assert!(fs::exists(&process).expect("stat"));
-    drop(instance);
-    assert!(!fs::exists(&process).expect("stat"));
+fn raw(fake: &Fake, packet: &[u8]) {
+    send(fake.control.as_fd(), packet, SendFlags::empty()).expect("send");
 }

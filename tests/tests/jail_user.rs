@@ -1,0 +1,62 @@
+//! jiffy as an ordinary user: it works, reduced, and says what is missing.
+//!
+//! Root plays the user here: a mount namespace of its own has a `/dev/kvm` that everybody may open, and
+//! `setpriv` drops all rights before `jiffy` is started.
+
+use std::process::Command;
+
+const NOBODY: &str = "65534";
+/// `$1` is a directory to mount on, the rest is the command.
+const AS_USER: &str = r#"
+set -e
+mount -t tmpfs -o mode=755 none "$1"
+mknod -m 666 "$1/kvm" c $(stat -c '0x%t 0x%T' /dev/kvm)
+mount --bind "$1/kvm" /dev/kvm
+shift
+exec setpriv --reuid="$0" --regid="$0" --clear-groups --inh-caps=-all --bounding-set=-all -- "$@"
+"#;
+
+#[test]
+fn an_ordinary_user_runs_a_function_and_is_told_what_is_missing() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("skipped: only root can play another user");
+        return;
+    }
+    if !jiffy_tests::require_kvm() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (vmm, jiffy) = (jiffy_tests::vmm_path(), jiffy_tests::jiffy_path());
+    let mut command = Command::new("unshare");
+    command.args([
+        "--mount",
+        "--propagation=private",
+        "sh",
+        "-c",
+        AS_USER,
+        NOBODY,
+    ]);
+    command.arg(folder.path()).arg(jiffy).arg("run");
+    command.arg(jiffy_tests::image("hello"));
+    command.args(["--event", r#"{"name":"Ada"}"#]);
+    command.env("JIFFY_VMM", vmm).env("HOME", "/nonexistent");
+    let output = command.output().expect("unshare and setpriv");
+    let (stdout, stderr) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    println!("{stderr}");
+    if stderr.contains("Permission denied") && stderr.contains("exec") {
+        eprintln!("skipped: another user may not execute what was built here");
+        return;
+    }
+    assert!(output.status.success(), "{stderr}");
+    assert!(stdout.contains("Hello, Ada!"), "{stdout}");
+    let lacks = |layer: &str| {
+        let wanted = format!("the VM's jail lacks {layer}: ");
+        assert!(stderr.contains(&wanted), "{layer}: {stderr}");
+    };
+    lacks("own user");
+    lacks("resource limits");
+    assert!(!stderr.contains("system call filter"), "{stderr}");
+}

@@ -1,0 +1,494 @@
+//! The verbs that ask an agent, and `dev`, which brings its own.
+
+use std::{net::SocketAddr, num::NonZeroU64, path::PathBuf, time::Duration};
+
+use clap::{Args, Subcommand};
+
+use super::{RequestOptions, exit_of_runnable};
+use crate::{
+    client::{
+        self, Agent, AliasTarget, ClientError, DeployOptions, Endpoint, FunctionName, FunctionRef,
+        InvokeOptions, LogOptions, Removal, Since, TopOptions, URL_DEFAULT,
+    },
+    dev::{self, DevError, DevOptions},
+    exit::{Exit, TABLE},
+    manifest::{Isolation, Manifest, Memory, parse_memory, parse_timeout, parse_variable},
+    output::Format,
+    run,
+};
+
+/// Lines of a log that may be asked for: the agent's most.
+const LOG_LINES_MAX: u64 = 10_000;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AgentCommand {
+    /// Runs an agent here, and deploys a crate whenever it changes. Ctrl-C ends both.
+    #[command(after_help = "\
+Examples:
+  jiffy dev
+  jiffy dev examples/hello --ephemeral --listen 127.0.0.1:8080
+
+The agent's store is kept in ~/.local/state/jiffy/dev ($XDG_STATE_HOME) unless --ephemeral is given. JIFFYD names
+another jiffyd, and JIFFYD_* variables configure it as they do elsewhere.")]
+    Dev(DevArguments),
+    /// Deploys a function: builds it, uploads the image, and makes the new version live.
+    #[command(after_help = format!("\
+Examples:
+  jiffy deploy
+  jiffy deploy examples/hello --memory 32MiB --timeout 500ms --env GREETING=Hi
+  jiffy deploy hello.elf --name hello-2 --isolation reuse --min-ready 2
+
+The same can stand in jiffy.toml beside the function's Cargo.toml; flags win, and what neither says is the agent's
+default, whatever the version before had:
+  name = \"hello\"
+  memory = \"32MiB\"
+  timeout = \"500ms\"
+  isolation = \"fresh\"
+  max-concurrency = 10
+  min-ready = 0
+  description = \"Greets by name\"
+  [env]
+  GREETING = \"Hi\"
+
+{TABLE}"))]
+    Deploy(DeployArguments),
+    /// Sends a request to a function: the response goes to standard output.
+    #[command(after_help = format!("\
+Examples:
+  jiffy invoke hello --event '{{\"name\":\"Ada\"}}' --stats
+  jiffy invoke hello --event '{{\"name\":\"Ada\"}}' --requests 1000 --stats
+  jiffy invoke hello:3 --event-file event.json
+  jiffy invoke hello:prod --event-file - < event.json -o json
+  jiffy invoke webhook --http 'POST /hook?x=1' --header 'x-signature: 12ab' --event-file body
+
+{TABLE}"))]
+    Invoke(InvokeArguments),
+    /// Lists the functions.
+    #[command(after_help = "Example:\n  jiffy ls -o json")]
+    Ls(Common),
+    /// Says what a function is, and its live version.
+    #[command(after_help = "Example:\n  jiffy describe hello")]
+    Describe(NameArguments),
+    /// Lists a function's versions.
+    #[command(after_help = "Example:\n  jiffy versions hello")]
+    Versions(NameArguments),
+    /// Names for versions, and how requests are spread over two of them.
+    #[command(subcommand)]
+    Alias(AliasCommand),
+    /// Makes an older version live again.
+    #[command(after_help = "Examples:\n  jiffy rollback hello\n  jiffy rollback hello 3")]
+    Rollback {
+        /// The function.
+        name: FunctionName,
+        /// The version. Default: the one before the live one.
+        version: Option<NonZeroU64>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Deletes a function with all its versions and logs, or one version.
+    #[command(after_help = "Examples:\n  jiffy rm hello\n  jiffy rm hello:3 --yes")]
+    Rm {
+        /// The function, or one version of it.
+        #[arg(value_name = "NAME[:VERSION]")]
+        function: FunctionRef,
+        /// Do not ask. Needed where there is no terminal.
+        #[arg(short, long)]
+        yes: bool,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Prints what a function logged.
+    #[command(after_help = "\
+Examples:
+  jiffy logs hello --since 5m
+  jiffy logs hello -f
+  jiffy logs hello --request-id 5f0c2c1e-… -o json     (one JSON object a line)")]
+    Logs(LogArguments),
+    /// Shows what runs: functions, VMs, requests a second. Refreshes on a terminal; Ctrl-C ends it.
+    #[command(after_help = "Examples:\n  jiffy top\n  jiffy top --once -o json")]
+    Top {
+        /// Time between two looks.
+        #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_interval)]
+        interval: Duration,
+        /// Look once.
+        #[arg(long)]
+        once: bool,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Prints what functions used: requests, time, bytes.
+    #[command(after_help = "Examples:\n  jiffy usage\n  jiffy usage hello --since 1h -o json")]
+    Usage {
+        /// The function. Default: all.
+        name: Option<FunctionName>,
+        /// Only from then on, such as 5m or 2026-01-31T12:00:00Z.
+        #[arg(long, value_name = "TIME")]
+        since: Option<Since>,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+/// What all verbs have that ask an agent.
+#[derive(Args, Debug)]
+pub(super) struct Common {
+    /// The agent's address.
+    #[arg(long, value_name = "URL", env = "JIFFY_AGENT", default_value = URL_DEFAULT)]
+    agent: String,
+    /// A file with the agent's token. Default: JIFFY_TOKEN, or ~/.config/jiffy/token if it is there.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+impl Common {
+    fn connect(self) -> Result<(Agent, Format), ClientError> {
+        let endpoint = Endpoint {
+            url: self.agent,
+            token_file: self.token_file,
+        };
+        Ok((Agent::new(&endpoint)?, self.output))
+    }
+}
+
+#[derive(Args, Debug)]
+pub(super) struct NameArguments {
+    /// The function.
+    name: FunctionName,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// How a function is to be deployed; as in jiffy.toml.
+#[derive(Args, Debug)]
+struct SettingArguments {
+    /// The function's name. Default: the package's.
+    #[arg(long)]
+    name: Option<FunctionName>,
+    /// RAM of a VM, such as 64MiB.
+    #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
+    memory: Option<u64>,
+    /// What init and each request may take, such as 500ms.
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
+    timeout: Option<Duration>,
+    /// What a request finds of those before it.
+    #[arg(long, value_enum)]
+    isolation: Option<Isolation>,
+    /// VMs at most.
+    #[arg(long, value_name = "COUNT")]
+    max_concurrency: Option<u32>,
+    /// VMs that are kept ready although nobody asks.
+    #[arg(long, value_name = "COUNT")]
+    min_ready: Option<u32>,
+    /// An environment variable; may be given more than once.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_variable)]
+    env: Vec<(String, String)>,
+    /// For people.
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+}
+
+impl From<SettingArguments> for Manifest {
+    fn from(settings: SettingArguments) -> Self {
+        Self {
+            name: settings.name,
+            memory: settings.memory.map(Memory),
+            timeout: settings.timeout.map(Into::into),
+            isolation: settings.isolation,
+            max_concurrency: settings.max_concurrency,
+            min_ready: settings.min_ready,
+            env: settings.env.into_iter().collect(),
+            description: settings.description,
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+pub(super) struct DevArguments {
+    /// The function's crate.
+    #[arg(default_value = ".")]
+    path: PathBuf,
+    /// Where the agent listens.
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:7070")]
+    listen: SocketAddr,
+    /// Keep nothing: the agent's store is temporary.
+    #[arg(long)]
+    ephemeral: bool,
+    #[command(flatten)]
+    settings: SettingArguments,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct DeployArguments {
+    /// An image, or a function's crate, which is built.
+    #[arg(default_value = ".")]
+    path: PathBuf,
+    #[command(flatten)]
+    settings: SettingArguments,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct InvokeArguments {
+    /// The function; behind a colon a version or an alias. Default: its live version.
+    #[arg(value_name = "NAME[:QUALIFIER]")]
+    function: FunctionRef,
+    #[command(flatten)]
+    request: RequestOptions,
+    /// Send it this often, one after the other; only the last response is printed.
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(run::REQUESTS_MAX)))]
+    requests: u32,
+    /// Print where time went, how the VM started, and ids, on standard error; JSON has them in any case.
+    #[arg(long)]
+    stats: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct LogArguments {
+    /// The function.
+    name: FunctionName,
+    /// Go on with the lines that come.
+    #[arg(short, long)]
+    follow: bool,
+    /// Only lines from then on, such as 5m or 2026-01-31T12:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    since: Option<Since>,
+    /// Only lines before then.
+    #[arg(long, value_name = "TIME")]
+    until: Option<Since>,
+    /// Only lines of this request.
+    #[arg(long, value_name = "ID")]
+    request_id: Option<String>,
+    /// The newest so many.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=LOG_LINES_MAX))]
+    limit: Option<u64>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AliasCommand {
+    /// Lists a function's aliases.
+    #[command(after_help = "Example:\n  jiffy alias ls hello")]
+    Ls(NameArguments),
+    /// Makes an alias, or leads it elsewhere.
+    #[command(after_help = "\
+Examples:
+  jiffy alias set hello prod 3
+  jiffy alias set hello prod 3 4=100         version 4 gets 100 of 1000 requests")]
+    Set {
+        /// The function.
+        name: FunctionName,
+        /// The alias.
+        alias: FunctionName,
+        /// One version, or two of which one has its share per mille.
+        #[arg(value_name = "VERSION[=PERMILLE]", required = true, num_args = 1..=2)]
+        targets: Vec<AliasTarget>,
+        /// For people.
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        description: String,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Removes an alias; its versions stay.
+    #[command(after_help = "Example:\n  jiffy alias rm hello prod")]
+    Rm {
+        /// The function.
+        name: FunctionName,
+        /// The alias.
+        alias: FunctionName,
+        #[command(flatten)]
+        common: Common,
+    },
+}
+
+/// Why one of these verbs failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AgentFailure {
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Dev(#[from] DevError),
+}
+
+impl AgentFailure {
+    pub(super) fn exit(&self) -> Exit {
+        match self {
+            Self::Client(error) | Self::Dev(DevError::Client(error)) => exit_of_client(error),
+            Self::Dev(error) => exit_of_dev(error),
+        }
+    }
+}
+
+fn exit_of_client(error: &ClientError) -> Exit {
+    match (error.exit(), error) {
+        (Some(exit), _) => exit,
+        (None, ClientError::Runnable(error)) => exit_of_runnable(error),
+        (None, _) => Exit::Host,
+    }
+}
+
+fn exit_of_dev(error: &DevError) -> Exit {
+    use crate::build::PackageError as Package;
+
+    match error {
+        DevError::Package(Package::NoPath(_) | Package::NoManifest(_)) | DevError::NoHome => {
+            Exit::Usage
+        }
+        DevError::Package(_) => Exit::Build,
+        _ => Exit::Host,
+    }
+}
+
+impl AgentCommand {
+    /// Does what is asked for.
+    pub(super) fn dispatch(self) -> Result<Exit, AgentFailure> {
+        match self {
+            Self::Dev(arguments) => dev::dev(&arguments.into())?,
+            Self::Deploy(arguments) => {
+                let DeployArguments {
+                    path,
+                    settings,
+                    common,
+                } = arguments;
+                let (agent, format) = common.connect()?;
+                let flags = settings.into();
+                client::deploy(&agent, &DeployOptions { path, flags }, format)?;
+            }
+            Self::Invoke(arguments) => {
+                let (event, http) = arguments.request.parts();
+                let (agent, format) = arguments.common.connect()?;
+                let options = InvokeOptions {
+                    function: arguments.function,
+                    event,
+                    http,
+                    requests: arguments.requests,
+                    stats: arguments.stats,
+                };
+                return Ok(client::invoke(&agent, &options, format)?);
+            }
+            Self::Ls(common) => {
+                let (agent, format) = common.connect()?;
+                client::list(&agent, format)?;
+            }
+            Self::Describe(NameArguments { name, common }) => {
+                let (agent, format) = common.connect()?;
+                client::describe(&agent, &name, format)?;
+            }
+            Self::Versions(NameArguments { name, common }) => {
+                let (agent, format) = common.connect()?;
+                client::versions(&agent, &name, format)?;
+            }
+            Self::Alias(command) => command.dispatch()?,
+            Self::Rollback {
+                name,
+                version,
+                common,
+            } => {
+                let (agent, format) = common.connect()?;
+                client::rollback(&agent, &name, version, format)?;
+            }
+            Self::Rm {
+                function,
+                yes,
+                common,
+            } => {
+                let (agent, format) = common.connect()?;
+                client::remove(&agent, &Removal { function, yes }, format)?;
+            }
+            Self::Logs(arguments) => {
+                let (options, common) = arguments.parts();
+                let (agent, format) = common.connect()?;
+                client::logs(&agent, &options, format)?;
+            }
+            Self::Top {
+                interval,
+                once,
+                common,
+            } => {
+                let (agent, format) = common.connect()?;
+                client::top(&agent, TopOptions { interval, once }, format)?;
+            }
+            Self::Usage {
+                name,
+                since,
+                common,
+            } => {
+                let (agent, format) = common.connect()?;
+                client::usage(&agent, name.as_ref(), since, format)?;
+            }
+        }
+        Ok(Exit::Ok)
+    }
+}
+
+impl AliasCommand {
+    fn dispatch(self) -> Result<(), ClientError> {
+        match self {
+            Self::Ls(NameArguments { name, common }) => {
+                let (agent, format) = common.connect()?;
+                client::alias_list(&agent, &name, format)
+            }
+            Self::Set {
+                name,
+                alias,
+                targets,
+                description,
+                common,
+            } => {
+                let (agent, format) = common.connect()?;
+                client::alias_set(&agent, &name, &alias, &targets, &description, format)
+            }
+            Self::Rm {
+                name,
+                alias,
+                common,
+            } => {
+                let (agent, format) = common.connect()?;
+                client::alias_remove(&agent, &name, &alias, format)
+            }
+        }
+    }
+}
+
+impl LogArguments {
+    fn parts(self) -> (LogOptions, Common) {
+        let options = LogOptions {
+            name: self.name,
+            since: self.since,
+            until: self.until,
+            request_id: self.request_id,
+            limit: self.limit,
+            follow: self.follow,
+        };
+        (options, self.common)
+    }
+}
+
+impl From<DevArguments> for DevOptions {
+    fn from(arguments: DevArguments) -> Self {
+        Self {
+            path: arguments.path,
+            flags: arguments.settings.into(),
+            listen: arguments.listen,
+            ephemeral: arguments.ephemeral,
+        }
+    }
+}
+
+/// A time that neither keeps the agent busy nor lets the reader wait for ever.
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    let interval = parse_timeout(text)?;
+    match (Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&interval) {
+        true => Ok(interval),
+        false => Err("use 100ms to 1h".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,222 @@
+//! The client verbs: what a user asks of an agent, over its API.
+//!
+//! ```text
+//! agent      where the agent is; requests, documents, problems        (token: who we are)
+//! name       names that a command line may hold, checked before they are sent
+//! view       what the agent answers, as far as it is shown
+//! deploy     crate or image -> upload -> version
+//! invoke     event or HTTP request -> response, outcome, exit code
+//! functions  ls, describe, versions, alias, rollback, rm
+//! logs       lines of a function's log, followed or not
+//! insight    top, usage                                               (metrics: gauges of a scrape)
+//! ```
+//! With `-o json` the agent's own document is printed, so that a field that is new is there at once.
+
+mod agent;
+mod deploy;
+mod functions;
+mod insight;
+mod invoke;
+mod logs;
+mod metrics;
+mod name;
+mod token;
+mod view;
+
+use std::{
+    fmt, io,
+    io::{IsTerminal, Write},
+    path::PathBuf,
+};
+
+pub(crate) use self::{
+    agent::{Agent, Endpoint, URL_DEFAULT},
+    deploy::{DeployOptions, deploy, deploy_once},
+    functions::{
+        AliasTarget, Removal, alias_list, alias_remove, alias_set, describe, list, remove,
+        rollback, versions,
+    },
+    insight::{TopOptions, top, usage},
+    invoke::{InvokeOptions, invoke},
+    logs::{LogOptions, follow, logs, now_ms},
+    name::{FunctionName, FunctionRef, Since},
+    token::user_folder,
+};
+use crate::{
+    exit::Exit, manifest::ManifestError, output::Untrusted, run::EventError,
+    runnable::RunnableError,
+};
+
+/// Why a client verb failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientError {
+    #[error("{0:?} is no address of an agent: write it as http://HOST:PORT")]
+    Url(String),
+    #[error(
+        "{0} is an address for TLS, which jiffy does not speak: use http:// on this machine or through a tunnel"
+    )]
+    Https(String),
+    #[error("cannot read the token in {path}")]
+    TokenFile { path: PathBuf, source: io::Error },
+    #[error("{0} holds no token: put the agent's token there, printable and in one line")]
+    Token(PathBuf),
+    #[error(
+        "no agent answers at {agent}: start one with `jiffy dev` or `jiffyd`, or name another with --agent or JIFFY_AGENT"
+    )]
+    Unreachable {
+        agent: String,
+        source: Box<ureq::Error>,
+    },
+    #[error("the connection to the agent at {agent} failed: look at its log, and try again")]
+    Transfer {
+        agent: String,
+        source: Box<ureq::Error>,
+    },
+    #[error("this is no HTTP request that can be sent")]
+    Request { source: Box<ureq::Error> },
+    #[error("an agent takes no {0} requests: use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS")]
+    Method(String),
+    #[error(
+        "what answers at {agent} is no agent (HTTP status {status}): name another with --agent or JIFFY_AGENT"
+    )]
+    NotAnAgent { agent: String, status: u16 },
+    #[error(
+        "the agent at {agent} answered in a way this jiffy does not know: use the same release of both"
+    )]
+    Document {
+        agent: String,
+        source: serde_json::Error,
+    },
+    #[error("the agent at {agent} answered with more than {bytes_max} bytes: ask for less")]
+    TooMuch { agent: String, bytes_max: u64 },
+    #[error("cannot encode the request: this is a bug of jiffy's")]
+    Encode(#[source] serde_json::Error),
+    #[error("{0}")]
+    Problem(Box<Problem>),
+    #[error("an HTTP request always goes to the live version: leave out `:{0}`, or send an event")]
+    QualifiedHttp(String),
+    #[error("{0} would be deleted for good: say --yes if that is what you want")]
+    Unconfirmed(String),
+    #[error("nothing is deleted")]
+    Declined,
+    #[error(
+        "the shares of an alias's versions do not add up to 1000: name one version, or two as in `3 4=100`"
+    )]
+    Shares,
+    #[error("the image has no name: give the function one with --name")]
+    NoName,
+    #[error(
+        "{0:?} is no name for a function: give it another with --name; use letters, digits, - and _, at most 64"
+    )]
+    BadName(String),
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    #[error(transparent)]
+    Runnable(#[from] RunnableError),
+    #[error(transparent)]
+    Event(#[from] EventError),
+    #[error("cannot print")]
+    Print(#[from] io::Error),
+}
+
+impl ClientError {
+    /// The exit code; `None` for a runnable, which has codes of its own.
+    pub(crate) fn exit(&self) -> Option<Exit> {
+        match self {
+            Self::Problem(problem) => Some(problem.exit()),
+            Self::Url(_)
+            | Self::Https(_)
+            | Self::TokenFile { .. }
+            | Self::Token(_)
+            | Self::Request { .. }
+            | Self::Method(_)
+            | Self::QualifiedHttp(_)
+            | Self::Unconfirmed(_)
+            | Self::Declined
+            | Self::Shares
+            | Self::NoName
+            | Self::BadName(_)
+            | Self::Manifest(_)
+            | Self::Event(_) => Some(Exit::Usage),
+            Self::Unreachable { .. }
+            | Self::Transfer { .. }
+            | Self::NotAnAgent { .. }
+            | Self::Document { .. }
+            | Self::TooMuch { .. }
+            | Self::Encode(_)
+            | Self::Print(_) => Some(Exit::Host),
+            Self::Runnable(_) => None,
+        }
+    }
+}
+
+/// What the agent says is wrong. All texts are a stranger's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Problem {
+    /// Its type behind `urn:jiffy:`.
+    kind: String,
+    detail: String,
+    /// Name of the error's type in the function; empty if it has none.
+    error_type: String,
+    /// What `init` logged.
+    logs: Vec<view::InitLog>,
+}
+
+impl Problem {
+    /// What `init` logged before it went wrong.
+    pub(crate) fn print_logs(&self) {
+        view::print_init_logs(&self.logs);
+    }
+
+    fn exit(&self) -> Exit {
+        match &*self.kind {
+            "function-error" => Exit::FunctionError,
+            "bad-event" => Exit::BadEvent,
+            "panic" => Exit::Panic,
+            "fault" => Exit::Fault,
+            "timeout" => Exit::Timeout,
+            "out-of-memory" => Exit::OutOfMemory,
+            "image-refused" => Exit::ImageRefused,
+            "invalid-request"
+            | "unauthorized"
+            | "not-found"
+            | "method-not-allowed"
+            | "conflict"
+            | "too-large"
+            | "target-too-long"
+            | "unsupported-media-type"
+            | "headers-too-large" => Exit::Usage,
+            // Busy, full, too slow, broken, or of a later release.
+            _ => Exit::Host,
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&*self.kind, &*self.error_type) {
+            ("function-error", "") => write!(f, "function error: ")?,
+            ("function-error", name) => write!(f, "function error ({}): ", Untrusted(name))?,
+            ("bad-event", _) => write!(f, "bad event: ")?,
+            _ => {}
+        }
+        match &*self.detail {
+            "" => write!(f, "the agent says only that this is {:?}", self.kind),
+            detail => write!(f, "{}", Untrusted(detail)),
+        }
+    }
+}
+
+/// Asks on the terminal whether something may be deleted. Without one, nobody can be asked.
+fn confirm(what: &str) -> Result<(), ClientError> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Err(ClientError::Unconfirmed(what.into()));
+    }
+    write!(io::stderr(), "Delete {what} for good? [y/N] ")?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(ClientError::Declined),
+    }
+}

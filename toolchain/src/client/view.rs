@@ -1,0 +1,203 @@
+//! What the agent answers, as far as it is shown. Fields that are missing get their default: an agent of
+//! another release may leave them out.
+
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Display},
+    io::{self, Write},
+    time::{Duration, UNIX_EPOCH},
+};
+
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::ClientError;
+use crate::output::Untrusted;
+
+/// The last millisecond that has a date of four digits.
+const MS_MAX: u64 = 253_402_300_799_999;
+/// Characters of a digest that are shown where there is little room.
+const DIGEST_CHARS_SHOWN: usize = 12;
+
+/// `document` as far as it is shown.
+pub(super) fn view<T: DeserializeOwned>(document: &Value) -> Result<T, ClientError> {
+    T::deserialize(document).map_err(|source| ClientError::Document {
+        agent: "this address".into(),
+        source,
+    })
+}
+
+/// A line that `init` logged.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub(super) struct InitLog {
+    level: String,
+    text: String,
+}
+
+/// Prints what `init` logged on standard error, as `jiffy run` does.
+pub(super) fn print_init_logs(logs: &[InitLog]) {
+    let mut err = io::stderr().lock();
+    for InitLog { level, text } in logs {
+        // If standard error is closed there is nobody to tell.
+        let _ = writeln!(err, "[{}] {}", Line(level), Untrusted(text));
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Function {
+    pub(super) name: String,
+    pub(super) live: u64,
+    pub(super) aliases: BTreeMap<String, Alias>,
+    pub(super) reserved_concurrency: Option<u32>,
+    pub(super) created_ms: u64,
+    pub(super) updated_ms: u64,
+    /// Of a description only.
+    pub(super) live_version: Option<Version>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Alias {
+    pub(super) version: u64,
+    pub(super) other: Option<Other>,
+    pub(super) description: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Other {
+    pub(super) version: u64,
+    pub(super) per_mille: u16,
+}
+
+impl Display for Alias {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.other {
+            None => write!(f, "{}", self.version),
+            Some(Other { version, per_mille }) => {
+                let rest = 1000_u16.saturating_sub(*per_mille);
+                write!(f, "{}={rest} {version}={per_mille}", self.version)
+            }
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Version {
+    pub(super) version: u64,
+    pub(super) image: String,
+    pub(super) image_bytes: u64,
+    pub(super) snapshot: String,
+    pub(super) created_ms: u64,
+    pub(super) memory_bytes: u64,
+    pub(super) timeout_ms: u64,
+    pub(super) isolation: String,
+    pub(super) max_concurrency: u32,
+    pub(super) min_ready: u32,
+    pub(super) environment: BTreeMap<String, String>,
+    pub(super) description: String,
+    /// Of a deploy only.
+    pub(super) logs: Vec<InitLog>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Instance {
+    pub(super) function: String,
+    pub(super) state: String,
+    pub(super) memory_charged_bytes: u64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Usage {
+    pub(super) function: String,
+    pub(super) requests: u64,
+    pub(super) outcomes: BTreeMap<String, u64>,
+    pub(super) starts: BTreeMap<String, u64>,
+    pub(super) run_us: u64,
+    pub(super) wall_us: u64,
+    pub(super) cpu_us: u64,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+    pub(super) memory_mib_us: u64,
+}
+
+impl Usage {
+    /// Requests that ended with anything but the handler's output.
+    pub(super) fn failed(&self) -> u64 {
+        let ok = self.outcomes.get("ok").copied().unwrap_or_default();
+        self.requests.saturating_sub(ok)
+    }
+
+    pub(super) fn started(&self, how: &str) -> u64 {
+        self.starts.get(how).copied().unwrap_or_default()
+    }
+}
+
+/// Text of a stranger in one line.
+pub(super) struct Line<'a>(pub(super) &'a str);
+
+impl Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let one_line = self.0.replace(['\n', '\t'], " ");
+        f.pad(&Untrusted(&one_line).to_string())
+    }
+}
+
+/// The beginning of a digest.
+pub(super) struct ShortDigest<'a>(pub(super) &'a str);
+
+impl Display for ShortDigest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = self.0.rsplit(':').next().unwrap_or_default();
+        let shown: String = digits.chars().take(DIGEST_CHARS_SHOWN).collect();
+        Line(&shown).fmt(f)
+    }
+}
+
+/// A moment, milliseconds since 1970, as its date and time.
+pub(super) struct Moment(pub(super) u64);
+
+impl Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let moment = UNIX_EPOCH + Duration::from_millis(self.0.min(MS_MAX));
+        humantime::format_rfc3339_millis(moment).fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_never_end() {
+        assert_eq!(Moment(0).to_string(), "1970-01-01T00:00:00.000Z");
+        let last = "9999-12-31T23:59:59.999Z";
+        assert_eq!(Moment(MS_MAX).to_string(), last);
+        assert_eq!(Moment(u64::MAX).to_string(), last);
+    }
+
+    #[test]
+    fn a_strangers_text_stays_in_its_cell() {
+        assert_eq!(Line("a\nb\t\x1b[1m").to_string(), "a b \\u{1b}[1m");
+        let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
+        assert_eq!(ShortDigest(&digest).to_string(), "0123456789ab");
+        assert_eq!(ShortDigest("").to_string(), "");
+    }
+
+    #[test]
+    fn an_alias_shows_the_shares_of_its_versions() {
+        let alias = |json: &str| {
+            serde_json::from_str::<Alias>(json)
+                .expect("JSON")
+                .to_string()
+        };
+        assert_eq!(alias(r#"{"version":3,"other":null}"#), "3");
+        let split = r#"{"version":3,"other":{"version":4,"per_mille":100}}"#;
+        assert_eq!(alias(split), "3=900 4=100");
+    }
+}

@@ -1,0 +1,383 @@
+//! A shell: a VM that is made before anybody knows for what, and what becomes of it.
+//!
+//! ```text
+//!            Boot                           requests
+//! Waiting ─────────▶ booted ── Capture ──▶ ───────────▶ Stopped
+//!    │      Restore                         requests
+//!    └─────────────▶ restored ────────────▶ ───────────▶ Stopped
+//! ```
+//!
+//! Everything that does not depend on the function is done before a shell waits: the VM, its memory
+//! slot, its vCPU and the jail. Not here: processes (`spawner`), the jail (`jail`).
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::{fs::FileExt, net::UnixStream},
+    },
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use jiffy_control::{
+    Blame, Command, ControlError, ControlSocket, Event, Isolation, Missing, PageRuns, Phases,
+};
+use jiffy_snapshots::{OpenError, PageRun, Snapshot, state::ImageInfo};
+
+use crate::{
+    boot::{self, IMAGE_BYTES_MAX, Image, ImageError, LoadError},
+    kvm::{Host, KvmError},
+    mem::{PageMap, Ram, RamError},
+    run::{CaptureError, Prepared, RestoreError, RunError, Turn, Vm},
+};
+
+/// Bytes of an image in which its headers are looked for.
+const IMAGE_HEAD_BYTES: u64 = 64 << 10;
+
+/// Why a shell, or its VM, came to an end that is no guest's.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message documents its variant")]
+pub enum ShellError {
+    #[error("cannot read the image")]
+    Read(#[source] io::Error),
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    Ram(#[from] RamError),
+    #[error(transparent)]
+    Kvm(#[from] KvmError),
+    #[error(transparent)]
+    Run(#[from] RunError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    #[error("cannot write the VM's RAM to the file for it")]
+    Write(#[source] io::Error),
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    #[error("the command {0} is out of turn")]
+    OutOfTurn(&'static str),
+    #[error("a command came without its file")]
+    NoFile,
+}
+
+impl ShellError {
+    /// Who has to mend it.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Read(_) | Self::Image(_) | Self::Ram(RamError::Size(_)) => Blame::Input,
+            Self::Load(LoadError::TooSmall { .. } | LoadError::Environment(_)) => Blame::Input,
+            Self::Load(LoadError::Copy(_) | LoadError::PageTables(_)) => Blame::Bug,
+            Self::Open(error) => match error.blame() {
+                jiffy_snapshots::Blame::Input => Blame::Input,
+                jiffy_snapshots::Blame::Host => Blame::Host,
+            },
+            Self::Restore(
+                RestoreError::Cpu(_)
+                | RestoreError::Device(_)
+                | RestoreError::NotListening
+                | RestoreError::RamBytes { .. }
+                | RestoreError::Kvm(KvmError::NotRing3)
+                | RestoreError::Ram(RamError::FileLength { .. }),
+            ) => Blame::Input,
+            Self::Capture(
+                CaptureError::Ended(_) | CaptureError::RandomInit | CaptureError::NotIdle,
+            ) => Blame::Input,
+            Self::Capture(CaptureError::Late) | Self::OutOfTurn(_) | Self::NoFile => Blame::Bug,
+            Self::Write(_) | Self::Control(_) => Blame::Host,
+            Self::Restore(_) | Self::Capture(CaptureError::Run(_)) => Blame::Host,
+            Self::Ram(_) | Self::Kvm(_) | Self::Run(_) => Blame::Host,
+        }
+    }
+}
+
+/// Tells events; one that nobody takes is no reason to stop a guest, which ends with its streams.
+type Tell = Box<dyn FnMut(Event)>;
+
+/// A shell that waits for its first command.
+pub struct Shell {
+    prepared: Prepared<Tell>,
+    control: Rc<ControlSocket>,
+    made_ns: u64,
+}
+
+impl std::fmt::Debug for Shell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shell").finish_non_exhaustive()
+    }
+}
+
+/// A VM that has a function.
+struct Running {
+    vm: Vm<Tell>,
+    /// What was booted, until it may no longer be captured.
+    image: Option<ImageInfo>,
+}
+
+impl Shell {
+    /// Makes a VM prepared for `ram_bytes` of RAM. `control` and `stream` are the shell's ends;
+    /// `page_map` is of this process.
+    pub fn new(
+        host: &Host,
+        ram_bytes: u64,
+        control: ControlSocket,
+        stream: UnixStream,
+        page_map: PageMap,
+    ) -> Result<Self, ShellError> {
+        let mut lap = lap_timer();
+        let machine = host.machine(Ram::reserve(ram_bytes)?)?;
+        let control = Rc::new(control);
+        let tell: Tell = {
+            let control = Rc::clone(&control);
+            Box::new(move |event| drop(control.send(&event)))
+        };
+        let mut prepared = Prepared::with_page_map(machine, stream, page_map, tell)?;
+        prepared.watch(control.as_fd())?;
+        Ok(Self {
+            prepared,
+            control,
+            made_ns: lap(),
+        })
+    }
+
+    /// Its end of the control socket.
+    pub fn control(&self) -> &ControlSocket {
+        &self.control
+    }
+
+    /// Waits for commands and does them, until the VM ends or its owner goes. What goes wrong is
+    /// told as the last event, and returned. `missing` are the layers that its jail lacks.
+    pub fn serve(self, missing: Vec<Missing>) -> Result<(), ShellError> {
+        let control = Rc::clone(&self.control);
+        // If the owner is gone, receiving says so.
+        drop(control.send(&Event::Waiting { missing }));
+        let result = self.serve_commands();
+        if let Err(error) = &result {
+            let (blame, message) = (error.blame(), jiffy_control::error_chain(error));
+            drop(control.send(&Event::Failed { blame, message }));
+        }
+        result
+    }
+
+    fn serve_commands(self) -> Result<(), ShellError> {
+        let control = Rc::clone(&self.control);
+        let Some((command, mut files)) = control.recv_with()? else {
+            return Ok(());
+        };
+        let file = files.pop().map(File::from).ok_or(ShellError::NoFile);
+        match command {
+            Command::Boot {
+                ram_bytes,
+                timeout_ms,
+                environment,
+            } => self
+                .boot(&file?, ram_bytes, limit(timeout_ms), &environment)?
+                .serve(&control),
+            Command::Restore {
+                state,
+                working_set,
+                isolation,
+                timeout_ms,
+            } => {
+                let snapshot = Snapshot::from_parts(state, file?)?;
+                let snapshot = match page_runs(working_set) {
+                    Some(runs) => snapshot.with_page_runs(runs),
+                    None => snapshot,
+                };
+                self.restore(&snapshot, isolation, limit(timeout_ms))?
+                    .serve(&control)
+            }
+            Command::Stop => Ok(()),
+            Command::Capture => Err(ShellError::OutOfTurn("Capture")),
+            Command::Reset => Err(ShellError::OutOfTurn("Reset")),
+            Command::Stats => Err(ShellError::OutOfTurn("Stats")),
+        }
+    }
+
+    fn boot(
+        mut self,
+        image: &File,
+        ram_bytes: u64,
+        timeout: Option<Duration>,
+        environment: &[u8],
+    ) -> Result<Running, ShellError> {
+        let mut lap = lap_timer();
+        let mut phases = Phases {
+            kvm_ns: self.made_ns,
+            ..Phases::default()
+        };
+        let bytes = read_image(image, ram_bytes)?;
+        let image = Image::parse(&bytes)?;
+        phases.image_ns = lap();
+        self.size(ram_bytes)?;
+        let machine = self.prepared.machine_mut();
+        machine.ram_mut().map_zeroed()?;
+        let loaded = boot::load(machine.ram(), &image, &bytes)?;
+        boot::set_environment(machine.ram(), environment)?;
+        phases.load_ns = lap();
+        let note = image.note();
+        let image = ImageInfo {
+            function_name: note.function_name().into(),
+            function_version: note.function_version().into(),
+            flags: note.flags,
+            // Who has the file knows its digest.
+            ..ImageInfo::default()
+        };
+        self.prepared.limit(timeout);
+        Ok(Running {
+            vm: self.prepared.boot(loaded, phases)?,
+            image: Some(image),
+        })
+    }
+
+    fn restore(
+        mut self,
+        snapshot: &Snapshot,
+        isolation: Isolation,
+        timeout: Option<Duration>,
+    ) -> Result<Running, ShellError> {
+        let began = Instant::now();
+        self.size(snapshot.ram_bytes())?;
+        self.prepared.limit(timeout);
+        let mut vm = self.prepared.restore(snapshot, isolation)?;
+        vm.set_phases(Phases {
+            kvm_ns: self.made_ns,
+            restore_ns: nanoseconds(began.elapsed()),
+            ..Phases::default()
+        });
+        Ok(Running { vm, image: None })
+    }
+
+    /// Gives the VM RAM of this size, if it was prepared for another.
+    fn size(&mut self, ram_bytes: u64) -> Result<(), ShellError> {
+        let machine = self.prepared.machine_mut();
+        if machine.ram().bytes() != ram_bytes {
+            machine.replace_ram(Ram::reserve(ram_bytes)?)?;
+        }
+        Ok(())
+    }
+}
+
+impl Running {
+    fn serve(mut self, control: &ControlSocket) -> Result<(), ShellError> {
+        loop {
+            let event = match self.vm.turn()? {
+                Turn::Settled => Event::Done(self.vm.count_cpu_time()),
+                Turn::Commanded => match control.recv_with()? {
+                    Some((Command::Stop, _)) | None => return Ok(()),
+                    Some((command, files)) => self.command(&command, files)?,
+                },
+                Turn::Ended(outcome) => {
+                    let report = self.vm.report(outcome)?;
+                    drop(control.send(&Event::Stopped(report)));
+                    return Ok(());
+                }
+            };
+            drop(control.send(&event));
+        }
+    }
+
+    fn command(&mut self, command: &Command, files: Vec<OwnedFd>) -> Result<Event, ShellError> {
+        match command {
+            Command::Stats => {}
+            Command::Reset => self.vm.reset()?,
+            Command::Capture => {
+                let image = self.image.take().ok_or(ShellError::OutOfTurn("Capture"))?;
+                let file = files.into_iter().next().ok_or(ShellError::NoFile)?;
+                let state = self.vm.capture(image)?;
+                write_ram(self.vm.machine().ram(), &File::from(file)).map_err(ShellError::Write)?;
+                return Ok(Event::Captured(Box::new(state)));
+            }
+            Command::Boot { .. } => return Err(ShellError::OutOfTurn("Boot")),
+            Command::Restore { .. } => return Err(ShellError::OutOfTurn("Restore")),
+            Command::Stop => unreachable!("the caller ends then"),
+        }
+        Ok(Event::Done(self.vm.count_cpu_time()))
+    }
+}
+
+fn limit(timeout_ms: Option<u64>) -> Option<Duration> {
+    timeout_ms.map(Duration::from_millis)
+}
+
+/// A working set as the snapshot takes it; `None` if it cannot be one.
+fn page_runs(runs: PageRuns) -> Option<Vec<PageRun>> {
+    let run = |(first_page, pages)| {
+        Some(PageRun {
+            first_page: u32::try_from(first_page).ok()?,
+            pages: u32::try_from(pages).ok()?,
+        })
+    };
+    runs.into_iter().map(run).collect()
+}
+
+/// Writes the pages that were touched; the others are zero, as they are in the file.
+fn write_ram(ram: &Ram, file: &File) -> io::Result<()> {
+    let touched = ram.touched();
+    for number in 0..ram.bytes() / 4096 {
+        let index = usize::try_from(number).map_err(io::Error::other)?;
+        if touched
+            .as_ref()
+            .is_some_and(|touched| touched.get(index).is_some_and(|page| page & 1 == 0))
+        {
+            continue;
+        }
+        let page: [u8; 4096] = ram
+            .read_array(number * 4096)
+            .ok_or(io::ErrorKind::UnexpectedEof)?;
+        if page.iter().any(|byte| *byte != 0) {
+            file.write_all_at(&page, number * 4096)?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads as much of an image as is needed to load it, and never more than `ram_bytes`: what is read
+/// counts against the VM's own memory limit.
+fn read_image(file: &File, ram_bytes: u64) -> Result<Vec<u8>, ShellError> {
+    let file_bytes = file.metadata().map_err(ShellError::Read)?.len();
+    if file_bytes > IMAGE_BYTES_MAX {
+        return Err(ImageError::FileTooLarge(file_bytes).into());
+    }
+    let mut bytes = Vec::new();
+    let read_to = |bytes: &mut Vec<u8>, end: u64| {
+        let more = end.saturating_sub(bytes.len() as u64);
+        file.take(more).read_to_end(bytes)
+    };
+    read_to(&mut bytes, IMAGE_HEAD_BYTES).map_err(ShellError::Read)?;
+    let needed_bytes = Image::file_bytes(&bytes);
+    if needed_bytes > file_bytes {
+        return Ok(bytes); // It is cut off, which parsing tells.
+    }
+    if needed_bytes > ram_bytes {
+        return Err(LoadError::TooSmall {
+            needed_bytes,
+            ram_bytes,
+        }
+        .into());
+    }
+    read_to(&mut bytes, needed_bytes).map_err(ShellError::Read)?;
+    Ok(bytes)
+}
+
+/// A function that tells the nanoseconds since it was called last.
+fn lap_timer() -> impl FnMut() -> u64 {
+    let mut last = Instant::now();
+    move || {
+        let now = Instant::now();
+        let lap = now.duration_since(last);
+        last = now;
+        nanoseconds(lap)
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,169 @@
+//! A shell's first steps, in the process that was just forked: what it may keep, its VM, its jail.
+
+use std::{
+    fs::File,
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    panic::{self, AssertUnwindSafe},
+};
+
+use jiffy_abi::layout::RAM_BYTES_MAX;
+use jiffy_control::{Blame, ControlSocket, Event, Missing};
+use rustix::{
+    fs::{Mode, OFlags, openat},
+    io::Errno,
+    process::{Signal, set_parent_process_death_signal},
+    stdio::{dup2_stderr, dup2_stdin, dup2_stdout},
+};
+
+use super::{Ground, Hooks};
+use crate::{
+    cgroup::Group,
+    jail::{self, JailConfig, JailError},
+    mem::PageMap,
+    shell::{Shell, ShellError},
+};
+
+/// Addresses that a shell may have mapped beside a VM's RAM and the snapshot's: the program, its heap
+/// and its stack.
+const OWN_ADDRESSES_BYTES: u64 = 256 << 20;
+/// Exit code of a shell that panicked, as of any Rust program.
+const PANIC: i32 = 101;
+
+/// Why a shell does not come to wait. All but [`StartError::Shell`] blame the host.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error("cannot put a shell's standard streams away")]
+    Streams(#[source] Errno),
+    #[error("cannot enter the VM's control group")]
+    Join(#[source] Errno),
+    #[error("cannot open the shell's page map")]
+    PageMap(#[source] std::io::Error),
+    #[error("cannot set the signal for the spawner's end")]
+    DeathSignal(#[source] Errno),
+    #[error(transparent)]
+    Jail(#[from] JailError),
+    #[error(transparent)]
+    Shell(#[from] ShellError),
+}
+
+/// What the fork's child does, to its end.
+pub(super) fn run(
+    ground: &Ground,
+    hooks: &Hooks,
+    group: Option<&Group>,
+    user: u32,
+    ram_bytes: u64,
+    control: OwnedFd,
+    stream: OwnedFd,
+) -> ! {
+    let work = || start(ground, hooks, group, user, ram_bytes, control, stream);
+    // The spawner's frames below are not this process's to unwind, nor its values to drop.
+    let code = panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or(PANIC);
+    jail::exit_now(code)
+}
+
+fn start(
+    ground: &Ground,
+    hooks: &Hooks,
+    group: Option<&Group>,
+    user: u32,
+    ram_bytes: u64,
+    control: OwnedFd,
+    stream: OwnedFd,
+) -> i32 {
+    let Ok(voice) = control.try_clone().map(ControlSocket::from) else {
+        return 1;
+    };
+    let sockets = (control, stream);
+    match prepare(ground, hooks, group, user, ram_bytes, sockets, &voice) {
+        Ok((shell, missing)) => {
+            tell_panics(voice);
+            if let Some(jailed) = &hooks.jailed {
+                jailed(shell.control());
+            }
+            shell.serve(missing).map_or(1, |()| 0)
+        }
+        Err(error) => {
+            let blame = match &error {
+                StartError::Shell(error) => error.blame(),
+                _ => Blame::Host,
+            };
+            let message = jiffy_control::error_chain(&error);
+            drop(voice.send(&Event::Failed { blame, message }));
+            1
+        }
+    }
+}
+
+fn prepare(
+    ground: &Ground,
+    hooks: &Hooks,
+    group: Option<&Group>,
+    user: u32,
+    ram_bytes: u64,
+    (control, stream): (OwnedFd, OwnedFd),
+    voice: &ControlSocket,
+) -> Result<(Shell, Vec<Missing>), StartError> {
+    let null = &ground.null;
+    dup2_stdin(null)
+        .and_then(|()| dup2_stdout(null))
+        .map_err(StartError::Streams)?;
+    if !ground.options.no_jail {
+        dup2_stderr(null).map_err(StartError::Streams)?;
+    }
+    // Before the VM is made, so that the kernel's memory for it is counted.
+    for join in group.map_or(&[][..], Group::join_fds) {
+        rustix::io::write(join, b"0").map_err(StartError::Join)?;
+    }
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let page_map = openat(&ground.proc, "self/pagemap", flags, Mode::empty());
+    let page_map = page_map.map_err(|error| StartError::PageMap(error.into()))?;
+    let host = ground.host.as_fd().as_raw_fd();
+    jail::keep_only_standard_and(&[
+        control.as_raw_fd(),
+        stream.as_raw_fd(),
+        voice.as_fd().as_raw_fd(),
+        page_map.as_raw_fd(),
+        host,
+    ])?;
+    let page_map = File::from(page_map);
+    let page_map = if hooks.old_page_map {
+        PageMap::from_old_file(page_map)
+    } else {
+        PageMap::from_file(page_map).map_err(StartError::PageMap)?
+    };
+    let (control, stream) = (ControlSocket::from(control), UnixStream::from(stream));
+    let shell = Shell::new(&ground.host, ram_bytes, control, stream, page_map)?;
+    // Nobody in this process makes another VM.
+    jail::close_descriptor(host)?;
+    if ground.options.no_jail {
+        set_parent_process_death_signal(Some(Signal::KILL)).map_err(StartError::DeathSignal)?;
+        let reason = "it was switched off".into();
+        let layer = "jail".into();
+        return Ok((shell, vec![Missing { layer, reason }]));
+    }
+    let report = jail::close(&JailConfig {
+        outer: &ground.outer,
+        uid_gid: Some((user, user)),
+        ram_bytes_max: RAM_BYTES_MAX,
+        address_space_bytes: 2 * RAM_BYTES_MAX + OWN_ADDRESSES_BYTES,
+        filter: &ground.filter,
+    })?;
+    let missing = report.gaps().map(|(layer, reason)| Missing {
+        layer: layer.to_string(),
+        reason: reason.into(),
+    });
+    let missing = missing.collect();
+    Ok((shell, missing))
+}
+
+/// A panic is a bug of this program: it is said where it is heard.
+fn tell_panics(voice: ControlSocket) {
+    panic::set_hook(Box::new(move |panic| {
+        let (blame, message) = (Blame::Bug, format!("jiffy-vmm: {panic}"));
+        drop(voice.send(&Event::Failed { blame, message }));
+    }));
+}

@@ -1,0 +1,413 @@
+//! The process that makes shells: one per agent, with one thread.
+//!
+//! ```text
+//! look at the host ── enter the outer jail ── Ready ──┬─ request: group, fork ─▶ shell: VM, jail, wait
+//!                                                     ├─ a shell ended: reap, tell, remove its group
+//!                                                     └─ the owner is gone: end all, remove all
+//! ```
+//!
+//! A shell is forked and not executed: what the spawner looked up (KVM, CPU features, the compiled
+//! filter) is there, and its memory is shared until it is written. Nothing of the jail is left to be
+//! done once a shell waits.
+//! Not here: what is in the jail (`jail`), what a shell does (`shell`), the protocol (`jiffy-control`).
+
+mod child;
+mod table;
+mod users;
+
+use std::{
+    fs::File,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+};
+
+use jiffy_control::{
+    Blame, ControlError, ControlSocket, Missing, Packet, SpawnReply, SpawnRequest,
+};
+use rustix::{
+    event::epoll,
+    process::{Resource, Rlimit, geteuid, getrlimit, setrlimit},
+};
+
+use crate::{
+    cgroup::{CgroupError, Hierarchy, Limits, vm_pids},
+    jail::{Filter, Fork, JailError, Outer, enter_outer, fork_shell},
+    kvm::{Host, KvmError},
+};
+use table::{Owned, Table};
+pub use users::SPAWNERS_MAX;
+use users::Users;
+
+/// Shells that one spawner has at most: each needs two of its descriptors and a user of its own.
+pub const SHELLS_MAX: u32 = 1 << 16;
+/// First of the users and groups that shells get: above those that distributions and container
+/// managers give out, below the numbers that are negative for some.
+pub const USER_BASE_DEFAULT: u32 = 2_000_000_000;
+/// RAM at which a VM may use one whole CPU, bytes: every VM of the default size may, and a smaller
+/// one in proportion. An operator who sells CPU by memory sets it higher.
+pub const CPU_FULL_RAM_BYTES_DEFAULT: u64 = jiffy_abi::layout::RAM_BYTES_DEFAULT;
+const CGROUP_ROOT: &str = "/sys/fs/cgroup";
+const CGROUP_NAME: &str = "jiffy";
+/// What is looked at in one round.
+const EVENTS_PER_WAIT: usize = 64;
+/// Tells the owner's socket from the shells in what epoll says.
+const OWNER: u64 = u64::MAX;
+
+/// How shells are made.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// No jail at all: for debugging.
+    pub no_jail: bool,
+    /// No control groups.
+    pub no_cgroups: bool,
+    /// RAM at which a VM may use one whole CPU, bytes.
+    pub cpu_full_ram_bytes: u64,
+    /// First of the users, and groups, for shells: each spawner takes [`SHELLS_MAX`] of them from there
+    /// on that no other has.
+    pub user_base: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            no_jail: false,
+            no_cgroups: false,
+            cpu_full_ram_bytes: CPU_FULL_RAM_BYTES_DEFAULT,
+            user_base: USER_BASE_DEFAULT,
+        }
+    }
+}
+
+/// What a shell does once its jail is closed.
+pub type Jailed = Box<dyn Fn(&ControlSocket)>;
+
+/// What a test changes.
+#[derive(Default)]
+pub struct Hooks {
+    /// Another filter than the shells' own.
+    pub filter: Option<Filter>,
+    /// Runs in a shell once its jail is closed, in the place of a VMM that was taken over.
+    pub jailed: Option<Jailed>,
+    /// Shells list written pages as kernels before `PAGEMAP_SCAN` (Linux 6.7) have to.
+    pub old_page_map: bool,
+}
+
+impl std::fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hooks").finish_non_exhaustive()
+    }
+}
+
+/// Why there are no shells. All but [`SpawnerError::Control`] blame the host.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message documents its variant")]
+pub enum SpawnerError {
+    #[error(transparent)]
+    Kvm(#[from] KvmError),
+    #[error(transparent)]
+    Jail(#[from] JailError),
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    #[error("cannot open {0}: a spawner needs it")]
+    Open(&'static str, #[source] io::Error),
+    #[error("cannot take a block of users for shells")]
+    Users(#[source] io::Error),
+    #[error(
+        "all {SPAWNERS_MAX} blocks of users from --user-base on are taken: stop an agent, or lower it"
+    )]
+    NoUsers,
+    #[error("cannot wait for requests")]
+    Wait(#[source] io::Error),
+    #[error("cannot talk to the spawner's owner")]
+    Control(#[from] ControlError),
+    #[error("a request for a shell came without its two sockets")]
+    Sockets,
+    #[error("there are {SHELLS_MAX} shells already: start another agent")]
+    TooMany,
+    #[error("process {0} is no shell of this spawner")]
+    Unknown(u32),
+}
+
+impl SpawnerError {
+    fn reply(&self) -> SpawnReply {
+        SpawnReply::Failed {
+            blame: match self {
+                Self::Sockets | Self::Unknown(_) => Blame::Bug,
+                _ => Blame::Host,
+            },
+            message: jiffy_control::error_chain(self),
+        }
+    }
+}
+
+/// What is opened before the root is left, and what every shell starts with.
+struct Ground {
+    host: Host,
+    /// `/proc`, from which a shell opens its own page map.
+    proc: OwnedFd,
+    /// `/dev/null`, a shell's standard streams.
+    null: File,
+    filter: Filter,
+    outer: Outer,
+    options: Options,
+}
+
+struct Spawner {
+    owner: ControlSocket,
+    epoll: OwnedFd,
+    ground: Ground,
+    groups: Option<Hierarchy>,
+    users: Users,
+    /// Tasks that a group allows.
+    pids: u32,
+    shells: Table,
+    hooks: Hooks,
+}
+
+/// Makes shells for the one who holds the other end of `owner`, until that is closed.
+pub fn run(owner: ControlSocket, options: &Options, hooks: Hooks) -> Result<(), SpawnerError> {
+    let mut spawner = match Spawner::new(owner, options, hooks) {
+        Ok(spawner) => spawner,
+        Err((owner, error)) => {
+            // If nobody listens, the error is still returned.
+            drop(owner.send(&error.reply()));
+            return Err(error);
+        }
+    };
+    let result = spawner.serve();
+    spawner.end();
+    result
+}
+
+impl Spawner {
+    fn new(
+        owner: ControlSocket,
+        options: &Options,
+        hooks: Hooks,
+    ) -> Result<Self, (ControlSocket, SpawnerError)> {
+        match Self::look_around(&owner, options, &hooks) {
+            Ok((epoll, ground, groups, users, pids)) => Ok(Self {
+                owner,
+                epoll,
+                shells: Table::new(),
+                ground,
+                groups,
+                users,
+                pids,
+                hooks,
+            }),
+            Err(error) => Err((owner, error)),
+        }
+    }
+
+    /// Everything that needs the host's files, and then leaves them.
+    fn look_around(
+        owner: &ControlSocket,
+        options: &Options,
+        hooks: &Hooks,
+    ) -> Result<(OwnedFd, Ground, Option<Hierarchy>, Users, u32), SpawnerError> {
+        allow_many_descriptors();
+        let host = Host::open()?;
+        let open = |path| move |error| SpawnerError::Open(path, error);
+        let proc = File::open("/proc").map_err(open("/proc"))?.into();
+        let null = File::options().read(true).write(true).open("/dev/null");
+        let null = null.map_err(open("/dev/null"))?;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC);
+        let epoll = epoll.map_err(|error| SpawnerError::Wait(error.into()))?;
+        let pids = vm_pids();
+        // Names of sockets are the network namespace's, so this comes before that is left.
+        let users = if geteuid().is_root() && !options.no_jail {
+            Users::take(options.user_base)?
+        } else {
+            Users::unused(options.user_base)
+        };
+        let groups = (!options.no_jail && !options.no_cgroups)
+            .then(|| Hierarchy::detect(Path::new(CGROUP_ROOT), CGROUP_NAME));
+        let filter = match &hooks.filter {
+            Some(filter) => filter.clone(),
+            None => Filter::compile()?,
+        };
+        let outer = if options.no_jail {
+            Outer::none()
+        } else {
+            enter_outer()?
+        };
+        watch(&epoll, owner, OWNER)?;
+        let missing = groups.as_ref().map_or(vec![], |groups| {
+            let missing = groups.missing().iter();
+            missing
+                .map(|(controller, reason)| Missing {
+                    layer: format!("cgroup {controller}"),
+                    reason: reason.to_string(),
+                })
+                .collect()
+        });
+        owner.send(&SpawnReply::Ready { missing })?;
+        let ground = Ground {
+            host,
+            proc,
+            null,
+            filter,
+            outer,
+            options: options.clone(),
+        };
+        Ok((epoll, ground, groups, users, pids))
+    }
+
+    /// Answers requests and reaps shells until the owner is gone.
+    fn serve(&mut self) -> Result<(), SpawnerError> {
+        let mut events = Vec::with_capacity(EVENTS_PER_WAIT);
+        loop {
+            events.clear();
+            match epoll::wait(
+                &self.epoll,
+                rustix::buffer::spare_capacity(&mut events),
+                None,
+            ) {
+                Ok(_) => {}
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(error) => return Err(SpawnerError::Wait(error.into())),
+            }
+            for event in &events {
+                match event.data.u64() {
+                    OWNER => {
+                        if !self.answer()? {
+                            return Ok(());
+                        }
+                    }
+                    shell => self.shells.reap(shell),
+                }
+            }
+        }
+    }
+
+    /// Answers one request; false once there will be no more.
+    fn answer(&mut self) -> Result<bool, SpawnerError> {
+        let (request, sockets) = match self.owner.recv_with::<SpawnRequest>() {
+            Ok(Some(request)) => request,
+            Ok(None) => return Ok(false),
+            Err(error @ (ControlError::Receive(_) | ControlError::Version(_))) => {
+                return Err(error.into());
+            }
+            Err(error) => {
+                self.owner.send(&SpawnerError::from(error).reply())?;
+                return Ok(true);
+            }
+        };
+        let answered = match request {
+            SpawnRequest::Shell { ram_bytes } => self.spawn(ram_bytes, sockets),
+            SpawnRequest::Resize {
+                process_id,
+                ram_bytes,
+            } => self.resize(process_id, ram_bytes),
+        };
+        // An owner that is gone is noticed at the next turn.
+        drop(match answered {
+            Ok((reply, descriptor)) => {
+                let descriptors: Vec<_> = descriptor.iter().map(AsFd::as_fd).collect();
+                self.owner.send_with(&Packet::new(&reply)?, &descriptors)
+            }
+            Err(error) => self.owner.send(&error.reply()),
+        });
+        Ok(true)
+    }
+
+    fn spawn(
+        &mut self,
+        ram_bytes: u64,
+        sockets: Vec<OwnedFd>,
+    ) -> Result<(SpawnReply, Option<OwnedFd>), SpawnerError> {
+        let [control, stream] =
+            <[OwnedFd; 2]>::try_from(sockets).map_err(|_| SpawnerError::Sockets)?;
+        let slot = self.shells.free_slot().ok_or(SpawnerError::TooMany)?;
+        let limits = self.limits(ram_bytes);
+        let mut group = match &self.groups {
+            Some(groups) => Some(groups.create(slot, &limits)?),
+            None => None,
+        };
+        let into = group.as_ref().and_then(|group| group.into_cgroup_fd());
+        let fork = match fork_shell(&self.ground.outer, into) {
+            Ok(fork) => fork,
+            Err(error) => {
+                if let Some(group) = group {
+                    group.remove()?;
+                }
+                return Err(error.into());
+            }
+        };
+        match fork {
+            Fork::Child => {
+                let user = self.users.of(slot);
+                child::run(
+                    &self.ground,
+                    &self.hooks,
+                    group.as_ref(),
+                    user,
+                    ram_bytes,
+                    control,
+                    stream,
+                )
+            }
+            Fork::Parent { pid, pidfd } => {
+                if let Some(group) = &mut group {
+                    group.close_entrance();
+                }
+                let process_id = pid.as_raw_nonzero().get().unsigned_abs();
+                let theirs = pidfd.try_clone().map_err(SpawnerError::Wait);
+                watch(&self.epoll, &pidfd, slot.into())?;
+                self.shells.insert(
+                    slot,
+                    Owned {
+                        pid,
+                        pidfd,
+                        control: ControlSocket::from(control),
+                        group,
+                    },
+                );
+                Ok((SpawnReply::Shell { process_id }, Some(theirs?)))
+            }
+        }
+    }
+
+    fn resize(
+        &mut self,
+        process_id: u32,
+        ram_bytes: u64,
+    ) -> Result<(SpawnReply, Option<OwnedFd>), SpawnerError> {
+        let limits = self.limits(ram_bytes);
+        let shell = self.shells.of_process(process_id);
+        let shell = shell.ok_or(SpawnerError::Unknown(process_id))?;
+        if let Some(group) = &mut shell.group {
+            group.set_limits(&limits)?;
+        }
+        Ok((SpawnReply::Resized, None))
+    }
+
+    fn limits(&self, ram_bytes: u64) -> Limits {
+        Limits::for_vm(ram_bytes, self.ground.options.cpu_full_ram_bytes, self.pids)
+    }
+
+    /// Ends all shells and removes what was made for them.
+    fn end(self) {
+        self.shells.end();
+        if let Some(groups) = self.groups {
+            // What is left is swept by the next spawner.
+            drop(groups.remove());
+        }
+    }
+}
+
+fn watch(epoll: &OwnedFd, fd: impl AsFd, data: u64) -> Result<(), SpawnerError> {
+    let data = epoll::EventData::new_u64(data);
+    epoll::add(epoll, fd, data, epoll::EventFlags::IN)
+        .map_err(|error| SpawnerError::Wait(error.into()))
+}
+
+/// Two descriptors for each shell soon are more than the 1,024 that a process gets by habit.
+fn allow_many_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let (current, maximum) = (limit.maximum, limit.maximum);
+    // With fewer there are fewer shells, and the one too many says so.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum });
+}
