@@ -1,0 +1,276 @@
+//! Functions, versions, aliases, rollback, reserved concurrency.
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use hyper::body::Body as _;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Api, LIST_LEN_DEFAULT, LIST_LEN_MAX,
+    input::{Parameters, Segments, document},
+    problem::{Kind, LogLine, Problem},
+    views::{AliasView, DeployView, FunctionView, VersionView},
+};
+use crate::{
+    model::{AliasName, CONCURRENCY_MAX, FunctionName, InvalidValue, VersionNumber},
+    vm::Vms,
+};
+
+impl From<InvalidValue> for Problem {
+    fn from(error: InvalidValue) -> Self {
+        Self::new(Kind::InvalidRequest, error.to_string())
+    }
+}
+
+/// Which part of a list is wanted.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Page<T> {
+    after: Option<T>,
+    limit: Option<usize>,
+}
+
+impl<T> Page<T> {
+    fn limit(&self) -> Result<usize, Problem> {
+        let limit = self.limit.unwrap_or(LIST_LEN_DEFAULT);
+        if (1..=LIST_LEN_MAX).contains(&limit) {
+            Ok(limit)
+        } else {
+            let detail = format!("a limit of {limit} cannot be: use 1 to {LIST_LEN_MAX}");
+            Err(Problem::new(Kind::InvalidRequest, detail))
+        }
+    }
+}
+
+/// What `after` has to be for the rest of the list; `None` at its end.
+fn next<T, N>(page: &[T], limit: usize, name: impl Fn(&T) -> N) -> Option<N> {
+    page.last().filter(|_| page.len() == limit).map(name)
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct FunctionList {
+    functions: Vec<FunctionView>,
+    next: Option<FunctionName>,
+}
+
+/// `GET /v1/functions`
+pub(super) async fn list<V: Vms>(
+    State(api): State<Api<V>>,
+    Parameters(page): Parameters<Page<FunctionName>>,
+) -> Result<Json<FunctionList>, Problem> {
+    let limit = page.limit()?;
+    let functions = api.service.functions(page.after.as_ref(), limit);
+    Ok(Json(FunctionList {
+        next: next(&functions, limit, |function| function.name.clone()),
+        functions: functions.into_iter().map(FunctionView::from).collect(),
+    }))
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Description {
+    #[serde(flatten)]
+    function: FunctionView,
+    live_version: VersionView,
+}
+
+/// `GET /v1/functions/{name}`
+pub(super) async fn describe<V: Vms>(
+    State(api): State<Api<V>>,
+    Segments(name): Segments<FunctionName>,
+) -> Result<Json<Description>, Problem> {
+    let function = api.service.function(&name)?;
+    let live = api.service.version(&name, function.live)?;
+    Ok(Json(Description {
+        function: function.into(),
+        live_version: VersionView::new(&name, live),
+    }))
+}
+
+#[derive(Debug, Serialize)]
+struct Deployed {
+    #[serde(flatten)]
+    version: VersionView,
+    logs: Vec<LogLine>,
+}
+
+/// `PUT /v1/functions/{name}`
+pub(super) async fn deploy<V: Vms>(
+    State(api): State<Api<V>>,
+    Segments(name): Segments<FunctionName>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    let wanted: DeployView = document(&parts.headers, body, api.body_time_max()).await?;
+    let image = wanted.image;
+    let settings = wanted.settings()?;
+    let outcome = api.service.deploy(&name, image, settings).await?;
+    let status = if outcome.created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    let deployed = Deployed {
+        version: VersionView::new(&name, outcome.version),
+        logs: outcome.logs.into_iter().map(LogLine::from).collect(),
+    };
+    Ok((status, Json(deployed)).into_response())
+}
+
+/// `DELETE /v1/functions/{name}`
+pub(super) async fn remove<V: Vms>(
+    State(api): State<Api<V>>,
+    Segments(name): Segments<FunctionName>,
+) -> Result<StatusCode, Problem> {
+    api.service.delete_function(&name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct VersionList {
+    versions: Vec<VersionView>,
+    next: Option<VersionNumber>,
+}
+
+/// `GET /v1/functions/{name}/versions`
+pub(super) async fn list_versions<V: Vms>(
+    State(api): State<Api<V>>,
+    Segments(name): Segments<FunctionName>,
+    Parameters(page): Parameters<Page<VersionNumber>>,
+) -> Result<Json<VersionList>, Problem> {
+    let limit = page.limit()?;
+    let versions = api.service.versions(&name, page.after, limit)?;
+    let next = next(&versions, limit, |version| version.number);
+    let view = |version| VersionView::new(&name, version);
+    Ok(Json(VersionList {
+        versions: versions.into_iter().map(view).collect(),
+        next,
+    }))
+}
+
+/// `GET /v1/functions/{name}/versions/{version}`
+pub(super) async fn describe_version<V: Vms>(
+    State(api): State<Api<V>>,
+    Segments((name, version)): Segments<(FunctionName, VersionNumber)>,
+) -> Result<Json<VersionView>, Problem> {
+    let version = api.service.version(&name, version)?;
+    Ok(Json(VersionView::new(&name, version)))
+}
+
+/// `DELETE /v1/functions/{name}/versions/{version}`
+pub(super) async fn remove_version<V: Vms>(
+    State(api): State<Api<V>>,
+    Segments((name, version)): Segments<(FunctionName, VersionNumber)>,
+) -> Result<StatusCode, Problem> {
+    api.service.delete_version(&name, version).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct AliasList {
+    aliases: std::collections::BTreeMap<AliasName, AliasView>,
+}
+
+/// `GET /v1/functions/{name}/aliases`
+pub(super) async fn list_aliases<V: Vms>(
+    State(api): State<Api<V>>,
+    Segments(name): Segments<FunctionName>,
+) -> Result<Json<AliasList>, Problem> {
+    let aliases = api.service.function(&name)?.aliases.into_iter();
+    Ok(Json(AliasList {
+        aliases: aliases.map(|(name, to)| (name, to.into())).collect(),
+    }))
+}
+
+/// `GET /v1/functions/{name}/aliases/{alias}`
+pub(super) async fn describe_alias<V: Vms>(
+    State(api): State<Api<V>>,
+    Segments((name, alias)): Segments<(FunctionName, AliasName)>,
+) -> Result<Json<AliasView>, Problem> {
+    let found = api.service.function(&name)?.aliases.remove(&alias);
+    found.map(|to| Json(to.into())).ok_or_else(|| {
+        let detail = format!("{name} has no alias {alias}: set it first");
+        Problem::new(Kind::NotFound, detail)
+    })
+}
+
+/// `PUT /v1/functions/{name}/aliases/{alias}`
+pub(super) async fn put_alias<V: Vms>(
+    State(api): State<Api<V>>,
+    Segments((name, alias)): Segments<(FunctionName, AliasName)>,
+    request: Request,
+) -> Result<Json<AliasView>, Problem> {
+    let (parts, body) = request.into_parts();
+    let to: AliasView = document(&parts.headers, body, api.body_time_max()).await?;
+    let mut function = api.service.put_alias(&name, &alias, to.into()).await?;
+    let put = function.aliases.remove(&alias);
+    put.map(|to| Json(to.into()))
+        .ok_or_else(|| Problem::new(Kind::Conflict, "the alias was removed meanwhile"))
+}
+
+/// `DELETE /v1/functions/{name}/aliases/{alias}`
+pub(super) async fn remove_alias<V: Vms>(
+    State(api): State<Api<V>>,
+    Segments((name, alias)): Segments<(FunctionName, AliasName)>,
+) -> Result<StatusCode, Problem> {
+    api.service.remove_alias(&name, &alias).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RollBack {
+    version: Option<VersionNumber>,
+}
+
+/// `POST /v1/functions/{name}/rollback`
+pub(super) async fn roll_back<V: Vms>(
+    State(api): State<Api<V>>,
+    Segments(name): Segments<FunctionName>,
+    request: Request,
+) -> Result<Json<FunctionView>, Problem> {
+    let (parts, body) = request.into_parts();
+    let wanted = if body.is_end_stream() {
+        RollBack::default()
+    } else {
+        document(&parts.headers, body, api.body_time_max()).await?
+    };
+    let function = api.service.rollback(&name, wanted.version).await?;
+    Ok(Json(function.into()))
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Concurrency {
+    reserved: u32,
+}
+
+/// `PUT /v1/functions/{name}/concurrency`
+pub(super) async fn put_concurrency<V: Vms>(
+    State(api): State<Api<V>>,
+    Segments(name): Segments<FunctionName>,
+    request: Request,
+) -> Result<Json<Concurrency>, Problem> {
+    let (parts, body) = request.into_parts();
+    let wanted: Concurrency = document(&parts.headers, body, api.body_time_max()).await?;
+    let reserved = wanted.reserved;
+    if reserved > CONCURRENCY_MAX {
+        let detail = format!("a reserve of {reserved} cannot be: use 0 to {CONCURRENCY_MAX}");
+        return Err(Problem::new(Kind::InvalidRequest, detail));
+    }
+    let set = api.service.set_reserved_concurrency(&name, Some(reserved));
+    set.await?;
+    Ok(Json(wanted))
+}
+
+/// `DELETE /v1/functions/{name}/concurrency`
+pub(super) async fn remove_concurrency<V: Vms>(
+    State(api): State<Api<V>>,
+    Segments(name): Segments<FunctionName>,
+) -> Result<StatusCode, Problem> {
+    api.service.set_reserved_concurrency(&name, None).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,79 @@
+//! Uploads of images.
+
+use axum::http::StatusCode;
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+};
+use http_body_util::BodyExt;
+use hyper::body::Body as _;
+use jiffy_snapshots::Digest;
+use serde::Serialize;
+
+use super::{
+    Api,
+    input::BodyError,
+    json,
+    problem::{Kind, Problem},
+};
+use crate::{
+    images::{ImageError, StoredImage},
+    vm::Vms,
+};
+
+#[derive(Serialize)]
+struct ImageView {
+    digest: Digest,
+    bytes: u64,
+    function_name: String,
+    function_version: String,
+    sdk_version: String,
+}
+
+/// `POST /v1/images`
+pub(super) async fn upload<V: Vms>(
+    State(api): State<Api<V>>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let time_max = api.body_time_max();
+    let stored = tokio::time::timeout(time_max, store(&api, request.into_body())).await;
+    let stored = stored.map_err(|_| BodyError::Slow(time_max))??;
+    let view = ImageView {
+        digest: stored.digest,
+        bytes: stored.bytes,
+        function_name: stored.note.function_name,
+        function_version: stored.note.function_version,
+        sdk_version: stored.note.sdk_version,
+    };
+    let body = serde_json::to_vec(&view).expect("texts and numbers always encode");
+    Ok((StatusCode::CREATED, json(body)).into_response())
+}
+
+/// Writes piece by piece, so that memory does not grow with the image.
+async fn store<V: Vms>(api: &Api<V>, mut body: Body) -> Result<StoredImage, Problem> {
+    let bytes_max = api.service.config().limits.image_bytes_max;
+    if body.size_hint().lower() > bytes_max {
+        return Err(ImageError::TooLarge(bytes_max).into());
+    }
+    let mut upload = api.service.upload().await?;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| BodyError::Broken)?;
+        if let Some(piece) = frame.data_ref() {
+            upload.write(piece).await?;
+        }
+    }
+    Ok(upload.finish().await?)
+}
+
+impl From<ImageError> for Problem {
+    fn from(error: ImageError) -> Self {
+        let kind = match error {
+            ImageError::NotFound(_) => Kind::NotFound,
+            ImageError::TooLarge(_) => Kind::TooLarge,
+            ImageError::NotAnImage(_) => Kind::ImageRefused,
+            ImageError::Directory { .. } => Kind::Platform,
+        };
+        Self::new(kind, error.to_string())
+    }
+}

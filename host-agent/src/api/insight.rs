@@ -1,0 +1,207 @@
+//! What happens and happened: health, metrics, instances, usage, logs.
+
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::{
+    Json,
+    body::{Body, Bytes},
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use futures_util::{StreamExt, stream};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    sync::{
+        broadcast::{Receiver, error::RecvError},
+        watch,
+    },
+    task::spawn_blocking,
+};
+
+use super::{
+    Api,
+    input::{Parameters, Segments},
+    problem::{Kind, Problem},
+    views::InstanceView,
+};
+use crate::{
+    logs::{LogLine, LogQuery, LogsError, READ_LINES_MAX},
+    metrics::{Exposition, Gauges},
+    model::FunctionName,
+    service::Health,
+    usage::FunctionUsage,
+    vm::Vms,
+};
+
+const JSON_LINES: &str = "application/jsonl";
+/// Log lines of one response unless the client says otherwise.
+const LOG_LINES_DEFAULT: usize = 1000;
+
+/// `GET /v1/health`
+pub(super) async fn health<V: Vms>(State(api): State<Api<V>>) -> Json<Health> {
+    Json(api.service.health())
+}
+
+/// `GET /metrics`
+pub(super) async fn metrics<V: Vms>(State(api): State<Api<V>>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT);
+    let exposition = Exposition::from_accept(accept.and_then(|accept| accept.to_str().ok()));
+    let gauges = Gauges {
+        functions: api.service.health().functions,
+        log_bytes: api.service.logs().total_bytes(),
+        pool: api.service.pool().stats(),
+    };
+    let text = api.service.metrics().encode(&gauges, exposition);
+    typed(exposition.content_type(), text)
+}
+
+fn typed(content_type: &'static str, body: impl Into<Body>) -> Response {
+    let content_type = HeaderValue::from_static(content_type);
+    (
+        StatusCode::OK,
+        [(header::CONTENT_TYPE, content_type)],
+        body.into(),
+    )
+        .into_response()
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct InstanceList {
+    instances: Vec<InstanceView>,
+}
+
+/// `GET /v1/instances`
+pub(super) async fn instances<V: Vms>(State(api): State<Api<V>>) -> Json<InstanceList> {
+    let instances = api.service.pool().instances();
+    Json(InstanceList {
+        instances: instances.into_iter().map(InstanceView::from).collect(),
+    })
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UsageParameters {
+    function: Option<FunctionName>,
+    #[serde(default)]
+    since: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct UsageList {
+    usage: Vec<FunctionUsage>,
+}
+
+/// `GET /v1/usage`
+pub(super) async fn usage<V: Vms>(
+    State(api): State<Api<V>>,
+    Parameters(wanted): Parameters<UsageParameters>,
+) -> Json<UsageList> {
+    let usage = api.service.usage();
+    let usage = usage.summary(wanted.function.as_ref(), wanted.since);
+    Json(UsageList { usage })
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LogParameters {
+    since: Option<u64>,
+    until: Option<u64>,
+    request_id: Option<String>,
+    limit: Option<usize>,
+    #[serde(default)]
+    follow: bool,
+}
+
+impl From<LogsError> for Problem {
+    fn from(error: LogsError) -> Self {
+        let kind = match error {
+            LogsError::TooManyFollowed => Kind::Busy,
+            LogsError::Journal(_) | LogsError::List { .. } => Kind::Platform,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+/// `GET /v1/functions/{name}/logs`
+pub(super) async fn logs<V: Vms>(
+    State(api): State<Api<V>>,
+    Segments(name): Segments<FunctionName>,
+    Parameters(wanted): Parameters<LogParameters>,
+) -> Result<Response, Problem> {
+    let limit = wanted.limit.unwrap_or(LOG_LINES_DEFAULT);
+    if !(1..=READ_LINES_MAX).contains(&limit) {
+        let detail = format!("a limit of {limit} cannot be: use 1 to {READ_LINES_MAX}");
+        return Err(Problem::new(Kind::InvalidRequest, detail));
+    }
+    api.service.function(&name)?;
+    let query = LogQuery {
+        since_ms: wanted.since,
+        until_ms: wanted.until,
+        request_id: wanted.request_id,
+        limit,
+    };
+    let logs = Arc::clone(api.service.logs());
+    let read = {
+        let query = query.clone();
+        move || {
+            if wanted.follow {
+                let (lines, receiver) = logs.read_and_follow(&name, &query)?;
+                Ok((lines, Some(receiver)))
+            } else {
+                Ok((logs.read(&name, &query)?, None))
+            }
+        }
+    };
+    let read: Result<_, LogsError> = spawn_blocking(read)
+        .await
+        .map_err(|_| Problem::new(Kind::Platform, "the logs could not be read: try again"))?;
+    let (lines, receiver) = read?;
+    let mut text = Vec::new();
+    lines.iter().for_each(|line| append(&mut text, line));
+    let Some(receiver) = receiver else {
+        return Ok(typed(JSON_LINES, text));
+    };
+    let first = stream::once(async { Ok::<_, std::convert::Infallible>(Bytes::from(text)) });
+    let rest = follow(receiver, query, api.stopping.clone()).map(Ok);
+    Ok(typed(JSON_LINES, Body::from_stream(first.chain(rest))))
+}
+
+fn append(text: &mut Vec<u8>, line: &impl Serialize) {
+    serde_json::to_writer(&mut *text, line).expect("texts and numbers always encode");
+    text.push(b'\n');
+}
+
+/// Says in a followed log that some lines are not in it.
+#[derive(Serialize)]
+struct Missed {
+    missed: u64,
+}
+
+/// The lines from now on, until the function is deleted or the agent stops.
+fn follow(
+    receiver: Receiver<Arc<LogLine>>,
+    query: LogQuery,
+    stopping: watch::Receiver<bool>,
+) -> impl stream::Stream<Item = Bytes> {
+    stream::unfold(
+        (receiver, query, stopping),
+        |(mut receiver, query, mut stopping)| async move {
+            loop {
+                let received = tokio::select! {
+                    _ = stopping.wait_for(|stopping| *stopping) => return None,
+                    received = receiver.recv() => received,
+                };
+                let mut text = Vec::new();
+                match received {
+                    Ok(line) if query.wants(&line) => append(&mut text, &*line),
+                    Ok(_) => continue,
+                    Err(RecvError::Lagged(missed)) => append(&mut text, &Missed { missed }),
+                    Err(RecvError::Closed) => return None,
+                }
+                return Some((Bytes::from(text), (receiver, query, stopping)));
+            }
+        },
+    )
+}

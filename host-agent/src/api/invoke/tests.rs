@@ -1,0 +1,102 @@
+//! What passes between a client and a function, header by header.
+
+use super::*;
+
+fn response(status: u16, headers: &[(&str, &str)]) -> jiffy_control::Response {
+    let owned = |(name, value): &(&str, &str)| (String::from(*name), value.as_bytes().to_owned());
+    jiffy_control::Response {
+        kind: FrameKind::HttpResponse,
+        status,
+        error_type: String::new(),
+        headers: headers.iter().map(owned).collect(),
+        body: b"body".to_vec(),
+    }
+}
+
+#[test]
+fn what_a_function_answers_is_checked() {
+    for status in [0, 99, 100, 101, 199, 600, u16::MAX] {
+        let refused = http_response(response(status, &[])).expect_err("no final status");
+        assert_eq!(refused.kind(), Kind::FunctionError);
+    }
+    for pair in [("a b", ""), ("", ""), ("x", "a\r\nb: c"), ("x\n", "")] {
+        let refused = http_response(response(200, &[pair])).expect_err("malformed");
+        assert_eq!(refused.kind(), Kind::FunctionError);
+    }
+}
+
+#[test]
+fn an_event_to_a_handler_for_http_returns_its_body() {
+    let headers = [("content-type", "text/plain"), ("set-cookie", "a=1")];
+    let answer = respond(response(401, &headers), Wanted::Output).expect("response");
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["jiffy-http-status"], "401");
+    assert_eq!(answer.headers()["content-type"], "text/plain");
+    assert_eq!(answer.headers().len(), 2);
+    let answer = respond(response(401, &headers), Wanted::Http).expect("response");
+    assert_eq!(answer.status(), 401);
+}
+
+#[test]
+fn headers_of_the_connection_and_of_the_agent_stay_behind() {
+    let answer = http_response(response(
+        201,
+        &[
+            ("set-cookie", "a=1"),
+            ("set-cookie", "b=2"),
+            ("connection", "x-hop, close"),
+            ("x-hop", "1"),
+            ("Content-Length", "99"),
+            ("transfer-encoding", "chunked"),
+            ("jiffy-start", "warm"),
+        ],
+    ))
+    .expect("response");
+    assert_eq!(answer.status(), 201);
+    let names: Vec<_> = answer.headers().keys().map(HeaderName::as_str).collect();
+    assert_eq!(names, ["set-cookie"]);
+    assert_eq!(answer.headers().get_all("set-cookie").iter().count(), 2);
+}
+
+#[test]
+fn a_function_sees_neither_hop_by_hop_headers_nor_the_token() {
+    let pairs = [
+        ("host", "h"),
+        ("connection", "keep-alive, x-hop"),
+        ("x-hop", "1"),
+        ("keep-alive", "1"),
+        ("authorization", "Bearer secret"),
+        ("x-kept", "1"),
+    ];
+    let headers = HeaderMap::from_iter(pairs.map(|(name, value)| {
+        (
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        )
+    }));
+    let names = |has_token| {
+        let passed = headers_for_guest(&headers, has_token);
+        passed.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    assert_eq!(names(true), ["host", "x-kept"]);
+    assert_eq!(names(false), ["host", "authorization", "x-kept"]);
+}
+
+#[test]
+fn names_and_targets_are_split_where_the_client_wrote_them() {
+    let check = |target: &str| {
+        let request = Request::builder().uri(target).body(()).expect("request");
+        function_and_target(&request.into_parts().0)
+            .map(|(name, target)| (name.to_string(), target))
+            .ok()
+    };
+    let found = |name: &str, target: &str| Some((name.to_owned(), target.to_owned()));
+    assert_eq!(check("/fn/hello"), found("hello", "/"));
+    assert_eq!(check("/fn/hello?a=b"), found("hello", "/?a=b"));
+    assert_eq!(check("/fn/hello/"), found("hello", "/"));
+    assert_eq!(check("/fn/hello/a%2Fb//?q"), found("hello", "/a%2Fb//?q"));
+    assert_eq!(check("/fn/hell%6f/"), found("hello", "/"));
+    for bad in ["/fn/", "/fn//x", "/fn/a%2Fb", "/fn/%ff"] {
+        assert_eq!(check(bad), None, "{bad}");
+    }
+}

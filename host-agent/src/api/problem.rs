@@ -1,0 +1,355 @@
+//! Errors as `application/problem+json` (RFC 9457).
+
+use std::time::Duration;
+
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use jiffy_control::LogRecord;
+use serde::Serialize;
+
+use super::trace::RequestId;
+use crate::service::{
+    ChangeError, ChangeErrorKind, DeployError, DeployErrorKind, InvokeFailure, InvokeFailureKind,
+};
+
+/// What a problem is about. Its type is `urn:jiffy:` and the kind in kebab case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    InvalidRequest,
+    Unauthorized,
+    NotFound,
+    MethodNotAllowed,
+    RequestTimeout,
+    Conflict,
+    TooLarge,
+    TargetTooLong,
+    UnsupportedMediaType,
+    ImageRefused,
+    Busy,
+    HeadersTooLarge,
+    Full,
+    FunctionError,
+    BadEvent,
+    Panic,
+    Fault,
+    Timeout,
+    OutOfMemory,
+    Platform,
+}
+
+impl Kind {
+    /// All of them, for the test that holds `openapi.json`.
+    #[cfg(test)]
+    pub(super) const ALL: [Self; 20] = [
+        Self::InvalidRequest,
+        Self::Unauthorized,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::RequestTimeout,
+        Self::Conflict,
+        Self::TooLarge,
+        Self::TargetTooLong,
+        Self::UnsupportedMediaType,
+        Self::ImageRefused,
+        Self::Busy,
+        Self::HeadersTooLarge,
+        Self::Full,
+        Self::FunctionError,
+        Self::BadEvent,
+        Self::Panic,
+        Self::Fault,
+        Self::Timeout,
+        Self::OutOfMemory,
+        Self::Platform,
+    ];
+
+    /// Status, type and title.
+    pub(super) const fn parts(self) -> (StatusCode, &'static str, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::InvalidRequest => (
+                S::BAD_REQUEST,
+                "urn:jiffy:invalid-request",
+                "The request is invalid",
+            ),
+            Self::Unauthorized => (
+                S::UNAUTHORIZED,
+                "urn:jiffy:unauthorized",
+                "The request has no valid token",
+            ),
+            Self::NotFound => (
+                S::NOT_FOUND,
+                "urn:jiffy:not-found",
+                "There is no such thing",
+            ),
+            Self::MethodNotAllowed => (
+                S::METHOD_NOT_ALLOWED,
+                "urn:jiffy:method-not-allowed",
+                "The method is not allowed here",
+            ),
+            Self::RequestTimeout => (
+                S::REQUEST_TIMEOUT,
+                "urn:jiffy:request-timeout",
+                "The request came too slowly",
+            ),
+            Self::Conflict => (
+                S::CONFLICT,
+                "urn:jiffy:conflict",
+                "The request conflicts with how things are",
+            ),
+            Self::TooLarge => (
+                S::PAYLOAD_TOO_LARGE,
+                "urn:jiffy:too-large",
+                "The body is too large",
+            ),
+            Self::TargetTooLong => (
+                S::URI_TOO_LONG,
+                "urn:jiffy:target-too-long",
+                "Path and query are too long",
+            ),
+            Self::UnsupportedMediaType => (
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "urn:jiffy:unsupported-media-type",
+                "The body is of another media type",
+            ),
+            Self::ImageRefused => (
+                S::UNPROCESSABLE_ENTITY,
+                "urn:jiffy:image-refused",
+                "The image cannot be deployed",
+            ),
+            Self::Busy => (
+                S::TOO_MANY_REQUESTS,
+                "urn:jiffy:busy",
+                "All instances are busy",
+            ),
+            Self::HeadersTooLarge => (
+                S::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "urn:jiffy:headers-too-large",
+                "The headers are too large",
+            ),
+            Self::Full => (
+                S::INSUFFICIENT_STORAGE,
+                "urn:jiffy:full",
+                "A limit of the agent is reached",
+            ),
+            Self::FunctionError => (
+                S::INTERNAL_SERVER_ERROR,
+                "urn:jiffy:function-error",
+                "The function returned an error",
+            ),
+            Self::BadEvent => (
+                S::BAD_REQUEST,
+                "urn:jiffy:bad-event",
+                "The function does not take this event",
+            ),
+            Self::Panic => (
+                S::INTERNAL_SERVER_ERROR,
+                "urn:jiffy:panic",
+                "The function panicked",
+            ),
+            Self::Fault => (
+                S::INTERNAL_SERVER_ERROR,
+                "urn:jiffy:fault",
+                "The function broke",
+            ),
+            Self::Timeout => (
+                S::GATEWAY_TIMEOUT,
+                "urn:jiffy:timeout",
+                "The function did not answer in time",
+            ),
+            Self::OutOfMemory => (
+                S::INTERNAL_SERVER_ERROR,
+                "urn:jiffy:out-of-memory",
+                "The function ran out of memory",
+            ),
+            Self::Platform => (
+                S::SERVICE_UNAVAILABLE,
+                "urn:jiffy:platform",
+                "The platform failed",
+            ),
+        }
+    }
+}
+
+/// A log line, as clients see it.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct LogLine {
+    level: &'static str,
+    text: String,
+}
+
+impl From<LogRecord> for LogLine {
+    fn from(record: LogRecord) -> Self {
+        use jiffy_abi::log_ring::Level;
+        let level = match record.level() {
+            Level::Error => "error",
+            Level::Warn => "warn",
+            Level::Info => "info",
+            Level::Debug => "debug",
+            Level::Trace => "trace",
+        };
+        Self {
+            level,
+            text: record.text,
+        }
+    }
+}
+
+/// An error for a client.
+#[derive(Debug)]
+pub(super) struct Problem(Box<Fields>);
+
+#[derive(Debug)]
+struct Fields {
+    kind: Kind,
+    detail: String,
+    request_id: Option<RequestId>,
+    error_type: Option<String>,
+    retry_after: Option<Duration>,
+    logs: Option<Vec<LogLine>>,
+    headers: HeaderMap,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_type: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logs: Option<&'a [LogLine]>,
+}
+
+impl Problem {
+    /// A problem; `detail` is a sentence with the fix in it.
+    pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self(Box::new(Fields {
+            kind,
+            detail: detail.into(),
+            request_id: None,
+            error_type: None,
+            retry_after: None,
+            logs: None,
+            headers: HeaderMap::new(),
+        }))
+    }
+
+    /// The same, for a request that has an id already.
+    pub(super) fn of_request(mut self, id: RequestId) -> Self {
+        self.0.request_id = Some(id);
+        self
+    }
+
+    /// The same, with the name of the error's type in the function.
+    pub(super) fn with_error_type(mut self, name: String) -> Self {
+        self.0.error_type = Some(name).filter(|name| !name.is_empty());
+        self
+    }
+
+    /// The same, with these headers.
+    pub(super) fn with_headers(mut self, headers: HeaderMap) -> Self {
+        self.0.headers.extend(headers);
+        self
+    }
+
+    /// What it is about.
+    #[cfg(test)]
+    pub(super) fn kind(&self) -> Kind {
+        self.0.kind
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let fields = *self.0;
+        let (status, r#type, title) = fields.kind.parts();
+        let id = fields.request_id.unwrap_or_else(RequestId::random);
+        let document = Document {
+            r#type,
+            title,
+            status: status.as_u16(),
+            detail: &fields.detail,
+            request_id: id.as_str(),
+            error_type: fields.error_type.as_deref(),
+            logs: fields.logs.as_deref(),
+        };
+        let body = serde_json::to_vec(&document).expect("texts and numbers always encode");
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.extend(fields.headers);
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        headers.insert("jiffy-request-id", id.header());
+        if let Some(after) = fields.retry_after {
+            headers.insert(header::RETRY_AFTER, after.as_secs().max(1).into());
+        }
+        if fields.kind == Kind::Unauthorized {
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"jiffy\""),
+            );
+        }
+        response
+    }
+}
+
+impl From<ChangeError> for Problem {
+    fn from(error: ChangeError) -> Self {
+        let kind = match error.kind() {
+            ChangeErrorKind::NotFound => Kind::NotFound,
+            ChangeErrorKind::Invalid => Kind::InvalidRequest,
+            ChangeErrorKind::Conflict => Kind::Conflict,
+            ChangeErrorKind::Full => Kind::Full,
+            ChangeErrorKind::Platform => Kind::Platform,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<DeployError> for Problem {
+    fn from(error: DeployError) -> Self {
+        let detail = error.kind.to_string();
+        let mut problem = match error.kind {
+            DeployErrorKind::NoImage(_) => Self::new(Kind::NotFound, detail),
+            DeployErrorKind::Invalid(_) => Self::new(Kind::InvalidRequest, detail),
+            DeployErrorKind::UnderWay(_) => Self::new(Kind::Conflict, detail),
+            DeployErrorKind::Image(_) => Self::new(Kind::ImageRefused, detail),
+            DeployErrorKind::Change(error) => error.into(),
+            DeployErrorKind::Host(_) => Self::new(Kind::Platform, detail),
+        };
+        problem.0.logs = Some(error.logs.into_iter().map(LogLine::from).collect());
+        problem
+    }
+}
+
+impl From<InvokeFailure> for Problem {
+    fn from(failure: InvokeFailure) -> Self {
+        let detail = failure.kind.to_string();
+        let kind = match &failure.kind {
+            InvokeFailureKind::NoFunction(_)
+            | InvokeFailureKind::NoVersion(..)
+            | InvokeFailureKind::NoAlias(..) => Kind::NotFound,
+            InvokeFailureKind::TooLarge(_) => Kind::TooLarge,
+            InvokeFailureKind::Busy { .. } => Kind::Busy,
+            InvokeFailureKind::Panic { .. } => Kind::Panic,
+            InvokeFailureKind::Fault(_) => Kind::Fault,
+            InvokeFailureKind::Timeout { .. } => Kind::Timeout,
+            InvokeFailureKind::OutOfMemory { .. } => Kind::OutOfMemory,
+            InvokeFailureKind::Platform(_) => Kind::Platform,
+        };
+        let mut problem = Self::new(kind, detail);
+        if let InvokeFailureKind::Busy { retry_after, .. } = failure.kind {
+            problem.0.retry_after = Some(retry_after);
+        }
+        problem
+    }
+}

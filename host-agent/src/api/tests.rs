@@ -1,0 +1,442 @@
+//! API v1 as its clients see it, over a port.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    images::tests::image,
+    serve::tests::{Answer, Server},
+    vm::fake::FakeVms,
+};
+
+/// Uploads an image and deploys it; returns what the deploy answered.
+pub(crate) async fn deploy(server: &Server, name: &str) -> Answer {
+    deploy_with(server, name, json!({})).await
+}
+
+async fn deploy_with(server: &Server, name: &str, mut settings: Value) -> Answer {
+    let uploaded = server.send("POST", "/v1/images", &[], &image(name)).await;
+    assert_eq!(uploaded.status, 201, "{}", uploaded.text());
+    settings["image"] = uploaded.document()["digest"].clone();
+    let target = format!("/v1/functions/{name}");
+    server.json("PUT", &target, settings).await
+}
+
+async fn invoke(server: &Server, name: &str, event: &str) -> Answer {
+    let target = format!("/v1/functions/{name}/invoke");
+    server.send("POST", &target, &[], event.as_bytes()).await
+}
+
+fn openapi() -> Value {
+    serde_json::from_str(OPENAPI).expect("JSON")
+}
+
+#[tokio::test]
+async fn openapi_describes_exactly_the_routes() {
+    let document = openapi();
+    let described = document["paths"].as_object().expect("paths");
+    let routed: BTreeSet<_> = routes::<FakeVms>()
+        .into_iter()
+        .map(|(path, _)| path.replace("{*path}", "{path}"))
+        .collect();
+    assert_eq!(described.keys().cloned().collect::<BTreeSet<_>>(), routed);
+    let server = Server::start().await;
+    for (path, item) in described {
+        let target = path
+            .replace("{name}", "f")
+            .replace("{version}", "1")
+            .replace("{alias}", "a")
+            .replace("{path}", "p");
+        for method in ["GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "TRACE"] {
+            let is_described = item.get(method.to_ascii_lowercase()).is_some();
+            let answer = server.send(method, &target, &[], b"").await;
+            assert_eq!(answer.status != 405, is_described, "{method} {path}");
+            if !is_described {
+                assert_eq!(answer.problem(), "method-not-allowed");
+                let allow = answer.header("allow").expect("allow");
+                assert!(!allow.is_empty() && !allow.split(',').any(|one| one == method));
+            }
+        }
+    }
+}
+
+#[test]
+fn openapi_names_every_problem_and_every_reference_leads_somewhere() {
+    let document = openapi();
+    let described = &document["components"]["schemas"]["Problem"]["properties"]["type"]["enum"];
+    let kinds: Vec<_> = Kind::ALL.iter().map(|kind| kind.parts().1).collect();
+    assert_eq!(*described, json!(kinds));
+    let mut references = vec![];
+    collect_references(&document, &mut references);
+    assert!(references.len() > 100);
+    for reference in references {
+        let pointer = reference.strip_prefix('#').expect("in this document");
+        assert!(document.pointer(pointer).is_some(), "{reference}");
+    }
+}
+
+fn collect_references(value: &Value, references: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match value {
+                    Value::String(text) if name == "$ref" => references.push(text.clone()),
+                    value => collect_references(value, references),
+                }
+            }
+        }
+        Value::Array(values) => {
+            for value in values {
+                collect_references(value, references);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The numbers in the document are those of the code.
+#[test]
+fn openapi_has_the_limits() {
+    use crate::model::{CONCURRENCY_MAX, Settings, TIMEOUT_MS_MAX};
+    let document = openapi();
+    let deploy = &document["components"]["schemas"]["Deploy"]["properties"];
+    let version = &document["components"]["schemas"]["Version"]["properties"];
+    let default = Settings::default();
+    assert_eq!(deploy["timeout_ms"]["maximum"], TIMEOUT_MS_MAX);
+    assert_eq!(deploy["max_concurrency"]["maximum"], CONCURRENCY_MAX);
+    assert_eq!(version["timeout_ms"]["default"], default.timeout_ms);
+    assert_eq!(version["memory_bytes"]["default"], default.memory_bytes);
+    assert_eq!(
+        version["max_concurrency"]["default"],
+        default.max_concurrency
+    );
+    let ram = &deploy["memory_bytes"];
+    assert_eq!(ram["minimum"], jiffy_abi::layout::RAM_BYTES_MIN);
+    assert_eq!(ram["maximum"], jiffy_abi::layout::RAM_BYTES_MAX);
+    assert_eq!(ram["multipleOf"], jiffy_abi::layout::RAM_BYTES_STEP);
+    let limit = &document["components"]["parameters"]["Limit"]["schema"];
+    assert_eq!(limit["maximum"], LIST_LEN_MAX);
+    assert_eq!(limit["default"], LIST_LEN_DEFAULT);
+}
+
+#[tokio::test]
+async fn a_function_lives_from_deploy_to_delete() {
+    let server = Server::start().await;
+    let first = deploy(&server, "hello").await;
+    assert_eq!(first.status, 201, "{}", first.text());
+    assert_eq!(first.document()["version"], 1);
+    let settings = json!({ "memory_bytes": 32 << 20, "environment": { "A": "b" } });
+    let second = deploy_with(&server, "hello", settings).await;
+    assert_eq!(second.status, 200);
+    assert_eq!(second.document()["memory_bytes"], 32 << 20);
+
+    let described = server.get("/v1/functions/hello").await.document();
+    assert_eq!(described["live"], 2);
+    assert_eq!(described["live_version"]["environment"]["A"], "b");
+    let list = server.get("/v1/functions").await.document();
+    assert_eq!(list["functions"][0]["name"], "hello");
+    assert_eq!(list["next"], Value::Null);
+
+    let page = server.get("/v1/functions/hello/versions?limit=1").await;
+    assert_eq!(page.document()["next"], 1);
+    let page = server.get("/v1/functions/hello/versions?after=1").await;
+    assert_eq!(page.document()["versions"][0]["version"], 2);
+
+    let alias = json!({ "version": 1, "other": { "version": 2, "per_mille": 1000 } });
+    let target = "/v1/functions/hello/aliases/prod";
+    let put = server.json("PUT", target, alias).await;
+    assert_eq!((put.status, &put.document()["version"]), (200, &json!(1)));
+    let invoked = server
+        .send(
+            "POST",
+            "/v1/functions/hello/invoke?qualifier=prod",
+            &[],
+            b"x",
+        )
+        .await;
+    assert_eq!(invoked.header("jiffy-version"), Some("2"));
+    let conflict = server
+        .send("DELETE", "/v1/functions/hello/versions/1", &[], b"")
+        .await;
+    assert_eq!((conflict.status, &*conflict.problem()), (409, "conflict"));
+    assert_eq!(server.send("DELETE", target, &[], b"").await.status, 204);
+    assert_eq!(server.get(target).await.problem(), "not-found");
+
+    let target = "/v1/functions/hello/rollback";
+    let rolled_back = server.send("POST", target, &[], b"").await;
+    assert_eq!(rolled_back.document()["live"], 1);
+    let forth = server.json("POST", target, json!({ "version": 2 })).await;
+    assert_eq!(forth.document()["live"], 2);
+
+    let target = "/v1/functions/hello/concurrency";
+    let put = server.json("PUT", target, json!({ "reserved": 0 })).await;
+    assert_eq!(put.document()["reserved"], 0);
+    let stopped = invoke(&server, "hello", "x").await;
+    assert_eq!((stopped.status, &*stopped.problem()), (429, "busy"));
+    assert!(stopped.header("retry-after").is_some());
+    assert_eq!(server.send("DELETE", target, &[], b"").await.status, 204);
+
+    let target = "/v1/functions/hello";
+    assert_eq!(server.send("DELETE", target, &[], b"").await.status, 204);
+    assert_eq!(server.get(target).await.problem(), "not-found");
+    assert_eq!(invoke(&server, "hello", "x").await.problem(), "not-found");
+}
+
+#[tokio::test]
+async fn a_request_says_how_it_ran() {
+    let server = Server::start().await;
+    deploy(&server, "hello").await;
+    for start in ["cold", "fresh"] {
+        let answer = invoke(&server, "hello", "some event").await;
+        assert_eq!((answer.status, answer.text()), (200, "some event"));
+        assert_eq!(answer.header("jiffy-start"), Some(start));
+        assert_eq!(answer.header("jiffy-version"), Some("1"));
+        let id = answer.header("jiffy-request-id").expect("id");
+        id.parse::<uuid::Uuid>().expect("uuid");
+        let timing = answer.header("server-timing").expect("timing");
+        for name in ["queue;dur=", "restore;dur=", "run;dur="] {
+            assert!(timing.contains(name), "{timing}");
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await; // It settles.
+    }
+}
+
+#[tokio::test]
+async fn every_outcome_has_its_status_and_its_type() {
+    let server = Server::start().await;
+    deploy(&server, "f").await;
+    for (event, status, kind) in [
+        ("!error text", 500, "function-error"),
+        ("!bad", 400, "bad-event"),
+        ("!panic message", 500, "panic"),
+        ("!fault", 500, "fault"),
+        ("!timeout", 504, "timeout"),
+        ("!oom", 500, "out-of-memory"),
+        ("!exit 3", 500, "fault"),
+        ("!die", 503, "platform"),
+        ("!malformed", 500, "fault"),
+    ] {
+        let answer = invoke(&server, "f", event).await;
+        assert_eq!(
+            (answer.status, &*answer.problem()),
+            (status, kind),
+            "{event}"
+        );
+        assert_eq!(answer.header("jiffy-version"), Some("1"));
+    }
+}
+
+#[tokio::test]
+async fn functions_answer_http() {
+    let server = Server::start().await;
+    deploy(&server, "f").await;
+    for (target, seen) in [
+        ("/fn/f", "/"),
+        ("/fn/f/", "/"),
+        ("/fn/f/a%2Fb/c?d=e&f", "/a%2Fb/c?d=e&f"),
+    ] {
+        let answer = server.send("PATCH", target, &[], b"body").await;
+        assert_eq!((answer.status, answer.text()), (200, "body"), "{target}");
+        assert_eq!(answer.header("x-method"), Some("PATCH"));
+        assert_eq!(answer.header("x-target"), Some(seen));
+        assert!(answer.header("jiffy-request-id").is_some());
+    }
+    let head = server.send("HEAD", "/fn/f", &[], b"").await;
+    assert_eq!((head.status, head.text()), (200, ""));
+    assert_eq!(server.get("/fn/none/x").await.problem(), "not-found");
+    assert_eq!(server.get("/fn/%20").await.problem(), "invalid-request");
+}
+
+#[tokio::test]
+async fn what_is_no_valid_request_is_refused_by_name() {
+    let server = Server::start().await;
+    deploy(&server, "f").await;
+    let check = async |method: &str, target: &str, status: u16, kind: &str| {
+        let answer = server.send(method, target, &[], b"").await;
+        assert_eq!(
+            (answer.status, &*answer.problem()),
+            (status, kind),
+            "{target}"
+        );
+    };
+    check("GET", "/v1/nothing", 404, "not-found").await;
+    check("GET", "/v1/functions/none", 404, "not-found").await;
+    check("GET", "/v1/functions/a%20b", 400, "invalid-request").await;
+    check("GET", "/v1/functions/%ff", 400, "invalid-request").await;
+    check("GET", "/v1/functions?limit=0", 400, "invalid-request").await;
+    check("GET", "/v1/functions?limit=1001", 400, "invalid-request").await;
+    check("GET", "/v1/functions?limit=x", 400, "invalid-request").await;
+    check("GET", "/v1/functions?other=1", 400, "invalid-request").await;
+    check("GET", "/v1/functions/f/versions/0", 400, "invalid-request").await;
+    check("GET", "/v1/functions/f/versions/9", 404, "not-found").await;
+    check("GET", "/v1/functions/f/aliases/1", 400, "invalid-request").await;
+    check(
+        "GET",
+        "/v1/functions/f/logs?limit=0",
+        400,
+        "invalid-request",
+    )
+    .await;
+    check("PUT", "/v1/functions/f", 415, "unsupported-media-type").await;
+    check(
+        "POST",
+        "/v1/functions/f/invoke?qualifier=0",
+        400,
+        "invalid-request",
+    )
+    .await;
+    check(
+        "POST",
+        "/v1/functions/f/invoke?qualifier=7",
+        404,
+        "not-found",
+    )
+    .await;
+    check("POST", "/v1/images", 422, "image-refused").await;
+
+    let nothing = "0".repeat(64);
+    for (document, kind) in [
+        (json!({ "image": nothing }), "not-found"),
+        (json!({ "image": "x" }), "invalid-request"),
+        (json!({ "image": nothing, "other": 1 }), "invalid-request"),
+        (
+            json!({ "image": nothing, "timeout_ms": 0 }),
+            "invalid-request",
+        ),
+        (json!([]), "invalid-request"),
+    ] {
+        let answer = server.json("PUT", "/v1/functions/f", document).await;
+        assert_eq!(answer.problem(), kind, "{}", answer.text());
+    }
+    let alias = json!({ "version": 9 });
+    let answer = server.json("PUT", "/v1/functions/f/aliases/a", alias);
+    assert_eq!(answer.await.problem(), "not-found");
+}
+
+#[tokio::test]
+async fn bodies_are_limited_whether_they_say_their_length_or_not() {
+    let server = Server::with(|config| {
+        config.settings.limits.body_bytes_max = 1000;
+        config.settings.limits.image_bytes_max = 4096;
+    })
+    .await;
+    deploy(&server, "f").await;
+    for (target, bytes) in [("/v1/functions/f/invoke", 1001), ("/v1/images", 4097)] {
+        let answer = server.send("POST", target, &[], &vec![b'x'; bytes]).await;
+        assert_eq!((answer.status, &*answer.problem()), (413, "too-large"));
+        let head = format!(
+            "POST {target} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+        );
+        let chunk = [format!("{bytes:x}\r\n").as_bytes(), &vec![b'x'; bytes]].concat();
+        let request = [head.as_bytes(), &chunk, b"\r\n0\r\n\r\n"].concat();
+        let answer = Answer::parse(&server.raw(&request).await);
+        assert_eq!((answer.status, &*answer.problem()), (413, "too-large"));
+    }
+    let largest = "x".repeat(1000);
+    assert_eq!(invoke(&server, "f", &largest).await.text(), largest);
+}
+
+#[tokio::test]
+async fn a_token_guards_everything_but_health() {
+    let token = "0123456789abcdef0123456789abcdef";
+    let server = Server::with(|config| config.token = Some(token.to_owned().into())).await;
+    assert_eq!(server.get("/v1/health").await.status, 200);
+    let right = format!("Bearer {token}");
+    let lower = format!("bearer {token}");
+    for (target, authorization, is_let_in) in [
+        ("/v1/functions", None, false),
+        ("/v1/functions", Some("Bearer "), false),
+        ("/v1/functions", Some("Bearer 0123"), false),
+        ("/v1/functions", Some(token), false),
+        ("/openapi.json", None, false),
+        ("/metrics", None, false),
+        ("/fn/f/", None, false),
+        ("/nothing", None, false),
+        ("/v1/functions", Some(&right), true),
+        ("/v1/functions", Some(&lower), true),
+    ] {
+        let headers: Vec<_> = authorization
+            .iter()
+            .map(|a| ("authorization", *a))
+            .collect();
+        let answer = server.send("GET", target, &headers, b"").await;
+        assert_eq!(
+            answer.status == 200,
+            is_let_in,
+            "{target} {authorization:?}"
+        );
+        if !is_let_in {
+            assert_eq!((answer.status, &*answer.problem()), (401, "unauthorized"));
+            assert!(answer.header("www-authenticate").is_some());
+        }
+    }
+}
+
+#[tokio::test]
+async fn logs_are_read_and_followed_to_the_end() {
+    let server = Server::start().await;
+    deploy(&server, "f").await;
+    let mut following = server.connect().await;
+    tokio::io::AsyncWriteExt::write_all(
+        &mut following,
+        b"GET /v1/functions/f/logs?follow=true HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+    )
+    .await
+    .expect("sent");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let answer = invoke(&server, "f", "!log some text").await;
+    let id = answer.header("jiffy-request-id").expect("id").to_owned();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let read = server
+        .get(&format!("/v1/functions/f/logs?request_id={id}"))
+        .await;
+    assert_eq!(read.header("content-type"), Some("application/jsonl"));
+    let first = read.text().lines().next().expect("a line");
+    let line: Value = serde_json::from_str(first).expect("JSON");
+    assert_eq!(
+        (&line["text"], &line["level"]),
+        (&json!("some text"), &json!("info"))
+    );
+    let report = read.text().lines().nth(1).expect("another");
+    assert!(report.contains("REPORT"), "{report}");
+
+    let usage = server.get("/v1/usage?function=f").await.document();
+    assert_eq!(usage["usage"][0]["requests"], 1, "{usage}");
+    let instances = server.get("/v1/instances").await.document();
+    assert_eq!(instances["instances"][0]["state"], "idle", "{instances}");
+    let metrics = server.get("/metrics").await;
+    let content_type = metrics.header("content-type").expect("type");
+    assert!(content_type.starts_with("application/openmetrics-text"));
+    assert!(metrics.text().ends_with("# EOF\n"));
+
+    server.stop().await;
+    let followed = crate::serve::tests::read_to_end(&mut following).await;
+    let followed = String::from_utf8(followed).expect("text");
+    assert!(followed.contains("some text") && followed.ends_with("0\r\n\r\n"));
+}
+
+#[tokio::test]
+async fn a_failed_deploy_says_why_and_changes_nothing() {
+    let server = Server::start().await;
+    deploy(&server, "f").await;
+    let settings = json!({ "max_concurrency": 1, "min_ready": 2 });
+    let refused = deploy_with(&server, "f", settings).await;
+    assert_eq!(
+        (refused.status, &*refused.problem()),
+        (400, "invalid-request")
+    );
+    assert_eq!(server.get("/v1/functions/f").await.document()["live"], 1);
+}
+
+#[tokio::test]
+async fn a_full_queue_answers_429_at_once() {
+    let server = Server::start().await;
+    deploy_with(&server, "f", json!({ "max_concurrency": 1 })).await;
+    let slow = || invoke(&server, "f", "!sleep 300");
+    let (one, two, three, four) = tokio::join!(slow(), slow(), slow(), slow());
+    let mut statuses = [one.status, two.status, three.status, four.status];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 200, 429, 429]);
+}

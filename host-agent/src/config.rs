@@ -1,0 +1,354 @@
+//! The agent's configuration: `jiffyd.toml`, then `JIFFYD_*` variables, then the command line; the last wins.
+//!
+//! A variable names a key, with two underscores behind a section: `JIFFYD_LISTEN`, `JIFFYD_POOL__SHELLS_MIN`.
+//! `jiffyd.toml` beside this crate explains each key. Not here: the command line itself (`main`).
+
+mod settings;
+
+use std::{
+    fmt, fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use jiffy_abi::frame::{BODY_BYTES_MAX, HEAD_BYTES_MAX};
+pub use settings::{
+    FileConfig, JailSettings, LambdaSettings, Limits, LogFormat, LogSettings, PoolSettings,
+    UsageSettings,
+};
+
+/// Bytes of `jiffyd.toml`, of the token file or of the key file at most.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Characters of a token at least: 128 bits, if they are random hexadecimal digits.
+const TOKEN_CHARS_MIN: usize = 32;
+const VARIABLE_PREFIX: &str = "JIFFYD_";
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message documents its variant")]
+pub enum ConfigError {
+    #[error("cannot read {path}: does it exist, and may you read it?")]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{0} has more than {FILE_BYTES_MAX} bytes: is it the right file?")]
+    TooLarge(PathBuf),
+    #[error("{path} is not TOML, or has a key or value that is not known: mend it")]
+    Parse {
+        path: PathBuf,
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    #[error("variable {name} is not a key or value that is known: mend it")]
+    Variable {
+        name: String,
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    #[error("{key} = {value} cannot be: use {allowed}")]
+    Range {
+        key: &'static str,
+        value: u64,
+        allowed: String,
+    },
+    #[error(
+        "listening on {0} lets other machines in: set token_file to a file with a secret, or listen on 127.0.0.1"
+    )]
+    OpenToAll(SocketAddr),
+    #[error(
+        "the token in {0} has fewer than {TOKEN_CHARS_MIN} printable characters: make one with `openssl rand -hex 32`"
+    )]
+    Token(PathBuf),
+    #[error("line {line} of {path} is no key: write ACCESS_KEY_ID:SECRET_ACCESS_KEY")]
+    Keys { path: PathBuf, line: usize },
+}
+
+/// A text that is never printed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// All of it, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// What the file, the variables and the command line say.
+    pub settings: FileConfig,
+    /// The token that requests have to carry, if there is a `token_file`.
+    pub token: Option<Secret>,
+    /// Keys of the Lambda-compatible API: id and secret. Without any, signatures are not checked.
+    pub lambda_keys: Vec<(String, Secret)>,
+}
+
+impl std::ops::Deref for Config {
+    type Target = FileConfig;
+
+    fn deref(&self) -> &FileConfig {
+        &self.settings
+    }
+}
+
+impl FileConfig {
+    /// The configuration in `path`, or the default, with `variables` over it.
+    pub fn load(
+        path: Option<&Path>,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut table = match path {
+            Some(path) => read_table(path)?,
+            None => toml::Table::new(),
+        };
+        for (name, value) in variables {
+            apply_variable(&mut table, &name, &value)?;
+        }
+        table.try_into().map_err(|source| ConfigError::Parse {
+            path: path.unwrap_or(Path::new("the configuration")).to_owned(),
+            source: Box::new(source),
+        })
+    }
+}
+
+fn read_table(path: &Path) -> Result<toml::Table, ConfigError> {
+    let text = read(path)?;
+    let parse = |source| ConfigError::Parse {
+        path: path.to_owned(),
+        source: Box::new(source),
+    };
+    // Decoded once as it stands, because errors of this decoder show line and column.
+    toml::from_str::<FileConfig>(&text).map_err(parse)?;
+    text.parse().map_err(parse)
+}
+
+/// Sets the key that a variable names and checks that such a key exists and can have this value.
+fn apply_variable(table: &mut toml::Table, name: &str, value: &str) -> Result<(), ConfigError> {
+    let Some(key) = name.strip_prefix(VARIABLE_PREFIX) else {
+        return Ok(());
+    };
+    let key = key.to_ascii_lowercase();
+    // The command line's own variable.
+    if key == "config" {
+        return Ok(());
+    }
+    let parsed = format!("v = {value}")
+        .parse::<toml::Table>()
+        .ok()
+        .and_then(|mut parsed| parsed.remove("v"))
+        .filter(|value| value.is_integer() || value.is_bool());
+    let number_or_flag = parsed.unwrap_or_else(|| value.into());
+    // A text may look like a number, so both are tried.
+    let mut last = None;
+    for value in [number_or_flag, toml::Value::from(value)] {
+        let mut candidate = table.clone();
+        match key.split_once("__") {
+            Some((section, key)) => {
+                let section = candidate
+                    .entry(section)
+                    .or_insert_with(|| toml::Table::new().into());
+                if let Some(section) = section.as_table_mut() {
+                    section.insert(key.into(), value);
+                }
+            }
+            None => {
+                candidate.insert(key.clone(), value);
+            }
+        }
+        match candidate.clone().try_into::<FileConfig>() {
+            Ok(_) => {
+                *table = candidate;
+                return Ok(());
+            }
+            Err(error) => last = Some(error),
+        }
+    }
+    match last {
+        Some(source) => Err(ConfigError::Variable {
+            name: name.to_owned(),
+            source: Box::new(source),
+        }),
+        None => Ok(()),
+    }
+}
+
+impl Config {
+    /// Checks `settings` and reads the secrets they name.
+    pub fn new(settings: FileConfig) -> Result<Self, ConfigError> {
+        check_ranges(&settings)?;
+        let token = settings.token_file.as_deref().map(read_token).transpose()?;
+        if token.is_none() && !settings.listen.ip().is_loopback() {
+            return Err(ConfigError::OpenToAll(settings.listen));
+        }
+        let keys = settings.lambda.keys_file.as_deref().map(read_keys);
+        Ok(Self {
+            token,
+            lambda_keys: keys.transpose()?.unwrap_or_default(),
+            settings,
+        })
+    }
+
+    /// The keys that differ in `next` and take effect only at the next start.
+    pub fn needs_restart(&self, next: &Self) -> Vec<&'static str> {
+        let (now, next) = (&self.settings, &next.settings);
+        let registry = |limits: &Limits| {
+            let Limits {
+                functions_max,
+                versions_max,
+                aliases_max,
+                builds_max,
+                ..
+            } = *limits;
+            (functions_max, versions_max, aliases_max, builds_max)
+        };
+        let differs = [
+            ("listen", now.listen != next.listen),
+            ("data_dir", now.data_dir != next.data_dir),
+            ("vmm", now.vmm != next.vmm),
+            ("log_format", now.log_format != next.log_format),
+            (
+                "limits.{functions,versions,aliases,builds}_max",
+                registry(&now.limits) != registry(&next.limits),
+            ),
+            (
+                "limits.connections_max",
+                now.limits.connections_max != next.limits.connections_max,
+            ),
+            ("pool", now.pool != next.pool),
+            ("jail", now.jail != next.jail),
+            ("logs", now.logs != next.logs),
+            ("usage", now.usage != next.usage),
+        ];
+        differs
+            .into_iter()
+            .filter_map(|(key, differs)| differs.then_some(key))
+            .collect()
+    }
+}
+
+fn check_ranges(settings: &FileConfig) -> Result<(), ConfigError> {
+    let (limits, pool) = (&settings.limits, &settings.pool);
+    let ranges: [(&'static str, u64, u64, u64); 14] = [
+        (
+            "limits.connections_max",
+            limits.connections_max.into(),
+            1,
+            1 << 20,
+        ),
+        (
+            "limits.header_bytes_max",
+            limits.header_bytes_max.into(),
+            8192,
+            HEAD_BYTES_MAX.into(),
+        ),
+        ("limits.header_ms_max", limits.header_ms_max, 100, 3_600_000),
+        ("limits.body_ms_max", limits.body_ms_max, 100, 3_600_000),
+        (
+            "limits.body_bytes_max",
+            limits.body_bytes_max.into(),
+            1,
+            BODY_BYTES_MAX.into(),
+        ),
+        (
+            "limits.image_bytes_max",
+            limits.image_bytes_max,
+            4096,
+            1 << 30,
+        ),
+        ("limits.functions_max", limits.functions_max, 1, 1 << 20),
+        ("limits.versions_max", limits.versions_max, 2, 1 << 16),
+        ("limits.builds_max", limits.builds_max.into(), 1, 1024),
+        (
+            "limits.open_snapshots_max",
+            limits.open_snapshots_max.into(),
+            16,
+            1 << 20,
+        ),
+        (
+            "pool.shells_max",
+            pool.shells_max.into(),
+            pool.shells_min.into(),
+            100_000,
+        ),
+        (
+            "pool.shells_making_max",
+            pool.shells_making_max.into(),
+            1,
+            1024,
+        ),
+        ("pool.queue_ms_max", pool.queue_ms_max, 0, 15 * 60 * 1000),
+        (
+            "pool.ram_charged_per_mille",
+            pool.ram_charged_per_mille.into(),
+            0,
+            1000,
+        ),
+    ];
+    for (key, value, min, max) in ranges {
+        if !(min..=max).contains(&value) {
+            let allowed = format!("{min} to {max}");
+            return Err(ConfigError::Range {
+                key,
+                value,
+                allowed,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    let wrong = |source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    let file_bytes = fs::metadata(path).map_err(wrong)?.len();
+    if file_bytes > FILE_BYTES_MAX {
+        return Err(ConfigError::TooLarge(path.to_owned()));
+    }
+    fs::read_to_string(path).map_err(wrong)
+}
+
+fn read_token(path: &Path) -> Result<Secret, ConfigError> {
+    let text = read(path)?;
+    let token = text.trim();
+    if token.len() < TOKEN_CHARS_MIN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(ConfigError::Token(path.to_owned()));
+    }
+    Ok(Secret(token.to_owned()))
+}
+
+fn read_keys(path: &Path) -> Result<Vec<(String, Secret)>, ConfigError> {
+    let text = read(path)?;
+    let lines = (1..).zip(text.lines().map(str::trim));
+    let keys = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    keys.map(|(line, text)| match text.split_once(':') {
+        Some((id, secret)) if !id.is_empty() && !secret.is_empty() => {
+            Ok((id.to_owned(), Secret(secret.to_owned())))
+        }
+        _ => Err(ConfigError::Keys {
+            path: path.to_owned(),
+            line,
+        }),
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests;

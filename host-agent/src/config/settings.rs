@@ -1,0 +1,276 @@
+//! What `jiffyd.toml` holds, key by key, with its defaults.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use jiffy_abi::frame::HEAD_BYTES_MAX;
+use serde::{Deserialize, Serialize};
+
+use crate::{logs::LogLimits, pool::PoolConfig, usage::UsageLimits};
+
+/// How the agent logs of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// Lines of JSON.
+    Json,
+}
+
+/// `jiffyd.toml`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FileConfig {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Where registry, images, snapshots, logs and usage are.
+    pub data_dir: PathBuf,
+    /// A file with the token that every request has to carry. Needed beyond loopback. Reloaded.
+    pub token_file: Option<PathBuf>,
+    /// The `jiffy-vmm` program; a bare name is looked for beside `jiffyd`, then in `PATH`.
+    pub vmm: PathBuf,
+    /// What the agent logs of itself, as in `RUST_LOG`. Reloaded.
+    pub log: String,
+    /// How it looks.
+    pub log_format: LogFormat,
+    /// Limits.
+    pub limits: Limits,
+    /// Which VMs are kept.
+    pub pool: PoolSettings,
+    /// How VMs are jailed.
+    pub jail: JailSettings,
+    /// Logs of functions.
+    pub logs: LogSettings,
+    /// Usage records.
+    pub usage: UsageSettings,
+    /// The Lambda-compatible API.
+    pub lambda: LambdaSettings,
+}
+
+/// Limits. All are reloaded but `builds_max` and the three of the registry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections at once; more wait to be accepted.
+    pub connections_max: u32,
+    /// Bytes of a request's line and headers.
+    pub header_bytes_max: u32,
+    /// Time from a connection, or from the last response on it, to the end of a request's headers, milliseconds, before it is closed.
+    pub header_ms_max: u64,
+    /// Time for a request's body, milliseconds.
+    pub body_ms_max: u64,
+    /// Bytes of a request to a function.
+    pub body_bytes_max: u32,
+    /// Bytes of an image.
+    pub image_bytes_max: u64,
+    /// Functions.
+    pub functions_max: u64,
+    /// Versions of one function; older ones are deleted.
+    pub versions_max: u64,
+    /// Aliases of one function.
+    pub aliases_max: usize,
+    /// Snapshots that are built at once.
+    pub builds_max: u32,
+    /// Snapshots that are kept open, three file descriptors each at most.
+    pub open_snapshots_max: u32,
+    /// An image that no version has is removed after this time, milliseconds.
+    pub unused_image_ms_max: u64,
+    /// What requests get to end when the agent stops, milliseconds.
+    pub drain_ms_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 10_000,
+            header_bytes_max: HEAD_BYTES_MAX,
+            header_ms_max: 15_000,
+            body_ms_max: 60_000,
+            body_bytes_max: 6 << 20,
+            image_bytes_max: 64 << 20,
+            functions_max: 10_000,
+            versions_max: 64,
+            aliases_max: 64,
+            builds_max: 2,
+            open_snapshots_max: 4096,
+            unused_image_ms_max: 60 * 60 * 1000,
+            drain_ms_max: 30_000,
+        }
+    }
+}
+
+/// Which VMs are kept, and how requests wait for one. See [`PoolConfig`], which it becomes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the fields are those of PoolConfig")]
+pub struct PoolSettings {
+    pub shells_min: u32,
+    pub shells_max: u32,
+    pub shells_making_max: u32,
+    pub keep_alive_ms: u64,
+    pub queue_len_max: usize,
+    pub queue_ms_max: u64,
+    /// 0: three quarters of the host's.
+    pub memory_bytes_max: u64,
+    pub vm_overhead_bytes: u64,
+    pub ram_charged_per_mille: u32,
+}
+
+impl Default for PoolSettings {
+    fn default() -> Self {
+        let pool = PoolConfig::default();
+        Self {
+            shells_min: pool.shells_min,
+            shells_max: pool.shells_max,
+            shells_making_max: pool.shells_making_max,
+            keep_alive_ms: pool.keep_alive_ms,
+            queue_len_max: pool.queue_len_max,
+            queue_ms_max: pool.queue_ms_max,
+            memory_bytes_max: 0,
+            vm_overhead_bytes: pool.vm_overhead_bytes,
+            ram_charged_per_mille: pool.ram_charged_per_mille,
+        }
+    }
+}
+
+impl PoolSettings {
+    /// What the pool takes, on a host with this memory.
+    pub fn pool_config(&self, host_memory_bytes: u64) -> PoolConfig {
+        let memory_bytes_max = match self.memory_bytes_max {
+            0 => host_memory_bytes / 4 * 3,
+            bytes => bytes,
+        };
+        PoolConfig {
+            shells_min: self.shells_min,
+            shells_max: self.shells_max,
+            shells_making_max: self.shells_making_max,
+            keep_alive_ms: self.keep_alive_ms,
+            queue_len_max: self.queue_len_max,
+            queue_ms_max: self.queue_ms_max,
+            memory_bytes_max,
+            vm_overhead_bytes: self.vm_overhead_bytes,
+            ram_charged_per_mille: self.ram_charged_per_mille,
+            ..PoolConfig::default()
+        }
+    }
+}
+
+/// How VMs are jailed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JailSettings {
+    /// Run VMs although the host gives no control groups, or not all: their CPU and memory are then limited by less.
+    pub allow_missing_cgroups: bool,
+    /// A VM with this much RAM may use a whole CPU, a smaller one its part, bytes; 0: the VMM's default.
+    pub cpu_full_ram_bytes: u64,
+}
+
+/// Logs of functions. See [`LogLimits`], which it becomes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the fields are those of LogLimits")]
+pub struct LogSettings {
+    pub file_bytes_max: u64,
+    pub function_bytes_max: u64,
+    pub host_bytes_max: u64,
+    pub function_bytes_per_s_max: u64,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        let limits = LogLimits::default();
+        Self {
+            file_bytes_max: limits.file_bytes_max,
+            function_bytes_max: limits.function_bytes_max,
+            host_bytes_max: limits.host_bytes_max,
+            function_bytes_per_s_max: limits.function_bytes_per_s_max,
+        }
+    }
+}
+
+impl From<&LogSettings> for LogLimits {
+    fn from(settings: &LogSettings) -> Self {
+        Self {
+            file_bytes_max: settings.file_bytes_max,
+            function_bytes_max: settings.function_bytes_max,
+            host_bytes_max: settings.host_bytes_max,
+            function_bytes_per_s_max: settings.function_bytes_per_s_max,
+        }
+    }
+}
+
+/// Usage records. See [`UsageLimits`], which it becomes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the fields are those of UsageLimits")]
+pub struct UsageSettings {
+    pub file_bytes_max: u64,
+    pub total_bytes_max: u64,
+    pub sums_max: usize,
+}
+
+impl Default for UsageSettings {
+    fn default() -> Self {
+        let limits = UsageLimits::default();
+        Self {
+            file_bytes_max: limits.file_bytes_max,
+            total_bytes_max: limits.total_bytes_max,
+            sums_max: limits.sums_max,
+        }
+    }
+}
+
+impl From<&UsageSettings> for UsageLimits {
+    fn from(settings: &UsageSettings) -> Self {
+        Self {
+            file_bytes_max: settings.file_bytes_max,
+            total_bytes_max: settings.total_bytes_max,
+            sums_max: settings.sums_max,
+        }
+    }
+}
+
+/// The Lambda-compatible API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LambdaSettings {
+    /// Whether it is served.
+    pub enabled: bool,
+    /// The region in ARNs and in signatures.
+    pub region: String,
+    /// The account in ARNs.
+    pub account_id: String,
+    /// A file with a line `ACCESS_KEY_ID:SECRET_ACCESS_KEY` for each key. Reloaded.
+    pub keys_file: Option<PathBuf>,
+}
+
+impl Default for LambdaSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            region: "us-east-1".into(),
+            account_id: "000000000000".into(),
+            keys_file: None,
+        }
+    }
+}
+
+impl Default for FileConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7070)),
+            data_dir: "/var/lib/jiffyd".into(),
+            token_file: None,
+            vmm: "jiffy-vmm".into(),
+            log: "info".into(),
+            log_format: LogFormat::Text,
+            limits: Limits::default(),
+            pool: PoolSettings::default(),
+            jail: JailSettings::default(),
+            logs: LogSettings::default(),
+            usage: UsageSettings::default(),
+            lambda: LambdaSettings::default(),
+        }
+    }
+}

@@ -1,0 +1,183 @@
+use super::*;
+
+fn variables(variables: &[(&str, &str)]) -> Vec<(String, String)> {
+    let owned = |(name, value): &(&str, &str)| (name.to_string(), value.to_string());
+    variables.iter().map(owned).collect()
+}
+
+fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("file");
+    fs::write(&path, text).expect("write");
+    (folder, path)
+}
+
+#[test]
+fn the_default_is_valid() {
+    let config = Config::new(FileConfig::load(None, []).expect("empty")).expect("valid");
+    assert_eq!(config.settings, FileConfig::default());
+    assert!(config.listen.ip().is_loopback());
+}
+
+/// The sample explains every key: each stands there, commented out, with its default.
+#[test]
+fn the_sample_holds_every_default() {
+    let sample = include_str!("../../jiffyd.toml");
+    let uncommented: String = sample
+        .lines()
+        .filter(|line| !line.starts_with("# "))
+        .map(|line| format!("{}\n", line.strip_prefix('#').unwrap_or(line)))
+        .collect();
+    let (_folder, path) = file(&uncommented);
+    let parsed = FileConfig::load(Some(&path), []).expect("the sample is valid");
+    let default = FileConfig::default();
+    // The two keys that name files of secrets have none by default.
+    let parsed = FileConfig {
+        token_file: default.token_file.clone(),
+        lambda: LambdaSettings {
+            keys_file: default.lambda.keys_file.clone(),
+            ..parsed.lambda
+        },
+        ..parsed
+    };
+    assert_eq!(parsed, default);
+    let mut table = toml::Table::try_from(&default).expect("table");
+    table.insert("token_file".into(), "".into());
+    for (key, value) in &table {
+        let keys = value
+            .as_table()
+            .map_or(vec![key], |section| section.keys().collect());
+        for key in keys {
+            assert!(
+                uncommented.contains(&format!("{key} = ")),
+                "{key} is missing"
+            );
+        }
+    }
+}
+
+#[test]
+fn variables_win_over_the_file() {
+    let (_folder, path) =
+        file("listen = \"127.0.0.1:1\"\n[pool]\nshells_min = 9\nshells_max = 99\n");
+    let over = variables(&[
+        ("JIFFYD_LISTEN", "[::1]:2"),
+        ("JIFFYD_POOL__SHELLS_MIN", "3"),
+        ("JIFFYD_LAMBDA__ACCOUNT_ID", "123456789012"),
+        ("JIFFYD_JAIL__ALLOW_MISSING_CGROUPS", "true"),
+        ("JIFFYD_CONFIG", "elsewhere"),
+        ("HOME", "/"),
+    ]);
+    let loaded = FileConfig::load(Some(&path), over).expect("valid");
+    assert_eq!(loaded.listen.to_string(), "[::1]:2");
+    assert_eq!((loaded.pool.shells_min, loaded.pool.shells_max), (3, 99));
+    assert_eq!(loaded.lambda.account_id, "123456789012");
+    assert!(loaded.jail.allow_missing_cgroups);
+}
+
+#[test]
+fn unknown_keys_and_values_are_named() {
+    for text in [
+        "lisen = \"x\"",
+        "listen = 3",
+        "[pool]\nshels = 1",
+        "[",
+        "[pool]\nshells_min = -1",
+    ] {
+        let (_folder, path) = file(text);
+        let error = FileConfig::load(Some(&path), []).expect_err(text);
+        assert!(matches!(error, ConfigError::Parse { .. }), "{error}");
+    }
+    for (name, value) in [
+        ("JIFFYD_LISEN", "x"),
+        ("JIFFYD_POOL__SHELLS_MIN", "many"),
+        ("JIFFYD_LISTEN__X", "1"),
+    ] {
+        let error = FileConfig::load(None, variables(&[(name, value)])).expect_err(name);
+        assert!(matches!(error, ConfigError::Variable { .. }), "{error}");
+    }
+    let missing = FileConfig::load(Some(Path::new("/does/not/exist")), []).expect_err("missing");
+    assert!(matches!(missing, ConfigError::Read { .. }));
+}
+
+#[test]
+fn beyond_loopback_a_token_is_needed() {
+    let open = FileConfig {
+        listen: "0.0.0.0:7070".parse().expect("address"),
+        ..FileConfig::default()
+    };
+    let error = Config::new(open.clone()).expect_err("open to all");
+    assert!(matches!(error, ConfigError::OpenToAll(_)));
+    let with_token = |token: &str| {
+        let (_folder, path) = file(token);
+        Config::new(FileConfig {
+            token_file: Some(path),
+            ..open.clone()
+        })
+    };
+    assert!(matches!(
+        with_token(&"x".repeat(31)),
+        Err(ConfigError::Token(_))
+    ));
+    assert!(matches!(
+        with_token(&"é".repeat(32)),
+        Err(ConfigError::Token(_))
+    ));
+    let config = with_token(&format!("{}\n", "x".repeat(32))).expect("a token");
+    assert_eq!(
+        config.token.as_ref().map(|token| token.expose().len()),
+        Some(32)
+    );
+    assert!(!format!("{config:?}").contains("xxx"));
+}
+
+#[test]
+fn keys_are_read_line_by_line() {
+    let with_keys = |text: &str| {
+        let (_folder, path) = file(text);
+        let mut settings = FileConfig::default();
+        settings.lambda.keys_file = Some(path);
+        Config::new(settings)
+    };
+    let config = with_keys("# keys\n\nAKIA1:abc/+:d\nAKIA2:x\n").expect("keys");
+    let keys: Vec<_> = config
+        .lambda_keys
+        .iter()
+        .map(|(id, secret)| (&**id, secret.expose()))
+        .collect();
+    assert_eq!(keys, [("AKIA1", "abc/+:d"), ("AKIA2", "x")]);
+    let error = with_keys("AKIA1:x\nAKIA2\n").expect_err("no secret");
+    assert!(matches!(error, ConfigError::Keys { line: 2, .. }));
+}
+
+#[test]
+fn ranges_hold_on_both_sides() {
+    let check = |change: fn(&mut FileConfig)| {
+        let mut settings = FileConfig::default();
+        change(&mut settings);
+        Config::new(settings)
+    };
+    assert!(check(|settings| settings.limits.body_bytes_max = BODY_BYTES_MAX).is_ok());
+    let error = check(|settings| settings.limits.body_bytes_max = BODY_BYTES_MAX + 1);
+    assert!(
+        error
+            .expect_err("too large")
+            .to_string()
+            .contains("limits.body_bytes_max")
+    );
+    assert!(check(|settings| settings.limits.versions_max = 1).is_err());
+    assert!(check(|settings| settings.pool.shells_max = settings.pool.shells_min - 1).is_err());
+}
+
+#[test]
+fn a_reload_names_what_needs_a_restart() {
+    let now = Config::new(FileConfig::default()).expect("valid");
+    let mut next = now.clone();
+    next.settings.limits.body_bytes_max = 1;
+    next.settings.log = "debug".into();
+    next.token = Some("x".to_owned().into());
+    assert_eq!(now.needs_restart(&next), [""; 0]);
+    next.settings.data_dir = "/elsewhere".into();
+    next.settings.pool.shells_min = 1;
+    assert_eq!(now.needs_restart(&next), ["data_dir", "pool"]);
+}

@@ -1,0 +1,217 @@
+//! Invocations. What went wrong in a function is a result here: status 200 and `X-Amz-Function-Error`.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use std::collections::BTreeMap;
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use jiffy_abi::frame::FrameKind;
+use serde_json::json;
+
+use super::{
+    Answer, Call,
+    error::{Exception, LambdaError},
+    name::{Target, version_text},
+};
+use crate::{
+    api::trace::traceparent,
+    model::Qualifier,
+    service::{InvokeFacts, InvokeFailureKind, InvokeInput},
+    vm::Vms,
+};
+
+/// What a function that is invoked without a payload gets, as in Lambda.
+const EMPTY_EVENT: &[u8] = b"{}";
+
+/// Who noticed an error: the function or the platform.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FunctionError {
+    Handled,
+    Unhandled,
+}
+
+impl<V: Vms> Call<'_, V> {
+    pub(super) async fn invoke(self, name: &str) -> Answer {
+        let target = Target::new(name, &self.parts.uri)?;
+        let header = |name: &str| self.parts.headers.get(name).map(HeaderValue::as_bytes);
+        match header("x-amz-invocation-type").unwrap_or(b"RequestResponse") {
+            b"RequestResponse" => {}
+            b"DryRun" => {
+                self.api.service.resolve(&target.name, &target.qualifier)?;
+                return Ok(StatusCode::NO_CONTENT.into_response());
+            }
+            b"Event" => {
+                return Err(LambdaError::new(
+                    Exception::InvalidParameterValue,
+                    "this agent has no asynchronous invocations yet: use InvocationType RequestResponse",
+                ));
+            }
+            _ => {
+                return Err(LambdaError::new(
+                    Exception::InvalidParameterValue,
+                    "InvocationType has to be RequestResponse or DryRun",
+                ));
+            }
+        }
+        let wants_log_tail = header("x-amz-log-type").is_some_and(|log| log == b"Tail");
+        let body = if self.body.is_empty() {
+            EMPTY_EVENT.to_owned()
+        } else {
+            self.body.into()
+        };
+        let input = InvokeInput {
+            request_id: Some(self.id.as_str().to_owned()),
+            traceparent: Some(traceparent(&self.parts.headers)),
+            http: None,
+            body,
+            wants_log_tail,
+        };
+        let service = &self.api.service;
+        let invoked = service.invoke(&target.name, &target.qualifier, input).await;
+        let is_latest = target.qualifier == Qualifier::Live;
+        match invoked {
+            Ok(invoked) => {
+                let response = invoked.response;
+                let error = match response.kind {
+                    FrameKind::FunctionError | FrameKind::BadEvent => Some(FunctionError::Handled),
+                    _ => None,
+                };
+                let body = match response.kind {
+                    FrameKind::BadEvent => {
+                        payload("BadEvent", &String::from_utf8_lossy(&response.body))
+                    }
+                    FrameKind::FunctionError => payload(
+                        &response.error_type,
+                        &String::from_utf8_lossy(&response.body),
+                    ),
+                    FrameKind::HttpResponse => proxy_response(&response),
+                    _ => response.body,
+                };
+                Ok(result(body, error, &invoked.facts, is_latest))
+            }
+            Err(failure) => {
+                let id = failure.facts.request_id.as_str();
+                let (name, message) = match &failure.kind {
+                    InvokeFailureKind::Panic { message, .. } => ("Runtime.Panic", message.clone()),
+                    InvokeFailureKind::Fault(message) => ("Runtime.Fault", message.clone()),
+                    InvokeFailureKind::OutOfMemory { .. } => {
+                        ("Runtime.OutOfMemory", failure.kind.to_string())
+                    }
+                    InvokeFailureKind::Timeout { timeout_ms } => {
+                        #[expect(
+                            clippy::cast_precision_loss,
+                            reason = "at most 15 minutes in milliseconds"
+                        )]
+                        let seconds = *timeout_ms as f64 / 1e3;
+                        let message = format!("{id} Task timed out after {seconds:.2} seconds");
+                        ("Sandbox.Timedout", message)
+                    }
+                    _ => return Err(failure.kind.into()),
+                };
+                let error = Some(FunctionError::Unhandled);
+                let body = payload(name, &message);
+                Ok(result(body, error, &failure.facts, is_latest))
+            }
+        }
+    }
+}
+
+/// What a handler for HTTP returns, in the form that Lambda's functions for API Gateway have.
+fn proxy_response(response: &jiffy_control::Response) -> Vec<u8> {
+    let mut headers = BTreeMap::<_, Vec<_>>::new();
+    for (name, value) in &response.headers {
+        let values = headers.entry(name.to_ascii_lowercase()).or_default();
+        values.push(String::from_utf8_lossy(value));
+    }
+    let text = str::from_utf8(&response.body);
+    json!({
+        "statusCode": response.status,
+        "multiValueHeaders": headers,
+        "isBase64Encoded": text.is_err(),
+        "body": text.map_or_else(|_| BASE64.encode(&response.body), Into::into),
+    })
+    .to_string()
+    .into_bytes()
+}
+
+fn payload(name: &str, message: &str) -> Vec<u8> {
+    json!({ "errorType": name, "errorMessage": message })
+        .to_string()
+        .into_bytes()
+}
+
+fn result(
+    body: Vec<u8>,
+    error: Option<FunctionError>,
+    facts: &InvokeFacts,
+    is_latest: bool,
+) -> Response {
+    let mut response = Response::new(Body::from(body));
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    if let Some(error) = error {
+        let text = match error {
+            FunctionError::Handled => "Handled",
+            FunctionError::Unhandled => "Unhandled",
+        };
+        headers.insert("x-amz-function-error", HeaderValue::from_static(text));
+    }
+    let version = version_text(facts.version.filter(|_| !is_latest));
+    if let Ok(version) = HeaderValue::try_from(version) {
+        headers.insert("x-amz-executed-version", version);
+    }
+    if let Some(tail) = &facts.log_tail {
+        let tail = HeaderValue::try_from(BASE64.encode(tail));
+        headers.insert(
+            "x-amz-log-result",
+            tail.expect("base64 is a header's value"),
+        );
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn a_handler_for_http_returns_what_a_proxy_takes() {
+        let mut response = jiffy_control::Response {
+            kind: FrameKind::HttpResponse,
+            status: 201,
+            error_type: String::new(),
+            headers: vec![
+                ("Set-Cookie".into(), b"a=1".to_vec()),
+                ("set-cookie".into(), b"b=2".to_vec()),
+            ],
+            body: b"text".to_vec(),
+        };
+        let document = |response: &jiffy_control::Response| {
+            serde_json::from_slice::<Value>(&proxy_response(response)).expect("JSON")
+        };
+        let made = document(&response);
+        assert_eq!(made["statusCode"], 201);
+        assert_eq!(
+            made["multiValueHeaders"],
+            json!({ "set-cookie": ["a=1", "b=2"] })
+        );
+        assert_eq!(
+            (&made["body"], &made["isBase64Encoded"]),
+            (&json!("text"), &json!(false))
+        );
+        response.body = vec![0xff];
+        let made = document(&response);
+        assert_eq!(
+            (&made["body"], &made["isBase64Encoded"]),
+            (&json!("/w=="), &json!(true))
+        );
+    }
+}

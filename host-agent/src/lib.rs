@@ -1,0 +1,27 @@
+//! The host agent: deploys and invokes functions over HTTP, each request in its own virtual machine.
+//!
+//! ```text
+//! api, lambda ──▶ service ──▶ registry, images      what is deployed, durable
+//!                    │
+//!                    ├──▶ pool ──▶ vm ──▶ jiffy-vmm  what runs, and where a request goes
+//!                    └──▶ logs, metrics, usage       what happened
+//! ```
+//!
+//! Not here: KVM. A VM is a process of `jiffy-vmm`, spoken to in `jiffy-control`'s messages.
+#![forbid(unsafe_code)]
+
+pub mod api;
+pub mod config;
+pub mod images;
+pub mod journal;
+pub mod lambda;
+pub mod logs;
+pub mod metrics;
+pub mod model;
+pub mod observe;
+pub mod pool;
+pub mod registry;
+pub mod serve;
+pub mod service;
+pub mod usage;
+pub mod vm;

@@ -1,0 +1,488 @@
+//! What functions log: JSON lines per function, bounded in size and rate, kept over restarts.
+//!
+//! ```text
+//! <dir>/<function>/0000000000000007.jsonl     {"ts_ms":…,"request_id":"…","version":3,"level":"info","text":"…"}
+//! ```
+//!
+//! Everything here may wait for the disk. The way of a request goes through [`crate::observe`],
+//! which never does.
+//! Not here: files and their rotation (`journal`); streaming to a client (`api`).
+
+mod rate;
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+pub use jiffy_abi::log_ring::Level;
+use jiffy_abi::log_ring::TEXT_BYTES_MAX;
+use jiffy_control::error_chain;
+use serde::{Deserialize, Serialize};
+use tokio::sync::broadcast;
+
+use self::rate::Rate;
+use crate::{
+    journal::{Journal, JournalError, JournalLimits, Segment},
+    model::{FunctionName, VersionNumber},
+};
+
+/// Lines that one call of [`Logs::read`] returns at most.
+pub const READ_LINES_MAX: usize = 10_000;
+/// Bytes of text that one call of [`Logs::read`] returns at most; the line that passes it is the last.
+pub const READ_BYTES_MAX: usize = 8 << 20;
+/// Lines that a follower may be behind before it misses some.
+pub const FOLLOWER_LINES_MAX: usize = 256;
+/// Functions that are followed at once, at most.
+pub const FOLLOWED_FUNCTIONS_MAX: usize = 64;
+/// Files that are kept open between two writes.
+const OPEN_FILES_MAX: usize = 64;
+/// Bytes of a line besides its text, about; what a line is charged before it is encoded.
+const LINE_OVERHEAD_BYTES: usize = 96;
+
+/// How much is kept. The rate has room for the `REPORT` lines of a busy function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogLimits {
+    /// Bytes of a file.
+    pub file_bytes_max: u64,
+    /// Bytes of a function's files.
+    pub function_bytes_max: u64,
+    /// Bytes of all functions' files.
+    pub host_bytes_max: u64,
+    /// Bytes a second that a function may log; what is more is dropped and counted.
+    pub function_bytes_per_s_max: u64,
+}
+
+impl Default for LogLimits {
+    fn default() -> Self {
+        Self {
+            file_bytes_max: 4 << 20,
+            function_bytes_max: 32 << 20,
+            host_bytes_max: 1 << 30,
+            function_bytes_per_s_max: 4 << 20,
+        }
+    }
+}
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// When it was taken from the VM, milliseconds since 1970.
+    pub ts_ms: u64,
+    /// The request it belongs to; `None`: a deploy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// The version that logged it.
+    pub version: VersionNumber,
+    /// How much it matters.
+    #[serde(with = "level_text")]
+    pub level: Level,
+    /// What it says.
+    pub text: String,
+}
+
+/// A level as its name in lower case.
+mod level_text {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    use super::Level;
+
+    const NAMES: [(Level, &str); 5] = [
+        (Level::Error, "error"),
+        (Level::Warn, "warn"),
+        (Level::Info, "info"),
+        (Level::Debug, "debug"),
+        (Level::Trace, "trace"),
+    ];
+
+    pub(super) fn serialize<S: Serializer>(level: &Level, to: S) -> Result<S::Ok, S::Error> {
+        let (_, name) = NAMES[*level as usize - 1];
+        to.serialize_str(name)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Level, D::Error> {
+        let text = std::borrow::Cow::<str>::deserialize(from)?;
+        let named = NAMES.iter().find(|(_, name)| *name == text);
+        let (level, _) = named.ok_or_else(|| D::Error::custom("no level"))?;
+        Ok(*level)
+    }
+}
+
+/// Which lines are wanted. The default: the newest ones, all requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogQuery {
+    /// Only lines from then on, milliseconds since 1970.
+    pub since_ms: Option<u64>,
+    /// Only lines before then, milliseconds since 1970.
+    pub until_ms: Option<u64>,
+    /// Only lines of this request.
+    pub request_id: Option<String>,
+    /// The newest so many; more than [`READ_LINES_MAX`] are taken for that.
+    pub limit: usize,
+}
+
+impl Default for LogQuery {
+    fn default() -> Self {
+        Self {
+            since_ms: None,
+            until_ms: None,
+            request_id: None,
+            limit: READ_LINES_MAX,
+        }
+    }
+}
+
+impl LogQuery {
+    /// Whether the line is wanted; the limit is not looked at. For those who follow.
+    pub fn wants(&self, line: &LogLine) -> bool {
+        self.since_ms.is_none_or(|since_ms| line.ts_ms >= since_ms)
+            && self.until_ms.is_none_or(|until_ms| line.ts_ms < until_ms)
+            && (self.request_id.is_none() || self.request_id == line.request_id)
+    }
+}
+
+/// Why there are no logs.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message documents its variant")]
+pub enum LogsError {
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("cannot list the logs in {}", path.display())]
+    List { path: PathBuf, source: io::Error },
+    #[error("{FOLLOWED_FUNCTIONS_MAX} functions are followed already: try again when one is not")]
+    TooManyFollowed,
+}
+
+/// Lines that were not kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// Above the rate of their function.
+    pub rate_lines: u64,
+    /// The disk would not take them.
+    pub disk_lines: u64,
+}
+
+/// The logs of all functions.
+#[derive(Debug)]
+pub struct Logs {
+    directory: PathBuf,
+    limits: LogLimits,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    functions: HashMap<FunctionName, FunctionLog>,
+    followers: HashMap<FunctionName, broadcast::Sender<Arc<LogLine>>>,
+    /// Bytes of all files.
+    total_bytes: u64,
+}
+
+#[derive(Debug)]
+struct FunctionLog {
+    journal: Journal,
+    rate: Rate,
+    /// Dropped above the rate, and not yet told in the log.
+    untold_lines: u64,
+    /// Encoded lines that are not yet written, and their number.
+    buffer: Vec<u8>,
+    buffer_lines: u64,
+}
+
+impl Logs {
+    /// Opens the logs in `directory`, which is made if it is not there.
+    pub fn open(directory: &Path, limits: LogLimits) -> Result<Self, LogsError> {
+        let list = |source| LogsError::List {
+            path: directory.to_owned(),
+            source,
+        };
+        fs::create_dir_all(directory).map_err(list)?;
+        let logs = Self {
+            directory: directory.to_owned(),
+            limits,
+            state: Mutex::default(),
+        };
+        let mut state = State::default();
+        for entry in fs::read_dir(directory).map_err(list)? {
+            let name = entry.map_err(list)?.file_name();
+            if let Some(Ok(function)) = name.to_str().map(str::parse::<FunctionName>) {
+                let log = logs.open_function(&function)?;
+                state.total_bytes += log.journal.total_bytes();
+                state.functions.insert(function, log);
+            }
+        }
+        *logs.lock() = state;
+        Ok(logs)
+    }
+
+    fn open_function(&self, function: &FunctionName) -> Result<FunctionLog, JournalError> {
+        let limits = JournalLimits {
+            file_bytes_max: self.limits.file_bytes_max,
+            total_bytes_max: self.limits.function_bytes_max,
+        };
+        Ok(FunctionLog {
+            journal: Journal::open(&self.directory.join(function.as_ref()), limits)?,
+            rate: Rate::new(self.limits.function_bytes_per_s_max),
+            untold_lines: 0,
+            buffer: vec![],
+            buffer_lines: 0,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Each change of the state is whole before anything can panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends lines, in order, and gives them to those who follow. A line that cannot be kept is
+    /// counted, and what is dropped for its rate is told in the log as soon as there is room. `now`
+    /// is what the rate is measured by.
+    pub fn write(
+        &self,
+        lines: impl IntoIterator<Item = (FunctionName, LogLine)>,
+        now: Instant,
+    ) -> Dropped {
+        let mut dropped = Dropped::default();
+        let mut written: Vec<FunctionName> = vec![];
+        let state = &mut *self.lock();
+        for (function, line) in lines {
+            if !state.functions.contains_key(&function) {
+                match self.open_function(&function) {
+                    Ok(log) => drop(state.functions.insert(function.clone(), log)),
+                    Err(error) => {
+                        tracing::warn!(%function, error = %error_chain(&error), "a log line is lost");
+                        dropped.disk_lines += 1;
+                        continue;
+                    }
+                }
+            }
+            let Some(log) = state.functions.get_mut(&function) else {
+                continue; // It is there since the step above.
+            };
+            let had_lines = log.buffer_lines > 0;
+            let kept = log.take(line, now);
+            if kept.is_empty() {
+                dropped.rate_lines += 1;
+            }
+            if let Some(followers) = state.followers.get(&function) {
+                for line in kept {
+                    // An error says that nobody follows any more; `sweep` removes it.
+                    let _ = followers.send(Arc::new(line));
+                }
+            }
+            if !had_lines && log.buffer_lines > 0 {
+                written.push(function);
+            }
+        }
+        for written in written.chunks(OPEN_FILES_MAX) {
+            for function in written {
+                dropped.disk_lines += state.write_buffer(function);
+            }
+            state.sweep(self.limits.host_bytes_max);
+        }
+        dropped
+    }
+
+    /// The newest lines that are wanted, oldest first.
+    pub fn read(
+        &self,
+        function: &FunctionName,
+        query: &LogQuery,
+    ) -> Result<Vec<LogLine>, LogsError> {
+        let segments = self.lock().segments(function);
+        read_segments(&segments, query)
+    }
+
+    /// Every line from now on. A follower that is more than [`FOLLOWER_LINES_MAX`] behind misses
+    /// some, and its receiver says how many.
+    pub fn follow(
+        &self,
+        function: &FunctionName,
+    ) -> Result<broadcast::Receiver<Arc<LogLine>>, LogsError> {
+        self.lock().follow(function)
+    }
+
+    /// What is there and every line after it: none twice, none missed.
+    pub fn read_and_follow(
+        &self,
+        function: &FunctionName,
+        query: &LogQuery,
+    ) -> Result<(Vec<LogLine>, broadcast::Receiver<Arc<LogLine>>), LogsError> {
+        let (segments, receiver) = {
+            let mut state = self.lock();
+            let receiver = state.follow(function)?;
+            (state.segments(function), receiver)
+        };
+        Ok((read_segments(&segments, query)?, receiver))
+    }
+
+    /// Removes the logs of a function; those who follow it see the end.
+    pub fn remove(&self, function: &FunctionName) -> Result<(), LogsError> {
+        let state = &mut *self.lock();
+        state.followers.remove(function);
+        if let Some(log) = state.functions.remove(function) {
+            state.total_bytes -= log.journal.total_bytes();
+        }
+        let path = self.directory.join(function.as_ref());
+        match fs::remove_dir_all(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(LogsError::List { path, source })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Bytes of all files.
+    pub fn total_bytes(&self) -> u64 {
+        self.lock().total_bytes
+    }
+}
+
+impl FunctionLog {
+    /// Puts `line` into the buffer. Returns what went in: nothing if it is above the rate, and a
+    /// line about lost ones before it if there were some.
+    fn take(&mut self, mut line: LogLine, now: Instant) -> Vec<LogLine> {
+        let end = line.text.floor_char_boundary(TEXT_BYTES_MAX);
+        line.text.truncate(end);
+        if !self.rate.admit(line.text.len() + LINE_OVERHEAD_BYTES, now) {
+            self.untold_lines += 1;
+            return vec![];
+        }
+        let mut kept = vec![];
+        if self.untold_lines > 0 {
+            let text = format!(
+                "{} lines were dropped: the function logs more than {} bytes a second",
+                self.untold_lines, self.rate.bytes_per_s_max
+            );
+            self.untold_lines = 0;
+            kept.push(LogLine {
+                ts_ms: line.ts_ms,
+                request_id: None,
+                version: line.version,
+                level: Level::Warn,
+                text,
+            });
+        }
+        kept.push(line);
+        for line in &kept {
+            // Neither the line nor a vector can refuse to be written.
+            if serde_json::to_writer(&mut self.buffer, line).is_ok() {
+                self.buffer.push(b'\n');
+                self.buffer_lines += 1;
+            }
+        }
+        kept
+    }
+}
+
+impl State {
+    /// Writes what is buffered for a function. Returns the number of lines that were lost.
+    fn write_buffer(&mut self, function: &FunctionName) -> u64 {
+        let Some(log) = self.functions.get_mut(function) else {
+            return 0;
+        };
+        let buffer = std::mem::take(&mut log.buffer);
+        let lines = std::mem::take(&mut log.buffer_lines);
+        let appended = log.journal.append(&buffer);
+        let trimmed = log.journal.trim();
+        if appended.is_ok() {
+            self.total_bytes += buffer.len() as u64;
+        }
+        self.total_bytes -= *trimmed.as_ref().unwrap_or(&0);
+        let errors = [appended.as_ref().err(), trimmed.as_ref().err()];
+        for error in errors.into_iter().flatten() {
+            tracing::warn!(%function, error = %error_chain(error), "cannot keep a log");
+        }
+        if appended.is_err() { lines } else { 0 }
+    }
+
+    /// Keeps the bounds that hold for all functions together.
+    fn sweep(&mut self, host_bytes_max: u64) {
+        self.followers
+            .retain(|_, followers| followers.receiver_count() > 0);
+        let open_files = self
+            .functions
+            .values()
+            .filter(|log| log.journal.is_file_open());
+        if open_files.count() > OPEN_FILES_MAX {
+            // All at once: simpler than to know which was used last, and opening costs little.
+            for log in self.functions.values_mut() {
+                log.journal.close_file();
+            }
+        }
+        while self.total_bytes > host_bytes_max {
+            let logs = self.functions.values_mut();
+            let Some(largest) = logs.max_by_key(|log| log.journal.total_bytes()) else {
+                return;
+            };
+            match largest.journal.remove_oldest() {
+                Ok(bytes) if bytes > 0 => self.total_bytes -= bytes,
+                Ok(_) => return,
+                Err(error) => {
+                    tracing::warn!(error = %error_chain(&error), "cannot remove old logs");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn segments(&self, function: &FunctionName) -> Vec<Segment> {
+        let log = self.functions.get(function);
+        log.map(|log| log.journal.segments()).unwrap_or_default()
+    }
+
+    fn follow(
+        &mut self,
+        function: &FunctionName,
+    ) -> Result<broadcast::Receiver<Arc<LogLine>>, LogsError> {
+        if let Some(followers) = self.followers.get(function) {
+            return Ok(followers.subscribe());
+        }
+        self.followers
+            .retain(|_, followers| followers.receiver_count() > 0);
+        if self.followers.len() >= FOLLOWED_FUNCTIONS_MAX {
+            return Err(LogsError::TooManyFollowed);
+        }
+        let (sender, receiver) = broadcast::channel(FOLLOWER_LINES_MAX);
+        self.followers.insert(function.clone(), sender);
+        Ok(receiver)
+    }
+}
+
+/// Reads backwards, so that the newest lines cost nothing of the older ones.
+fn read_segments(segments: &[Segment], query: &LogQuery) -> Result<Vec<LogLine>, LogsError> {
+    let limit = query.limit.min(READ_LINES_MAX);
+    let mut found: Vec<LogLine> = vec![];
+    let mut found_bytes = 0;
+    'segments: for segment in segments.iter().rev() {
+        let bytes = segment.read()?;
+        // What does not decode was torn or zeroed by a power cut.
+        let lines = bytes
+            .rsplit(|byte| *byte == b'\n')
+            .filter_map(|line| serde_json::from_slice::<LogLine>(line).ok());
+        let mut is_newest = true;
+        for line in lines {
+            if found.len() >= limit || found_bytes >= READ_BYTES_MAX {
+                break 'segments;
+            }
+            // Lines are almost in the order of time, files are: behind this one all are older.
+            let is_before = query.since_ms.is_some_and(|since_ms| line.ts_ms < since_ms);
+            if is_newest && is_before {
+                break 'segments;
+            }
+            is_newest = false;
+            if query.wants(&line) {
+                found_bytes += line.text.len();
+                found.push(line);
+            }
+        }
+    }
+    found.reverse();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests;

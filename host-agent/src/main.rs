@@ -1,0 +1,266 @@
+//! The daemon `jiffyd`.
+//!
+//! ```text
+//! SIGTERM, SIGINT   no more connections; requests under way end; VMs end
+//! SIGHUP            configuration, token and keys are read again
+//! ```
+#![forbid(unsafe_code)]
+
+use std::{
+    env,
+    io::IsTerminal,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use jiffyd::{
+    config::{Config, FileConfig, LogFormat},
+    serve,
+    service::{HostIdentity, Parts, Service, open_registry},
+    vm::{JailedOptions, JailedVms},
+};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    task::spawn_blocking,
+};
+use tracing_subscriber::{EnvFilter, Registry, prelude::*, reload};
+
+/// What is granted for tasks in the background when everything else has ended.
+const LAST_TASKS_TIME_MAX: Duration = Duration::from_secs(5);
+/// What is granted for VMs to settle after the last response.
+const SETTLE_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Runs functions, each request in its own tiny virtual machine.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Every key of jiffyd.toml can be given as a variable too: JIFFYD_LISTEN, JIFFYD_POOL__SHELLS_MIN.\n\n\
+        Examples:\n  jiffyd --data-dir ~/.local/share/jiffyd\n  \
+        jiffyd --config /etc/jiffyd/jiffyd.toml --listen 0.0.0.0:7070 --token-file /etc/jiffyd/token"
+)]
+struct Arguments {
+    /// The configuration.
+    #[arg(long, value_name = "FILE", env = "JIFFYD_CONFIG")]
+    config: Option<PathBuf>,
+    /// Where to listen; beyond loopback a token is needed.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+    /// Where registry, images, snapshots, logs and usage are.
+    #[arg(long, value_name = "DIRECTORY")]
+    data_dir: Option<PathBuf>,
+    /// A file with the token that every request has to carry.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// The jiffy-vmm program.
+    #[arg(long, value_name = "FILE")]
+    vmm: Option<PathBuf>,
+    /// What the agent logs of itself, as in RUST_LOG.
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+    /// Run VMs although the host gives no control groups, or not all of them.
+    #[arg(long)]
+    allow_missing_cgroups: bool,
+    /// Print the configuration as it is in effect, and exit.
+    #[arg(long)]
+    print_config: bool,
+}
+
+impl Arguments {
+    fn config(&self) -> anyhow::Result<Config> {
+        let variables = env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
+        let mut settings = FileConfig::load(self.config.as_deref(), variables)?;
+        if let Some(listen) = self.listen {
+            settings.listen = listen;
+        }
+        if let Some(data_dir) = &self.data_dir {
+            settings.data_dir.clone_from(data_dir);
+        }
+        if let Some(token_file) = &self.token_file {
+            settings.token_file = Some(token_file.clone());
+        }
+        if let Some(vmm) = &self.vmm {
+            settings.vmm.clone_from(vmm);
+        }
+        if let Some(log) = &self.log {
+            settings.log.clone_from(log);
+        }
+        settings.jail.allow_missing_cgroups |= self.allow_missing_cgroups;
+        Ok(Config::new(settings)?)
+    }
+}
+
+type LogFilter = reload::Handle<EnvFilter, Registry>;
+
+fn main() -> ExitCode {
+    match run(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("jiffyd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let config = arguments.config()?;
+    if arguments.print_config {
+        print!("{}", toml::to_string(&config.settings)?);
+        return Ok(());
+    }
+    let filter = start_log(&config)?;
+    raise_descriptor_limit();
+    let vmm = find_vmm(&config.vmm)?;
+    let host = HostIdentity::read(&vmm)
+        .with_context(|| format!("cannot read {} and the host's CPU", vmm.display()))?;
+    // Before anything that costs time, so that a second agent says so at once.
+    let registry = open_registry(&config).context("cannot open the registry")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start threads")?;
+    // On this thread, which lives as long as the agent: VMs die with the thread that made their parent.
+    let vms = {
+        let _entered = runtime.enter();
+        let full_ram_bytes = config.jail.cpu_full_ram_bytes;
+        JailedVms::new(JailedOptions {
+            vmm,
+            cpu_full_ram_bytes: (full_ram_bytes > 0).then_some(full_ram_bytes),
+            allow_missing_cgroups: config.jail.allow_missing_cgroups,
+        })
+        .context("cannot run VMs")?
+    };
+    for missing in vms.missing() {
+        tracing::warn!(layer = %missing.layer, reason = %missing.reason, "a layer of the jail is missing on this host");
+    }
+    let served = runtime.block_on(async {
+        let service = Service::start(Parts {
+            vms: Arc::new(vms),
+            pool: config.pool.pool_config(host_memory_bytes()),
+            config,
+            host,
+            registry,
+        })?;
+        serve_until_stopped(arguments, &service, &filter).await
+    });
+    runtime.shutdown_timeout(LAST_TASKS_TIME_MAX);
+    served
+}
+
+async fn serve_until_stopped(
+    arguments: &Arguments,
+    service: &Arc<Service<JailedVms>>,
+    filter: &LogFilter,
+) -> anyhow::Result<()> {
+    let mut hangup = listen_to(SignalKind::hangup())?;
+    let mut terminate = listen_to(SignalKind::terminate())?;
+    let mut interrupt = listen_to(SignalKind::interrupt())?;
+    let stop = async {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => reload(arguments, service, filter),
+            }
+        }
+        tracing::info!("stopping");
+    };
+    let config = service.config();
+    serve::run(Arc::clone(service), &config, stop).await?;
+    service.drain(SETTLE_TIME_MAX).await;
+    let flushed = Arc::clone(service);
+    spawn_blocking(move || flushed.flush()).await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn listen_to(kind: SignalKind) -> anyhow::Result<Signal> {
+    signal(kind).context("cannot listen to signals")
+}
+
+/// Takes over what can be; a configuration that is wrong changes nothing.
+fn reload(arguments: &Arguments, service: &Service<JailedVms>, filter: &LogFilter) {
+    let reloaded = arguments.config().and_then(|config| {
+        filter.reload(log_filter(&config)?)?;
+        Ok(service.reload(config))
+    });
+    match reloaded {
+        Ok(needs_restart) if needs_restart.is_empty() => tracing::info!("reloaded"),
+        Ok(needs_restart) => {
+            let keys = needs_restart.join(", ");
+            tracing::warn!(%keys, "reloaded, but for what needs a restart");
+        }
+        Err(error) => {
+            tracing::error!(
+                error = format!("{error:#}"),
+                "the configuration stays as it was"
+            );
+        }
+    }
+}
+
+fn start_log(config: &Config) -> anyhow::Result<LogFilter> {
+    let (filter, handle) = reload::Layer::new(log_filter(config)?);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    let lines = match config.log_format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .try_init()?;
+    Ok(handle)
+}
+
+fn log_filter(config: &Config) -> anyhow::Result<EnvFilter> {
+    let filter = EnvFilter::try_new(&config.log);
+    filter.with_context(|| format!("log = {:?} is no filter: use one such as info", config.log))
+}
+
+/// Each VM and each open snapshot takes descriptors.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "cannot have more file descriptors");
+    }
+}
+
+/// A bare name is looked for beside this program, then in `PATH`.
+fn find_vmm(vmm: &Path) -> anyhow::Result<PathBuf> {
+    let is_bare = vmm.components().count() == 1 && !vmm.is_absolute();
+    let beside = env::current_exe()
+        .ok()
+        .and_then(|program| Some(program.parent()?.to_owned()));
+    let path = env::var_os("PATH").unwrap_or_default();
+    let found = match is_bare {
+        false => Some(vmm.to_owned()).filter(|vmm| vmm.is_file()),
+        true => beside
+            .into_iter()
+            .chain(env::split_paths(&path))
+            .map(|directory| directory.join(vmm))
+            .find(|vmm| vmm.is_file()),
+    };
+    let Some(found) = found else {
+        bail!(
+            "there is no {}: install jiffy-vmm beside jiffyd, or say --vmm",
+            vmm.display()
+        );
+    };
+    std::path::absolute(&found).context("cannot tell the current directory")
+}
+
+fn host_memory_bytes() -> u64 {
+    let info = rustix::system::sysinfo();
+    info.totalram.saturating_mul(u64::from(info.mem_unit))
+}

@@ -1,0 +1,400 @@
+//! Counters, histograms and gauges for Prometheus and whoever speaks its formats.
+//!
+//! Series are bounded: latency is by kind of start only, counters by function for the first
+//! [`FUNCTION_LABELS_MAX`] functions and together under `(other)` beyond.
+//! Not here: what one request took (`usage`).
+
+mod exposition;
+mod gauges;
+
+use std::{
+    collections::HashSet,
+    sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+use self::gauges::Shown;
+pub use self::{exposition::Exposition, gauges::Gauges};
+use crate::{
+    logs::Dropped,
+    model::FunctionName,
+    pool::{Refused, Start},
+    usage::{Outcome, UsageRecord},
+};
+
+/// Functions with series of their own.
+pub const FUNCTION_LABELS_MAX: usize = 4096;
+/// What the others are counted under; no function can have this name.
+const OTHER: &str = "(other)";
+
+/// Upper ends of the buckets of all latencies, seconds: fine where starts are, up to a minute.
+const LATENCY_BUCKETS_S: [f64; 26] = [
+    50e-6, 75e-6, 100e-6, 150e-6, 200e-6, 300e-6, 500e-6, 700e-6, 1e-3, 1.5e-3, 2e-3, 3e-3, 5e-3,
+    7.5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+];
+
+type ByStart = Family<StartLabel, Histogram, fn() -> Histogram>;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StartLabel {
+    start: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FunctionOutcome {
+    function: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FunctionReason {
+    function: String,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BuildLabel {
+    version: &'static str,
+}
+
+/// Reasons of [`Refused`], as they stand in labels.
+const REFUSALS: [&str; 5] = ["busy", "queue-full", "memory", "shutting-down", "vm"];
+
+fn refusal(refused: &Refused) -> &'static str {
+    let index = match refused {
+        Refused::Busy { .. } => 0,
+        Refused::QueueFull => 1,
+        Refused::Memory => 2,
+        Refused::ShuttingDown => 3,
+        Refused::Vm(_) => 4,
+    };
+    REFUSALS[index]
+}
+
+/// All metrics of the agent.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<FunctionOutcome, Counter>,
+    refused: Family<FunctionReason, Counter>,
+    deploys: Family<OutcomeLabel, Counter>,
+    wall: ByStart,
+    queue: ByStart,
+    run: ByStart,
+    restore: Histogram,
+    reset: Histogram,
+    cpu: Counter<f64, AtomicU64>,
+    pages_written: Counter,
+    exits: Counter,
+    received: Counter,
+    sent: Counter,
+    log_lines_dropped: Family<Reason, Counter>,
+    usage_records_dropped: Family<Reason, Counter>,
+    shown: Shown,
+    /// Functions with series of their own.
+    functions: Mutex<HashSet<FunctionName>>,
+}
+
+fn histogram() -> Histogram {
+    Histogram::new(LATENCY_BUCKETS_S)
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Metrics that start at zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("jiffy");
+        let by_start = || ByStart::new_with_constructor(histogram);
+        let metrics = Self {
+            requests: Family::default(),
+            refused: Family::default(),
+            deploys: Family::default(),
+            wall: by_start(),
+            queue: by_start(),
+            run: by_start(),
+            restore: histogram(),
+            reset: histogram(),
+            cpu: Counter::default(),
+            pages_written: Counter::default(),
+            exits: Counter::default(),
+            received: Counter::default(),
+            sent: Counter::default(),
+            log_lines_dropped: Family::default(),
+            usage_records_dropped: Family::default(),
+            shown: Shown::register(&mut registry),
+            functions: Mutex::default(),
+            registry,
+        };
+        metrics.registered()
+    }
+
+    fn registered(mut self) -> Self {
+        let registry = &mut self.registry;
+        // The library ends each text with a full stop.
+        registry.register(
+            "requests",
+            "Requests that had a VM, by how they ended",
+            self.requests.clone(),
+        );
+        registry.register(
+            "requests_refused",
+            "Requests that got no VM",
+            self.refused.clone(),
+        );
+        registry.register("deploys", "Deploys", self.deploys.clone());
+        let seconds = [
+            (
+                "request_duration",
+                "Time from the arrival of a request to the end of its response",
+                &self.wall,
+            ),
+            (
+                "request_queue",
+                "Time that a request waited for a VM",
+                &self.queue,
+            ),
+            (
+                "request_run",
+                "Time from the hand-over of a request to a VM to the end of its response",
+                &self.run,
+            ),
+        ];
+        for (name, help, family) in seconds {
+            registry.register_with_unit(name, help, Unit::Seconds, family.clone());
+        }
+        registry.register_with_unit(
+            "restore",
+            "Time to hand a shell a snapshot",
+            Unit::Seconds,
+            self.restore.clone(),
+        );
+        registry.register_with_unit(
+            "reset",
+            "Time to reset a VM after a request",
+            Unit::Seconds,
+            self.reset.clone(),
+        );
+        registry.register_with_unit(
+            "vm_cpu",
+            "Time that requests had a processor in a VM",
+            Unit::Seconds,
+            self.cpu.clone(),
+        );
+        registry.register(
+            "vm_pages_written",
+            "Pages that resets found written",
+            self.pages_written.clone(),
+        );
+        registry.register("vm_exits", "Exits of VMs for requests", self.exits.clone());
+        registry.register_with_unit(
+            "request_body",
+            "Size of requests",
+            Unit::Bytes,
+            self.received.clone(),
+        );
+        registry.register_with_unit(
+            "response_body",
+            "Size of responses",
+            Unit::Bytes,
+            self.sent.clone(),
+        );
+        registry.register(
+            "log_lines_dropped",
+            "Log lines that were not kept",
+            self.log_lines_dropped.clone(),
+        );
+        registry.register(
+            "usage_records_dropped",
+            "Usage records that were not kept",
+            self.usage_records_dropped.clone(),
+        );
+        let build = Family::<BuildLabel, Gauge>::default();
+        build
+            .get_or_create(&BuildLabel {
+                version: env!("CARGO_PKG_VERSION"),
+            })
+            .set(1);
+        registry.register("build", "The agent that runs", build);
+        // Series that exist from the start can be alerted on.
+        for start in [Start::Cold, Start::Fresh, Start::Warm] {
+            for family in [&self.wall, &self.queue, &self.run] {
+                drop(family.get_or_create(&StartLabel {
+                    start: start.as_str(),
+                }));
+            }
+        }
+        for is_ok in [true, false] {
+            drop(self.deploys.get_or_create(&outcome_of(is_ok)));
+        }
+        for reason in [DROPPED_RATE, DROPPED_DISK, DROPPED_QUEUE] {
+            drop(self.log_lines_dropped.get_or_create(&Reason { reason }));
+        }
+        for reason in [DROPPED_DISK, DROPPED_QUEUE] {
+            drop(self.usage_records_dropped.get_or_create(&Reason { reason }));
+        }
+        self
+    }
+
+    /// Counts a request that had a VM.
+    pub fn invoked(&self, record: &UsageRecord) {
+        let function = self.label(&record.function);
+        let outcome = record.outcome.as_str();
+        self.requests
+            .get_or_create(&FunctionOutcome { function, outcome })
+            .inc();
+        let start = StartLabel {
+            start: record.start.as_str(),
+        };
+        self.wall
+            .get_or_create(&start)
+            .observe(seconds(record.wall_us));
+        self.queue
+            .get_or_create(&start)
+            .observe(seconds(record.queue_us));
+        self.run
+            .get_or_create(&start)
+            .observe(seconds(record.run_us));
+        if record.start == Start::Cold {
+            self.restore.observe(seconds(record.restore_us));
+        }
+        if record.reset_us > 0 {
+            self.reset.observe(seconds(record.reset_us));
+        }
+        self.cpu.inc_by(seconds(record.cpu_us));
+        self.pages_written.inc_by(record.pages_written);
+        self.exits.inc_by(record.exits);
+        self.received.inc_by(record.bytes_in);
+        self.sent.inc_by(record.bytes_out);
+    }
+
+    /// Counts a request that got no VM. Cheap enough for the way of a request.
+    pub fn refused(&self, function: &FunctionName, refused: &Refused) {
+        let function = self.label(function);
+        let reason = refusal(refused);
+        self.refused
+            .get_or_create(&FunctionReason { function, reason })
+            .inc();
+    }
+
+    /// Counts a deploy.
+    pub fn deployed(&self, is_ok: bool) {
+        self.deploys.get_or_create(&outcome_of(is_ok)).inc();
+    }
+
+    pub(crate) fn log_lines_dropped(&self, dropped: Dropped) {
+        for (reason, lines) in [
+            (DROPPED_RATE, dropped.rate_lines),
+            (DROPPED_DISK, dropped.disk_lines),
+        ] {
+            self.log_lines_dropped
+                .get_or_create(&Reason { reason })
+                .inc_by(lines);
+        }
+    }
+
+    pub(crate) fn log_lines_dropped_in_queue(&self, lines: u64) {
+        let reason = DROPPED_QUEUE;
+        self.log_lines_dropped
+            .get_or_create(&Reason { reason })
+            .inc_by(lines);
+    }
+
+    pub(crate) fn usage_record_dropped_in_queue(&self) {
+        let reason = DROPPED_QUEUE;
+        self.usage_records_dropped
+            .get_or_create(&Reason { reason })
+            .inc();
+    }
+
+    pub(crate) fn usage_records_dropped_by_disk(&self, records: u64) {
+        let reason = DROPPED_DISK;
+        self.usage_records_dropped
+            .get_or_create(&Reason { reason })
+            .inc_by(records);
+    }
+
+    /// Removes the series of a function that is deleted, and lets another have its place.
+    pub fn forget(&self, function: &FunctionName) {
+        if !self.functions().remove(function) {
+            return;
+        }
+        for outcome in Outcome::ALL.map(Outcome::as_str) {
+            let function = function.to_string();
+            self.requests.remove(&FunctionOutcome { function, outcome });
+        }
+        for reason in REFUSALS {
+            let function = function.to_string();
+            self.refused.remove(&FunctionReason { function, reason });
+        }
+    }
+
+    /// Everything as text, with `gauges` as they are now.
+    pub fn encode(&self, gauges: &Gauges, exposition: Exposition) -> String {
+        self.shown.set(gauges);
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = text::encode(&mut text, &self.registry);
+        match exposition {
+            Exposition::OpenMetrics => text,
+            Exposition::Prometheus => exposition::to_prometheus(&text),
+        }
+    }
+
+    fn functions(&self) -> MutexGuard<'_, HashSet<FunctionName>> {
+        self.functions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn label(&self, function: &FunctionName) -> String {
+        let mut functions = self.functions();
+        if functions.contains(function) {
+            return function.to_string();
+        }
+        if functions.len() >= FUNCTION_LABELS_MAX {
+            return OTHER.to_owned();
+        }
+        functions.insert(function.clone());
+        function.to_string()
+    }
+}
+
+const DROPPED_RATE: &str = "rate";
+const DROPPED_DISK: &str = "disk";
+const DROPPED_QUEUE: &str = "queue";
+
+fn outcome_of(is_ok: bool) -> OutcomeLabel {
+    let outcome = if is_ok { "ok" } else { "error" };
+    OutcomeLabel { outcome }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "2^53 microseconds are 285 years"
+)]
+fn seconds(us: u64) -> f64 {
+    us as f64 / 1e6
+}
+
+#[cfg(test)]
+mod tests;

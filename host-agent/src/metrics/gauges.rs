@@ -1,0 +1,92 @@
+//! What others count, read at the moment of a scrape.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use prometheus_client::{
+    metrics::{counter::Counter, gauge::Gauge},
+    registry::{Registry, Unit},
+};
+
+use crate::pool::PoolStats;
+
+/// What is true at the moment of a scrape.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Functions that are deployed.
+    pub functions: usize,
+    /// Logs of functions on disk, bytes.
+    pub log_bytes: u64,
+    /// Shells, VMs and who waits for them.
+    pub pool: PoolStats,
+}
+
+type Value = fn(&Gauges) -> u64;
+
+/// A metric for each field.
+#[derive(Debug)]
+pub(super) struct Shown {
+    gauges: Vec<(Gauge<u64, AtomicU64>, Value)>,
+    counters: Vec<(Counter, Value)>,
+}
+
+#[rustfmt::skip]
+const GAUGES: [(&str, &str, Value); 8] = [
+    ("functions", "Functions that are deployed", |all| all.functions as u64),
+    ("shells_ready", "Shells that wait for a function", |all| all.pool.shells_ready as u64),
+    ("shells_making", "Shells that are being made", |all| all.pool.shells_making as u64),
+    ("vms_starting", "VMs that wait for a shell", |all| all.pool.vms_starting as u64),
+    ("vms_busy", "VMs that have a request", |all| all.pool.vms_busy as u64),
+    ("vms_settling", "VMs that are being made ready for the next request", |all| all.pool.vms_settling as u64),
+    ("vms_idle", "VMs that wait for a request", |all| all.pool.vms_idle as u64),
+    ("requests_waiting", "Requests that wait for a VM", |all| all.pool.requests_waiting as u64),
+];
+
+#[rustfmt::skip]
+const GAUGES_BYTES: [(&str, &str, Value); 3] = [
+    ("memory_charged", "Memory that VMs are charged", |all| all.pool.memory_charged_bytes),
+    ("memory_budget", "Memory that VMs may be charged", |all| all.pool.memory_bytes_max),
+    ("function_logs", "Logs of functions on disk", |all| all.log_bytes),
+];
+
+#[rustfmt::skip]
+const COUNTERS: [(&str, &str, Value); 4] = [
+    ("vms_started", "VMs that were started", |all| all.pool.vms_started),
+    ("vms_evicted", "VMs that were ended to make room for others", |all| all.pool.vms_evicted),
+    ("vms_expired", "VMs that were ended because nobody asked for them", |all| all.pool.vms_expired),
+    ("shells_failed", "Shells that could not be made", |all| all.pool.shells_failed),
+];
+
+impl Shown {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let mut shown = Self {
+            gauges: vec![],
+            counters: vec![],
+        };
+        for (name, help, value) in GAUGES {
+            let gauge = Gauge::default();
+            registry.register(name, help, gauge.clone());
+            shown.gauges.push((gauge, value));
+        }
+        for (name, help, value) in GAUGES_BYTES {
+            let gauge = Gauge::default();
+            registry.register_with_unit(name, help, Unit::Bytes, gauge.clone());
+            shown.gauges.push((gauge, value));
+        }
+        for (name, help, value) in COUNTERS {
+            let counter = Counter::default();
+            registry.register(name, help, counter.clone());
+            shown.counters.push((counter, value));
+        }
+        shown
+    }
+
+    pub(super) fn set(&self, gauges: &Gauges) {
+        for (gauge, value) in &self.gauges {
+            gauge.set(value(gauges));
+        }
+        for (counter, value) in &self.counters {
+            // Of two scrapes at once the later count stays: a counter never goes back.
+            counter.inner().fetch_max(value(gauges), Ordering::Relaxed);
+        }
+    }
+}

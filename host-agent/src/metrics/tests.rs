@@ -1,0 +1,165 @@
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+};
+
+use super::*;
+use crate::{pool::PoolStats, usage::testing::record, vm::VmError};
+
+fn filled() -> Metrics {
+    let metrics = Metrics::new();
+    for (index, outcome) in Outcome::ALL.into_iter().enumerate() {
+        let start = [Start::Cold, Start::Fresh, Start::Warm][index % 3];
+        let mut record = record("hello", index as u64);
+        (record.outcome, record.start) = (outcome, start);
+        metrics.invoked(&record);
+    }
+    let retry_after = std::time::Duration::from_secs(1);
+    let failed = VmError::Host("no KVM".to_owned());
+    for refused in [
+        Refused::Busy { retry_after },
+        Refused::QueueFull,
+        Refused::Memory,
+        Refused::ShuttingDown,
+        Refused::Vm(failed),
+    ] {
+        metrics.refused(&"hello".parse().expect("name"), &refused);
+    }
+    metrics.deployed(true);
+    metrics.log_lines_dropped_in_queue(3);
+    metrics
+}
+
+const GAUGES: Gauges = Gauges {
+    functions: 1,
+    log_bytes: 2,
+    pool: PoolStats {
+        shells_ready: 3,
+        shells_making: 4,
+        vms_starting: 5,
+        vms_busy: 6,
+        vms_settling: 7,
+        vms_idle: 8,
+        requests_waiting: 9,
+        memory_charged_bytes: 10,
+        memory_bytes_max: 1 << 34,
+        vms_started: 12,
+        vms_evicted: 13,
+        vms_expired: 14,
+        shells_failed: 15,
+    },
+};
+
+/// Runs a checker that reads `text`. A machine that lacks it is told so, and the test says nothing.
+fn check_with(command: &mut Command, text: &str) {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let Ok(mut child) = pipes.stderr(Stdio::piped()).spawn() else {
+        eprintln!("not checked: there is no {program} here; Debian has promtool in `prometheus`");
+        return;
+    };
+    let mut input = child.stdin.take().expect("piped");
+    input.write_all(text.as_bytes()).expect("write");
+    drop(input);
+    let output = child.wait_with_output().expect("wait");
+    if output.status.code() == Some(77) {
+        eprintln!(
+            "not checked: python3 has no prometheus_client; Debian has it in `python3-prometheus-client`"
+        );
+        return;
+    }
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(
+        output.status.success() && said.is_empty(),
+        "{program}: {said}\n{text}"
+    );
+}
+
+#[test]
+fn promtool_accepts_what_prometheus_gets() {
+    for metrics in [Metrics::new(), filled()] {
+        let text = metrics.encode(&GAUGES, Exposition::Prometheus);
+        check_with(Command::new("promtool").args(["check", "metrics"]), &text);
+    }
+}
+
+#[test]
+fn the_strict_parser_accepts_open_metrics() {
+    let parse = "
+import sys
+try:
+    from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse
+except ImportError:
+    sys.exit(77)
+families = {family.name: family for family in parse(sys.stdin.read())}
+assert len(families['jiffy_request_duration_seconds'].samples) == 3 * 29, families.keys()
+";
+    for metrics in [Metrics::new(), filled()] {
+        let text = metrics.encode(&GAUGES, Exposition::OpenMetrics);
+        check_with(Command::new("python3").args(["-c", parse]), &text);
+    }
+}
+
+#[test]
+fn numbers_are_where_they_belong() {
+    let text = filled().encode(&GAUGES, Exposition::OpenMetrics);
+    for line in [
+        "# TYPE jiffy_requests counter",
+        r#"jiffy_requests_total{function="hello",outcome="out-of-memory"} 1"#,
+        r#"jiffy_requests_refused_total{function="hello",reason="queue-full"} 1"#,
+        r#"jiffy_deploys_total{outcome="ok"} 1"#,
+        r#"jiffy_deploys_total{outcome="error"} 0"#,
+        "# UNIT jiffy_request_duration_seconds seconds",
+        r#"jiffy_request_duration_seconds_count{start="cold"} 3"#,
+        r#"jiffy_request_duration_seconds_count{start="fresh"} 3"#,
+        r#"jiffy_request_duration_seconds_count{start="warm"} 3"#,
+        "jiffy_restore_seconds_count 3",
+        "jiffy_reset_seconds_count 9",
+        "jiffy_vm_exits_total 9",
+        r#"jiffy_log_lines_dropped_total{reason="queue"} 3"#,
+        "jiffy_shells_ready 3",
+        "jiffy_vms_started_total 12",
+        "jiffy_function_logs_bytes 2",
+        "jiffy_memory_budget_bytes 17179869184",
+    ] {
+        assert!(
+            text.lines().any(|found| found == line),
+            "no {line:?} in\n{text}"
+        );
+    }
+    assert!(text.ends_with("# EOF\n"));
+    let text = filled().encode(&GAUGES, Exposition::Prometheus);
+    assert!(text.contains("# TYPE jiffy_requests_total counter\n"));
+    assert!(!text.contains("# UNIT") && !text.contains("# EOF"));
+}
+
+#[test]
+fn a_client_gets_the_format_it_asks_for() {
+    let check = |accept, expected| assert_eq!(Exposition::from_accept(accept), expected);
+    check(None, Exposition::OpenMetrics);
+    check(Some("*/*"), Exposition::OpenMetrics);
+    check(Some("text/plain;version=0.0.4"), Exposition::Prometheus);
+    let prometheus = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
+    check(Some(prometheus), Exposition::OpenMetrics);
+}
+
+#[test]
+fn series_are_bounded_and_go_with_their_function() {
+    let metrics = Metrics::new();
+    for index in 0..FUNCTION_LABELS_MAX + 10 {
+        metrics.invoked(&record(&format!("f{index}"), 0));
+    }
+    let count = |what: &str| {
+        let text = metrics.encode(&GAUGES, Exposition::OpenMetrics);
+        text.lines().filter(|line| line.contains(what)).count()
+    };
+    assert_eq!(count("jiffy_requests_total{"), FUNCTION_LABELS_MAX + 1);
+    let other = r#"function="(other)",outcome="ok"} 10"#;
+    assert_eq!(count(other), 1);
+    let gone = "f7".parse().expect("name");
+    metrics.forget(&gone);
+    metrics.forget(&gone);
+    assert_eq!(count(r#"function="f7""#), 0);
+    metrics.invoked(&record("late", 0));
+    assert_eq!(count(r#"function="late""#), 1);
+}

@@ -1,0 +1,345 @@
+//! What the agent knows of a function: names, versions, aliases, settings.
+//!
+//! Values are checked when they are made, so that everything behind the API can trust them.
+//! Not here: where they are stored (`registry`), how they look in JSON for a client (`api`).
+
+use std::{collections::BTreeMap, fmt, num::NonZeroU64, str::FromStr};
+
+use jiffy_abi::layout::{RAM_BYTES_DEFAULT, RAM_BYTES_MAX, RAM_BYTES_MIN, RAM_BYTES_STEP};
+use jiffy_snapshots::Digest;
+use serde::{Deserialize, Serialize};
+
+/// Characters of a function's or an alias's name at most, as in Lambda's API.
+pub const NAME_CHARS_MAX: usize = 64;
+/// What a request, or `init`, may take at most, milliseconds: 15 minutes, as in Lambda's API.
+pub const TIMEOUT_MS_MAX: u64 = 15 * 60 * 1000;
+/// What a request, or `init`, may take unless the author says otherwise, milliseconds.
+pub const TIMEOUT_MS_DEFAULT: u64 = 3000;
+/// Instances of one function at most.
+pub const CONCURRENCY_MAX: u32 = 10_000;
+/// Instances of one function unless its author says otherwise.
+pub const CONCURRENCY_DEFAULT: u32 = 10;
+/// Bytes of a function's environment, names and values with a byte each behind them: what fits the
+/// page that the guest finds it in.
+pub const ENVIRONMENT_BYTES_MAX: usize = 4000;
+/// Characters of a description at most.
+pub const DESCRIPTION_CHARS_MAX: usize = 256;
+/// Versions that an alias spreads its requests over at most.
+pub const ALIAS_TARGETS_MAX: usize = 2;
+
+/// Why a value of a client is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each message documents its variant")]
+pub enum InvalidValue {
+    #[error("{0:?} is no name: use 1 to {NAME_CHARS_MAX} letters, digits, hyphens and underscores")]
+    Name(String),
+    #[error(
+        "{0:?} is no alias: use a name that is not only digits and not `live`, which the live version has"
+    )]
+    Alias(String),
+    #[error("{0:?} is no version: use a number from 1")]
+    Version(String),
+    #[error(
+        "{0} bytes of memory cannot be: use {RAM_BYTES_MIN} to {RAM_BYTES_MAX}, in steps of {RAM_BYTES_STEP}"
+    )]
+    Ram(u64),
+    #[error("a timeout of {0} ms cannot be: use 1 to {TIMEOUT_MS_MAX}")]
+    Timeout(u64),
+    #[error("a concurrency of {0} cannot be: use 1 to {CONCURRENCY_MAX}")]
+    Concurrency(u32),
+    #[error(
+        "{ready} instances cannot be kept ready of at most {concurrency}: use a smaller number"
+    )]
+    MinReady { ready: u32, concurrency: u32 },
+    #[error(
+        "{0:?} is no name of an environment variable: use letters, digits and underscores, no digit first"
+    )]
+    VariableName(String),
+    #[error("the value of {0} has a zero byte: leave it out")]
+    VariableValue(String),
+    #[error("the environment has {0} bytes: use at most {ENVIRONMENT_BYTES_MAX}")]
+    Environment(usize),
+    #[error("the description has {0} characters: use at most {DESCRIPTION_CHARS_MAX}")]
+    Description(usize),
+    #[error("an alias spreads its requests over at most {ALIAS_TARGETS_MAX} versions")]
+    AliasTargets,
+    #[error("a weight of {0} per mille cannot be: use 0 to 1000")]
+    Weight(u16),
+}
+
+/// Name of a function.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FunctionName(String);
+
+/// Name of an alias.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct AliasName(String);
+
+fn is_name(text: &str) -> bool {
+    (1..=NAME_CHARS_MAX).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
+impl TryFrom<String> for FunctionName {
+    type Error = InvalidValue;
+
+    fn try_from(text: String) -> Result<Self, InvalidValue> {
+        if is_name(&text) {
+            Ok(Self(text))
+        } else {
+            Err(InvalidValue::Name(text))
+        }
+    }
+}
+
+impl TryFrom<String> for AliasName {
+    type Error = InvalidValue;
+
+    fn try_from(text: String) -> Result<Self, InvalidValue> {
+        if is_name(&text) && text != "live" && !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            Ok(Self(text))
+        } else {
+            Err(InvalidValue::Alias(text))
+        }
+    }
+}
+
+macro_rules! text {
+    ($name:ident) => {
+        impl FromStr for $name {
+            type Err = InvalidValue;
+
+            fn from_str(text: &str) -> Result<Self, InvalidValue> {
+                Self::try_from(text.to_owned())
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> Self {
+                name.0
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+text!(FunctionName);
+text!(AliasName);
+
+/// Number of a version: 1 for the first deploy of a function, and one more for each after it. Never
+/// given twice, not even after a deletion of the version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct VersionNumber(pub NonZeroU64);
+
+impl VersionNumber {
+    /// The first.
+    pub const FIRST: Self = Self(NonZeroU64::MIN);
+}
+
+impl fmt::Display for VersionNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for VersionNumber {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        text.parse()
+            .map(Self)
+            .map_err(|_| InvalidValue::Version(text.into()))
+    }
+}
+
+/// Which version of a function is meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Qualifier {
+    /// The live one. In Lambda's API: none, or `$LATEST`.
+    #[default]
+    Live,
+    /// This one.
+    Version(VersionNumber),
+    /// Whichever the alias leads to.
+    Alias(AliasName),
+}
+
+impl FromStr for Qualifier {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        match text {
+            "" | "$LATEST" | "live" => Ok(Self::Live),
+            number if number.bytes().all(|byte| byte.is_ascii_digit()) => {
+                number.parse().map(Self::Version)
+            }
+            alias => alias.parse().map(Self::Alias),
+        }
+    }
+}
+
+/// Whether a request finds what those before it left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// Every request finds the VM as the snapshot has it.
+    #[default]
+    Fresh,
+    /// A request finds what those before it left.
+    Reuse,
+}
+
+impl From<Isolation> for jiffy_control::Isolation {
+    fn from(isolation: Isolation) -> Self {
+        match isolation {
+            Isolation::Fresh => Self::Fresh,
+            Isolation::Reuse => Self::Reuse,
+        }
+    }
+}
+
+/// What an author says of a function. Part of a version: it never changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// RAM of a VM, bytes.
+    pub memory_bytes: u64,
+    /// What `init` and each request may take, milliseconds.
+    pub timeout_ms: u64,
+    /// Whether a VM is reset between two requests.
+    pub isolation: Isolation,
+    /// VMs at most.
+    pub max_concurrency: u32,
+    /// VMs that are kept ready although nobody asks.
+    pub min_ready: u32,
+    /// Environment variables.
+    pub environment: BTreeMap<String, String>,
+    /// For people.
+    pub description: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            memory_bytes: RAM_BYTES_DEFAULT,
+            timeout_ms: TIMEOUT_MS_DEFAULT,
+            isolation: Isolation::Fresh,
+            max_concurrency: CONCURRENCY_DEFAULT,
+            min_ready: 0,
+            environment: BTreeMap::new(),
+            description: String::new(),
+        }
+    }
+}
+
+impl Settings {
+    /// Checks every value.
+    pub fn check(&self) -> Result<(), InvalidValue> {
+        let ram_bytes = self.memory_bytes;
+        if !(RAM_BYTES_MIN..=RAM_BYTES_MAX).contains(&ram_bytes)
+            || !ram_bytes.is_multiple_of(RAM_BYTES_STEP)
+        {
+            return Err(InvalidValue::Ram(ram_bytes));
+        }
+        if !(1..=TIMEOUT_MS_MAX).contains(&self.timeout_ms) {
+            return Err(InvalidValue::Timeout(self.timeout_ms));
+        }
+        if !(1..=CONCURRENCY_MAX).contains(&self.max_concurrency) {
+            return Err(InvalidValue::Concurrency(self.max_concurrency));
+        }
+        if self.min_ready > self.max_concurrency {
+            return Err(InvalidValue::MinReady {
+                ready: self.min_ready,
+                concurrency: self.max_concurrency,
+            });
+        }
+        let description_chars = self.description.chars().count();
+        if description_chars > DESCRIPTION_CHARS_MAX {
+            return Err(InvalidValue::Description(description_chars));
+        }
+        self.check_environment()
+    }
+
+    fn check_environment(&self) -> Result<(), InvalidValue> {
+        let mut bytes = 0;
+        for (name, value) in &self.environment {
+            let is_name = name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+            if !is_name || name.bytes().next().is_none_or(|byte| byte.is_ascii_digit()) {
+                return Err(InvalidValue::VariableName(name.clone()));
+            }
+            if value.contains('\0') {
+                return Err(InvalidValue::VariableValue(name.clone()));
+            }
+            bytes += name.len() + value.len() + 2;
+        }
+        if bytes > ENVIRONMENT_BYTES_MAX {
+            return Err(InvalidValue::Environment(bytes));
+        }
+        Ok(())
+    }
+}
+
+/// A version of a function: one deploy. Immutable but for its snapshot, which follows the host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// Its number.
+    pub number: VersionNumber,
+    /// SHA-256 of the image.
+    pub image: Digest,
+    /// Size of the image, bytes.
+    pub image_bytes: u64,
+    /// What the author said.
+    pub settings: Settings,
+    /// SHA-256 of the snapshot's state.
+    pub snapshot: Digest,
+    /// What the snapshot was made with; on any other it is made again. See `service::HostIdentity`.
+    pub snapshot_host: String,
+    /// When it was deployed, milliseconds since 1970.
+    pub created_ms: u64,
+}
+
+/// Where an alias leads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alias {
+    /// The version that gets what `other` does not.
+    pub version: VersionNumber,
+    /// Another version, and its share of the requests, per mille.
+    pub other: Option<(VersionNumber, u16)>,
+    /// For people.
+    pub description: String,
+}
+
+/// A function.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Function {
+    /// Its name.
+    pub name: FunctionName,
+    /// The version that requests without a qualifier go to.
+    pub live: VersionNumber,
+    /// The number that the next deploy gets.
+    pub next: VersionNumber,
+    /// Aliases.
+    pub aliases: BTreeMap<AliasName, Alias>,
+    /// A limit of VMs over all versions, set apart from deploys.
+    pub reserved_concurrency: Option<u32>,
+    /// When it was deployed first, milliseconds since 1970.
+    pub created_ms: u64,
+    /// When it was changed last, milliseconds since 1970.
+    pub updated_ms: u64,
+}

@@ -1,0 +1,373 @@
+//! The way from a request to logs, usage and metrics: one bounded queue, one thread.
+//!
+//! ```text
+//! request ── try_send ──▶ queue ──▶ thread ──▶ metrics, usage, logs ──▶ disk, followers
+//! ```
+//!
+//! A request only puts a struct into the queue. It never waits, neither for the disk nor for a lock that is held
+//! while the disk is written; what does not fit is dropped and counted. The thread sleeps
+//! between two batches instead of waiting for the first message of the next, so that a busy agent
+//! pays for no wake-up per request, and an idle one for none at all.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use jiffy_control::{LogRecord, error_chain};
+
+use crate::{
+    logs::{Level, LogLimits, LogLine, Logs, LogsError},
+    metrics::Metrics,
+    model::{FunctionName, VersionNumber},
+    usage::{Usage, UsageError, UsageLimits, UsageRecord},
+};
+
+/// Messages that wait at most. At 10,000 requests a second, 200 come between two batches.
+const QUEUE_MESSAGES_MAX: usize = 8192;
+/// Bytes of log text that wait at most.
+const QUEUE_TEXT_BYTES_MAX: usize = 32 << 20;
+/// Messages that are taken at once.
+const BATCH_MESSAGES_MAX: usize = 1024;
+/// Bytes of log text after which a batch ends.
+const BATCH_TEXT_BYTES_MAX: usize = 4 << 20;
+/// Time between two batches: what a line may be late.
+const BATCH_INTERVAL: Duration = Duration::from_millis(20);
+/// Time between two checkpoints of sums, while there is something to write.
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Why nothing can be observed.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message documents its variant")]
+pub enum ObserverError {
+    #[error(transparent)]
+    Logs(#[from] LogsError),
+    #[error(transparent)]
+    Usage(#[from] UsageError),
+    #[error("cannot start the thread that writes logs")]
+    Thread(#[source] std::io::Error),
+}
+
+/// Logs, usage and metrics, and the one way into them. Dropping it writes what is in the queue.
+#[derive(Debug)]
+pub struct Observer {
+    sender: Option<SyncSender<Message>>,
+    thread: Option<JoinHandle<()>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    logs: Arc<Logs>,
+    usage: Arc<Usage>,
+    metrics: Arc<Metrics>,
+    /// Bytes of log text in the queue.
+    queued_text_bytes: AtomicUsize,
+}
+
+#[derive(Debug)]
+enum Message {
+    Invoked(Box<UsageRecord>, Vec<LogRecord>),
+    Logged(Box<Logged>),
+    Forget(FunctionName),
+    Flush(mpsc::Sender<()>),
+}
+
+#[derive(Debug)]
+struct Logged {
+    ts_ms: u64,
+    function: FunctionName,
+    version: VersionNumber,
+    records: Vec<LogRecord>,
+}
+
+impl Observer {
+    /// Opens `logs` and `usage` below `directory` and starts the thread.
+    pub fn open(
+        directory: &Path,
+        log_limits: LogLimits,
+        usage_limits: UsageLimits,
+    ) -> Result<Self, ObserverError> {
+        let shared = Arc::new(Shared {
+            logs: Arc::new(Logs::open(&directory.join("logs"), log_limits)?),
+            usage: Arc::new(Usage::open(&directory.join("usage"), usage_limits)?),
+            metrics: Arc::new(Metrics::new()),
+            queued_text_bytes: AtomicUsize::new(0),
+        });
+        let (sender, receiver) = mpsc::sync_channel(QUEUE_MESSAGES_MAX);
+        let thread = thread::Builder::new().name("observe".to_owned()).spawn({
+            let shared = Arc::clone(&shared);
+            move || shared.run(&receiver)
+        });
+        Ok(Self {
+            sender: Some(sender),
+            thread: Some(thread.map_err(ObserverError::Thread)?),
+            shared,
+        })
+    }
+
+    /// Takes what a request took and logged. Never waits.
+    pub fn invoked(&self, record: UsageRecord, logs: Vec<LogRecord>) {
+        let logs = self.admit(logs);
+        if !self.try_send(Message::Invoked(Box::new(record), logs)) {
+            self.shared.metrics.usage_record_dropped_in_queue();
+        }
+    }
+
+    /// Takes what a deploy logged. Never waits.
+    pub fn logged(&self, function: FunctionName, version: VersionNumber, logs: Vec<LogRecord>) {
+        let records = self.admit(logs);
+        if records.is_empty() {
+            return;
+        }
+        let ts_ms = now_ms();
+        let logged = Logged {
+            ts_ms,
+            function,
+            version,
+            records,
+        };
+        self.try_send(Message::Logged(Box::new(logged)));
+    }
+
+    /// Removes logs and series of a function that was deleted; its usage stays. Waits for room in the
+    /// queue, so it has no place on a request's way.
+    pub fn forget(&self, function: FunctionName) {
+        if let Some(sender) = &self.sender {
+            // It fails only if the thread is gone, and nothing is kept then.
+            let _ = sender.send(Message::Forget(function));
+        }
+    }
+
+    /// Waits until all that was taken before is written, and the sums of usage too.
+    pub fn flush(&self) {
+        let (done, wait) = mpsc::channel();
+        if let Some(sender) = &self.sender
+            && sender.send(Message::Flush(done)).is_ok()
+        {
+            let _ = wait.recv();
+        }
+    }
+
+    /// The logs, to be read.
+    pub fn logs(&self) -> &Arc<Logs> {
+        &self.shared.logs
+    }
+
+    /// The usage, to be read.
+    pub fn usage(&self) -> &Arc<Usage> {
+        &self.shared.usage
+    }
+
+    /// The metrics.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.shared.metrics
+    }
+
+    /// Charges the queue for the text, or drops it.
+    fn admit(&self, logs: Vec<LogRecord>) -> Vec<LogRecord> {
+        let bytes = text_bytes(&logs);
+        if bytes == 0 {
+            return logs;
+        }
+        let queued = &self.shared.queued_text_bytes;
+        if queued.fetch_add(bytes, Ordering::Relaxed) + bytes > QUEUE_TEXT_BYTES_MAX {
+            queued.fetch_sub(bytes, Ordering::Relaxed);
+            self.shared
+                .metrics
+                .log_lines_dropped_in_queue(logs.len() as u64);
+            return vec![];
+        }
+        logs
+    }
+
+    fn try_send(&self, message: Message) -> bool {
+        let Some(sender) = &self.sender else {
+            return false; // Only while it is dropped.
+        };
+        let message = match sender.try_send(message) {
+            Ok(()) => return true,
+            Err(mpsc::TrySendError::Full(message) | mpsc::TrySendError::Disconnected(message)) => {
+                message
+            }
+        };
+        if let Some(logs) = message.logs() {
+            let queued = &self.shared.queued_text_bytes;
+            queued.fetch_sub(text_bytes(logs), Ordering::Relaxed);
+            self.shared
+                .metrics
+                .log_lines_dropped_in_queue(logs.len() as u64);
+        }
+        false
+    }
+}
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        self.sender = None; // The thread ends when the queue is empty.
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that writes logs panicked");
+        }
+    }
+}
+
+impl Message {
+    fn logs(&self) -> Option<&[LogRecord]> {
+        match self {
+            Self::Invoked(_, logs) => Some(logs),
+            Self::Logged(logged) => Some(&logged.records),
+            Self::Forget(_) | Self::Flush(_) => None,
+        }
+    }
+}
+
+/// What waits to be written.
+#[derive(Debug, Default)]
+struct Batch {
+    records: Vec<UsageRecord>,
+    lines: Vec<(FunctionName, LogLine)>,
+    messages: usize,
+    text_bytes: usize,
+}
+
+impl Shared {
+    fn run(&self, receiver: &Receiver<Message>) {
+        let mut batch = Batch::default();
+        let mut checkpoint_due: Option<Instant> = None;
+        loop {
+            let next = match checkpoint_due {
+                Some(due) => receiver.recv_timeout(due.saturating_duration_since(Instant::now())),
+                None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            match next {
+                Ok(message) => {
+                    let messages = std::iter::once(message)
+                        .chain(receiver.try_iter().take(QUEUE_MESSAGES_MAX));
+                    if self.take(messages, &mut batch) {
+                        checkpoint_due.get_or_insert_with(|| Instant::now() + CHECKPOINT_INTERVAL);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return self.checkpoint(),
+            }
+            if checkpoint_due.is_some_and(|due| due <= Instant::now()) {
+                self.checkpoint();
+                checkpoint_due = None;
+            }
+        }
+    }
+
+    /// Writes messages in batches until there are none. Returns whether usage was added.
+    fn take(&self, messages: impl Iterator<Item = Message>, batch: &mut Batch) -> bool {
+        let mut has_usage = false;
+        for message in messages {
+            batch.messages += 1;
+            let text_bytes = message.logs().map_or(0, text_bytes);
+            batch.text_bytes += text_bytes;
+            self.queued_text_bytes
+                .fetch_sub(text_bytes, Ordering::Relaxed);
+            match message {
+                Message::Invoked(record, logs) => {
+                    has_usage = true;
+                    self.metrics.invoked(&record);
+                    batch.invoked(*record, logs);
+                }
+                Message::Logged(logged) => batch.logged(*logged),
+                Message::Forget(function) => {
+                    self.write(batch);
+                    self.metrics.forget(&function);
+                    if let Err(error) = self.logs.remove(&function) {
+                        tracing::warn!(%function, error = %error_chain(&error), "logs of a deleted function stay");
+                    }
+                }
+                Message::Flush(done) => {
+                    self.write(batch);
+                    self.checkpoint();
+                    let _ = done.send(()); // Whoever asked may be gone.
+                }
+            }
+            if batch.messages >= BATCH_MESSAGES_MAX || batch.text_bytes >= BATCH_TEXT_BYTES_MAX {
+                self.write(batch);
+            }
+        }
+        self.write(batch);
+        thread::sleep(BATCH_INTERVAL);
+        has_usage
+    }
+
+    fn write(&self, batch: &mut Batch) {
+        if let Err(error) = self.usage.write(&batch.records) {
+            tracing::warn!(error = %error_chain(&error), "usage is not kept");
+            let lost = batch.records.len() as u64;
+            self.metrics.usage_records_dropped_by_disk(lost);
+        }
+        batch.records.clear();
+        if !batch.lines.is_empty() {
+            let dropped = self.logs.write(batch.lines.drain(..), Instant::now());
+            self.metrics.log_lines_dropped(dropped);
+        }
+        (batch.messages, batch.text_bytes) = (0, 0);
+    }
+
+    fn checkpoint(&self) {
+        if let Err(error) = self.usage.checkpoint() {
+            tracing::warn!(error = %error_chain(&error), "the sums of usage are not written");
+        }
+    }
+}
+
+impl Batch {
+    fn invoked(&mut self, record: UsageRecord, logs: Vec<LogRecord>) {
+        let ts_ms = now_ms();
+        let line = |level, text| {
+            let line = LogLine {
+                ts_ms,
+                request_id: Some(record.request_id.clone()),
+                version: record.version,
+                level,
+                text,
+            };
+            (record.function.clone(), line)
+        };
+        let logs = logs.into_iter().map(|log| line(log.level(), log.text));
+        self.lines.extend(logs);
+        self.lines.push(line(Level::Info, record.report_line()));
+        self.records.push(record);
+    }
+
+    fn logged(&mut self, logged: Logged) {
+        let lines = logged.records.into_iter().map(|log| {
+            let line = LogLine {
+                ts_ms: logged.ts_ms,
+                request_id: None,
+                version: logged.version,
+                level: log.level(),
+                text: log.text,
+            };
+            (logged.function.clone(), line)
+        });
+        self.lines.extend(lines);
+    }
+}
+
+fn text_bytes(logs: &[LogRecord]) -> usize {
+    logs.iter().map(|log| log.text.len()).sum()
+}
+
+fn now_ms() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+    since_1970.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
+}
+
+#[cfg(test)]
+mod tests;

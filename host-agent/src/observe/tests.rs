@@ -1,0 +1,144 @@
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    logs::LogQuery,
+    metrics::{Exposition, Gauges},
+    usage::testing::record,
+};
+
+fn open(directory: &TempDir) -> Observer {
+    let limits = (LogLimits::default(), UsageLimits::default());
+    Observer::open(directory.path(), limits.0, limits.1).expect("open")
+}
+
+fn name(text: &str) -> FunctionName {
+    text.parse().expect("name")
+}
+
+fn log(level: u8, text: &str) -> LogRecord {
+    let text = text.to_owned();
+    LogRecord { level, text }
+}
+
+fn texts(observer: &Observer, function: &str) -> Vec<(Level, String)> {
+    let lines = observer.logs().read(&name(function), &LogQuery::default());
+    let lines = lines.expect("read").into_iter();
+    lines.map(|line| (line.level, line.text)).collect()
+}
+
+#[test]
+fn a_request_is_logged_summed_and_counted() {
+    let directory = TempDir::new().expect("directory");
+    let observer = open(&directory);
+    let version = VersionNumber::FIRST;
+    observer.logged(name("hello"), version, vec![log(4, "init")]);
+    let record = record("hello", 1000);
+    observer.invoked(record.clone(), vec![log(2, "odd"), log(9, "?")]);
+    observer.flush();
+    let expected = [
+        (Level::Debug, "init".to_owned()),
+        (Level::Warn, "odd".to_owned()),
+        (Level::Info, "?".to_owned()),
+        (Level::Info, record.report_line()),
+    ];
+    assert_eq!(texts(&observer, "hello"), expected);
+    let query = LogQuery {
+        request_id: Some(record.request_id),
+        ..LogQuery::default()
+    };
+    let lines = observer.logs().read(&name("hello"), &query).expect("read");
+    assert_eq!(lines.len(), 3);
+    assert_eq!(observer.usage().summary(None, 0)[0].sums.requests, 1);
+    let metrics = observer
+        .metrics()
+        .encode(&Gauges::default(), Exposition::OpenMetrics);
+    assert!(metrics.contains("jiffy_requests_total{function=\"hello\",outcome=\"ok\"} 1\n"));
+    // All but metrics is there after a restart.
+    drop(observer);
+    let observer = open(&directory);
+    assert_eq!(texts(&observer, "hello"), expected);
+    assert_eq!(observer.usage().summary(None, 0)[0].sums.requests, 1);
+    // A deletion takes the logs and leaves the usage.
+    observer.forget(name("hello"));
+    observer.flush();
+    assert_eq!(texts(&observer, "hello"), []);
+    assert_eq!(observer.usage().summary(None, 0).len(), 1);
+}
+
+#[test]
+fn dropping_writes_what_is_queued() {
+    let directory = TempDir::new().expect("directory");
+    let observer = open(&directory);
+    for ts_ms in 0..3000 {
+        observer.invoked(record("hello", ts_ms), vec![]);
+    }
+    drop(observer);
+    let observer = open(&directory);
+    assert_eq!(observer.usage().summary(None, 0)[0].sums.requests, 3000);
+    assert_eq!(texts(&observer, "hello").len(), 3000);
+}
+
+/// With a thread that never takes anything, the queue fills, and nobody waits.
+#[test]
+fn what_does_not_fit_the_queue_is_dropped_and_counted() {
+    let directory = TempDir::new().expect("directory");
+    let mut observer = open(&directory);
+    let (sender, _receiver) = mpsc::sync_channel(2);
+    observer.sender = Some(sender);
+    let long = "x".repeat(QUEUE_TEXT_BYTES_MAX / 2);
+    observer.invoked(record("f", 0), vec![log(3, &long)]);
+    // Its text would be too much, the record itself fits.
+    observer.invoked(record("f", 1), vec![log(3, &long), log(3, "y")]);
+    // Neither fits; the text's charge is given back.
+    observer.invoked(record("f", 2), vec![log(3, "z")]);
+    observer.logged(name("f"), VersionNumber::FIRST, vec![log(3, "z")]);
+    let queued = observer.shared.queued_text_bytes.load(Ordering::Relaxed);
+    assert_eq!(queued, long.len());
+    let metrics = observer
+        .metrics()
+        .encode(&Gauges::default(), Exposition::OpenMetrics);
+    for line in [
+        "jiffy_log_lines_dropped_total{reason=\"queue\"} 4\n",
+        "jiffy_usage_records_dropped_total{reason=\"queue\"} 1\n",
+    ] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
+}
+
+/// What a request pays, and what the thread pays for it. For people: nothing is asserted.
+#[test]
+#[ignore = "a measurement: run it alone, in release"]
+fn cost_of_a_request() {
+    const REQUESTS: u32 = 200_000;
+    let directory = TempDir::new().expect("directory");
+    let observer = open(&directory);
+    let mut sent = Duration::ZERO;
+    let start = Instant::now();
+    for index in 0..REQUESTS {
+        let record = record("hello", u64::from(index));
+        let before = Instant::now();
+        observer.invoked(record, vec![]);
+        sent += before.elapsed();
+        if index % 4000 == 0 {
+            observer.flush();
+        }
+    }
+    observer.flush();
+    let written = observer.usage().summary(None, 0)[0].sums.requests;
+    println!(
+        "send {:?}, all with writing {:?}, {written} of {REQUESTS}",
+        sent / REQUESTS,
+        start.elapsed()
+    );
+    let shared = &observer.shared;
+    let messages = (0..REQUESTS)
+        .map(|index| Message::Invoked(Box::new(record("hello", u64::from(index))), vec![]));
+    let messages: Vec<_> = messages.collect();
+    let start = Instant::now();
+    shared.take(messages.into_iter(), &mut Batch::default());
+    println!(
+        "thread {:?} each",
+        (start.elapsed() - BATCH_INTERVAL) / REQUESTS
+    );
+}

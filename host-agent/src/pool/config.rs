@@ -1,0 +1,77 @@
+//! What the pool may use, and how long things wait.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Limits and times of the pool.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PoolConfig {
+    /// Shells that are kept ready at least.
+    pub shells_min: u32,
+    /// Shells that are kept ready at most, when there are many cold starts.
+    pub shells_max: u32,
+    /// Shells that are made at the same time at most.
+    pub shells_making_max: u32,
+    /// How long a VM waits for the next request, milliseconds.
+    pub keep_alive_ms: u64,
+    /// Requests of one function that wait for a VM at most.
+    pub queue_len_max: usize,
+    /// How long a request waits for a VM at most, milliseconds.
+    pub queue_ms_max: u64,
+    /// Memory for all VMs and shells, bytes.
+    pub memory_bytes_max: u64,
+    /// What a VM is charged for its process and the kernel's part, bytes; a shell too. Measured: 0.65 to
+    /// 0.8 MiB with the few pages that a small function writes.
+    pub vm_overhead_bytes: u64,
+    /// What a VM is charged of its RAM until it is known how much of it the function writes, per mille.
+    /// A restored VM shares with all others what it does not write.
+    pub ram_charged_per_mille: u32,
+    /// How long a VM may take after a response until it is ready for the next request, milliseconds.
+    pub settle_ms_max: u64,
+    /// How long a shell may take to be made, milliseconds.
+    pub shell_ms_max: u64,
+    /// How long to wait after a shell could not be made, milliseconds, unless a request needs one.
+    pub shell_retry_ms: u64,
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        Self {
+            shells_min: 8,
+            shells_max: 64,
+            shells_making_max: 4,
+            keep_alive_ms: 60_000,
+            queue_len_max: 1000,
+            queue_ms_max: 10_000,
+            memory_bytes_max: 2 << 30,
+            vm_overhead_bytes: 768 << 10,
+            ram_charged_per_mille: 30,
+            settle_ms_max: 10_000,
+            shell_ms_max: 10_000,
+            shell_retry_ms: 1000,
+        }
+    }
+}
+
+impl PoolConfig {
+    /// What is left for VMs: the shells that may wait have their part set apart.
+    pub(super) fn vm_bytes_max(&self) -> u64 {
+        let shell_bytes = u64::from(self.shells_max).saturating_mul(self.vm_overhead_bytes);
+        self.memory_bytes_max.saturating_sub(shell_bytes)
+    }
+
+    /// What a VM of a function with this RAM probably writes of it, bytes.
+    pub(super) fn resident_bytes(&self, ram_bytes: u64) -> u64 {
+        ram_bytes / 1000 * u64::from(self.ram_charged_per_mille.min(1000))
+    }
+
+    pub(super) fn keep_alive(&self) -> Duration {
+        Duration::from_millis(self.keep_alive_ms)
+    }
+
+    pub(super) fn queue_time_max(&self) -> Duration {
+        Duration::from_millis(self.queue_ms_max)
+    }
+}

@@ -1,0 +1,212 @@
+//! A VM for one request, and how it goes back.
+//!
+//! ```text
+//! Unused ── invoke ──▶ Running ──▶ Responded ── drop ──▶ settle ──▶ the pool
+//!   │                     │   └──▶ Failed ───── drop ──▶ settle, for its logs ──▶ ended
+//!   │ drop                │ drop: the client has gone
+//!   ▼                     ▼
+//! the pool              ended
+//! ```
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use jiffy_control::{Request, Response};
+use tokio::time::timeout;
+
+use super::{Deployed, Pool, VmId, Vms, resident_bytes};
+use crate::{
+    model::Isolation,
+    vm::{Settled, VmError, VmInstance},
+};
+
+/// What is told how a VM settled after its request.
+pub type OnSettled = Box<dyn FnOnce(Result<Settled, VmError>) + Send>;
+
+/// What a request started in.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Start {
+    /// A VM that was restored for it.
+    Cold,
+    /// A VM that waited for it, as the snapshot has it.
+    Fresh,
+    /// A VM that has what earlier requests left.
+    Warm,
+}
+
+impl Start {
+    pub(super) fn of_idle(deployed: &Deployed) -> Self {
+        match deployed.snapshot.isolation {
+            Isolation::Fresh => Self::Fresh,
+            Isolation::Reuse => Self::Warm,
+        }
+    }
+
+    /// As it is written for clients.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cold => "cold",
+            Self::Fresh => "fresh",
+            Self::Warm => "warm",
+        }
+    }
+}
+
+impl fmt::Display for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    Unused,
+    Running,
+    Responded,
+    Failed,
+}
+
+/// A VM for one request. Dropping it at any time gives it back to the pool, or ends it if it is in the middle of the
+/// request.
+pub struct Lease<V: Vms> {
+    /// What the request starts in.
+    pub start: Start,
+    /// How long it waited for the VM.
+    pub queue: Duration,
+    /// How long it took to hand the snapshot to the shell; zero unless the start is cold.
+    pub restore: Duration,
+    pool: Arc<Pool<V>>,
+    vm: VmId,
+    /// There until the lease is dropped.
+    instance: Option<V::Instance>,
+    used: Use,
+    on_settled: Option<OnSettled>,
+}
+
+impl<V: Vms> fmt::Debug for Lease<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Lease");
+        debug
+            .field("vm", &self.vm)
+            .field("start", &self.start)
+            .field("used", &self.used);
+        debug.finish_non_exhaustive()
+    }
+}
+
+impl<V: Vms> Lease<V> {
+    pub(super) fn new(
+        pool: Arc<Pool<V>>,
+        vm: VmId,
+        instance: V::Instance,
+        start: Start,
+        restore: Duration,
+    ) -> Self {
+        Self {
+            start,
+            queue: Duration::ZERO,
+            restore,
+            pool,
+            vm,
+            instance: Some(instance),
+            used: Use::Unused,
+            on_settled: None,
+        }
+    }
+
+    /// Sets what is called when the VM has settled after the request: once if [`Lease::invoke`] was called, even if
+    /// its future or the lease was dropped, and never otherwise. It is called on a task, and is not to block.
+    pub fn on_settled(&mut self, call: OnSettled) {
+        self.on_settled = Some(call);
+    }
+
+    /// Sends the one request and waits for its response. If the future is dropped before, the VM ends.
+    pub async fn invoke(&mut self, request: &Request) -> Result<Response, VmError> {
+        let instance = self.instance.as_mut().filter(|_| self.used == Use::Unused);
+        let Some(instance) = instance else {
+            return Err(VmError::Request(
+                "its lease was for another: acquire a VM for each".into(),
+            ));
+        };
+        self.used = Use::Running;
+        let response = instance.invoke(request).await;
+        self.used = match response {
+            Ok(_) => Use::Responded,
+            Err(_) => Use::Failed,
+        };
+        response
+    }
+
+    /// Gives the VM back. What is left to do happens in the background.
+    pub fn finish(self) {}
+}
+
+impl<V: Vms> Drop for Lease<V> {
+    fn drop(&mut self) {
+        let Some(mut instance) = self.instance.take() else {
+            return;
+        };
+        let (pool, vm) = (Arc::clone(&self.pool), self.vm);
+        let on_settled = self.on_settled.take();
+        match self.used {
+            Use::Unused => pool.put_back(vm, instance, None),
+            Use::Running => {
+                pool.gone(vm);
+                pool.runtime.clone().spawn(async move {
+                    drop(instance);
+                    if let Some(on_settled) = on_settled {
+                        on_settled(Err(VmError::Died(
+                            "ended because its client has gone".into(),
+                        )));
+                    }
+                });
+            }
+            used @ (Use::Responded | Use::Failed) => {
+                pool.with(|state, now| state.plan.settling(now, vm));
+                let guard = GoneUnlessDone {
+                    pool,
+                    vm,
+                    is_done: false,
+                };
+                guard.pool.runtime.clone().spawn(async move {
+                    let mut guard = guard;
+                    let time_max = Duration::from_millis(guard.pool.config.settle_ms_max);
+                    let settled = timeout(time_max, instance.settle()).await;
+                    let settled = settled.unwrap_or(Err(VmError::Unresponsive(time_max)));
+                    match &settled {
+                        Ok(settled) if used == Use::Responded => {
+                            guard.is_done = true;
+                            guard
+                                .pool
+                                .put_back(vm, instance, Some(resident_bytes(&settled.stats)));
+                        }
+                        _ => {
+                            drop(instance);
+                            drop(guard);
+                        }
+                    }
+                    if let Some(on_settled) = on_settled {
+                        on_settled(settled);
+                    }
+                });
+            }
+        }
+    }
+}
+
+/// Tells the pool that a VM is no more, also if its task is dropped or panics.
+struct GoneUnlessDone<V: Vms> {
+    pool: Arc<Pool<V>>,
+    vm: VmId,
+    is_done: bool,
+}
+
+impl<V: Vms> Drop for GoneUnlessDone<V> {
+    fn drop(&mut self) {
+        if !self.is_done {
+            self.pool.gone(self.vm);
+        }
+    }
+}

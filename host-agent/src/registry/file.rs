@@ -1,0 +1,528 @@
+//! The registry in one file, with `redb`.
+//!
+//! ```text
+//! meta       "format"         -> 1
+//! functions  name             -> Function, JSON
+//! versions   (name, number)   -> Version, JSON
+//! ```
+//!
+//! After an I/O error `redb` takes no more work until it is opened anew, and only that tells whether a
+//! failed commit is durable. So the file is closed after any storage error and opened by the next call:
+//! a disk that was full needs room again, not a restart.
+
+use std::{
+    error::Error,
+    fmt,
+    fs::{self, File},
+    io,
+    ops::Bound,
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
+
+use jiffy_snapshots::Digest;
+use redb::{
+    Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable,
+    ReadableTableMetadata, Table, TableDefinition, WriteTransaction,
+};
+
+use super::{
+    NewVersion, Put, Registry, RegistryError, RegistryLimits,
+    records::{decode, encode},
+};
+use crate::model::{Alias, AliasName, Function, FunctionName, Version, VersionNumber};
+
+const FORMAT: u64 = 1;
+const FORMAT_KEY: &str = "format";
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+const FUNCTIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("functions");
+const VERSIONS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("versions");
+/// Bytes of the file that are kept in memory at most; the directory answers what is asked often.
+const CACHE_BYTES: usize = 8 << 20;
+
+type Open = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
+
+/// A registry in one file.
+pub struct RedbRegistry {
+    open: Open,
+    /// None after a storage error.
+    database: Mutex<Option<Database>>,
+    limits: RegistryLimits,
+}
+
+impl fmt::Debug for RedbRegistry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedbRegistry")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RedbRegistry {
+    /// Opens the registry in `path`, or makes it. One process at a time can have it.
+    pub fn open(path: &Path, limits: RegistryLimits) -> Result<Self, RegistryError> {
+        if !path.exists() {
+            create(path, limits)?;
+        }
+        let file = path.to_owned();
+        let open = move || Database::builder().set_cache_size(CACHE_BYTES).open(&file);
+        Self::with_open(Box::new(open), limits)
+    }
+
+    pub(super) fn with_open(open: Open, limits: RegistryLimits) -> Result<Self, RegistryError> {
+        let registry = Self {
+            open,
+            database: Mutex::new(None),
+            limits,
+        };
+        registry.write(|tables| {
+            let found = tables.format;
+            if found == FORMAT {
+                Ok(())
+            } else {
+                Err(RegistryError::Format {
+                    found,
+                    known: FORMAT,
+                })
+            }
+        })?;
+        Ok(registry)
+    }
+
+    fn with<T>(
+        &self,
+        work: impl FnOnce(&Database) -> Result<T, RegistryError>,
+    ) -> Result<T, RegistryError> {
+        // A panic under the lock leaves `None`, from which the next call recovers.
+        let mut kept = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        let database = match kept.take() {
+            Some(database) => database,
+            None => (self.open)().map_err(|error| match error {
+                DatabaseError::DatabaseAlreadyOpen => RegistryError::InUse,
+                error => storage(error),
+            })?,
+        };
+        let result = work(&database);
+        if !matches!(result, Err(RegistryError::Storage(_))) {
+            *kept = Some(database);
+        }
+        result
+    }
+
+    /// One transaction, durable when this returns; an error of `work` undoes it.
+    fn write<T>(
+        &self,
+        work: impl FnOnce(&mut Tables<'_>) -> Result<T, RegistryError>,
+    ) -> Result<T, RegistryError> {
+        self.with(|database| {
+            // `Durability::Immediate` is the default.
+            let transaction = database.begin_write().map_err(storage)?;
+            let result = work(&mut Tables::open(&transaction)?)?;
+            transaction.commit().map_err(storage)?;
+            Ok(result)
+        })
+    }
+
+    fn read<T>(
+        &self,
+        work: impl FnOnce(&ReadTransaction) -> Result<T, RegistryError>,
+    ) -> Result<T, RegistryError> {
+        self.with(|database| work(&database.begin_read().map_err(storage)?))
+    }
+
+    /// Changes a function's record. `change` sees the record and the versions.
+    fn change(
+        &self,
+        name: &FunctionName,
+        now_ms: u64,
+        change: impl FnOnce(&mut Function, &mut Tables<'_>) -> Result<(), RegistryError>,
+    ) -> Result<Function, RegistryError> {
+        self.write(|tables| {
+            let mut function = tables
+                .function(name)?
+                .ok_or_else(|| RegistryError::NoFunction(name.clone()))?;
+            change(&mut function, tables)?;
+            function.updated_ms = now_ms;
+            tables.put_function(&function)?;
+            Ok(function)
+        })
+    }
+}
+
+/// The tables of a transaction that writes.
+struct Tables<'a> {
+    format: u64,
+    functions: Table<'a, &'static str, &'static [u8]>,
+    versions: Table<'a, (&'static str, u64), &'static [u8]>,
+}
+
+impl<'a> Tables<'a> {
+    fn open(transaction: &'a WriteTransaction) -> Result<Self, RegistryError> {
+        let mut meta = transaction.open_table(META).map_err(storage)?;
+        let format = meta.get(FORMAT_KEY).map_err(storage)?;
+        let format = match format.map(|format| format.value()) {
+            Some(format) => format,
+            None => {
+                meta.insert(FORMAT_KEY, FORMAT).map_err(storage)?;
+                FORMAT
+            }
+        };
+        Ok(Self {
+            format,
+            functions: transaction.open_table(FUNCTIONS).map_err(storage)?,
+            versions: transaction.open_table(VERSIONS).map_err(storage)?,
+        })
+    }
+
+    fn function(&self, name: &FunctionName) -> Result<Option<Function>, RegistryError> {
+        let record = self.functions.get(name.as_ref()).map_err(storage)?;
+        record
+            .map(|record| decode(record.value(), name.as_ref()))
+            .transpose()
+    }
+
+    fn put_function(&mut self, function: &Function) -> Result<(), RegistryError> {
+        let name = function.name.as_ref();
+        let record = encode(function, name)?;
+        self.functions
+            .insert(name, record.as_slice())
+            .map_err(storage)?;
+        Ok(())
+    }
+
+    fn version(
+        &self,
+        name: &FunctionName,
+        number: VersionNumber,
+    ) -> Result<Version, RegistryError> {
+        let record = self.versions.get(key(name, number)).map_err(storage)?;
+        let record = record.ok_or_else(|| RegistryError::NoVersion(name.clone(), number))?;
+        decode(record.value(), name.as_ref())
+    }
+
+    fn put_version(&mut self, name: &FunctionName, version: &Version) -> Result<(), RegistryError> {
+        let record = encode(version, name.as_ref())?;
+        self.versions
+            .insert(key(name, version.number), record.as_slice())
+            .map_err(storage)?;
+        Ok(())
+    }
+
+    fn remove_version(
+        &mut self,
+        name: &FunctionName,
+        number: VersionNumber,
+    ) -> Result<(), RegistryError> {
+        let removed = self.versions.remove(key(name, number)).map_err(storage)?;
+        match removed {
+            Some(_) => Ok(()),
+            None => Err(RegistryError::NoVersion(name.clone(), number)),
+        }
+    }
+
+    fn numbers(&self, name: &FunctionName) -> Result<Vec<VersionNumber>, RegistryError> {
+        let range = (name.as_ref(), 0)..=(name.as_ref(), u64::MAX);
+        let entries = self.versions.range(range).map_err(storage)?;
+        entries
+            .map(|entry| number(entry.map_err(storage)?.0.value()))
+            .collect()
+    }
+
+    /// Deletes the oldest versions that nothing leads to until no more than `versions_max` are left.
+    fn prune(
+        &mut self,
+        function: &Function,
+        versions_max: u64,
+    ) -> Result<Vec<VersionNumber>, RegistryError> {
+        let numbers = self.numbers(&function.name)?;
+        let kept_max = usize::try_from(versions_max).unwrap_or(usize::MAX);
+        let excess = numbers.len().saturating_sub(kept_max);
+        let unused = numbers
+            .into_iter()
+            .filter(|number| check_unused(function, *number).is_ok());
+        let removed: Vec<_> = unused.take(excess).collect();
+        if removed.len() < excess {
+            return Err(RegistryError::VersionsFull(
+                function.name.clone(),
+                versions_max,
+            ));
+        }
+        for number in &removed {
+            self.remove_version(&function.name, *number)?;
+        }
+        Ok(removed)
+    }
+}
+
+impl Registry for RedbRegistry {
+    fn put_version(
+        &self,
+        name: &FunctionName,
+        new: &NewVersion,
+        expected_next: VersionNumber,
+        now_ms: u64,
+    ) -> Result<Put, RegistryError> {
+        self.write(|tables| {
+            let before = tables.function(name)?;
+            let next = before
+                .as_ref()
+                .map_or(VersionNumber::FIRST, |before| before.next);
+            let behind = next.0.checked_add(1).map(VersionNumber);
+            let Some(behind) = behind.filter(|_| next == expected_next) else {
+                return Err(RegistryError::Changed(name.clone()));
+            };
+            let functions = tables.functions.len().map_err(storage)?;
+            if before.is_none() && functions >= self.limits.functions_max {
+                return Err(RegistryError::FunctionsFull(self.limits.functions_max));
+            }
+            let version = Version {
+                number: next,
+                image: new.image,
+                image_bytes: new.image_bytes,
+                settings: new.settings.clone(),
+                snapshot: new.snapshot,
+                snapshot_host: new.snapshot_host.clone(),
+                created_ms: now_ms,
+            };
+            let mut function = before.unwrap_or_else(|| Function {
+                name: name.clone(),
+                live: next,
+                next,
+                aliases: Default::default(),
+                reserved_concurrency: None,
+                created_ms: now_ms,
+                updated_ms: now_ms,
+            });
+            function.live = next;
+            function.next = behind;
+            function.updated_ms = now_ms;
+            tables.put_version(name, &version)?;
+            tables.put_function(&function)?;
+            let removed = tables.prune(&function, self.limits.versions_max)?;
+            Ok(Put {
+                function,
+                version,
+                removed,
+            })
+        })
+    }
+
+    fn set_live(
+        &self,
+        name: &FunctionName,
+        version: VersionNumber,
+        now_ms: u64,
+    ) -> Result<Function, RegistryError> {
+        self.change(name, now_ms, |function, tables| {
+            function.live = tables.version(name, version)?.number;
+            Ok(())
+        })
+    }
+
+    fn put_alias(
+        &self,
+        name: &FunctionName,
+        alias: &AliasName,
+        to: &Alias,
+        now_ms: u64,
+    ) -> Result<Function, RegistryError> {
+        self.change(name, now_ms, |function, tables| {
+            tables.version(name, to.version)?;
+            if let Some((other, _)) = to.other {
+                tables.version(name, other)?;
+            }
+            function.aliases.insert(alias.clone(), to.clone());
+            if function.aliases.len() > self.limits.aliases_max {
+                let max = self.limits.aliases_max;
+                return Err(RegistryError::AliasesFull(name.clone(), max));
+            }
+            Ok(())
+        })
+    }
+
+    fn remove_alias(
+        &self,
+        name: &FunctionName,
+        alias: &AliasName,
+        now_ms: u64,
+    ) -> Result<Function, RegistryError> {
+        self.change(name, now_ms, |function, _| {
+            match function.aliases.remove(alias) {
+                Some(_) => Ok(()),
+                None => Err(RegistryError::NoAlias(name.clone(), alias.clone())),
+            }
+        })
+    }
+
+    fn set_reserved_concurrency(
+        &self,
+        name: &FunctionName,
+        limit: Option<u32>,
+        now_ms: u64,
+    ) -> Result<Function, RegistryError> {
+        self.change(name, now_ms, |function, _| {
+            function.reserved_concurrency = limit;
+            Ok(())
+        })
+    }
+
+    fn set_snapshot(
+        &self,
+        name: &FunctionName,
+        version: VersionNumber,
+        snapshot: Digest,
+        host: &str,
+    ) -> Result<Version, RegistryError> {
+        self.write(|tables| {
+            let version = Version {
+                snapshot,
+                snapshot_host: host.into(),
+                ..tables.version(name, version)?
+            };
+            tables.put_version(name, &version)?;
+            Ok(version)
+        })
+    }
+
+    fn delete_function(&self, name: &FunctionName) -> Result<(), RegistryError> {
+        self.write(|tables| {
+            let removed = tables.functions.remove(name.as_ref()).map_err(storage)?;
+            if removed.is_none() {
+                return Err(RegistryError::NoFunction(name.clone()));
+            }
+            drop(removed);
+            for number in tables.numbers(name)? {
+                tables.remove_version(name, number)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn delete_version(
+        &self,
+        name: &FunctionName,
+        version: VersionNumber,
+        now_ms: u64,
+    ) -> Result<Function, RegistryError> {
+        self.change(name, now_ms, |function, tables| {
+            check_unused(function, version)?;
+            tables.remove_version(name, version)
+        })
+    }
+
+    fn function(&self, name: &FunctionName) -> Result<Function, RegistryError> {
+        self.read(|transaction| {
+            let table = transaction.open_table(FUNCTIONS).map_err(storage)?;
+            let record = table.get(name.as_ref()).map_err(storage)?;
+            let record = record.ok_or_else(|| RegistryError::NoFunction(name.clone()))?;
+            decode(record.value(), name.as_ref())
+        })
+    }
+
+    fn functions(
+        &self,
+        after: Option<&FunctionName>,
+        limit: usize,
+    ) -> Result<Vec<Function>, RegistryError> {
+        self.read(|transaction| {
+            let table = transaction.open_table(FUNCTIONS).map_err(storage)?;
+            let start = after.map_or(Bound::Unbounded, |after| Bound::Excluded(after.as_ref()));
+            let range: (Bound<&str>, Bound<&str>) = (start, Bound::Unbounded);
+            let entries = table.range::<&str>(range).map_err(storage)?.take(limit);
+            entries
+                .map(|entry| {
+                    let (name, record) = entry.map_err(storage)?;
+                    decode(record.value(), name.value())
+                })
+                .collect()
+        })
+    }
+
+    fn version(
+        &self,
+        name: &FunctionName,
+        version: VersionNumber,
+    ) -> Result<Version, RegistryError> {
+        self.read(|transaction| {
+            let table = transaction.open_table(VERSIONS).map_err(storage)?;
+            let record = table.get(key(name, version)).map_err(storage)?;
+            let record = record.ok_or_else(|| RegistryError::NoVersion(name.clone(), version))?;
+            decode(record.value(), name.as_ref())
+        })
+    }
+
+    fn versions(
+        &self,
+        name: &FunctionName,
+        after: Option<VersionNumber>,
+        limit: usize,
+    ) -> Result<Vec<Version>, RegistryError> {
+        self.read(|transaction| {
+            let table = transaction.open_table(VERSIONS).map_err(storage)?;
+            let start = (name.as_ref(), after.map_or(0, |after| after.0.get()));
+            let end = Bound::Included((name.as_ref(), u64::MAX));
+            let range = (Bound::Excluded(start), end);
+            let entries = table.range::<(&str, u64)>(range).map_err(storage)?;
+            entries
+                .take(limit)
+                .map(|entry| decode(entry.map_err(storage)?.1.value(), name.as_ref()))
+                .collect()
+        })
+    }
+}
+
+/// Refuses a version that requests may be sent to without naming it.
+fn check_unused(function: &Function, version: VersionNumber) -> Result<(), RegistryError> {
+    if function.live == version {
+        return Err(RegistryError::Live {
+            function: function.name.clone(),
+            version,
+        });
+    }
+    let leads_here =
+        |to: &Alias| to.version == version || to.other.is_some_and(|(other, _)| other == version);
+    match function.aliases.iter().find(|(_, to)| leads_here(to)) {
+        Some((alias, _)) => Err(RegistryError::Aliased {
+            function: function.name.clone(),
+            version,
+            alias: alias.clone(),
+        }),
+        None => Ok(()),
+    }
+}
+
+fn key(name: &FunctionName, number: VersionNumber) -> (&str, u64) {
+    (name.as_ref(), number.0.get())
+}
+
+fn number((name, number): (&str, u64)) -> Result<VersionNumber, RegistryError> {
+    let number = number.try_into().map(VersionNumber);
+    number.map_err(|_| RegistryError::Damaged(name.into()))
+}
+
+fn storage(error: impl Error + Send + Sync + 'static) -> RegistryError {
+    RegistryError::Storage(Box::new(error))
+}
+
+/// Makes an empty registry. It gets its name when it is complete, because `redb` does not open a file whose
+/// maker was killed half-way.
+fn create(path: &Path, limits: RegistryLimits) -> Result<(), RegistryError> {
+    let temporary = path.with_extension("new");
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        removed => removed.map_err(storage)?,
+    }
+    let file = temporary.clone();
+    drop(RedbRegistry::with_open(
+        Box::new(move || Database::create(&file)),
+        limits,
+    )?);
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let named = fs::rename(&temporary, path);
+    named
+        .and_then(|()| File::open(parent)?.sync_all())
+        .map_err(storage)
+}

@@ -1,0 +1,202 @@
+//! What is deployed, durable: functions, their versions and aliases.
+//!
+//! Each operation is one transaction: when it returns, it is on disk whole; when it fails or the process is
+//! killed in it, it is on disk whole or not at all. Calls block; callers in async code spawn them.
+//! A trait, because a store that a cluster shares will follow [`RedbRegistry`].
+//! Not here: images and snapshots, which a version only names (`images`, `jiffy_snapshots`).
+
+mod file;
+mod records;
+
+use std::fmt;
+
+use jiffy_snapshots::Digest;
+
+use crate::model::{Alias, AliasName, Function, FunctionName, Settings, Version, VersionNumber};
+pub use file::RedbRegistry;
+
+/// How much a registry may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RegistryLimits {
+    /// Functions.
+    pub functions_max: u64,
+    /// Versions of one function. A deploy beyond it deletes the oldest that are neither live nor an alias's.
+    pub versions_max: u64,
+    /// Aliases of one function.
+    pub aliases_max: usize,
+}
+
+impl Default for RegistryLimits {
+    fn default() -> Self {
+        Self {
+            functions_max: 10_000,
+            versions_max: 64,
+            aliases_max: 64,
+        }
+    }
+}
+
+/// A version that is to be added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewVersion {
+    /// SHA-256 of the image.
+    pub image: Digest,
+    /// Size of the image, bytes.
+    pub image_bytes: u64,
+    /// What the author said, checked.
+    pub settings: Settings,
+    /// SHA-256 of the snapshot's state.
+    pub snapshot: Digest,
+    /// What the snapshot was made with.
+    pub snapshot_host: String,
+}
+
+/// What [`Registry::put_version`] did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Put {
+    /// The function as it is now.
+    pub function: Function,
+    /// The version that was added.
+    pub version: Version,
+    /// Old versions that were deleted to make room.
+    pub removed: Vec<VersionNumber>,
+}
+
+/// Why the registry did not do it.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message documents its variant")]
+pub enum RegistryError {
+    #[error("there is no function {0}: deploy it first")]
+    NoFunction(FunctionName),
+    #[error("{0} has no version {1}: choose one that `versions` lists")]
+    NoVersion(FunctionName, VersionNumber),
+    #[error("{0} has no alias {1}: set it first")]
+    NoAlias(FunctionName, AliasName),
+    /// The function was deployed or deleted meanwhile.
+    #[error("{0} was changed meanwhile: look at it and try again")]
+    Changed(FunctionName),
+    #[error("version {version} of {function} is live: make another live first")]
+    Live {
+        function: FunctionName,
+        version: VersionNumber,
+    },
+    #[error("alias {alias} leads to version {version} of {function}: move it first")]
+    Aliased {
+        function: FunctionName,
+        version: VersionNumber,
+        alias: AliasName,
+    },
+    #[error("there are {0} functions, as many as may be: delete one or raise functions_max")]
+    FunctionsFull(u64),
+    #[error(
+        "{0} has {1} versions that are live or an alias's, as many as may be: remove an alias or raise versions_max"
+    )]
+    VersionsFull(FunctionName, u64),
+    #[error("{0} has {1} aliases, as many as may be: remove one")]
+    AliasesFull(FunctionName, usize),
+    #[error("another jiffyd uses this data directory: stop it, or choose another data_dir")]
+    InUse,
+    /// Whether the change is durable is not known until the registry is read again.
+    #[error("the registry cannot be read or written: is the disk full?")]
+    Storage(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the registry's record of {0} is damaged: restore the registry from a copy")]
+    Damaged(String),
+    #[error(
+        "the registry has format {found}, and this jiffyd knows {known}: use the release that wrote it"
+    )]
+    Format { found: u64, known: u64 },
+}
+
+/// A store of functions. `now_ms` is the time of the change, milliseconds since 1970.
+pub trait Registry: fmt::Debug + Send + Sync + 'static {
+    /// Adds a version and makes it live; makes the function if there is none. `expected_next` is the number
+    /// the caller expects it to get; another means that the function was changed meanwhile.
+    fn put_version(
+        &self,
+        name: &FunctionName,
+        new: &NewVersion,
+        expected_next: VersionNumber,
+        now_ms: u64,
+    ) -> Result<Put, RegistryError>;
+
+    /// Makes a version live.
+    fn set_live(
+        &self,
+        name: &FunctionName,
+        version: VersionNumber,
+        now_ms: u64,
+    ) -> Result<Function, RegistryError>;
+
+    /// Sets an alias, whose versions have to exist.
+    fn put_alias(
+        &self,
+        name: &FunctionName,
+        alias: &AliasName,
+        to: &Alias,
+        now_ms: u64,
+    ) -> Result<Function, RegistryError>;
+
+    /// Removes an alias.
+    fn remove_alias(
+        &self,
+        name: &FunctionName,
+        alias: &AliasName,
+        now_ms: u64,
+    ) -> Result<Function, RegistryError>;
+
+    /// Sets or lifts the limit of VMs over all versions.
+    fn set_reserved_concurrency(
+        &self,
+        name: &FunctionName,
+        limit: Option<u32>,
+        now_ms: u64,
+    ) -> Result<Function, RegistryError>;
+
+    /// Says which snapshot a version has now.
+    fn set_snapshot(
+        &self,
+        name: &FunctionName,
+        version: VersionNumber,
+        snapshot: Digest,
+        host: &str,
+    ) -> Result<Version, RegistryError>;
+
+    /// Deletes a function with all its versions. A function deployed under this name later begins at version 1.
+    fn delete_function(&self, name: &FunctionName) -> Result<(), RegistryError>;
+
+    /// Deletes a version that is neither live nor an alias's.
+    fn delete_version(
+        &self,
+        name: &FunctionName,
+        version: VersionNumber,
+        now_ms: u64,
+    ) -> Result<Function, RegistryError>;
+
+    /// A function.
+    fn function(&self, name: &FunctionName) -> Result<Function, RegistryError>;
+
+    /// Up to `limit` functions behind `after`, by name.
+    fn functions(
+        &self,
+        after: Option<&FunctionName>,
+        limit: usize,
+    ) -> Result<Vec<Function>, RegistryError>;
+
+    /// A version.
+    fn version(
+        &self,
+        name: &FunctionName,
+        version: VersionNumber,
+    ) -> Result<Version, RegistryError>;
+
+    /// Up to `limit` versions behind `after`, ascending; none if there is no such function.
+    fn versions(
+        &self,
+        name: &FunctionName,
+        after: Option<VersionNumber>,
+        limit: usize,
+    ) -> Result<Vec<Version>, RegistryError>;
+}
+
+#[cfg(test)]
+mod tests;

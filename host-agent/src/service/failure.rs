@@ -1,0 +1,134 @@
+//! What the end of a VM means: for who sent the request, and for who deployed the image.
+
+use jiffy_control::{Blame, GuestFault, Outcome, Report};
+
+use super::{DeployErrorKind, InvokeFailureKind};
+use crate::{usage, vm::VmError};
+
+/// Why a request has no answer.
+pub(super) fn of_request(error: &VmError) -> InvokeFailureKind {
+    match error {
+        VmError::Stopped(report) => of_report(report),
+        VmError::Undelivered(end) => of_request(end),
+        VmError::Failed { .. } | VmError::Died(_) | VmError::Unresponsive(_) | VmError::Host(_) => {
+            InvokeFailureKind::Platform(error.to_string())
+        }
+        VmError::Malformed(_) => InvokeFailureKind::Fault(error.to_string()),
+        VmError::Request(text) => InvokeFailureKind::TooLarge(text.clone()),
+    }
+}
+
+fn of_report(report: &Report) -> InvokeFailureKind {
+    match &report.outcome {
+        Outcome::TimedOut { timeout_ms, .. } => InvokeFailureKind::Timeout {
+            timeout_ms: *timeout_ms,
+        },
+        Outcome::Fault(GuestFault::Panic {
+            message,
+            file,
+            line,
+            column,
+            ..
+        }) => InvokeFailureKind::Panic {
+            message: message.clone(),
+            file: file.clone(),
+            line: *line,
+            column: *column,
+        },
+        Outcome::Fault(GuestFault::OutOfMemory {
+            requested_bytes,
+            ram_bytes,
+            ..
+        }) => InvokeFailureKind::OutOfMemory {
+            requested_bytes: *requested_bytes,
+            ram_bytes: *ram_bytes,
+        },
+        Outcome::Fault(fault) => InvokeFailureKind::Fault(fault_text(fault)),
+        Outcome::Exited(code) => {
+            InvokeFailureKind::Fault(format!("it ended the VM with code {code}"))
+        }
+        Outcome::Finished => InvokeFailureKind::Platform("the VM ended too early".into()),
+    }
+}
+
+/// Why an image has no snapshot.
+pub(super) fn of_build(error: &VmError) -> DeployErrorKind {
+    match error {
+        VmError::Stopped(report) => DeployErrorKind::Image(match &report.outcome {
+            Outcome::TimedOut { timeout_ms, .. } => format!(
+                "init was not done within {timeout_ms} ms: make it faster or raise the timeout"
+            ),
+            Outcome::Fault(fault) => format!("init failed: {}", fault_text(fault)),
+            Outcome::Exited(code) => format!("init ended the VM with code {code}"),
+            Outcome::Finished => "the image ended before its init was done".into(),
+        }),
+        VmError::Failed {
+            blame: Blame::Input,
+            message,
+        } => DeployErrorKind::Image(message.clone()),
+        VmError::Malformed(_) => DeployErrorKind::Image(error.to_string()),
+        VmError::Failed { .. }
+        | VmError::Died(_)
+        | VmError::Undelivered(_)
+        | VmError::Unresponsive(_)
+        | VmError::Request(_)
+        | VmError::Host(_) => DeployErrorKind::Host(error.to_string()),
+    }
+}
+
+fn fault_text(fault: &GuestFault) -> String {
+    match fault {
+        GuestFault::Exception {
+            stack_overflow: true,
+            ..
+        } => "the stack overflowed".into(),
+        GuestFault::Exception {
+            vector,
+            address,
+            rip,
+            ..
+        } => match vector {
+            14 => format!(
+                "memory at {address:#x} was touched that it may not touch, by the code at {rip:#x}"
+            ),
+            vector => format!("the CPU raised exception {vector} at {rip:#x}"),
+        },
+        GuestFault::Panic {
+            message,
+            file,
+            line,
+            column,
+            ..
+        } => match file.is_empty() {
+            true => format!("panicked: {message}"),
+            false => format!("panicked at {file}:{line}:{column}: {message}"),
+        },
+        GuestFault::OutOfMemory {
+            requested_bytes,
+            ram_bytes,
+            ..
+        } => format!(
+            "{requested_bytes} bytes were asked for, more than its {ram_bytes} bytes of memory hold"
+        ),
+        GuestFault::Init { message }
+        | GuestFault::Runtime { message }
+        | GuestFault::Device { message, .. }
+        | GuestFault::Cpu { message, .. } => message.clone(),
+    }
+}
+
+/// How a request without an answer is counted.
+pub(super) fn outcome(kind: &InvokeFailureKind) -> usage::Outcome {
+    match kind {
+        InvokeFailureKind::Panic { .. } => usage::Outcome::Panic,
+        InvokeFailureKind::Fault(_) => usage::Outcome::Fault,
+        InvokeFailureKind::Timeout { .. } => usage::Outcome::Timeout,
+        InvokeFailureKind::OutOfMemory { .. } => usage::Outcome::OutOfMemory,
+        InvokeFailureKind::NoFunction(_)
+        | InvokeFailureKind::NoVersion(..)
+        | InvokeFailureKind::NoAlias(..)
+        | InvokeFailureKind::TooLarge(_)
+        | InvokeFailureKind::Busy { .. }
+        | InvokeFailureKind::Platform(_) => usage::Outcome::Platform,
+    }
+}

@@ -1,0 +1,422 @@
+//! Requests: to which version, in which VM, and what is written of them afterwards.
+//!
+//! Until the response there is one lookup in memory and the pool's lock, no task, no channel and no disk.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiffy_abi::{
+    frame::{BODY_BYTES_MAX, FIELD_HEADER_BYTES, FrameKind, HEAD_BYTES_MAX},
+    log_ring::Level,
+};
+use jiffy_control::{LogRecord, Request, Response, error_chain};
+use jiffy_snapshots::{PageRun, write_working_set};
+use tokio::{sync::oneshot, task::spawn_blocking};
+use uuid::Uuid;
+
+use super::{
+    InvokeFacts, InvokeFailure, InvokeFailureKind, InvokeInput, Invoked, LOG_TAIL_BYTES_MAX,
+    Service, Timings,
+    directory::{Entry, Slot},
+    failure, now_ms,
+};
+use crate::{
+    model::{FunctionName, Qualifier, Version, VersionNumber},
+    observe::Observer,
+    pool::{Deployed, Lease, RETRY_AFTER, Refused},
+    usage::{Outcome, UsageRecord},
+    vm::{Settled, VmError, Vms},
+};
+
+/// VMs that a request finds dead at most before it fails.
+const UNDELIVERED_MAX: u32 = 32;
+/// What the longest value of a field may have, bytes: its length is a u16.
+const FIELD_BYTES_MAX: usize = u16::MAX as usize;
+
+/// A usage record that is written as that of a cancelled request if it is dropped.
+struct Running<'a> {
+    observer: &'a Observer,
+    record: Option<UsageRecord>,
+    came: Instant,
+    began: Instant,
+}
+
+impl Running<'_> {
+    fn end(&mut self, outcome: Outcome) -> Option<UsageRecord> {
+        let mut record = self.record.take()?;
+        record.outcome = outcome;
+        record.run_us = micros(self.began.elapsed());
+        record.wall_us = micros(self.came.elapsed());
+        Some(record)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if let Some(record) = self.end(Outcome::Cancelled) {
+            self.observer.invoked(record, vec![]);
+        }
+    }
+}
+
+impl<V: Vms> Service<V> {
+    /// Sends a request to a function.
+    pub async fn invoke(
+        self: &Arc<Self>,
+        name: &FunctionName,
+        qualifier: &Qualifier,
+        input: InvokeInput,
+    ) -> Result<Invoked, InvokeFailure> {
+        let random = Uuid::new_v4();
+        let mut facts = Box::new(InvokeFacts::default());
+        facts.request_id = match &input.request_id {
+            Some(id) => id.clone(),
+            None => random.to_string(),
+        };
+        // The low 62 bits of such a UUID are random.
+        let draw = u16::try_from((random.as_u128() & (u128::MAX >> 66)) % 1000).unwrap_or_default();
+        match self.answer(name, qualifier, input, draw, &mut facts).await {
+            Ok(response) => Ok(Invoked {
+                response,
+                facts: *facts,
+            }),
+            Err(kind) => Err(InvokeFailure { kind, facts }),
+        }
+    }
+
+    /// The version that `qualifier` leads to; for a weighted alias its main one.
+    pub fn resolve(
+        &self,
+        name: &FunctionName,
+        qualifier: &Qualifier,
+    ) -> Result<Version, InvokeFailureKind> {
+        let entry = self.invoked_entry(name)?;
+        let slot = choose(&entry, qualifier, None)?;
+        Ok(slot.version.clone())
+    }
+
+    fn invoked_entry(&self, name: &FunctionName) -> Result<Arc<Entry>, InvokeFailureKind> {
+        let entry = self.directory.get(name);
+        entry.ok_or_else(|| InvokeFailureKind::NoFunction(name.clone()))
+    }
+
+    /// A VM for a request.
+    async fn lease(
+        &self,
+        name: &FunctionName,
+        deployed: &Arc<Deployed>,
+    ) -> Result<Lease<V>, InvokeFailureKind> {
+        // A limit of none stops the function at once, idle VMs or not.
+        let acquired = match deployed.reserved_concurrency {
+            Some(0) => Err(Refused::Busy {
+                retry_after: RETRY_AFTER,
+            }),
+            _ => self.pool.acquire(deployed).await,
+        };
+        acquired.map_err(|refused| {
+            self.metrics().refused(name, &refused);
+            refusal(refused)
+        })
+    }
+
+    async fn answer(
+        self: &Arc<Self>,
+        name: &FunctionName,
+        qualifier: &Qualifier,
+        input: InvokeInput,
+        draw: u16,
+        facts: &mut InvokeFacts,
+    ) -> Result<Response, InvokeFailureKind> {
+        let came = Instant::now();
+        let entry = self.invoked_entry(name)?;
+        let slot = choose(&entry, qualifier, Some(draw))?;
+        let number = slot.version.number;
+        facts.version = Some(number);
+        let request = Request {
+            request_id: facts.request_id.clone(),
+            function_name: name.to_string(),
+            function_version: number.to_string(),
+            traceparent: input.traceparent,
+            http: input.http,
+            body: input.body,
+        };
+        check_size(&request)?;
+        let deployed = self.deployed(name, slot).await;
+        let deployed = deployed.map_err(|failure| InvokeFailureKind::Platform(failure.text))?;
+        let mut undelivered = 0;
+        let (mut lease, mut running, response) = loop {
+            let mut lease = self.lease(name, &deployed).await?;
+            facts.start = Some(lease.start);
+            facts.timings = Timings {
+                queue: lease.queue,
+                restore: lease.restore,
+                run: Duration::ZERO,
+            };
+            let mut running = Running {
+                observer: &self.observer,
+                record: Some(record(&request, &deployed, &lease)),
+                came,
+                began: Instant::now(),
+            };
+            match lease.invoke(&request).await {
+                // It died while it waited, and nobody has begun with the request.
+                Err(VmError::Undelivered(end)) if undelivered < UNDELIVERED_MAX => {
+                    undelivered += 1;
+                    running.record = None;
+                    tracing::debug!(function = %name, error = %end, "an idle VM has died");
+                }
+                response => break (lease, running, response),
+            }
+        };
+        facts.timings.run = running.began.elapsed();
+        let (outcome, response) = match response {
+            Ok(response) => (of_response(&response), Ok(response)),
+            Err(error) => {
+                let kind = failure::of_request(&error);
+                (failure::outcome(&kind), Err((kind, error)))
+            }
+        };
+        let (sender, tail) = match input.wants_log_tail {
+            true => {
+                let (sender, tail) = oneshot::channel();
+                (Some(sender), Some(tail))
+            }
+            false => (None, None),
+        };
+        if let Some(mut record) = running.end(outcome) {
+            if let Ok(response) = &response {
+                record.bytes_out = response.body.len() as u64;
+            }
+            let after = After {
+                service: Arc::clone(self),
+                slot: Arc::clone(slot),
+                deployed,
+                record,
+                failure: response.as_ref().err().map(|(kind, _)| kind.to_string()),
+                tail: sender,
+            };
+            let stopped = match &response {
+                Err((_, VmError::Stopped(report))) => Some(report.stats),
+                _ => None,
+            };
+            lease.on_settled(Box::new(move |settled| after.settled(settled, stopped)));
+        }
+        lease.finish();
+        if let Some(tail) = tail {
+            // The pool waits for no VM for ever; if it gave up, there is no log.
+            facts.log_tail = tail.await.ok();
+        }
+        response.map_err(|(kind, _)| kind)
+    }
+}
+
+/// What is known of a request that has its VM.
+fn record<V: Vms>(request: &Request, deployed: &Deployed, lease: &Lease<V>) -> UsageRecord {
+    UsageRecord {
+        ts_ms: now_ms(),
+        request_id: request.request_id.clone(),
+        function: deployed.function.clone(),
+        version: deployed.version,
+        start: lease.start,
+        outcome: Outcome::Cancelled,
+        queue_us: micros(lease.queue),
+        restore_us: micros(lease.restore),
+        run_us: 0,
+        wall_us: 0,
+        cpu_us: 0,
+        reset_us: 0,
+        pages_written: 0,
+        exits: 0,
+        bytes_in: request.body.len() as u64,
+        bytes_out: 0,
+        memory_bytes: deployed.settings.memory_bytes,
+        memory_touched_bytes: 0,
+    }
+}
+
+/// What is left to do when a VM has settled.
+struct After<V: Vms> {
+    service: Arc<Service<V>>,
+    slot: Arc<Slot>,
+    deployed: Arc<Deployed>,
+    record: UsageRecord,
+    /// Why there is no answer.
+    failure: Option<String>,
+    tail: Option<oneshot::Sender<String>>,
+}
+
+impl<V: Vms> After<V> {
+    fn settled(mut self, settled: Result<Settled, VmError>, stopped: Option<jiffy_control::Stats>) {
+        let settled = settled.unwrap_or_else(|error| {
+            let function = &self.record.function;
+            tracing::debug!(%function, %error, "a VM did not settle");
+            Settled::default()
+        });
+        let stats = stopped.unwrap_or(settled.stats);
+        let is_cold = self.record.restore_us > 0 || self.record.start == crate::pool::Start::Cold;
+        self.record = self.record.measured(&stats);
+        if is_cold && stats.phases.restore_ns > 0 {
+            self.record.restore_us = stats.phases.restore_ns / 1000;
+        }
+        let mut logs = settled.logs;
+        if let Some(text) = self.failure.take() {
+            let level = Level::Error as u8;
+            logs.push(LogRecord { level, text });
+        }
+        if let Some(tail) = self.tail.take() {
+            // Who asked may have gone.
+            let _ = tail.send(log_tail(&logs, &self.record));
+        }
+        if let Some(runs) = settled.working_set {
+            self.keep_working_set(runs);
+        }
+        self.service.observer.invoked(self.record, logs);
+    }
+
+    /// Writes the pages that the first request wrote beside the snapshot, and uses them from then on.
+    fn keep_working_set(&self, runs: Vec<(u64, u64)>) {
+        if !self.slot.begin_working_set() {
+            return;
+        }
+        let run = |(first, pages): (u64, u64)| {
+            Some(PageRun {
+                first_page: u32::try_from(first).ok()?,
+                pages: u32::try_from(pages).ok()?,
+            })
+        };
+        // The VMM says it, and may have been taken over: what is no page is left out here, and the rest checked below.
+        let runs: Vec<_> = runs.into_iter().filter_map(run).collect();
+        let (service, slot) = (Arc::clone(&self.service), Arc::clone(&self.slot));
+        let deployed = Arc::clone(&self.deployed);
+        tokio::spawn(async move {
+            let function = &deployed.function;
+            let digest = deployed.snapshot.snapshot.digest();
+            let path = service.snapshots.path(&digest);
+            let written = spawn_blocking(move || write_working_set(&path, &runs)).await;
+            match written {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    let error = error_chain(&error);
+                    tracing::debug!(%function, %error, "cannot keep a working set");
+                    return;
+                }
+                Err(_) => return,
+            }
+            match service.open_snapshot(digest, &deployed.settings).await {
+                Ok(snapshot) => {
+                    service.directory.keep_open(function, &slot, snapshot);
+                }
+                Err(error) => {
+                    let error = error_chain(&error);
+                    tracing::debug!(%function, %error, "cannot open a snapshot again");
+                }
+            }
+        });
+    }
+}
+
+/// The version that a request goes to. An alias with two draws one, or without a draw takes the main one.
+fn choose<'a>(
+    entry: &'a Entry,
+    qualifier: &Qualifier,
+    draw: Option<u16>,
+) -> Result<&'a Arc<Slot>, InvokeFailureKind> {
+    let name = &entry.function.name;
+    let number: VersionNumber = match qualifier {
+        Qualifier::Live => entry.function.live,
+        Qualifier::Version(number) => *number,
+        Qualifier::Alias(alias) => {
+            let to = entry.function.aliases.get(alias);
+            let to = to.ok_or_else(|| InvokeFailureKind::NoAlias(name.clone(), alias.clone()))?;
+            match (to.other, draw) {
+                (Some((other, per_mille)), Some(draw)) if draw < per_mille => other,
+                _ => to.version,
+            }
+        }
+    };
+    let slot = entry.versions.get(&number);
+    slot.ok_or_else(|| InvokeFailureKind::NoVersion(name.clone(), number))
+}
+
+/// Refuses what no frame holds before a VM is spent on it.
+fn check_size(request: &Request) -> Result<(), InvokeFailureKind> {
+    let too_large = |what: String| Err(InvokeFailureKind::TooLarge(what));
+    let body_bytes = request.body.len();
+    if body_bytes > BODY_BYTES_MAX as usize {
+        return too_large(format!(
+            "its body has {body_bytes} bytes, more than {BODY_BYTES_MAX}"
+        ));
+    }
+    let http = request.http.iter();
+    let texts = [
+        &request.request_id,
+        &request.function_name,
+        &request.function_version,
+    ];
+    let lens = texts
+        .into_iter()
+        .chain(&request.traceparent)
+        .chain(http.clone().flat_map(|http| [&http.method, &http.target]))
+        .map(String::len);
+    let headers = http.flat_map(|http| &http.headers);
+    let header_lens = headers.flat_map(|(name, value)| [name.len(), value.len()]);
+    let mut head_bytes = 0;
+    for len in lens.chain(header_lens) {
+        if len > FIELD_BYTES_MAX {
+            return too_large(format!(
+                "a header or its target has {len} bytes, more than {FIELD_BYTES_MAX}"
+            ));
+        }
+        head_bytes += FIELD_HEADER_BYTES + len;
+    }
+    if head_bytes > HEAD_BYTES_MAX as usize {
+        return too_large(format!(
+            "its headers have {head_bytes} bytes, more than {HEAD_BYTES_MAX}"
+        ));
+    }
+    Ok(())
+}
+
+fn refusal(refused: Refused) -> InvokeFailureKind {
+    let busy = |reason: &str, retry_after| InvokeFailureKind::Busy {
+        reason: reason.into(),
+        retry_after,
+    };
+    match refused {
+        Refused::Busy { retry_after } => busy("the function's VMs are all busy", retry_after),
+        Refused::QueueFull => busy("too many requests wait for the function", RETRY_AFTER),
+        Refused::Memory => busy("the host has no memory for another VM", RETRY_AFTER),
+        Refused::ShuttingDown => InvokeFailureKind::Platform("the host is shutting down".into()),
+        Refused::Vm(error) => InvokeFailureKind::Platform(error.to_string()),
+    }
+}
+
+fn of_response(response: &Response) -> Outcome {
+    match response.kind {
+        FrameKind::Ok | FrameKind::HttpResponse => Outcome::Ok,
+        FrameKind::FunctionError => Outcome::FunctionError,
+        FrameKind::BadEvent => Outcome::BadEvent,
+        // `read_response` lets no request through.
+        FrameKind::Event | FrameKind::HttpRequest => Outcome::Platform,
+    }
+}
+
+/// The end of a request's log, no longer than allowed, and whole characters.
+fn log_tail(logs: &[LogRecord], record: &UsageRecord) -> String {
+    let mut text = String::new();
+    for log in logs {
+        text.push_str(&log.text);
+        text.push('\n');
+    }
+    text.push_str(&record.report_line());
+    text.push('\n');
+    let start = text.len().saturating_sub(LOG_TAIL_BYTES_MAX);
+    let start = (start..text.len()).find(|at| text.is_char_boundary(*at));
+    text.split_off(start.unwrap_or_default())
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,685 @@
+mod crash;
+
+use std::sync::atomic::AtomicU32;
+
+use jiffy_abi::frame::FrameKind;
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    config::FileConfig,
+    model::{Alias, AliasName, InvalidValue, Qualifier, Settings},
+    pool::Start,
+    vm::fake::FakeVms,
+};
+
+/// A service over a data directory, with VMs in memory.
+pub(super) struct Bench {
+    pub(super) service: Arc<Service<FakeVms>>,
+    pub(super) vms: FakeVms,
+    pub(super) folder: Arc<TempDir>,
+}
+
+pub(super) fn config(folder: &TempDir) -> Config {
+    let settings = FileConfig {
+        data_dir: folder.path().join("data"),
+        ..FileConfig::default()
+    };
+    Config::new(settings).expect("valid")
+}
+
+impl Bench {
+    pub(super) fn new() -> Self {
+        Self::in_folder(Arc::new(tempfile::tempdir().expect("folder")), "host")
+    }
+
+    pub(super) fn in_folder(folder: Arc<TempDir>, host: &str) -> Self {
+        let registry = open_registry(&config(&folder)).expect("registry");
+        Self::with_registry(folder, host, registry)
+    }
+
+    pub(super) fn with_registry(
+        folder: Arc<TempDir>,
+        host: &str,
+        registry: Arc<dyn Registry>,
+    ) -> Self {
+        let vms = FakeVms::new();
+        let service = Service::start(Parts {
+            vms: Arc::new(vms.clone()),
+            pool: PoolConfig {
+                memory_bytes_max: 1 << 40,
+                ..PoolConfig::default()
+            },
+            config: config(&folder),
+            host: HostIdentity::named(host),
+            registry,
+        });
+        Self {
+            service: service.expect("service"),
+            vms,
+            folder,
+        }
+    }
+
+    /// Ends the service as a kill would, and starts another on what it left.
+    pub(super) async fn again(self, host: &str) -> Self {
+        let Self {
+            service, folder, ..
+        } = self;
+        let gone = Arc::downgrade(&service);
+        drop(service);
+        // Tasks in the background hold it for a moment.
+        while gone.strong_count() > 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        Self::in_folder(folder, host)
+    }
+
+    /// Puts any bytes among the images: the fake builds them.
+    pub(super) fn image(&self, bytes: &[u8]) -> Digest {
+        let digest = Digest::of(bytes);
+        let name = digest.to_string();
+        let shard = self.folder.path().join("data/images").join(&name[..2]);
+        fs::create_dir_all(&shard).expect("shard");
+        fs::write(shard.join(name), bytes).expect("image");
+        digest
+    }
+
+    pub(super) async fn deploy(
+        &self,
+        function: &str,
+        image: &[u8],
+    ) -> Result<DeployOutcome, DeployError> {
+        self.deploy_with(function, image, Settings::default()).await
+    }
+
+    async fn deploy_with(
+        &self,
+        function: &str,
+        image: &[u8],
+        settings: Settings,
+    ) -> Result<DeployOutcome, DeployError> {
+        let digest = self.image(image);
+        self.service.deploy(&name(function), digest, settings).await
+    }
+
+    pub(super) async fn ask(&self, function: &str, event: &str) -> Result<Invoked, InvokeFailure> {
+        self.ask_version(function, "", event).await
+    }
+
+    async fn ask_version(
+        &self,
+        function: &str,
+        qualifier: &str,
+        event: &str,
+    ) -> Result<Invoked, InvokeFailure> {
+        let input = InvokeInput {
+            body: event.into(),
+            wants_log_tail: true,
+            ..InvokeInput::default()
+        };
+        let qualifier: Qualifier = qualifier.parse().expect("qualifier");
+        self.service
+            .invoke(&name(function), &qualifier, input)
+            .await
+    }
+
+    async fn failure(&self, function: &str, event: &str) -> InvokeFailureKind {
+        self.ask(function, event).await.expect_err("a failure").kind
+    }
+
+    fn snapshots(&self) -> usize {
+        self.service.snapshots.list().expect("snapshots").len()
+    }
+}
+
+pub(super) fn name(text: &str) -> FunctionName {
+    text.parse().expect("name")
+}
+
+pub(super) fn number(number: u64) -> VersionNumber {
+    VersionNumber(number.try_into().expect("not zero"))
+}
+
+#[tokio::test]
+async fn what_is_deployed_answers() {
+    let bench = Bench::new();
+    let deployed = bench.deploy("f", b"one").await.expect("deployed");
+    assert!(deployed.created);
+    assert_eq!(deployed.version.number, number(1));
+    assert_eq!(deployed.logs[0].text, "init");
+    let cold = bench.ask("f", "hello").await.expect("answer");
+    assert_eq!(cold.response.body, b"hello");
+    assert_eq!(
+        (cold.facts.version, cold.facts.start),
+        (Some(number(1)), Some(Start::Cold))
+    );
+    assert_eq!(cold.facts.request_id.len(), 36);
+    let fresh = bench.ask("f", "!log said").await.expect("answer");
+    assert_eq!(fresh.facts.start, Some(Start::Fresh));
+    let tail = fresh.facts.log_tail.expect("asked for");
+    assert!(tail.starts_with("said\nREPORT RequestId: "), "{tail}");
+    let again = bench.deploy("f", b"two").await.expect("deployed");
+    assert!(!again.created);
+    assert_eq!(again.function.live, number(2));
+    let answer = bench.ask("f", "x").await.expect("answer");
+    assert_eq!(answer.facts.version, Some(number(2)));
+    assert_eq!(
+        bench
+            .service
+            .versions(&name("f"), None, 9)
+            .expect("versions")
+            .len(),
+        2
+    );
+}
+
+#[tokio::test]
+async fn each_end_of_a_request_is_told_apart() {
+    let bench = Bench::new();
+    bench.deploy("f", b"one").await.expect("deployed");
+    let kinds = ["!error no", "!bad", "fine"].map(|event| bench.ask("f", event));
+    let mut found = vec![];
+    for kind in kinds {
+        found.push(kind.await.expect("answer").response.kind);
+    }
+    assert_eq!(
+        found,
+        [FrameKind::FunctionError, FrameKind::BadEvent, FrameKind::Ok]
+    );
+    let panic = bench.failure("f", "!panic oh").await;
+    assert!(
+        matches!(panic, InvokeFailureKind::Panic { line: 1, .. }),
+        "{panic}"
+    );
+    assert!(matches!(
+        bench.failure("f", "!fault").await,
+        InvokeFailureKind::Fault(_)
+    ));
+    assert!(matches!(
+        bench.failure("f", "!exit 3").await,
+        InvokeFailureKind::Fault(_)
+    ));
+    assert!(matches!(
+        bench.failure("f", "!malformed").await,
+        InvokeFailureKind::Fault(_)
+    ));
+    let timeout = bench.failure("f", "!timeout").await;
+    assert_eq!(timeout, InvokeFailureKind::Timeout { timeout_ms: 3000 });
+    assert!(matches!(
+        bench.failure("f", "!oom").await,
+        InvokeFailureKind::OutOfMemory { .. }
+    ));
+    assert!(matches!(
+        bench.failure("f", "!die").await,
+        InvokeFailureKind::Platform(_)
+    ));
+    assert!(matches!(
+        bench.failure("g", "x").await,
+        InvokeFailureKind::NoFunction(_)
+    ));
+    let missing = bench
+        .ask_version("f", "7", "x")
+        .await
+        .expect_err("no version");
+    assert!(matches!(missing.kind, InvokeFailureKind::NoVersion(..)));
+    let missing = bench
+        .ask_version("f", "beta", "x")
+        .await
+        .expect_err("no alias");
+    assert!(matches!(missing.kind, InvokeFailureKind::NoAlias(..)));
+    // A broken VM costs its request, and no other.
+    assert!(bench.ask("f", "fine").await.is_ok());
+    bench.service.flush();
+    let usage = bench.service.usage().summary(Some(&name("f")), 0);
+    assert_eq!(usage[0].sums.requests, 11);
+}
+
+#[tokio::test]
+async fn a_request_that_no_frame_holds_costs_no_vm() {
+    let bench = Bench::new();
+    bench.deploy("f", b"one").await.expect("deployed");
+    let ask = |http| {
+        let input = InvokeInput {
+            http: Some(http),
+            ..InvokeInput::default()
+        };
+        let service = Arc::clone(&bench.service);
+        async move { service.invoke(&name("f"), &Qualifier::Live, input).await }
+    };
+    let long = jiffy_control::HttpRequest {
+        target: "/".repeat(1 << 16),
+        ..Default::default()
+    };
+    let many = jiffy_control::HttpRequest {
+        headers: vec![("x".into(), vec![0; 1000]); 66],
+        ..Default::default()
+    };
+    for http in [long, many] {
+        let failure = ask(http).await.expect_err("too large");
+        assert!(matches!(failure.kind, InvokeFailureKind::TooLarge(_)));
+    }
+    assert_eq!(bench.vms.counts().restores.load(Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a_failed_deploy_leaves_the_old_version_serving() {
+    let bench = Bench::new();
+    bench.deploy("f", b"one").await.expect("deployed");
+    let refused = bench.deploy("f", b"!refuse").await.expect_err("refused");
+    assert!(
+        matches!(refused.kind, DeployErrorKind::Image(_)),
+        "{refused}"
+    );
+    let failed = bench
+        .deploy("f", b"!init no database")
+        .await
+        .expect_err("init");
+    assert!(failed.to_string().contains("no database"), "{failed}");
+    assert_eq!(failed.logs[0].text, "init");
+    let (f, none) = (name("f"), Digest::of(b"none"));
+    let missing = bench.service.deploy(&f, none, Settings::default());
+    let missing = missing.await.expect_err("missing").kind;
+    assert!(matches!(missing, DeployErrorKind::NoImage(_)));
+    let settings = Settings {
+        timeout_ms: 0,
+        ..Settings::default()
+    };
+    let invalid = bench
+        .deploy_with("f", b"two", settings)
+        .await
+        .expect_err("invalid")
+        .kind;
+    assert!(matches!(
+        invalid,
+        DeployErrorKind::Invalid(InvalidValue::Timeout(0))
+    ));
+    let answer = bench.ask("f", "x").await.expect("answer");
+    assert_eq!(answer.facts.version, Some(number(1)));
+    assert_eq!(
+        bench.service.function(&name("f")).expect("f").next,
+        number(2)
+    );
+    // A function whose first deploy failed is none.
+    bench.deploy("g", b"!init").await.expect_err("init");
+    assert!(bench.service.function(&name("g")).is_err());
+}
+
+#[tokio::test]
+async fn one_deploy_of_a_function_at_a_time() {
+    let bench = Bench::new();
+    bench
+        .vms
+        .behave(|behaviour| behaviour.build_delay = Duration::from_millis(50));
+    let (one, two, other) = tokio::join!(
+        bench.deploy("f", b"one"),
+        bench.deploy("f", b"two"),
+        bench.deploy("g", b"one"),
+    );
+    let lost = [one, two]
+        .into_iter()
+        .filter_map(Result::err)
+        .collect::<Vec<_>>();
+    assert!(matches!(
+        &lost[..],
+        [DeployError {
+            kind: DeployErrorKind::UnderWay(_),
+            ..
+        }]
+    ));
+    other.expect("another function");
+    bench.deploy("f", b"three").await.expect("when it is done");
+}
+
+#[tokio::test]
+async fn a_function_deleted_while_it_is_deployed_stays_deleted() {
+    let bench = Bench::new();
+    bench.deploy("f", b"one").await.expect("deployed");
+    bench
+        .vms
+        .behave(|behaviour| behaviour.build_delay = Duration::from_millis(50));
+    let delete = async {
+        sleep(Duration::from_millis(10)).await;
+        bench.service.delete_function(&name("f")).await
+    };
+    let (deployed, deleted) = tokio::join!(bench.deploy("f", b"two"), delete);
+    deleted.expect("deleted");
+    let conflict = deployed.expect_err("conflict").kind;
+    let DeployErrorKind::Change(change) = conflict else {
+        panic!("{conflict}");
+    };
+    assert_eq!(change.kind(), ChangeErrorKind::Conflict);
+    assert!(bench.service.function(&name("f")).is_err());
+}
+
+#[tokio::test]
+async fn rollback_and_aliases_lead_where_they_say() {
+    let bench = Bench::new();
+    for image in [b"one", b"two", b"six"] {
+        bench.deploy("f", image).await.expect("deployed");
+    }
+    let f = name("f");
+    let live = |function: Function| function.live;
+    let service = &bench.service;
+    assert_eq!(
+        service.rollback(&f, None).await.map(live).expect("to 2"),
+        number(2)
+    );
+    assert_eq!(
+        service
+            .rollback(&f, Some(number(3)))
+            .await
+            .map(live)
+            .expect("to 3"),
+        number(3)
+    );
+    let missing = service
+        .rollback(&f, Some(number(9)))
+        .await
+        .expect_err("no version");
+    assert_eq!(missing.kind(), ChangeErrorKind::NotFound);
+    service.rollback(&f, Some(number(1))).await.expect("to 1");
+    let none = service.rollback(&f, None).await.expect_err("none before");
+    assert_eq!(none.kind(), ChangeErrorKind::Conflict);
+    let beta: AliasName = "beta".parse().expect("alias");
+    let to = |per_mille| Alias {
+        version: number(2),
+        other: Some((number(3), per_mille)),
+        description: String::new(),
+    };
+    let invalid = service
+        .put_alias(&f, &beta, to(1001))
+        .await
+        .expect_err("weight");
+    assert_eq!(invalid.kind(), ChangeErrorKind::Invalid);
+    service.put_alias(&f, &beta, to(500)).await.expect("alias");
+    let mut counts = [0; 4];
+    for _ in 0..200 {
+        let answer = bench.ask_version("f", "beta", "x").await.expect("answer");
+        counts[usize::try_from(answer.facts.version.expect("version").0.get()).expect("small")] +=
+            1;
+    }
+    assert_eq!(counts[1], 0);
+    // A fair coin is outside these bounds once in 10^9 runs.
+    assert!((57..=143).contains(&counts[2]), "{counts:?}");
+    let kept = service
+        .delete_version(&f, number(3))
+        .await
+        .expect_err("aliased");
+    assert_eq!(kept.kind(), ChangeErrorKind::Conflict);
+    service.remove_alias(&f, &beta).await.expect("removed");
+    service
+        .delete_version(&f, number(3))
+        .await
+        .expect("deleted");
+    assert!(bench.ask_version("f", "3", "x").await.is_err());
+    assert!(bench.ask_version("f", "2", "x").await.is_ok());
+}
+
+#[tokio::test]
+async fn reserved_concurrency_of_none_stops_a_function() {
+    let bench = Bench::new();
+    bench.deploy("f", b"one").await.expect("deployed");
+    bench.ask("f", "x").await.expect("answer");
+    let f = name("f");
+    let set = |limit| bench.service.set_reserved_concurrency(&f, limit);
+    set(Some(0)).await.expect("stopped");
+    assert!(matches!(
+        bench.failure("f", "x").await,
+        InvokeFailureKind::Busy { .. }
+    ));
+    assert!(set(Some(10_001)).await.is_err());
+    set(None).await.expect("lifted");
+    bench.ask("f", "x").await.expect("answer");
+}
+
+#[tokio::test]
+async fn a_deleted_function_leaves_nothing() {
+    let bench = Bench::new();
+    bench.deploy("f", b"one").await.expect("deployed");
+    bench.deploy("g", b"two").await.expect("deployed");
+    bench.ask("f", "x").await.expect("answer");
+    assert_eq!(bench.snapshots(), 2);
+    bench
+        .service
+        .delete_function(&name("f"))
+        .await
+        .expect("deleted");
+    assert!(matches!(
+        bench.failure("f", "x").await,
+        InvokeFailureKind::NoFunction(_)
+    ));
+    bench.service.tidy().await;
+    assert_eq!(bench.snapshots(), 1);
+    bench.ask("g", "x").await.expect("not touched");
+    let again = bench.deploy("f", b"one").await.expect("deployed");
+    assert_eq!(again.version.number, number(1));
+    bench.ask("f", "x").await.expect("answer");
+}
+
+#[tokio::test]
+async fn garbage_is_left_alone_while_something_is_built() {
+    let bench = Bench::new();
+    bench.deploy("f", b"one").await.expect("deployed");
+    bench
+        .service
+        .delete_function(&name("f"))
+        .await
+        .expect("deleted");
+    bench
+        .vms
+        .behave(|behaviour| behaviour.build_delay = Duration::from_millis(100));
+    let tidy = async {
+        sleep(Duration::from_millis(30)).await;
+        bench.service.tidy().await;
+        bench.snapshots()
+    };
+    let (deployed, snapshots) = tokio::join!(bench.deploy("g", b"two"), tidy);
+    deployed.expect("deployed");
+    assert_eq!(snapshots, 1);
+    bench.service.tidy().await;
+    assert_eq!(bench.snapshots(), 1);
+    bench.ask("g", "x").await.expect("answer");
+}
+
+#[tokio::test]
+async fn everything_is_there_again_after_a_restart() {
+    let bench = Bench::new();
+    let deployed = bench.deploy("f", b"one").await.expect("deployed");
+    let bench = bench.again("host").await;
+    assert_eq!(
+        bench.service.function(&name("f")).expect("f"),
+        deployed.function
+    );
+    bench.ask("f", "x").await.expect("answer");
+    assert_eq!(bench.service.health().rebuilding, 0);
+}
+
+#[tokio::test]
+async fn snapshots_follow_the_host() {
+    let bench = Bench::new();
+    bench.deploy("f", b"one").await.expect("deployed");
+    bench.deploy("f", b"two").await.expect("deployed");
+    bench.deploy("g", b"!init").await.expect_err("never there");
+    let bench = bench.again("other host").await;
+    bench.ask("f", "x").await.expect("waits for its rebuild");
+    while bench.service.health().rebuilding > 0 {
+        sleep(Duration::from_millis(1)).await;
+    }
+    for version in [1, 2] {
+        let version = bench
+            .service
+            .version(&name("f"), number(version))
+            .expect("there");
+        assert_eq!(version.snapshot_host, "other host");
+    }
+    bench.ask_version("f", "1", "x").await.expect("answer");
+}
+
+#[tokio::test]
+async fn a_damaged_or_lost_snapshot_is_built_again() {
+    let bench = Bench::new();
+    let deployed = bench.deploy("f", b"one").await.expect("deployed");
+    let path = bench.service.snapshots.path(&deployed.version.snapshot);
+    let bench = bench.again("host").await;
+    fs::write(path.join(jiffy_snapshots::STATE_FILE), b"damaged").expect("write");
+    bench.ask("f", "x").await.expect("built again");
+    let bench = bench.again("host").await;
+    fs::remove_dir_all(&path).expect("remove");
+    bench.ask("f", "x").await.expect("built again");
+    // What cannot be built again says so, and nothing else suffers.
+    let image = deployed.version.image.to_string();
+    let bench = bench.again("host").await;
+    fs::remove_dir_all(&path).expect("remove");
+    fs::remove_file(
+        bench
+            .folder
+            .path()
+            .join("data/images")
+            .join(&image[..2])
+            .join(&image),
+    )
+    .expect("remove");
+    assert!(matches!(
+        bench.failure("f", "x").await,
+        InvokeFailureKind::Platform(_)
+    ));
+    bench.deploy("g", b"two").await.expect("deployed");
+    bench.ask("g", "x").await.expect("answer");
+}
+
+#[tokio::test]
+async fn the_first_request_leaves_a_working_set() {
+    let bench = Bench::new();
+    let deployed = bench.deploy("f", b"one").await.expect("deployed");
+    bench.ask("f", "x").await.expect("answer");
+    let path = bench.service.snapshots.path(&deployed.version.snapshot);
+    let file = path.join(jiffy_snapshots::WORKING_SET_FILE);
+    let entry = bench.service.directory.get(&name("f")).expect("entry");
+    let slot = &entry.versions[&number(1)];
+    let has_it = || {
+        let opened = bench.service.directory.opened(slot);
+        opened.is_some_and(|opened| !opened.snapshot.snapshot.working_set().is_empty())
+    };
+    for _ in 0..1000 {
+        if file.exists() && has_it() {
+            return;
+        }
+        sleep(Duration::from_millis(2)).await;
+    }
+    panic!("no working set");
+}
+
+#[tokio::test]
+async fn min_ready_vms_wait_before_anybody_asks() {
+    let bench = Bench::new();
+    let settings = Settings {
+        min_ready: 2,
+        ..Settings::default()
+    };
+    bench
+        .deploy_with("f", b"one", settings.clone())
+        .await
+        .expect("deployed");
+    let wait = async |instances| {
+        for _ in 0..1000 {
+            if bench.vms.counts().instances.load(Relaxed) == instances {
+                return;
+            }
+            sleep(Duration::from_millis(2)).await;
+        }
+        panic!("not {instances} instances");
+    };
+    wait(2).await;
+    assert_eq!(
+        bench.ask("f", "x").await.expect("answer").facts.start,
+        Some(Start::Fresh)
+    );
+    // Those of the old version go.
+    bench
+        .deploy_with("f", b"two", settings)
+        .await
+        .expect("deployed");
+    wait(2).await;
+    bench.deploy("f", b"six").await.expect("deployed");
+    wait(0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_goes_is_counted() {
+    let bench = Bench::new();
+    bench.deploy("f", b"one").await.expect("deployed");
+    let asked = bench.ask("f", "!sleep 10000");
+    assert!(
+        tokio::time::timeout(Duration::from_millis(50), asked)
+            .await
+            .is_err()
+    );
+    bench.service.flush();
+    let text = bench
+        .service
+        .metrics()
+        .encode(&Default::default(), crate::metrics::Exposition::OpenMetrics);
+    assert!(text.contains("cancelled"), "{text}");
+    bench.ask("f", "x").await.expect("answer");
+}
+
+#[tokio::test]
+async fn a_stopping_agent_ends_what_it_began() {
+    let bench = Bench::new();
+    bench.deploy("f", b"one").await.expect("deployed");
+    let begun = AtomicU32::new(0);
+    let drain = async {
+        while begun.load(Relaxed) == 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        sleep(Duration::from_millis(20)).await;
+        bench.service.drain(Duration::from_secs(5)).await;
+    };
+    let ask = async {
+        begun.store(1, Relaxed);
+        bench.ask("f", "!sleep 100").await
+    };
+    let (answer, ()) = tokio::join!(ask, drain);
+    answer.expect("it was begun before");
+    assert!(matches!(
+        bench.failure("f", "x").await,
+        InvokeFailureKind::Platform(_)
+    ));
+    assert!(matches!(
+        bench.deploy("f", b"two").await.expect_err("stopping").kind,
+        DeployErrorKind::Host(_)
+    ));
+    assert!(bench.service.health().stopping);
+}
+
+#[tokio::test]
+async fn open_snapshots_are_bounded() {
+    let folder = Arc::new(tempfile::tempdir().expect("folder"));
+    let bench = Bench::in_folder(folder, "host");
+    for index in 0..20 {
+        bench
+            .deploy(&format!("f{index}"), b"one")
+            .await
+            .expect("deployed");
+    }
+    let open = |directory: &Directory| {
+        let entries = directory.list(None, usize::MAX);
+        let slots = entries.iter().flat_map(|entry| entry.versions.values());
+        slots
+            .filter(|slot| directory.opened(slot).is_some())
+            .count()
+    };
+    assert_eq!(open(&bench.service.directory), 20);
+    let directory = Directory::read(&*bench.service.registry, 4).expect("directory");
+    let entries = directory.list(None, usize::MAX);
+    for entry in &entries {
+        let slot = &entry.versions[&number(1)];
+        let opened = bench
+            .service
+            .open_snapshot(slot.version.snapshot, &slot.version.settings);
+        directory.keep_open(&entry.function.name, slot, opened.await.expect("open"));
+        assert!(open(&directory) <= 4);
+    }
+    assert!(open(&directory) >= 2);
+}

@@ -1,0 +1,264 @@
+//! Kills between the steps of a deploy, and a registry that fails: whatever was acknowledged is there afterwards.
+
+use std::sync::atomic::AtomicU8;
+
+use super::{super::*, *};
+use crate::registry::{NewVersion, Put};
+
+const NEVER: u8 = 0;
+/// The commit fails, and nothing is durable.
+const BEFORE: u8 = 1;
+/// The commit is durable, and fails all the same.
+const AFTER: u8 = 2;
+/// Nothing can be read any more, the commit included.
+const DEAD: u8 = 3;
+
+/// A registry that fails as it is told.
+#[derive(Debug)]
+struct Flaky {
+    inner: Arc<dyn Registry>,
+    fails: AtomicU8,
+}
+
+fn broken() -> RegistryError {
+    RegistryError::Storage("as the test wants it".into())
+}
+
+impl Flaky {
+    fn write<T>(
+        &self,
+        write: impl FnOnce() -> Result<T, RegistryError>,
+    ) -> Result<T, RegistryError> {
+        match self.fails.load(Relaxed) {
+            BEFORE => Err(broken()),
+            AFTER | DEAD => write().and_then(|_| Err(broken())),
+            _ => write(),
+        }
+    }
+
+    fn read<T>(&self, read: impl FnOnce() -> Result<T, RegistryError>) -> Result<T, RegistryError> {
+        match self.fails.load(Relaxed) {
+            DEAD => Err(broken()),
+            _ => read(),
+        }
+    }
+}
+
+impl Registry for Flaky {
+    fn put_version(
+        &self,
+        name: &FunctionName,
+        new: &NewVersion,
+        expected_next: VersionNumber,
+        now_ms: u64,
+    ) -> Result<Put, RegistryError> {
+        self.write(|| self.inner.put_version(name, new, expected_next, now_ms))
+    }
+
+    fn set_live(
+        &self,
+        name: &FunctionName,
+        version: VersionNumber,
+        now_ms: u64,
+    ) -> Result<Function, RegistryError> {
+        self.write(|| self.inner.set_live(name, version, now_ms))
+    }
+
+    fn put_alias(
+        &self,
+        name: &FunctionName,
+        alias: &AliasName,
+        to: &Alias,
+        now_ms: u64,
+    ) -> Result<Function, RegistryError> {
+        self.write(|| self.inner.put_alias(name, alias, to, now_ms))
+    }
+
+    fn remove_alias(
+        &self,
+        name: &FunctionName,
+        alias: &AliasName,
+        now_ms: u64,
+    ) -> Result<Function, RegistryError> {
+        self.write(|| self.inner.remove_alias(name, alias, now_ms))
+    }
+
+    fn set_reserved_concurrency(
+        &self,
+        name: &FunctionName,
+        limit: Option<u32>,
+        now_ms: u64,
+    ) -> Result<Function, RegistryError> {
+        self.write(|| self.inner.set_reserved_concurrency(name, limit, now_ms))
+    }
+
+    fn set_snapshot(
+        &self,
+        name: &FunctionName,
+        version: VersionNumber,
+        snapshot: Digest,
+        host: &str,
+    ) -> Result<Version, RegistryError> {
+        self.write(|| self.inner.set_snapshot(name, version, snapshot, host))
+    }
+
+    fn delete_function(&self, name: &FunctionName) -> Result<(), RegistryError> {
+        self.write(|| self.inner.delete_function(name))
+    }
+
+    fn delete_version(
+        &self,
+        name: &FunctionName,
+        version: VersionNumber,
+        now_ms: u64,
+    ) -> Result<Function, RegistryError> {
+        self.write(|| self.inner.delete_version(name, version, now_ms))
+    }
+
+    fn function(&self, name: &FunctionName) -> Result<Function, RegistryError> {
+        self.read(|| self.inner.function(name))
+    }
+
+    fn functions(
+        &self,
+        after: Option<&FunctionName>,
+        limit: usize,
+    ) -> Result<Vec<Function>, RegistryError> {
+        self.read(|| self.inner.functions(after, limit))
+    }
+
+    fn version(
+        &self,
+        name: &FunctionName,
+        version: VersionNumber,
+    ) -> Result<Version, RegistryError> {
+        self.read(|| self.inner.version(name, version))
+    }
+
+    fn versions(
+        &self,
+        name: &FunctionName,
+        after: Option<VersionNumber>,
+        limit: usize,
+    ) -> Result<Vec<Version>, RegistryError> {
+        self.read(|| self.inner.versions(name, after, limit))
+    }
+}
+
+fn flaky() -> (Bench, Arc<Flaky>) {
+    let folder = Arc::new(tempfile::tempdir().expect("folder"));
+    let registry = Arc::new(Flaky {
+        inner: open_registry(&config(&folder)).expect("registry"),
+        fails: AtomicU8::new(NEVER),
+    });
+    let bench = Bench::with_registry(folder, "host", Arc::clone(&registry) as Arc<dyn Registry>);
+    (bench, registry)
+}
+
+/// The live version, as requests and readers see it; both have to see the same, and it has to be whole.
+async fn live(bench: &Bench) -> u64 {
+    let function = bench.service.function(&name("f")).expect("there");
+    let answer = bench.ask("f", "x").await.expect("the live version answers");
+    assert_eq!(answer.facts.version, Some(function.live));
+    let versions = bench
+        .service
+        .versions(&name("f"), None, 99)
+        .expect("versions");
+    assert_eq!(
+        versions.last().map(|version| version.number),
+        Some(function.live)
+    );
+    function.live.0.get()
+}
+
+#[tokio::test]
+async fn a_failed_commit_leaves_the_old_version_serving() {
+    let (bench, registry) = flaky();
+    bench.deploy("f", b"one").await.expect("deployed");
+    registry.fails.store(BEFORE, Relaxed);
+    bench
+        .deploy("f", b"two")
+        .await
+        .expect_err("the disk is full");
+    assert_eq!(live(&bench).await, 1);
+    registry.fails.store(NEVER, Relaxed);
+    let put = bench.deploy("f", b"two").await.expect("room again");
+    assert_eq!(put.version.number, number(2));
+    assert_eq!(live(&bench).await, 2);
+}
+
+#[tokio::test]
+async fn a_commit_that_is_durable_although_it_failed_is_seen() {
+    let (bench, registry) = flaky();
+    bench.deploy("f", b"one").await.expect("deployed");
+    registry.fails.store(AFTER, Relaxed);
+    bench
+        .deploy("f", b"two")
+        .await
+        .expect_err("not acknowledged");
+    registry.fails.store(NEVER, Relaxed);
+    assert_eq!(live(&bench).await, 2);
+    bench.service.tidy().await;
+    assert_eq!(live(&bench).await, 2);
+    bench.deploy("f", b"six").await.expect("no conflict");
+}
+
+/// Not even read back: the old version serves, no garbage is collected, and the keeper catches up.
+#[tokio::test]
+async fn a_dead_registry_is_caught_up_with() {
+    let (bench, registry) = flaky();
+    bench.deploy("f", b"one").await.expect("deployed");
+    registry.fails.store(DEAD, Relaxed);
+    bench
+        .deploy("f", b"two")
+        .await
+        .expect_err("not acknowledged");
+    assert_eq!(live(&bench).await, 1);
+    bench.service.tidy().await;
+    assert_eq!(bench.snapshots(), 2, "nothing is removed by guess");
+    registry.fails.store(NEVER, Relaxed);
+    bench.service.tidy().await;
+    assert_eq!(live(&bench).await, 2);
+    assert_eq!(bench.snapshots(), 2);
+}
+
+/// A deploy that is cut off at any time, by the end of the whole runtime as in a crash, is there whole or not at all.
+#[test]
+fn a_kill_at_any_time_loses_no_acknowledged_deploy() {
+    let folder = Arc::new(tempfile::tempdir().expect("folder"));
+    let runtime = || tokio::runtime::Runtime::new().expect("runtime");
+    let mut acknowledged = 0;
+    for round in 0..30_u64 {
+        let runtime = runtime();
+        runtime.block_on(async {
+            let bench = Bench::in_folder(Arc::clone(&folder), "host");
+            if round > 0 && bench.service.function(&name("f")).is_ok() {
+                let live = live(&bench).await;
+                assert!(live >= acknowledged, "{live} of {acknowledged}");
+                acknowledged = live;
+            } else {
+                assert_eq!(acknowledged, 0);
+            }
+            let image = format!("image {round}");
+            let deploy = bench.deploy("f", image.as_bytes());
+            let killed_after = Duration::from_micros(round * 700);
+            if let Ok(deployed) = tokio::time::timeout(killed_after, deploy).await {
+                acknowledged = deployed.expect("deployed").version.number.0.get();
+            }
+        });
+        // Tasks end where they wait; what runs on a thread ends by itself, as a write that the kernel has does.
+        runtime.shutdown_timeout(Duration::from_secs(10));
+    }
+    assert!(acknowledged > 0, "no deploy was fast enough");
+    runtime().block_on(async {
+        let bench = Bench::in_folder(Arc::clone(&folder), "host");
+        assert!(live(&bench).await >= acknowledged);
+        bench.service.tidy().await;
+        let kept = bench
+            .service
+            .versions(&name("f"), None, 99)
+            .expect("versions")
+            .len();
+        assert_eq!(bench.snapshots(), kept, "nothing is left over");
+    });
+}

@@ -1,0 +1,438 @@
+//! What each request took: a record per request, and sums per function.
+//!
+//! ```text
+//! <dir>/0000000000000042.jsonl   one line per request, rotated
+//! <dir>/sums.jsonl               sums per function and minute or hour, and how far in the lines they go
+//! ```
+//!
+//! Sums outlive the records they were made of. They are in memory, and a checkpoint of them is
+//! written now and then, and before a file of records is removed; after a crash the
+//! records behind the checkpoint are added again. So a request is summed once as long as its line
+//! is in a file; a power cut may take the last seconds of lines.
+//! Everything here may wait for the disk. The way of a request goes through [`crate::observe`].
+//! Not here: histograms (`metrics`).
+
+mod sums;
+
+use std::{
+    fmt::Write as _,
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use jiffy_control::{Stats, error_chain};
+use serde::{Deserialize, Serialize};
+
+use self::sums::{Bucket, Timeline};
+pub use self::sums::{FunctionUsage, Sums};
+use crate::{
+    journal::{Journal, JournalError, JournalLimits, Position},
+    model::{FunctionName, VersionNumber},
+    pool::Start,
+};
+
+/// Version of the checkpoint's format.
+const FORMAT: u32 = 1;
+const CHECKPOINT_NAME: &str = "sums.jsonl";
+const CHECKPOINT_NEW_NAME: &str = "sums.jsonl.new";
+const PAGE_BYTES: u64 = 4096;
+const MIB: u64 = 1 << 20;
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// With the handler's output.
+    Ok,
+    /// With the handler's own error.
+    FunctionError,
+    /// The event is not what the handler takes.
+    BadEvent,
+    /// The function panicked.
+    Panic,
+    /// The function did what the machine forbids.
+    Fault,
+    /// The function took longer than it may.
+    Timeout,
+    /// The function wanted more memory than it has.
+    OutOfMemory,
+    /// The agent or the host failed.
+    Platform,
+    /// The client went before the response.
+    Cancelled,
+}
+
+impl Outcome {
+    /// Each of them.
+    pub const ALL: [Self; 9] = [
+        Self::Ok,
+        Self::FunctionError,
+        Self::BadEvent,
+        Self::Panic,
+        Self::Fault,
+        Self::Timeout,
+        Self::OutOfMemory,
+        Self::Platform,
+        Self::Cancelled,
+    ];
+
+    /// As it stands in records and labels.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::FunctionError => "function-error",
+            Self::BadEvent => "bad-event",
+            Self::Panic => "panic",
+            Self::Fault => "fault",
+            Self::Timeout => "timeout",
+            Self::OutOfMemory => "out-of-memory",
+            Self::Platform => "platform",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// What one request took.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageRecord {
+    /// When it came, milliseconds since 1970.
+    pub ts_ms: u64,
+    /// Its id.
+    pub request_id: String,
+    /// The function.
+    pub function: FunctionName,
+    /// The version it went to.
+    pub version: VersionNumber,
+    /// How it came to its VM.
+    pub start: Start,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Time it waited for a VM, microseconds.
+    pub queue_us: u64,
+    /// Time the VMM took to restore the snapshot, a part of `run_us`, microseconds; 0 unless the start was cold.
+    pub restore_us: u64,
+    /// Time from its hand-over to the VM to the end of the response, microseconds.
+    pub run_us: u64,
+    /// Time from its arrival to the end of the response, microseconds.
+    pub wall_us: u64,
+    /// Time that the VM's processor was its own, microseconds.
+    pub cpu_us: u64,
+    /// Time that the reset after it took, microseconds.
+    pub reset_us: u64,
+    /// Pages that the reset found written.
+    pub pages_written: u64,
+    /// Exits of the VM for it.
+    pub exits: u64,
+    /// Bytes of the request.
+    pub bytes_in: u64,
+    /// Bytes of the response.
+    pub bytes_out: u64,
+    /// RAM of the VM, bytes.
+    pub memory_bytes: u64,
+    /// RAM that the VM wrote since it was made, bytes.
+    pub memory_touched_bytes: u64,
+}
+
+impl UsageRecord {
+    /// The record with what the VM counted for its last request.
+    #[must_use]
+    pub fn measured(mut self, stats: &Stats) -> Self {
+        self.cpu_us = stats.last_request_ns / 1000;
+        self.reset_us = stats.last_reset_ns / 1000;
+        self.pages_written = stats.last_reset_pages;
+        self.exits = stats.last_request_exits.total();
+        self.memory_touched_bytes = stats.pages_touched.saturating_mul(PAGE_BYTES);
+        self
+    }
+
+    /// The line that a function's log gets. It begins as Lambda's does, so that tools which read
+    /// that one find what they look for.
+    pub fn report_line(&self) -> String {
+        let ms = |us: u64| Ms(us);
+        let mut text = String::with_capacity(256);
+        // Writing to a string cannot fail.
+        let _ = write!(
+            text,
+            "REPORT RequestId: {}\tDuration: {} ms\tBilled Duration: {} ms\tMemory Size: {} MB\tMax Memory Used: {} MB\t\
+             Start: {}\tOutcome: {}\tQueue: {} ms\tRestore: {} ms\tReset: {} ms\tPages: {}\tExits: {}",
+            self.request_id,
+            ms(self.run_us),
+            self.run_us.div_ceil(1000),
+            self.memory_bytes.div_ceil(MIB),
+            self.memory_touched_bytes.div_ceil(MIB),
+            self.start.as_str(),
+            self.outcome.as_str(),
+            ms(self.queue_us),
+            ms(self.restore_us),
+            ms(self.reset_us),
+            self.pages_written,
+            self.exits,
+        );
+        text
+    }
+}
+
+/// Microseconds, written as milliseconds with three places.
+struct Ms(u64);
+
+impl std::fmt::Display for Ms {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{:03}", self.0 / 1000, self.0 % 1000)
+    }
+}
+
+/// How much is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UsageLimits {
+    /// Bytes of a file of records.
+    pub file_bytes_max: u64,
+    /// Bytes of all files of records. A record has about 400.
+    pub total_bytes_max: u64,
+    /// Sums in memory and in the checkpoint, at most: one per function and minute of the last two
+    /// hours, one per function and hour before. The oldest hours go first. A sum has about 400 bytes.
+    pub sums_max: usize,
+}
+
+impl Default for UsageLimits {
+    fn default() -> Self {
+        Self {
+            file_bytes_max: 16 << 20,
+            total_bytes_max: 256 << 20,
+            sums_max: 1 << 16,
+        }
+    }
+}
+
+/// Why usage cannot be kept or read.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message documents its variant")]
+pub enum UsageError {
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("cannot write the sums of usage to {}", path.display())]
+    Checkpoint { path: PathBuf, source: io::Error },
+    #[error("cannot read the sums of usage in {}", path.display())]
+    ReadCheckpoint { path: PathBuf, source: io::Error },
+}
+
+/// First line of a checkpoint.
+#[derive(Debug, Serialize, Deserialize)]
+struct Header {
+    format: u32,
+    /// Records before this place are in the sums.
+    file: u64,
+    bytes: u64,
+    /// Lines that follow: a checkpoint that has fewer is none.
+    sums: usize,
+}
+
+/// Usage of all functions.
+#[derive(Debug)]
+pub struct Usage {
+    directory: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    journal: Journal,
+    timeline: Timeline,
+    /// Whether the last checkpoint lacks something.
+    is_dirty: bool,
+    buffer: Vec<u8>,
+}
+
+impl Usage {
+    /// Opens the usage in `directory`, which is made if it is not there.
+    pub fn open(directory: &Path, limits: UsageLimits) -> Result<Self, UsageError> {
+        let journal_limits = JournalLimits {
+            file_bytes_max: limits.file_bytes_max,
+            total_bytes_max: limits.total_bytes_max,
+        };
+        let mut journal = Journal::open(directory, journal_limits)?;
+        let mut timeline = Timeline::new(limits.sums_max);
+        let mut covered = Position::default();
+        let mut is_dirty = false;
+        if let Some((position, buckets)) = read_checkpoint(directory)? {
+            covered = position;
+            for bucket in buckets {
+                timeline.restore(bucket);
+            }
+        }
+        for segment in journal.segments() {
+            if segment.number < covered.file {
+                continue;
+            }
+            let bytes = segment.read()?;
+            let skipped = if segment.number == covered.file {
+                usize::try_from(covered.bytes).unwrap_or(usize::MAX)
+            } else {
+                0
+            };
+            let lines = bytes.get(skipped..).unwrap_or_default();
+            for line in lines.split(|byte| *byte == b'\n') {
+                if let Ok(record) = serde_json::from_slice(line) {
+                    timeline.add(&record);
+                    is_dirty = true;
+                }
+            }
+        }
+        if journal.position() < covered {
+            // A power cut took lines that are summed. New ones must not stand where those did.
+            journal.begin(covered.file + 1);
+        }
+        let state = State {
+            journal,
+            timeline,
+            is_dirty,
+            buffer: vec![],
+        };
+        Ok(Self {
+            directory: directory.to_owned(),
+            state: Mutex::new(state),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Each change of the state is whole before anything can panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps records and sums them. After an error they are summed all the same, but a restart forgets
+    /// them unless a checkpoint was written.
+    pub fn write(&self, records: &[UsageRecord]) -> Result<(), UsageError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let state = &mut *self.lock();
+        state.buffer.clear();
+        state.is_dirty = true;
+        for record in records {
+            state.timeline.add(record);
+            // Neither the record nor a vector can refuse to be written.
+            if serde_json::to_writer(&mut state.buffer, record).is_ok() {
+                state.buffer.push(b'\n');
+            }
+        }
+        state.journal.append(&state.buffer)?;
+        if state.journal.is_over() {
+            // The disk's bound holds even if the sums cannot be written: they are still in memory.
+            if let Err(error) = self.checkpoint_locked(state) {
+                tracing::warn!(error = %error_chain(&error), "the sums of usage are not written");
+            }
+            state.journal.trim()?;
+        }
+        Ok(())
+    }
+
+    /// What functions used since `since_ms`, milliseconds since 1970, by name; of one function, if
+    /// one is named. Sums are kept by the minute for two hours and by the hour before: the answer
+    /// begins where the one that holds `since_ms` does.
+    pub fn summary(&self, function: Option<&FunctionName>, since_ms: u64) -> Vec<FunctionUsage> {
+        self.lock().timeline.summary(function, since_ms)
+    }
+
+    /// Writes the sums to disk, unless nothing was added since the last time.
+    pub fn checkpoint(&self) -> Result<(), UsageError> {
+        let state = &mut *self.lock();
+        if state.is_dirty {
+            self.checkpoint_locked(state)?;
+        }
+        Ok(())
+    }
+
+    fn checkpoint_locked(&self, state: &mut State) -> Result<(), UsageError> {
+        let position = state.journal.position();
+        let new = self.directory.join(CHECKPOINT_NEW_NAME);
+        let write = || -> io::Result<()> {
+            let header = Header {
+                format: FORMAT,
+                file: position.file,
+                bytes: position.bytes,
+                sums: state.timeline.len(),
+            };
+            let mut text = serde_json::to_vec(&header)?;
+            text.push(b'\n');
+            for bucket in state.timeline.buckets() {
+                serde_json::to_writer(&mut text, &bucket)?;
+                text.push(b'\n');
+            }
+            let mut file = File::create(&new)?;
+            file.write_all(&text)?;
+            file.sync_all()?;
+            fs::rename(&new, self.directory.join(CHECKPOINT_NAME))?;
+            File::open(&self.directory)?.sync_all()
+        };
+        write().map_err(|source| UsageError::Checkpoint { path: new, source })?;
+        state.is_dirty = false;
+        Ok(())
+    }
+}
+
+/// The checkpoint, if there is a whole one. One that does not decode is as good as none: what is
+/// left of the records is summed again.
+fn read_checkpoint(directory: &Path) -> Result<Option<(Position, Vec<Bucket>)>, UsageError> {
+    let path = directory.join(CHECKPOINT_NAME);
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(UsageError::ReadCheckpoint { path, source }),
+    };
+    let mut lines = text.split(|byte| *byte == b'\n');
+    let header = lines
+        .next()
+        .and_then(|line| serde_json::from_slice::<Header>(line).ok());
+    let buckets: Vec<Bucket> = lines
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect();
+    match header {
+        Some(header) if header.format == FORMAT && header.sums == buckets.len() => {
+            let position = Position {
+                file: header.file,
+                bytes: header.bytes,
+            };
+            Ok(Some((position, buckets)))
+        }
+        _ => {
+            tracing::warn!(path = %path.display(), "the sums of usage do not decode: they are made again of the records that are left");
+            Ok(None)
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! A record for tests of this crate.
+
+    use super::{Outcome, UsageRecord};
+    use crate::{model::VersionNumber, pool::Start};
+
+    /// A request that `function` answered.
+    pub(crate) fn record(function: &str, ts_ms: u64) -> UsageRecord {
+        UsageRecord {
+            ts_ms,
+            request_id: format!("request-{ts_ms}"),
+            function: function.parse().expect("name"),
+            version: VersionNumber::FIRST,
+            start: Start::Fresh,
+            outcome: Outcome::Ok,
+            queue_us: 5,
+            restore_us: 0,
+            run_us: 1234,
+            wall_us: 1300,
+            cpu_us: 40,
+            reset_us: 12,
+            pages_written: 24,
+            exits: 1,
+            bytes_in: 100,
+            bytes_out: 200,
+            memory_bytes: 16 << 20,
+            memory_touched_bytes: 24 * 4096,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

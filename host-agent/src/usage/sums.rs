@@ -1,0 +1,272 @@
+//! Sums per function over time: by the minute for two hours, by the hour before. Pure.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+use super::{MIB, Outcome, UsageRecord};
+use crate::{model::FunctionName, pool::Start};
+
+const MINUTE_MS: u64 = 60 * 1000;
+const HOUR_MS: u64 = 60 * MINUTE_MS;
+/// How long sums are kept by the minute.
+const MINUTES_KEPT_MS: u64 = 2 * HOUR_MS;
+
+/// What a number of requests took together. All sums saturate.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sums {
+    /// Requests.
+    pub requests: u64,
+    /// Requests by how they ended.
+    pub outcomes: BTreeMap<Outcome, u64>,
+    /// Requests by how they came to their VM.
+    pub starts: BTreeMap<Start, u64>,
+    /// As in [`UsageRecord`].
+    pub queue_us: u64,
+    /// As in [`UsageRecord`].
+    pub restore_us: u64,
+    /// As in [`UsageRecord`].
+    pub run_us: u64,
+    /// As in [`UsageRecord`].
+    pub wall_us: u64,
+    /// As in [`UsageRecord`].
+    pub cpu_us: u64,
+    /// As in [`UsageRecord`].
+    pub reset_us: u64,
+    /// As in [`UsageRecord`].
+    pub pages_written: u64,
+    /// As in [`UsageRecord`].
+    pub exits: u64,
+    /// As in [`UsageRecord`].
+    pub bytes_in: u64,
+    /// As in [`UsageRecord`].
+    pub bytes_out: u64,
+    /// RAM of the VM times `run_us`: MiB microseconds.
+    pub memory_mib_us: u64,
+}
+
+impl From<&UsageRecord> for Sums {
+    fn from(record: &UsageRecord) -> Self {
+        Self {
+            requests: 1,
+            outcomes: BTreeMap::from([(record.outcome, 1)]),
+            starts: BTreeMap::from([(record.start, 1)]),
+            queue_us: record.queue_us,
+            restore_us: record.restore_us,
+            run_us: record.run_us,
+            wall_us: record.wall_us,
+            cpu_us: record.cpu_us,
+            reset_us: record.reset_us,
+            pages_written: record.pages_written,
+            exits: record.exits,
+            bytes_in: record.bytes_in,
+            bytes_out: record.bytes_out,
+            memory_mib_us: record
+                .run_us
+                .saturating_mul(record.memory_bytes.div_ceil(MIB)),
+        }
+    }
+}
+
+impl Sums {
+    /// Adds `other`.
+    pub fn add(&mut self, other: &Self) {
+        let Self {
+            requests,
+            outcomes,
+            starts,
+            queue_us,
+            restore_us,
+            run_us,
+            wall_us,
+            cpu_us,
+            reset_us,
+            pages_written,
+            exits,
+            bytes_in,
+            bytes_out,
+            memory_mib_us,
+        } = self;
+        let pairs = [
+            (requests, other.requests),
+            (queue_us, other.queue_us),
+            (restore_us, other.restore_us),
+            (run_us, other.run_us),
+            (wall_us, other.wall_us),
+            (cpu_us, other.cpu_us),
+            (reset_us, other.reset_us),
+            (pages_written, other.pages_written),
+            (exits, other.exits),
+            (bytes_in, other.bytes_in),
+            (bytes_out, other.bytes_out),
+            (memory_mib_us, other.memory_mib_us),
+        ];
+        for (sum, added) in pairs {
+            *sum = sum.saturating_add(added);
+        }
+        for (outcome, added) in &other.outcomes {
+            let sum = outcomes.entry(*outcome).or_default();
+            *sum = sum.saturating_add(*added);
+        }
+        for (start, added) in &other.starts {
+            let sum = starts.entry(*start).or_default();
+            *sum = sum.saturating_add(*added);
+        }
+    }
+}
+
+/// What one function used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FunctionUsage {
+    /// The function.
+    pub function: FunctionName,
+    /// Its requests.
+    #[serde(flatten)]
+    pub sums: Sums,
+}
+
+/// Sums of one function over one minute or hour, as in a checkpoint.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Bucket {
+    start_ms: u64,
+    width_ms: u64,
+    function: FunctionName,
+    sums: Sums,
+}
+
+type Slots = BTreeMap<u64, HashMap<FunctionName, Sums>>;
+
+/// Sums by function and time.
+#[derive(Debug)]
+pub(super) struct Timeline {
+    /// By their start.
+    minutes: Slots,
+    /// By their start.
+    hours: Slots,
+    /// Sums in both.
+    len: usize,
+    len_max: usize,
+}
+
+impl Timeline {
+    pub(super) fn new(len_max: usize) -> Self {
+        Self {
+            minutes: Slots::new(),
+            hours: Slots::new(),
+            len: 0,
+            len_max,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn add(&mut self, record: &UsageRecord) {
+        let minute_ms = record.ts_ms - record.ts_ms % MINUTE_MS;
+        let is_new = !self.minutes.contains_key(&minute_ms);
+        self.len += put(
+            &mut self.minutes,
+            minute_ms,
+            &record.function,
+            &record.into(),
+        );
+        if is_new {
+            self.fold();
+        }
+        self.shrink();
+    }
+
+    pub(super) fn restore(&mut self, bucket: Bucket) {
+        let slots = if bucket.width_ms == MINUTE_MS {
+            &mut self.minutes
+        } else {
+            &mut self.hours
+        };
+        self.len += put(slots, bucket.start_ms, &bucket.function, &bucket.sums);
+        self.shrink();
+    }
+
+    pub(super) fn buckets(&self) -> impl Iterator<Item = Bucket> {
+        let slots = [(MINUTE_MS, &self.minutes), (HOUR_MS, &self.hours)];
+        slots.into_iter().flat_map(|(width_ms, slots)| {
+            slots.iter().flat_map(move |(start_ms, functions)| {
+                functions.iter().map(move |(function, sums)| Bucket {
+                    start_ms: *start_ms,
+                    width_ms,
+                    function: function.clone(),
+                    sums: sums.clone(),
+                })
+            })
+        })
+    }
+
+    pub(super) fn summary(
+        &self,
+        function: Option<&FunctionName>,
+        since_ms: u64,
+    ) -> Vec<FunctionUsage> {
+        let hours = self.hours.range(since_ms - since_ms % HOUR_MS..);
+        let minutes = self.minutes.range(since_ms - since_ms % MINUTE_MS..);
+        let mut all = BTreeMap::<&FunctionName, Sums>::new();
+        for (_, functions) in hours.chain(minutes) {
+            match function {
+                Some(function) => {
+                    if let Some((function, sums)) = functions.get_key_value(function) {
+                        all.entry(function).or_default().add(sums);
+                    }
+                }
+                None => {
+                    for (function, sums) in functions {
+                        all.entry(function).or_default().add(sums);
+                    }
+                }
+            }
+        }
+        let usage = |(function, sums): (&FunctionName, Sums)| FunctionUsage {
+            function: function.clone(),
+            sums,
+        };
+        all.into_iter().map(usage).collect()
+    }
+
+    /// Turns minutes that are old into hours. Old is measured from the newest minute, so that no
+    /// clock is needed.
+    fn fold(&mut self) {
+        let newest_ms = self.minutes.keys().next_back().copied().unwrap_or_default();
+        let kept_ms = newest_ms.saturating_sub(MINUTES_KEPT_MS);
+        while let Some(entry) = self.minutes.first_entry() {
+            if *entry.key() >= kept_ms {
+                return;
+            }
+            let (minute_ms, functions) = entry.remove_entry();
+            for (function, sums) in functions {
+                self.len -= 1;
+                let hour_ms = minute_ms - minute_ms % HOUR_MS;
+                self.len += put(&mut self.hours, hour_ms, &function, &sums);
+            }
+        }
+    }
+
+    /// Drops the oldest hours, and then minutes, while there are too many.
+    fn shrink(&mut self) {
+        while self.len > self.len_max {
+            let oldest = self.hours.pop_first().or_else(|| self.minutes.pop_first());
+            let Some((_, functions)) = oldest else {
+                return;
+            };
+            self.len -= functions.len();
+        }
+    }
+}
+
+/// Adds to one sum. Returns how many are new: 0 or 1.
+fn put(slots: &mut Slots, start_ms: u64, function: &FunctionName, sums: &Sums) -> usize {
+    let functions = slots.entry(start_ms).or_default();
+    if let Some(sum) = functions.get_mut(function) {
+        sum.add(sums);
+        return 0;
+    }
+    functions.insert(function.clone(), sums.clone());
+    1
+}

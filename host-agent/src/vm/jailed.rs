@@ -1,0 +1,527 @@
+//! Virtual machines in jailed processes of `jiffy-vmm`.
+//!
+//! ```text
+//! spawner (one process) ── forks ──▶ shell ── Restore ──▶ instance: requests on a stream,
+//!                                                         events on a control socket
+//! ```
+//!
+//! Everything a VM says is hostile: lengths are checked before anything is kept, every wait has an
+//! end, and what breaks the protocol costs the VM its life and nobody else anything.
+
+use std::{
+    fs::File,
+    io::{Read, Seek},
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use jiffy_abi::{
+    environment::write_variable,
+    frame::{FrameHeader, HEADER_BYTES},
+};
+use jiffy_control::{
+    Command, ControlError, ControlSocket, Event, LogRecord, Missing, Packet, PageRuns,
+    RAM_FILE_NAME, Request, Response, Shell, ShellProcess, SpawnError, Spawner, SpawnerOptions,
+    Stats, boot_packet, page_reader, read_response, restore_packet, write_request,
+};
+use jiffy_snapshots::{Digest, State, Store};
+use rustix::fs::{MemfdFlags, OFlags, fcntl_getfl, fcntl_setfl, memfd_create};
+use sha2::{Digest as _, Sha256};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, Interest, unix::AsyncFd},
+    net::UnixStream,
+    task::spawn_blocking,
+    time::timeout,
+};
+
+use super::{OpenSnapshot, Settled, VmError, VmInstance, Vms};
+use crate::model::Settings;
+
+/// What is granted beyond a VM's own deadline before it is held for lost.
+const GRACE: Duration = Duration::from_secs(5);
+/// What a shell may take to be there.
+const SHELL_TIMEOUT: Duration = Duration::from_secs(10);
+/// What handing over the RAM of a captured VM may take.
+const CAPTURE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes of log that are kept of one request; a VMM sends no more unless it was taken over.
+const LOG_BYTES_MAX: usize = 4 << 20;
+/// Bytes that are read of a response at first: most are smaller.
+const RESPONSE_BYTES_FIRST: usize = 4 << 10;
+const IMAGE_READ_BYTES: usize = 64 << 10;
+
+/// How VMs are made on this host.
+#[derive(Clone, Debug)]
+pub struct JailedOptions {
+    /// The `jiffy-vmm` program.
+    pub vmm: PathBuf,
+    /// RAM at which a VM may use one whole CPU, bytes; `None`: the VMM's default.
+    pub cpu_full_ram_bytes: Option<u64>,
+    /// Go on where control groups, or some of their controllers, are missing.
+    pub allow_missing_cgroups: bool,
+}
+
+/// Makes jailed VMs.
+#[derive(Debug)]
+pub struct JailedVms {
+    options: JailedOptions,
+    spawner: Mutex<Arc<Spawner>>,
+}
+
+/// A shell that waits.
+#[derive(Debug)]
+pub struct JailedShell {
+    link: Link,
+    ram_bytes: u64,
+    /// What made it, which gives it another size.
+    spawner: Arc<Spawner>,
+}
+
+/// A VM with a function.
+#[derive(Debug)]
+pub struct JailedInstance {
+    link: Link,
+    deadline: Duration,
+    /// The last request got no response.
+    is_broken: bool,
+}
+
+impl JailedVms {
+    /// Starts a spawner.
+    pub fn new(options: JailedOptions) -> Result<Self, VmError> {
+        let spawner = start(&options)?;
+        Ok(Self {
+            options,
+            spawner: Mutex::new(Arc::new(spawner)),
+        })
+    }
+
+    /// What protects the host less than it could, as far as it is known before the first shell.
+    pub fn missing(&self) -> Vec<Missing> {
+        self.spawner().missing().to_vec()
+    }
+
+    fn spawner(&self) -> Arc<Spawner> {
+        let spawner = self.spawner.lock();
+        Arc::clone(&spawner.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Another spawner in the place of one that is gone, unless somebody else was quicker.
+    fn restart(&self, gone: &Arc<Spawner>) -> Result<Arc<Spawner>, VmError> {
+        let mut spawner = self.spawner.lock().unwrap_or_else(PoisonError::into_inner);
+        if Arc::ptr_eq(&spawner, gone) {
+            tracing::error!("the spawner is gone, and its VMs with it: starting another");
+            *spawner = Arc::new(start(&self.options)?);
+        }
+        Ok(Arc::clone(&spawner))
+    }
+
+    async fn make(&self, ram_bytes: u64) -> Result<(Arc<Spawner>, Shell), VmError> {
+        let spawner = self.spawner();
+        match ask(&spawner, ram_bytes).await? {
+            Err(SpawnError::Ended | SpawnError::Control(_)) => {
+                let spawner = self.restart(&spawner)?;
+                let shell = ask(&spawner, ram_bytes).await?.map_err(host)?;
+                Ok((spawner, shell))
+            }
+            shell => Ok((spawner, shell.map_err(host)?)),
+        }
+    }
+}
+
+/// Asks for a shell, which blocks for a millisecond or so.
+async fn ask(spawner: &Arc<Spawner>, ram_bytes: u64) -> Result<Result<Shell, SpawnError>, VmError> {
+    let spawner = Arc::clone(spawner);
+    spawn_blocking(move || spawner.shell(ram_bytes))
+        .await
+        .map_err(host)
+}
+
+fn start(options: &JailedOptions) -> Result<Spawner, VmError> {
+    let spawner_options = SpawnerOptions {
+        cpu_full_ram_bytes: options.cpu_full_ram_bytes,
+        ..SpawnerOptions::default()
+    };
+    let spawner = Spawner::start(&options.vmm, &spawner_options).map_err(host)?;
+    if let (false, Some(missing)) = (options.allow_missing_cgroups, spawner.missing().first()) {
+        return Err(VmError::Host(format!(
+            "{} is missing ({}): mend that, or allow it in the configuration",
+            missing.layer, missing.reason
+        )));
+    }
+    Ok(spawner)
+}
+
+fn host(error: impl std::error::Error) -> VmError {
+    VmError::Host(jiffy_control::error_chain(&error))
+}
+
+impl Vms for JailedVms {
+    type Shell = JailedShell;
+    type Instance = JailedInstance;
+
+    async fn shell(&self, ram_bytes: u64) -> Result<JailedShell, VmError> {
+        let (spawner, shell) = self.make(ram_bytes).await?;
+        let mut link = Link::new(shell)?;
+        let missing = link
+            .wait_for(SHELL_TIMEOUT, |news| news.waiting.take())
+            .await?;
+        for Missing { layer, reason } in missing {
+            tracing::debug!(layer, reason, "a VM's jail lacks a layer");
+        }
+        Ok(JailedShell {
+            link,
+            ram_bytes,
+            spawner,
+        })
+    }
+
+    fn restore(
+        &self,
+        shell: JailedShell,
+        snapshot: &Arc<OpenSnapshot>,
+    ) -> Result<JailedInstance, VmError> {
+        let isolation = snapshot.isolation.into();
+        let limit = Duration::from_millis(snapshot.timeout_ms);
+        let JailedShell {
+            link,
+            ram_bytes,
+            spawner,
+        } = shell;
+        let snapshot = &snapshot.snapshot;
+        if snapshot.ram_bytes() != ram_bytes {
+            let resized = spawner.resize(&link.process, snapshot.ram_bytes());
+            resized.map_err(host)?;
+        }
+        let packet = restore_packet(snapshot, isolation, Some(limit)).map_err(host)?;
+        // A shell that is gone says why at the first request.
+        let _ = link.send(&packet, snapshot.ram_file());
+        Ok(JailedInstance {
+            link,
+            deadline: limit + GRACE,
+            is_broken: false,
+        })
+    }
+
+    async fn build(
+        &self,
+        image: File,
+        settings: &Settings,
+        store: &Path,
+    ) -> (Result<Digest, VmError>, Vec<LogRecord>) {
+        let mut shell = match self.shell(settings.memory_bytes).await {
+            Ok(shell) => shell,
+            Err(error) => return (Err(error), vec![]),
+        };
+        let built = shell.link.build(image, settings, store).await;
+        (built, std::mem::take(&mut shell.link.news.logs))
+    }
+}
+
+impl VmInstance for JailedInstance {
+    fn process_id(&self) -> u32 {
+        self.link.process.id()
+    }
+
+    async fn invoke(&mut self, request: &Request) -> Result<Response, VmError> {
+        // What is said only once is said of the request it belongs to.
+        self.is_broken = true;
+        let response = match timeout(self.deadline, self.link.exchange(request)).await {
+            Ok(response) => response,
+            Err(_) => Err(VmError::Unresponsive(self.deadline)),
+        };
+        match response {
+            Ok(_) => self.is_broken = false,
+            Err(VmError::Request(_)) => self.is_broken = false, // Nothing of it was sent.
+            Err(VmError::Unresponsive(_) | VmError::Malformed(_)) => self.link.process.kill(),
+            Err(_) => {}
+        }
+        response
+    }
+
+    async fn settle(&mut self) -> Result<Settled, VmError> {
+        let stats = self.link.wait_for(GRACE, |news| news.done.take()).await;
+        let news = &mut self.link.news;
+        news.log_bytes = 0;
+        let mut settled = Settled {
+            stats: Stats::default(),
+            logs: std::mem::take(&mut news.logs),
+            working_set: news.working_set.take(),
+        };
+        match stats {
+            Ok(stats) => settled.stats = stats,
+            // How it ended was the answer to the request; what it logged is all that is left.
+            Err(_) if self.is_broken => {}
+            Err(error) => {
+                self.link.process.kill();
+                return Err(error);
+            }
+        }
+        Ok(settled)
+    }
+}
+
+/// Both sockets of a shell, and its process.
+#[derive(Debug)]
+struct Link {
+    control: AsyncFd<ControlSocket>,
+    stream: UnixStream,
+    process: ShellProcess,
+    news: News,
+}
+
+impl Link {
+    fn new(shell: Shell) -> Result<Self, VmError> {
+        let Shell {
+            process,
+            control,
+            stream,
+        } = shell;
+        let flags = fcntl_getfl(&control).map_err(host)?;
+        fcntl_setfl(&control, flags | OFlags::NONBLOCK).map_err(host)?;
+        stream.set_nonblocking(true).map_err(host)?;
+        #[expect(
+            deprecated,
+            reason = "a control socket owns its descriptor for life; the successor asks for unsafe"
+        )]
+        let control = AsyncFd::try_with_interest(control, Interest::READABLE).map_err(host)?;
+        Ok(Self {
+            control,
+            stream: UnixStream::from_std(stream).map_err(host)?,
+            process,
+            news: News::default(),
+        })
+    }
+
+    /// Sends a command with its file. There is always room: one is answered before the next.
+    fn send(&self, packet: &Packet, file: &File) -> Result<(), ControlError> {
+        self.control.get_ref().send_with(packet, &[file.as_fd()])
+    }
+
+    /// Takes events until `wanted` is among them.
+    async fn wait_for<T>(
+        &mut self,
+        limit: Duration,
+        mut wanted: impl FnMut(&mut News) -> Option<T>,
+    ) -> Result<T, VmError> {
+        let news = async {
+            loop {
+                if let Some(found) = wanted(&mut self.news) {
+                    return Ok(found);
+                }
+                hear(&self.control, &mut self.news).await?;
+            }
+        };
+        timeout(limit, news)
+            .await
+            .unwrap_or(Err(VmError::Unresponsive(limit)))
+    }
+
+    /// Sends a request and takes its response; events are taken meanwhile, lest the VM waits for
+    /// room to tell them.
+    async fn exchange(&mut self, request: &Request) -> Result<Response, VmError> {
+        let mut bytes = Vec::with_capacity(256 + request.body.len());
+        write_request(&mut bytes, request)
+            .map_err(|error| VmError::Request(jiffy_control::error_chain(&error)))?;
+        let response = {
+            let (mut reader, mut writer) = self.stream.split();
+            let exchanged = async {
+                let taken = match writer.write(&bytes).await {
+                    Ok(taken) => taken,
+                    Err(_) => return Ok(Exchanged::Undelivered),
+                };
+                // One that is gone by now closes its end: reading then says so.
+                let _ = writer.write_all(&bytes[taken..]).await;
+                let response = read(&mut reader).await?;
+                Ok(response.map_or(Exchanged::Closed, Exchanged::Response))
+            };
+            tokio::pin!(exchanged);
+            loop {
+                tokio::select! {
+                    biased;
+                    response = &mut exchanged => break response?,
+                    heard = hear(&self.control, &mut self.news) => {
+                        heard?;
+                        if let Some(end) = self.news.end.take() {
+                            return Err(end);
+                        }
+                    }
+                }
+            }
+        };
+        // When it closes its stream, it says why on the other socket.
+        match response {
+            Exchanged::Response(response) => Ok(response),
+            Exchanged::Closed => Err(self.end().await),
+            Exchanged::Undelivered => Err(VmError::Undelivered(Box::new(self.end().await))),
+        }
+    }
+
+    /// How it ended, if it did.
+    async fn end(&mut self) -> VmError {
+        let end = self.wait_for(GRACE, |news| news.end.take()).await;
+        end.unwrap_or_else(|error| error)
+    }
+
+    async fn build(
+        &mut self,
+        mut image: File,
+        settings: &Settings,
+        store: &Path,
+    ) -> Result<Digest, VmError> {
+        let limit = Duration::from_millis(settings.timeout_ms);
+        let (image, image_digest) = spawn_blocking(move || {
+            let digest = digest_of(&mut image)?;
+            image.rewind()?;
+            Ok::<_, std::io::Error>((image, digest))
+        })
+        .await
+        .map_err(host)?
+        .map_err(host)?;
+        let mut environment = vec![];
+        for (name, value) in &settings.environment {
+            write_variable(name, value, |piece| environment.extend_from_slice(piece));
+        }
+        let boot = boot_packet(settings.memory_bytes, Some(limit), environment).map_err(host)?;
+        self.send(&boot, &image).map_err(host)?;
+        self.wait_for(limit + GRACE, |news| news.is_ready.then_some(()))
+            .await?;
+        let ram = File::from(memfd_create(RAM_FILE_NAME, MemfdFlags::CLOEXEC).map_err(host)?);
+        ram.set_len(settings.memory_bytes).map_err(host)?;
+        let capture = Packet::new(&Command::Capture).map_err(host)?;
+        self.send(&capture, &ram).map_err(host)?;
+        let mut state = self
+            .wait_for(CAPTURE_TIMEOUT, |news| news.captured.take())
+            .await?;
+        // The VM's word is not taken for what it was made of, nor is it there to change its RAM now.
+        state.image.digest = image_digest;
+        self.process.kill();
+        let (store, ram_bytes) = (store.to_owned(), settings.memory_bytes);
+        spawn_blocking(move || Store::new(store)?.put(&state, ram_bytes, page_reader(&ram)))
+            .await
+            .map_err(host)?
+            .map_err(host)
+    }
+}
+
+/// What became of a request.
+enum Exchanged {
+    Response(Response),
+    /// The stream ended before the response.
+    Closed,
+    /// It had ended before the request.
+    Undelivered,
+}
+
+/// Waits for events and takes all that are there.
+async fn hear(control: &AsyncFd<ControlSocket>, news: &mut News) -> Result<(), VmError> {
+    let mut ready = control.readable().await.map_err(host)?;
+    loop {
+        match control.get_ref().recv::<Event>() {
+            Ok(Some(event)) => news.take(event)?,
+            // The spawner would have said how it died, so it is gone too.
+            Ok(None) => return Err(news.end.take().unwrap_or_else(gone)),
+            Err(error) if error.would_block() => {
+                ready.clear_ready();
+                return Ok(());
+            }
+            Err(ControlError::Receive(_)) => return Err(gone()),
+            Err(error) => return Err(malformed(jiffy_control::error_chain(&error))),
+        }
+        if news.end.is_some() {
+            return Ok(());
+        }
+    }
+}
+
+fn gone() -> VmError {
+    VmError::Died("nobody is there to say how".into())
+}
+
+/// Reads a response; `None` if the stream ended before it.
+async fn read(stream: &mut (impl AsyncReadExt + Unpin)) -> Result<Option<Response>, VmError> {
+    let mut frame = Vec::with_capacity(RESPONSE_BYTES_FIRST);
+    let header = loop {
+        // A stream that was reset has ended too.
+        if let 0 | usize::MAX = stream.read_buf(&mut frame).await.unwrap_or(usize::MAX) {
+            return Ok(None);
+        }
+        if let Some(header) = frame.first_chunk::<HEADER_BYTES>() {
+            break FrameHeader::from_bytes(header).map_err(malformed)?;
+        }
+    };
+    // At most the limits of the framing, which were just checked.
+    let frame_bytes = HEADER_BYTES + header.payload_len();
+    while frame.len() < frame_bytes {
+        frame.reserve_exact(frame_bytes - frame.len());
+        if let 0 | usize::MAX = stream.read_buf(&mut frame).await.unwrap_or(usize::MAX) {
+            return Ok(None);
+        }
+    }
+    if frame.len() > frame_bytes {
+        return Err(malformed("it goes on behind its response"));
+    }
+    read_response(&mut &frame[..])
+        .map(Some)
+        .map_err(|error| malformed(jiffy_control::error_chain(&error)))
+}
+
+fn digest_of(image: &mut File) -> std::io::Result<[u8; 32]> {
+    image.rewind()?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; IMAGE_READ_BYTES];
+    loop {
+        match image.read(&mut buffer)? {
+            0 => return Ok(hash.finalize().into()),
+            bytes => hash.update(&buffer[..bytes]),
+        }
+    }
+}
+
+/// What a VM has told and nobody has asked for yet.
+#[derive(Debug, Default)]
+struct News {
+    waiting: Option<Vec<Missing>>,
+    is_ready: bool,
+    captured: Option<Box<State>>,
+    done: Option<Stats>,
+    working_set: Option<PageRuns>,
+    logs: Vec<LogRecord>,
+    log_bytes: usize,
+    end: Option<VmError>,
+}
+
+impl News {
+    fn take(&mut self, event: Event) -> Result<(), VmError> {
+        match event {
+            Event::Waiting { missing } => self.waiting = Some(missing),
+            Event::Ready(_) => self.is_ready = true,
+            Event::Captured(state) => self.captured = Some(state),
+            Event::Done(stats) => self.done = Some(stats),
+            Event::WorkingSet(runs) => self.working_set = Some(runs),
+            Event::Log(records) => {
+                let bytes = records.iter().map(|record| record.text.len() + 16);
+                self.log_bytes += bytes.sum::<usize>();
+                if self.log_bytes > LOG_BYTES_MAX {
+                    return Err(malformed("it logs without end"));
+                }
+                self.logs.extend(records);
+            }
+            Event::Stopped(report) => self.end = Some(VmError::Stopped(Box::new(report))),
+            Event::Failed { blame, message } => {
+                self.end = Some(VmError::Failed { blame, message });
+            }
+            // Behind a report it says nothing new.
+            Event::Died(death) => {
+                self.end
+                    .get_or_insert_with(|| VmError::Died(death.to_string()));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn malformed(what: impl ToString) -> VmError {
+    VmError::Malformed(what.to_string())
+}

@@ -1,0 +1,123 @@
+//! What runs functions: the boundary between the agent and its virtual machines.
+//!
+//! ```text
+//! Vms::build ── image ─▶ snapshot                              once per deploy
+//! Vms::shell ─▶ Shell ── Vms::restore ─▶ VmInstance ── invoke ── settle ── invoke ── settle …
+//! ```
+//!
+//! Not here: when to start or stop one (`pool`).
+
+#[doc(hidden)]
+pub mod fake;
+mod jailed;
+
+pub use jailed::{JailedInstance, JailedOptions, JailedShell, JailedVms};
+
+use std::{fs::File, future::Future, path::Path, sync::Arc};
+
+use jiffy_control::{Blame, LogRecord, Report, Request, Response, Stats};
+use jiffy_snapshots::{Digest, Snapshot};
+
+use crate::model::{Isolation, Settings};
+
+/// A snapshot that is open: its state read and verified, its RAM file ready to be mapped.
+#[derive(Debug)]
+pub struct OpenSnapshot {
+    /// What was read.
+    pub snapshot: Snapshot,
+    /// How a restored VM is to run.
+    pub isolation: Isolation,
+    /// What a request may take, milliseconds.
+    pub timeout_ms: u64,
+}
+
+/// A snapshot that was built and is durable in the store.
+#[derive(Debug)]
+pub struct Built {
+    /// Its identity.
+    pub digest: Digest,
+    /// What `init` logged.
+    pub logs: Vec<LogRecord>,
+}
+
+/// Why there is no VM, snapshot or response.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message documents its variant")]
+pub enum VmError {
+    /// The guest came to an end; the report says how.
+    #[error("the VM stopped before it responded")]
+    Stopped(Box<Report>),
+    /// What the VMM said.
+    #[error("{message}")]
+    Failed { blame: Blame, message: String },
+    /// The process is gone without a word: killed, out of its memory limit, or shot by its jail.
+    #[error("the VM's process ended: {0}")]
+    Died(String),
+    /// It came to its end before it took a byte of the request, which another VM can have.
+    #[error(transparent)]
+    Undelivered(Box<VmError>),
+    #[error("the VM did not answer within {0:?}")]
+    Unresponsive(std::time::Duration),
+    /// The response is none, or the VMM broke the protocol.
+    #[error("the VM's answer is malformed: {0}")]
+    Malformed(String),
+    /// The request is larger than a frame holds.
+    #[error("the request does not fit a frame: {0}")]
+    Request(String),
+    /// The host could not do it.
+    #[error("the host cannot run VMs: {0}")]
+    Host(String),
+}
+
+/// What a request took, and what it logged.
+#[derive(Debug, Default)]
+pub struct Settled {
+    /// All counters of the VM, this request's among them.
+    pub stats: Stats,
+    /// Log records, oldest first.
+    pub logs: Vec<LogRecord>,
+    /// Pages written until the first response, if the snapshot had no working set.
+    pub working_set: Option<Vec<(u64, u64)>>,
+}
+
+/// Makes virtual machines. One implementation drives `jiffy-vmm`; tests have one in memory.
+pub trait Vms: Send + Sync + 'static {
+    /// A VM that waits to be given a function.
+    type Shell: Send + 'static;
+    /// A VM that has one.
+    type Instance: VmInstance;
+
+    /// Makes a shell, prepared for `ram_bytes` of RAM; one of another size can be restored into it too, but slower.
+    fn shell(&self, ram_bytes: u64) -> impl Future<Output = Result<Self::Shell, VmError>> + Send;
+
+    /// Gives a shell a snapshot. Hands over and does not wait: what is wrong, the first request says.
+    fn restore(
+        &self,
+        shell: Self::Shell,
+        snapshot: &Arc<OpenSnapshot>,
+    ) -> Result<Self::Instance, VmError>;
+
+    /// Boots `image`, runs its `init` and stores a snapshot. `logs` are returned with errors too.
+    fn build(
+        &self,
+        image: File,
+        settings: &Settings,
+        store: &Path,
+    ) -> impl Future<Output = (Result<Digest, VmError>, Vec<LogRecord>)> + Send;
+}
+
+/// A VM with a function in it: one request at a time. Dropping it kills its process.
+pub trait VmInstance: Send + 'static {
+    /// Id of the VM's process on the host.
+    fn process_id(&self) -> u32;
+
+    /// Sends a request and waits for its response. After an error the instance is of no more use but for
+    /// [`VmInstance::settle`], which then gives what was logged.
+    fn invoke(
+        &mut self,
+        request: &Request,
+    ) -> impl Future<Output = Result<Response, VmError>> + Send;
+
+    /// Waits until the VM can be given the next request, pristine again if it is to be.
+    fn settle(&mut self) -> impl Future<Output = Result<Settled, VmError>> + Send;
+}
