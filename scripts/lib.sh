@@ -44,5 +44,5 @@ need_build_tools() {
 }
 
 build_release() {
-    cargo build --release --locked -p jiffy-vmm -p jiffy-toolchain
+    cargo build --release --locked -p jiffy-vmm -p jiffy-toolchain -p jiffyd
 }

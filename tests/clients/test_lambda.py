@@ -1,0 +1,320 @@
+"""The Lambda-compatible API through boto3: the one of the virtual environment, or Debian's."""
+
+import base64
+import io
+import json
+import unittest
+import zipfile
+
+import boto3
+import botocore
+from botocore import UNSIGNED
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from agent import Agent, image
+
+KEY_ID, SECRET = "AKIAJIFFYTESTS", "a secret with / + = in it"
+ROLE = "arn:aws:iam::000000000000:role/jiffy"
+EXAMPLE_EVENT, EXAMPLE_ANSWER = {"name": "Ada"}, {"greeting": "Hello, Ada!"}
+
+agent = None
+
+
+def setUpModule():
+    global agent
+    print(f"boto3 {boto3.__version__}, botocore {botocore.__version__}", flush=True)
+    agent = Agent(keys=f"{KEY_ID}:{SECRET}\n")
+
+
+def tearDownModule():
+    agent.stop()
+
+
+def client(key_id=KEY_ID, secret=SECRET, region="us-east-1", **config):
+    # A refusal has to come as it is, not after retries.
+    config = Config(retries={"max_attempts": 0}, read_timeout=30, **config)
+    return boto3.client(
+        "lambda",
+        endpoint_url=agent.url,
+        region_name=region,
+        aws_access_key_id=key_id,
+        aws_secret_access_key=secret,
+        config=config,
+    )
+
+
+def zip_of(example, entry="bootstrap"):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(entry, image(example))
+    return buffer.getvalue()
+
+
+def create(aws, name, example="hello", **more):
+    code = {"ZipFile": zip_of(example)}
+    return aws.create_function(
+        FunctionName=name, Runtime="provided.al2023", Role=ROLE, Handler="bootstrap", Code=code, **more
+    )
+
+
+def payload(result):
+    return json.loads(result["Payload"].read())
+
+
+class Lambda(unittest.TestCase):
+    def setUp(self):
+        self.aws = client()
+
+    def tearDown(self):
+        for page in self.aws.get_paginator("list_functions").paginate():
+            for function in page["Functions"]:
+                self.aws.delete_function(FunctionName=function["FunctionName"])
+
+    def refused(self, exception, call, /, **arguments):
+        """That the call raises this exception, by the name by which the SDK knows it."""
+        with self.assertRaises(ClientError) as caught:
+            call(**arguments)
+        error = caught.exception
+        self.assertEqual(error.response["Error"]["Code"], exception)
+        self.assertTrue(error.response["Error"]["Message"])
+        modelled = getattr(self.aws.exceptions, exception, None)
+        if modelled:
+            self.assertIsInstance(error, modelled)
+        return error.response
+
+    def test_a_function_from_its_creation_to_its_end(self):
+        made = create(
+            self.aws, "hello", MemorySize=129, Timeout=2, Description="greets", Publish=True,
+            Environment={"Variables": {"MOOD": "good"}},
+        )
+        self.assertEqual(made["ResponseMetadata"]["HTTPStatusCode"], 201)
+        self.assertEqual(made["FunctionName"], "hello")
+        self.assertEqual(made["Version"], "1")
+        self.assertEqual(made["FunctionArn"], "arn:aws:lambda:us-east-1:000000000000:function:hello:1")
+        self.assertEqual(made["CodeSize"], len(image("hello")))
+        self.aws.get_waiter("function_active").wait(FunctionName="hello")
+        self.aws.get_waiter("function_updated").wait(FunctionName="hello")
+        self.aws.get_waiter("function_exists").wait(FunctionName="hello")
+
+        found = self.aws.get_function(FunctionName="hello")["Configuration"]
+        self.assertEqual(found["Version"], "$LATEST")
+        self.assertEqual(found["Timeout"], 2)
+        self.assertGreaterEqual(found["MemorySize"], 129)
+        self.assertEqual(found["Description"], "greets")
+        self.assertEqual(found["Environment"]["Variables"], {"MOOD": "good"})
+        self.assertEqual(found["CodeSha256"], made["CodeSha256"])
+        self.assertEqual(self.aws.get_function_configuration(FunctionName="hello")["RevisionId"], found["RevisionId"])
+
+        result = self.aws.invoke(FunctionName="hello", Payload=json.dumps(EXAMPLE_EVENT))
+        self.assertEqual(result["StatusCode"], 200)
+        self.assertEqual(result["ExecutedVersion"], "$LATEST")
+        self.assertNotIn("FunctionError", result)
+        self.assertEqual(payload(result), EXAMPLE_ANSWER)
+
+        self.refused("ResourceConflictException", create, aws=self.aws, name="hello")
+        self.aws.delete_function(FunctionName="hello")
+        self.refused("ResourceNotFoundException", self.aws.get_function, FunctionName="hello")
+        self.refused("ResourceNotFoundException", self.aws.invoke, FunctionName="hello")
+        self.refused("ResourceNotFoundException", self.aws.delete_function, FunctionName="hello")
+
+    def test_every_spelling_of_a_name_is_signed_and_found(self):
+        arn = create(self.aws, "hello")["FunctionArn"]
+        for name in ["hello", "000000000000:function:hello", arn]:
+            for qualified in [{"FunctionName": name}, {"FunctionName": name, "Qualifier": "1"}, {"FunctionName": f"{name}:1"}]:
+                result = self.aws.invoke(Payload=json.dumps(EXAMPLE_EVENT), **qualified)
+                self.assertEqual(payload(result), EXAMPLE_ANSWER, qualified)
+
+    def test_lists_come_in_pages(self):
+        names = [f"page-{index}" for index in range(5)]
+        for name in names:
+            create(self.aws, name)
+        pages = list(self.aws.get_paginator("list_functions").paginate(PaginationConfig={"PageSize": 2}))
+        self.assertGreaterEqual(len(pages), 3)
+        found = [function["FunctionName"] for page in pages for function in page["Functions"]]
+        self.assertEqual(found, names)
+
+    def test_what_goes_wrong_in_a_function_is_a_result(self):
+        create(self.aws, "faults", "faults", Timeout=1)
+        for kind, function_error, error_type, in_message in [
+            ("error", "Handled", None, "an error was asked for"),
+            ("panic", "Unhandled", "Runtime.Panic", "a panic was asked for"),
+            ("null-read", "Unhandled", "Runtime.Fault", "0x0"),
+            ("oom", "Unhandled", "Runtime.OutOfMemory", "memory"),
+            ("spin", "Unhandled", "Sandbox.Timedout", "Task timed out after 1.00 seconds"),
+            ("no such kind", "Handled", "BadEvent", "no such kind"),
+        ]:
+            with self.subTest(kind):
+                event = json.dumps({"kind": kind})
+                result = self.aws.invoke(FunctionName="faults", Payload=event, LogType="Tail")
+                self.assertEqual(result["StatusCode"], 200)
+                self.assertEqual(result["FunctionError"], function_error)
+                error = payload(result)
+                if error_type:
+                    self.assertEqual(error["errorType"], error_type)
+                self.assertIn(in_message, error["errorMessage"])
+                base64.b64decode(result["LogResult"], validate=True)
+
+    def test_the_tail_of_the_log_comes_with_the_result(self):
+        create(self.aws, "faults", "faults", Timeout=10)
+        event = json.dumps({"kind": "log-flood"})
+        result = self.aws.invoke(FunctionName="faults", Payload=event, LogType="Tail")
+        tail = base64.b64decode(result["LogResult"], validate=True).decode()
+        self.assertIn("of a flood", tail)
+        self.assertLessEqual(len(tail), 4096)
+        self.assertNotIn("LogResult", self.aws.invoke(FunctionName="faults", Payload=event))
+
+    def test_invocation_types(self):
+        create(self.aws, "hello")
+        dry = self.aws.invoke(FunctionName="hello", InvocationType="DryRun")
+        self.assertEqual(dry["StatusCode"], 204)
+        self.assertEqual(dry["Payload"].read(), b"")
+        invoke = self.aws.invoke
+        self.refused("ResourceNotFoundException", invoke, FunctionName="nobody", InvocationType="DryRun")
+        self.refused("ResourceNotFoundException", invoke, FunctionName="hello", Qualifier="7", InvocationType="DryRun")
+        refused = self.refused("InvalidParameterValueException", invoke, FunctionName="hello", InvocationType="Event")
+        self.assertIn("asynchronous", refused["Error"]["Message"])
+
+    def test_code_configuration_and_versions_change(self):
+        first = create(self.aws, "changes")
+        update = self.aws.update_function_code
+        second = update(FunctionName="changes", ZipFile=zip_of("faults", "faults.elf"), Publish=True)
+        self.assertEqual(second["Version"], "2")
+        self.assertNotEqual(second["CodeSha256"], first["CodeSha256"])
+        self.refused(
+            "PreconditionFailedException", update,
+            FunctionName="changes", ZipFile=zip_of("hello"), RevisionId=first["RevisionId"],
+        )
+        third = self.aws.update_function_configuration(FunctionName="changes", Timeout=7, Description="new")
+        self.assertEqual((third["Timeout"], third["Description"]), (7, "new"))
+        self.assertEqual(third["CodeSha256"], second["CodeSha256"])
+
+        published = self.aws.publish_version(FunctionName="changes", CodeSha256=third["CodeSha256"])
+        self.assertEqual(published["ResponseMetadata"]["HTTPStatusCode"], 201)
+        self.assertEqual(published["Version"], "3")
+        again = self.aws.publish_version(FunctionName="changes")
+        self.assertEqual(again["Version"], "3")
+
+        paginator = self.aws.get_paginator("list_versions_by_function")
+        pages = paginator.paginate(FunctionName="changes", PaginationConfig={"PageSize": 2})
+        versions = [version for page in pages for version in page["Versions"]]
+        self.assertEqual([version["Version"] for version in versions], ["$LATEST", "1", "2", "3"])
+        self.assertEqual(versions[1]["CodeSha256"], first["CodeSha256"])
+        result = self.aws.invoke(FunctionName="changes", Qualifier="1", Payload=json.dumps(EXAMPLE_EVENT))
+        self.assertEqual((payload(result), result["ExecutedVersion"]), (EXAMPLE_ANSWER, "1"))
+        self.aws.delete_function(FunctionName="changes", Qualifier="1")
+        self.refused("ResourceNotFoundException", self.aws.get_function, FunctionName="changes", Qualifier="1")
+        self.refused("ResourceConflictException", self.aws.delete_function, FunctionName="changes", Qualifier="3")
+
+    def test_an_alias_spreads_requests_by_weight(self):
+        create(self.aws, "spread")
+        self.aws.update_function_configuration(FunctionName="spread", Description="second")
+        alias = self.aws.create_alias(
+            FunctionName="spread", Name="prod", FunctionVersion="2", Description="both",
+            RoutingConfig={"AdditionalVersionWeights": {"1": 0.5}},
+        )
+        self.assertTrue(alias["AliasArn"].endswith(":function:spread:prod"))
+        self.assertEqual(alias["RoutingConfig"]["AdditionalVersionWeights"], {"1": 0.5})
+        self.refused(
+            "ResourceConflictException", self.aws.create_alias,
+            FunctionName="spread", Name="prod", FunctionVersion="1",
+        )
+        event = json.dumps(EXAMPLE_EVENT)
+        invoke = lambda: self.aws.invoke(FunctionName="spread", Qualifier="prod", Payload=event)["ExecutedVersion"]
+        self.assertEqual({invoke() for _ in range(60)}, {"1", "2"})
+
+        update = self.aws.update_alias
+        update(FunctionName="spread", Name="prod", RoutingConfig={"AdditionalVersionWeights": {"1": 1.0}})
+        self.assertEqual({invoke() for _ in range(20)}, {"1"})
+        alone = update(FunctionName="spread", Name="prod", RoutingConfig={"AdditionalVersionWeights": {}})
+        self.assertEqual(alone["FunctionVersion"], "2")
+        self.assertEqual({invoke() for _ in range(20)}, {"2"})
+        self.refused(
+            "InvalidParameterValueException", update,
+            FunctionName="spread", Name="prod", RoutingConfig={"AdditionalVersionWeights": {"1": 1.5}},
+        )
+        self.refused("ResourceNotFoundException", update, FunctionName="spread", Name="prod", FunctionVersion="9")
+
+        self.aws.create_alias(FunctionName="spread", Name="test", FunctionVersion="1")
+        pages = self.aws.get_paginator("list_aliases").paginate(FunctionName="spread", PaginationConfig={"PageSize": 1})
+        self.assertEqual([alias["Name"] for page in pages for alias in page["Aliases"]], ["prod", "test"])
+        of_first = self.aws.list_aliases(FunctionName="spread", FunctionVersion="1")["Aliases"]
+        self.assertEqual([alias["Name"] for alias in of_first], ["test"])
+        self.refused("ResourceConflictException", self.aws.delete_function, FunctionName="spread", Qualifier="1")
+        self.aws.delete_alias(FunctionName="spread", Name="prod")
+        self.refused("ResourceNotFoundException", self.aws.get_alias, FunctionName="spread", Name="prod")
+
+    def test_reserved_concurrency_throttles(self):
+        create(self.aws, "hello")
+        concurrency = self.aws.get_function_concurrency
+        self.assertNotIn("ReservedConcurrentExecutions", concurrency(FunctionName="hello"))
+        self.aws.put_function_concurrency(FunctionName="hello", ReservedConcurrentExecutions=0)
+        self.assertEqual(concurrency(FunctionName="hello")["ReservedConcurrentExecutions"], 0)
+        found = self.aws.get_function(FunctionName="hello")["Concurrency"]
+        self.assertEqual(found["ReservedConcurrentExecutions"], 0)
+        refused = self.refused("TooManyRequestsException", self.aws.invoke, FunctionName="hello")
+        self.assertEqual(refused["ResponseMetadata"]["HTTPStatusCode"], 429)
+        self.assertTrue(int(refused["ResponseMetadata"]["HTTPHeaders"]["retry-after"]) >= 1)
+        self.aws.delete_function_concurrency(FunctionName="hello")
+        result = self.aws.invoke(FunctionName="hello", Payload=json.dumps(EXAMPLE_EVENT))
+        self.assertEqual(payload(result), EXAMPLE_ANSWER)
+
+    def test_what_cannot_be_is_refused_in_words(self):
+        invalid = "InvalidParameterValueException"
+        make = self.aws.create_function
+        make_of = lambda code, name="bad", **more: dict(
+            FunctionName=name, Runtime="provided.al2023", Role=ROLE, Handler="bootstrap", Code=code, **more
+        )
+        hello = {"ZipFile": zip_of("hello")}
+        text = io.BytesIO()
+        with zipfile.ZipFile(text, "w") as archive:
+            archive.writestr("bootstrap", "#!/bin/sh\n")
+        for arguments in [
+            make_of({"ZipFile": b"no zip file"}),
+            make_of({"ZipFile": text.getvalue()}),
+            make_of({"S3Bucket": "bucket", "S3Key": "key"}),
+            make_of(hello, name="b" * 65),
+            make_of(hello, Timeout=901),
+            make_of(hello, MemorySize=8192),
+            make_of(hello, Environment={"Variables": {"BIG": "x" * 5000}}),
+            make_of(hello, Description="x" * 257),
+        ]:
+            self.refused(invalid, make, **arguments)
+        self.assertEqual(self.aws.list_functions()["Functions"], [])
+        create(self.aws, "hello")
+        self.refused("RequestTooLargeException", self.aws.invoke, FunctionName="hello", Payload=b" " * (6 << 20) + b"{}")
+
+    def test_a_bomb_is_cut(self):
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            with archive.open("bootstrap", "w", force_zip64=True) as entry:
+                for _ in range(80):
+                    entry.write(bytes(1 << 20))
+        self.refused(
+            "RequestTooLargeException", self.aws.create_function,
+            FunctionName="bomb", Runtime="provided.al2023", Role=ROLE, Handler="x", Code={"ZipFile": buffer.getvalue()},
+        )
+
+    def test_only_who_has_the_secret_gets_in(self):
+        create(self.aws, "hello")
+        for stranger, code in [
+            (client(secret="another"), "InvalidSignatureException"),
+            (client(key_id="AKIASTRANGER"), "UnrecognizedClientException"),
+            (client(signature_version=UNSIGNED), "MissingAuthenticationTokenException"),
+        ]:
+            refused = self.refused(code, stranger.invoke, FunctionName="hello", Payload=b"{}")
+            self.assertEqual(refused["ResponseMetadata"]["HTTPStatusCode"], 403)
+            self.refused(code, stranger.delete_function, FunctionName="hello")
+        # As for AWS, the region is part of what is signed and of nothing else.
+        elsewhere = client(region="eu-central-1")
+        self.assertEqual(len(elsewhere.list_functions(MaxItems=10)["Functions"]), 1)
+
+    def test_binary_payloads_come_through(self):
+        create(self.aws, "echo", "echo")
+        for body in [bytes(range(256)), b"x" * (1 << 20)]:
+            result = self.aws.invoke(FunctionName="echo", Payload=body)
+            self.assertEqual(result["Payload"].read(), body)
+
+
+if __name__ == "__main__":
+    unittest.main()
