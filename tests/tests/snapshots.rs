@@ -27,12 +27,15 @@ const FORMAT: usize = 8;
 const ABI: usize = 12;
 const CHECKSUM: usize = 104;
 
+/// What a guest logged.
+type Log = Arc<Mutex<Vec<LogRecord>>>;
+
 /// Starts a VM and collects what its guest logs.
-fn spawn(source: Source) -> (Instance, Arc<Mutex<Vec<LogRecord>>>) {
+fn spawn(source: Source) -> (Instance, Log) {
     try_spawn(source).expect("a VM")
 }
 
-fn try_spawn(source: Source) -> Result<(Instance, Arc<Mutex<Vec<LogRecord>>>), LaunchError> {
+fn try_spawn(source: Source) -> Result<(Instance, Log), LaunchError> {
     let launch = Launch {
         vmm: jiffy_tests::vmm_path(),
         spawner: SpawnerOptions::default(),
