@@ -64,7 +64,7 @@ pub struct Filter {
 impl Filter {
     /// Compiles the list: once, in the spawner.
     pub fn compile() -> Result<Self, JailError> {
-        Self::compile_lists(lists()?)
+        Self::compile_lists(&with_debug_entry(lists()?))
     }
 
     /// The entries of the list, in its order.
@@ -79,14 +79,11 @@ impl Filter {
         if index < lists.shell.filter.len() {
             lists.shell.filter.remove(index);
         }
-        Self::compile_lists(lists)
+        Self::compile_lists(&with_debug_entry(lists))
     }
 
-    fn compile_lists(mut lists: Lists) -> Result<Self, JailError> {
-        if cfg!(debug_assertions) {
-            lists.shell.filter.push(debug_entry());
-        }
-        let json = serde_json::to_vec(&lists).map_err(JailError::FilterList)?;
+    fn compile_lists(lists: &Lists) -> Result<Self, JailError> {
+        let json = serde_json::to_vec(lists).map_err(JailError::FilterList)?;
         let mut programs = compile_from_json(json.as_slice(), TargetArch::x86_64)
             .map_err(JailError::FilterCompile)?;
         // An empty program is refused when it is applied.
@@ -110,27 +107,29 @@ pub(super) fn number(syscall: &str) -> Option<i64> {
         comment: String::new(),
         args: Vec::new(),
     }];
-    let program = Filter::compile_lists(lists).ok()?.program;
+    let program = Filter::compile_lists(&lists).ok()?.program;
     let mut compared = program.iter().filter(|step| step.code == JUMP_IF_EQUAL);
     // The first is the architecture.
     compared.nth(1).map(|step| step.k.into())
 }
 
-/// What only a debug build of this program needs.
-fn debug_entry() -> Entry {
+/// The list, with what only a debug build of this program needs.
+fn with_debug_entry(mut lists: Lists) -> Lists {
     const F_GETFD: u64 = 1; // Linux include/uapi/linux/fcntl.h.
-    let comment = "std sees that a descriptor is open before it closes it";
-    Entry {
-        syscall: "fcntl".into(),
-        comment: comment.into(),
-        args: vec![Condition {
-            index: 1,
-            size: "dword".into(),
-            op: "eq".into(),
-            val: F_GETFD,
-            comment: "F_GETFD".into(),
-        }],
+    if cfg!(debug_assertions) {
+        lists.shell.filter.push(Entry {
+            syscall: "fcntl".into(),
+            comment: "std sees that a descriptor is open before it closes it".into(),
+            args: vec![Condition {
+                index: 1,
+                size: "dword".into(),
+                op: "eq".into(),
+                val: F_GETFD,
+                comment: "F_GETFD".into(),
+            }],
+        });
     }
+    lists
 }
 
 fn lists() -> Result<Lists, JailError> {
