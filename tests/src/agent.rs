@@ -228,7 +228,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// An agent that has its own folder, its own VMM and these settings.
+    /// An agent that has its own folder, its own programs and these settings.
     pub fn new(settings: &[(&'static str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let setup = Self {
@@ -239,7 +239,9 @@ impl Setup {
                 .collect(),
             disk: None,
         };
+        // A build meanwhile changes neither.
         fs::copy(crate::vmm_path(), setup.vmm()).expect("a copy of the VMM");
+        fs::copy(crate::jiffyd_path(), setup.program()).expect("a copy of the agent");
         setup
     }
 
@@ -257,6 +259,10 @@ impl Setup {
     /// The copy of `jiffy-vmm`.
     pub fn vmm(&self) -> PathBuf {
         self.folder.path().join("vmm")
+    }
+
+    fn program(&self) -> PathBuf {
+        self.folder.path().join("jiffyd")
     }
 
     /// Where its data are, as the agent sees it.
@@ -283,7 +289,7 @@ impl Setup {
 
     /// The command that starts it.
     pub fn command(&self) -> Command {
-        let program = crate::jiffyd_path();
+        let program = self.program();
         let mut command = match &self.disk {
             Some(disk) => disk.command(&program),
             None => Command::new(program),

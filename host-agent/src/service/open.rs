@@ -1,12 +1,15 @@
 //! Open snapshots: from the store if they are of this host, else built again from their images.
 
 use std::{
+    fs::File,
+    num::NonZeroU64,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
 use jiffy_control::error_chain;
 use jiffy_snapshots::{Blame, Digest, Snapshot, StoreError};
+use rustix::fs::{Advice, SeekFrom, fadvise, seek};
 use tokio::{task::spawn_blocking, time::Instant};
 
 use super::{
@@ -23,6 +26,8 @@ use crate::{
 
 /// How long a failure to open or rebuild a snapshot answers all who ask.
 const FAILURE_KEPT: Duration = Duration::from_secs(5);
+/// Runs of pages that are read ahead of one snapshot at most.
+const RAM_EXTENTS_MAX: usize = 4096;
 
 impl<V: Vms> Service<V> {
     /// What requests to a version run on. Waits while its snapshot is opened or rebuilt.
@@ -91,12 +96,17 @@ impl<V: Vms> Service<V> {
         settings: &Settings,
     ) -> Result<Arc<OpenSnapshot>, StoreError> {
         let this = Arc::clone(self);
-        let opened: Result<Snapshot, StoreError> =
-            match spawn_blocking(move || this.snapshots.open(&digest)).await {
-                Ok(opened) => opened,
-                // Only if the runtime ends, and nobody is served then.
-                Err(_) => Err(StoreError::NotFound(digest)),
-            };
+        let opened: Result<Snapshot, StoreError> = match spawn_blocking(move || {
+            let snapshot = this.snapshots.open(&digest)?;
+            bring_in(snapshot.ram_file());
+            Ok(snapshot)
+        })
+        .await
+        {
+            Ok(opened) => opened,
+            // Only if the runtime ends, and nobody is served then.
+            Err(_) => Err(StoreError::NotFound(digest)),
+        };
         Ok(Arc::new(OpenSnapshot {
             snapshot: opened?,
             isolation: settings.isolation,
@@ -213,6 +223,27 @@ impl<V: Vms> Service<V> {
         if deployed.settings.min_ready > 0 && entry.leads_to(deployed.version) {
             self.pool.keep_ready(deployed);
         }
+    }
+}
+
+/// Has the kernel read what is in a snapshot's RAM file and no hole: VMs touch it page by page, each of which would else
+/// wait for the disk. Where that cannot be done, they do.
+fn bring_in(ram: &File) {
+    let mut at = 0;
+    for _ in 0..RAM_EXTENTS_MAX {
+        let Ok(start) = seek(ram, SeekFrom::Data(at)) else {
+            return; // Only a hole is left.
+        };
+        let Ok(end) = seek(ram, SeekFrom::Hole(start)) else {
+            return;
+        };
+        let Some(len) = NonZeroU64::new(end.saturating_sub(start)) else {
+            return;
+        };
+        if fadvise(ram, start, Some(len), Advice::WillNeed).is_err() {
+            return;
+        }
+        at = end;
     }
 }
 

@@ -195,7 +195,12 @@ impl Ram {
                 ram_bytes: self.bytes,
             });
         }
-        self.map(0, file.as_raw_fd()).map_err(RamError::MapFile)
+        self.map(0, file.as_raw_fd()).map_err(RamError::MapFile)?;
+        // The file is mostly holes: reading around every first touch would fill the page cache with
+        // zeros, up to all of RAM. What is no hole, its owner has brought in. Advice that is not taken
+        // costs time only.
+        let _ = self.advise(0, self.bytes / PAGE_BYTES, libc::MADV_RANDOM);
+        Ok(())
     }
 
     /// Makes the pages `first..first + pages` private now, in one call and without a fault each.
@@ -218,7 +223,7 @@ impl Ram {
         let offset = usize::try_from(first_page * PAGE_BYTES).map_err(io::Error::other)?;
         let len = usize::try_from(pages * PAGE_BYTES).map_err(io::Error::other)?;
         let start = self.host_address().wrapping_add(offset).cast();
-        // SAFETY: the callers pass pages inside RAM; both advices keep the mapping as it is, and
+        // SAFETY: the callers pass pages inside RAM; all their advices keep the mapping as it is, and
         // what they do to its content is what the callers want.
         match unsafe { libc::madvise(start, len, advice) } {
             0 => Ok(()),
