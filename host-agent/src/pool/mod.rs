@@ -41,6 +41,8 @@ use crate::{
     vm::{OpenSnapshot, VmError, VmInstance, Vms},
 };
 
+/// Shells that may turn out to be dead before a request gives up: as many as wait by default.
+const DEAD_SHELLS_MAX: u32 = 64;
 /// How often unused VMs and the number of shells are looked at.
 const TICK: Duration = Duration::from_millis(250);
 /// When a refused client may come again.
@@ -200,6 +202,19 @@ impl<V: Vms> Pool<V> {
     /// A VM for one request: an idle one, a new one, or the next that becomes free, in the order of arrival.
     /// Waits no longer than `queue_ms_max`. Dropping the future at any time leaves nothing behind.
     pub async fn acquire(&self, deployed: &Arc<Deployed>) -> Result<Lease<V>, Refused> {
+        for _ in 0..DEAD_SHELLS_MAX {
+            match self.acquire_once(deployed).await {
+                // It died while it waited, with its spawner: nothing of the request was sent.
+                Err(Refused::Vm(VmError::Died(why))) => {
+                    tracing::warn!(function = %deployed.function, why, "a shell was dead");
+                }
+                result => return result,
+            }
+        }
+        self.acquire_once(deployed).await
+    }
+
+    async fn acquire_once(&self, deployed: &Arc<Deployed>) -> Result<Lease<V>, Refused> {
         enum Got<V: Vms> {
             Instance(VmId, V::Instance),
             Shell(VmId, V::Shell),

@@ -195,8 +195,9 @@ impl Vms for JailedVms {
             resized.map_err(host)?;
         }
         let packet = restore_packet(snapshot, isolation, Some(limit)).map_err(host)?;
-        // A shell that is gone says why at the first request.
-        let _ = link.send(&packet, snapshot.ram_file());
+        // Its spawner may have gone while it waited, and it with that: another one will do.
+        link.send(&packet, snapshot.ram_file())
+            .map_err(|_| gone())?;
         Ok(JailedInstance {
             link,
             deadline: limit + GRACE,

@@ -91,6 +91,7 @@ pub trait Vms: Send + Sync + 'static {
     fn shell(&self, ram_bytes: u64) -> impl Future<Output = Result<Self::Shell, VmError>> + Send;
 
     /// Gives a shell a snapshot. Hands over and does not wait: what is wrong, the first request says.
+    /// [`VmError::Died`]: the shell was gone already, and another one may do.
     fn restore(
         &self,
         shell: Self::Shell,

@@ -25,6 +25,7 @@ use std::{
 use jiffy_control::{
     Blame, ControlError, ControlSocket, Missing, Packet, SpawnReply, SpawnRequest,
 };
+use jiffy_snapshots::Digest;
 use rustix::{
     event::epoll,
     process::{Resource, Rlimit, geteuid, getrlimit, setrlimit},
@@ -228,6 +229,9 @@ impl Spawner {
             Some(filter) => filter.clone(),
             None => Filter::compile()?,
         };
+        // The first digest of a process asks the CPU what it can do, which is slow where that is a virtual one. Shells
+        // inherit the answer, and verify a snapshot's state without asking.
+        let _ = Digest::of(&[]);
         let outer = if options.no_jail {
             Outer::none()
         } else {
