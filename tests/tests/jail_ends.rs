@@ -193,6 +193,23 @@ fn killing_the_spawner_ends_its_shells_and_the_next_one_sweeps() {
     assert!(left.is_empty(), "{left:?}");
 }
 
+/// The kernel's signal at a parent's end comes only to those who have asked for it by then.
+#[test]
+fn killing_the_spawner_ends_shells_that_are_still_being_made() {
+    if !can_run() {
+        return;
+    }
+    for _ in 0..10 {
+        let spawner = spawner();
+        let new = |_| Owner::new(&spawner, RAM_BYTES_DEFAULT).expect("a shell");
+        let owners: Vec<_> = (0..8).map(new).collect();
+        kill(spawner.process_id());
+        let lives = |owner: &Owner| lives(owner.process_id());
+        let gone = within(GONE_WITHIN, || !owners.iter().any(lives));
+        assert!(gone, "shells outlive their spawner");
+    }
+}
+
 #[test]
 fn the_end_of_a_shell_is_told_and_its_groups_go_with_it() {
     if !can_run() {

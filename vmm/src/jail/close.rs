@@ -9,10 +9,14 @@
 //! change of user, which resets both; the filter forbids all the others.
 //! Not here: the bounding set and the secure bits, which the spawner gave up for all (`namespaces`).
 
-use std::{io, os::fd::RawFd};
+use std::{
+    io,
+    os::fd::{AsRawFd, BorrowedFd, RawFd},
+};
 
 use landlock::{ABI, Access, AccessFs, AccessNet, LandlockStatus, Ruleset, RulesetAttr, Scope};
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
     process::{
         DumpableBehavior, Gid, Resource, Rlimit, Signal, Uid, getrlimit, set_dumpable_behavior,
@@ -42,6 +46,8 @@ const INVALID_ID: u32 = u32::MAX;
 pub struct JailConfig<'a> {
     /// The jail that the spawner entered.
     pub outer: &'a Outer,
+    /// A descriptor of the spawner's process (`pidfd_open`), with whose end this one is to end. It is closed.
+    pub parent: BorrowedFd<'a>,
     /// User and group of this shell; used as root only. No other live process may have the user, or
     /// they count against one limit of processes; a shell that has ended counts until it is waited for.
     pub uid_gid: Option<(u32, u32)>,
@@ -94,7 +100,6 @@ fn close_range(first: u32, last: u32) -> Result<(), JailError> {
 
 /// Closes the jail of this process, which [`super::fork_shell`] made. After it only the system calls
 /// of the filter's list remain; after an error the process must end.
-/// A spawner that ended before this returned is told only by the end of the shell's control socket.
 pub fn close(config: &JailConfig<'_>) -> Result<JailReport, JailError> {
     let mut report = restrict(config)?;
     config.filter.apply()?;
@@ -122,9 +127,23 @@ pub(super) fn restrict(config: &JailConfig<'_>) -> Result<JailReport, JailError>
     report.push(Layer::Landlock, landlock()?);
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(JailError::NotDumpable)?;
     report.push(Layer::NotDumpable, State::InForce);
-    set_parent_process_death_signal(Some(Signal::KILL)).map_err(JailError::DeathSignal)?;
+    die_with(config.parent)?;
+    close_descriptor(config.parent.as_raw_fd())?;
     report.push(Layer::DiesWithParent, State::InForce);
     Ok(report)
+}
+
+/// Ties this process to the life of its parent, of which `parent` is a descriptor. The kernel sends the signal when the
+/// parent ends, so a parent that ended before it was asked for has to be looked for; in a PID namespace of its own a
+/// process cannot see that from its parent's number.
+pub fn die_with(parent: BorrowedFd<'_>) -> Result<(), JailError> {
+    set_parent_process_death_signal(Some(Signal::KILL)).map_err(JailError::DeathSignal)?;
+    let mut ended = [PollFd::from_borrowed_fd(parent, PollFlags::IN)];
+    match poll(&mut ended, Some(&Timespec::default())) {
+        Ok(0) => Ok(()),
+        Ok(_) => Err(JailError::Orphan),
+        Err(error) => Err(JailError::DeathSignal(error)),
+    }
 }
 
 fn cgroup_namespace(privilege: Privilege) -> Result<State, JailError> {

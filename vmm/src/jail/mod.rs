@@ -21,7 +21,7 @@ mod tests;
 
 pub use clone::{Fork, exit_now, fork_shell};
 pub use close::{
-    JailConfig, NOFILE_MAX, NPROC_MAX, close, close_descriptor, keep_only_standard_and,
+    JailConfig, NOFILE_MAX, NPROC_MAX, close, close_descriptor, die_with, keep_only_standard_and,
 };
 pub use namespaces::{Outer, Privilege, enter_outer};
 pub use seccomp::{Condition, Entry, Filter};
@@ -113,6 +113,8 @@ pub enum JailError {
     NotDumpable(#[source] Errno),
     #[error("cannot tie the process to the life of its parent")]
     DeathSignal(#[source] Errno),
+    #[error("the spawner ended while this shell was made")]
+    Orphan,
     #[error("seccomp.json is no list of system calls: this is a bug of jiffy-vmm")]
     FilterList(#[source] serde_json::Error),
     #[error("seccomp.json does not compile: this is a bug of jiffy-vmm")]

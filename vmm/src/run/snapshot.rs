@@ -182,11 +182,15 @@ impl<F: FnMut(Event)> Vm<F> {
                 .private_pages(&mut self.page_map, |pages| {
                     runs.push((pages.start, pages.end - pages.start));
                 })?;
+            self.stats.pages_touched = runs.iter().map(|(_, pages)| pages).sum();
             (self.on_event)(Event::WorkingSet(runs));
         }
         match baseline.isolation {
             Isolation::Fresh => self.reset(),
-            Isolation::Reuse => Ok(()),
+            Isolation::Reuse => {
+                self.stats.pages_touched = self.pages_touched()?;
+                Ok(())
+            }
         }
     }
 
@@ -226,6 +230,8 @@ impl<F: FnMut(Event)> Vm<F> {
         self.log_ring = LogRing::at(baseline.state.run.log_tail);
         self.stats.resets += 1;
         self.stats.last_reset_pages = written;
+        // A page that was written once is listed at every reset, unless all were dropped.
+        self.stats.pages_touched = self.stats.pages_touched.max(written);
         self.stats.last_reset_ns = nanoseconds(began.elapsed());
         Ok(())
     }

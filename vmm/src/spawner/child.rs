@@ -14,7 +14,6 @@ use jiffy_control::{Blame, ControlSocket, Event, Missing};
 use rustix::{
     fs::{Mode, OFlags, openat},
     io::Errno,
-    process::{Signal, set_parent_process_death_signal},
     stdio::{dup2_stderr, dup2_stdin, dup2_stdout},
 };
 
@@ -41,8 +40,6 @@ enum StartError {
     Join(#[source] Errno),
     #[error("cannot open the shell's page map")]
     PageMap(#[source] std::io::Error),
-    #[error("cannot set the signal for the spawner's end")]
-    DeathSignal(#[source] Errno),
     #[error(transparent)]
     Jail(#[from] JailError),
     #[error(transparent)]
@@ -86,6 +83,8 @@ fn start(
             }
             shell.serve(missing).map_or(1, |()| 0)
         }
+        // As if its end had come with the spawner's: whoever waits for it sees its sockets close.
+        Err(StartError::Jail(JailError::Orphan)) => 1,
         Err(error) => {
             let blame = match &error {
                 StartError::Shell(error) => error.blame(),
@@ -128,6 +127,7 @@ fn prepare(
         voice.as_fd().as_raw_fd(),
         page_map.as_raw_fd(),
         host,
+        ground.spawner.as_raw_fd(),
     ])?;
     let page_map = File::from(page_map);
     let page_map = if hooks.old_page_map {
@@ -140,13 +140,15 @@ fn prepare(
     // Nobody in this process makes another VM.
     jail::close_descriptor(host)?;
     if ground.options.no_jail {
-        set_parent_process_death_signal(Some(Signal::KILL)).map_err(StartError::DeathSignal)?;
+        jail::die_with(ground.spawner.as_fd())?;
+        jail::close_descriptor(ground.spawner.as_raw_fd())?;
         let reason = "it was switched off".into();
         let layer = "jail".into();
         return Ok((shell, vec![Missing { layer, reason }]));
     }
     let report = jail::close(&JailConfig {
         outer: &ground.outer,
+        parent: ground.spawner.as_fd(),
         uid_gid: Some((user, user)),
         ram_bytes_max: RAM_BYTES_MAX,
         address_space_bytes: 2 * RAM_BYTES_MAX + OWN_ADDRESSES_BYTES,

@@ -28,7 +28,7 @@ use jiffy_control::{
 use jiffy_snapshots::Digest;
 use rustix::{
     event::epoll,
-    process::{Resource, Rlimit, geteuid, getrlimit, setrlimit},
+    process::{PidfdFlags, Resource, Rlimit, geteuid, getpid, getrlimit, pidfd_open, setrlimit},
 };
 
 use crate::{
@@ -112,6 +112,8 @@ pub enum SpawnerError {
     Cgroup(#[from] CgroupError),
     #[error("cannot open {0}: a spawner needs it")]
     Open(&'static str, #[source] io::Error),
+    #[error("cannot open its own process: use Linux 5.7 or newer")]
+    Itself(#[source] io::Error),
     #[error("cannot take a block of users for shells")]
     Users(#[source] io::Error),
     #[error(
@@ -145,6 +147,8 @@ impl SpawnerError {
 /// What is opened before the root is left, and what every shell starts with.
 struct Ground {
     host: Host,
+    /// This process, with which shells end.
+    spawner: OwnedFd,
     /// `/proc`, from which a shell opens its own page map.
     proc: OwnedFd,
     /// `/dev/null`, a shell's standard streams.
@@ -211,6 +215,8 @@ impl Spawner {
         allow_many_descriptors();
         let host = Host::open()?;
         let open = |path| move |error| SpawnerError::Open(path, error);
+        let spawner = pidfd_open(getpid(), PidfdFlags::empty());
+        let spawner = spawner.map_err(|error| SpawnerError::Itself(error.into()))?;
         let proc = File::open("/proc").map_err(open("/proc"))?.into();
         let null = File::options().read(true).write(true).open("/dev/null");
         let null = null.map_err(open("/dev/null"))?;
@@ -250,6 +256,7 @@ impl Spawner {
         owner.send(&SpawnReply::Ready { missing })?;
         let ground = Ground {
             host,
+            spawner,
             proc,
             null,
             filter,

@@ -6,7 +6,7 @@ use std::{
     io::{self, PipeReader, PipeWriter, Read, Write},
     net::UdpSocket,
     os::{
-        fd::{AsRawFd, OwnedFd},
+        fd::{AsFd, AsRawFd, OwnedFd},
         unix::{fs::FileExt, process::CommandExt},
     },
     process::Command,
@@ -70,6 +70,7 @@ type Failure = Box<dyn std::error::Error>;
 struct Inherited {
     /// The spawner, as it is called outside the jail.
     spawner: i32,
+    spawner_fd: OwnedFd,
     proc_directory: OwnedFd,
     kvm: Option<Kvm>,
     file: File,
@@ -84,6 +85,7 @@ fn spawner(part: &str) -> Result<(), Failure> {
     let (jail, act) = part.split_once('/').ok_or("a part is jail/act")?;
     let mut inherited = Inherited {
         spawner: i32::try_from(std::process::id())?,
+        spawner_fd: itself()?,
         proc_directory: File::open("/proc")?.into(),
         kvm: Kvm::new().ok(),
         file: rustix::fs::memfd_create("file", rustix::fs::MemfdFlags::empty())?.into(),
@@ -182,6 +184,7 @@ fn shell(
         keep.extend([reader.as_raw_fd(), writer.as_raw_fd()]);
     }
     keep.extend(inherited.kvm.as_ref().map(AsRawFd::as_raw_fd));
+    keep.push(inherited.spawner_fd.as_raw_fd());
     keep_only_standard_and(&keep)?;
     if act.starts_with("run a VM") {
         let vm = inherited.kvm.as_ref().ok_or("no KVM")?.create_vm()?;
@@ -202,6 +205,7 @@ fn shell(
     };
     let config = JailConfig {
         outer,
+        parent: inherited.spawner_fd.as_fd(),
         uid_gid: Some(own_user(inherited.spawner)?),
         ram_bytes_max: RAM_BYTES,
         address_space_bytes: ADDRESS_SPACE_BYTES,
@@ -212,6 +216,12 @@ fn shell(
         "full" => close(&config)?,
         _ => return Err("no such jail".into()),
     })
+}
+
+/// A descriptor of this process.
+fn itself() -> io::Result<OwnedFd> {
+    use rustix::process::{PidfdFlags, getpid, pidfd_open};
+    Ok(pidfd_open(getpid(), PidfdFlags::empty())?)
 }
 
 /// The user of the one shell that this spawner has at a time.
@@ -372,6 +382,7 @@ fn time() -> Result<(), Failure> {
     const SHELLS: usize = 300;
     let user = own_user(i32::try_from(std::process::id())?)?;
     let filter = Filter::compile()?;
+    let spawner = itself()?;
     let entering = Instant::now();
     let outer = enter_outer()?;
     eprintln!("entering {:?}", entering.elapsed());
@@ -383,13 +394,14 @@ fn time() -> Result<(), Failure> {
         let Some(pid) = fork(Some(&outer))? else {
             let config = JailConfig {
                 outer: &outer,
+                parent: spawner.as_fd(),
                 uid_gid: Some(user),
                 ram_bytes_max: RAM_BYTES,
                 address_space_bytes: ADDRESS_SPACE_BYTES,
                 filter: &filter,
             };
             let began = Instant::now();
-            keep_only_standard_and(&[writer.as_raw_fd()])?;
+            keep_only_standard_and(&[writer.as_raw_fd(), spawner.as_raw_fd()])?;
             close(&config)?;
             writer.write_all(&began.elapsed().as_nanos().to_le_bytes())?;
             exit(0);
