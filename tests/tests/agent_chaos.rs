@@ -183,8 +183,8 @@ fn torment(
         };
         match full_since {
             None if freed_at.elapsed() > FULL_EVERY => {
+                load.disk_changes();
                 disk.fill().expect("a full disk");
-                load.is_disk_full.store(true, SeqCst);
                 full_since = Some(Instant::now());
             }
             Some(since) if since.elapsed() > FULL_FOR => {
@@ -209,7 +209,7 @@ fn free(setup: &Setup, load: &Load) {
         .expect("a disk")
         .free()
         .expect("it was full");
-    load.is_disk_full.store(false, SeqCst);
+    load.disk_changes();
 }
 
 /// A VM that has a function and is there still.

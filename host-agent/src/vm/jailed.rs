@@ -10,7 +10,7 @@
 
 use std::{
     fs::File,
-    io::{Read, Seek},
+    io::{ErrorKind, Read, Seek},
     os::fd::AsFd,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -192,7 +192,10 @@ impl Vms for JailedVms {
         let snapshot = &snapshot.snapshot;
         if snapshot.ram_bytes() != ram_bytes {
             let resized = spawner.resize(&link.process, snapshot.ram_bytes());
-            resized.map_err(host)?;
+            resized.map_err(|error| match error {
+                SpawnError::Ended | SpawnError::Control(_) => gone(),
+                error => host(error),
+            })?;
         }
         let packet = restore_packet(snapshot, isolation, Some(limit)).map_err(host)?;
         // Its spawner may have gone while it waited, and it with that: another one will do.
@@ -325,7 +328,8 @@ impl Link {
         let mut bytes = Vec::with_capacity(256 + request.body.len());
         write_request(&mut bytes, request)
             .map_err(|error| VmError::Request(jiffy_control::error_chain(&error)))?;
-        let response = {
+        let mut end = None;
+        let exchanged = {
             let (mut reader, mut writer) = self.stream.split();
             let exchanged = async {
                 let taken = match writer.write(&bytes).await {
@@ -334,29 +338,37 @@ impl Link {
                 };
                 // One that is gone by now closes its end: reading then says so.
                 let _ = writer.write_all(&bytes[taken..]).await;
-                let response = read(&mut reader).await?;
-                Ok(response.map_or(Exchanged::Closed, Exchanged::Response))
+                read(&mut reader).await
             };
             tokio::pin!(exchanged);
             loop {
                 tokio::select! {
                     biased;
-                    response = &mut exchanged => break response?,
-                    heard = hear(&self.control, &mut self.news) => {
-                        heard?;
-                        if let Some(end) = self.news.end.take() {
-                            return Err(end);
-                        }
-                    }
+                    exchanged = &mut exchanged => break exchanged?,
+                    // After the end only the stream has something to say: whether the request was read.
+                    heard = hear(&self.control, &mut self.news), if end.is_none() => match heard {
+                        Ok(()) => end = self.news.end.take(),
+                        Err(died @ VmError::Died(_)) => end = Some(died),
+                        Err(error) => return Err(error),
+                    },
                 }
             }
         };
-        // When it closes its stream, it says why on the other socket.
-        match response {
-            Exchanged::Response(response) => Ok(response),
-            Exchanged::Closed => Err(self.end().await),
-            Exchanged::Undelivered => Err(VmError::Undelivered(Box::new(self.end().await))),
+        if let Exchanged::Response(response) = exchanged {
+            self.news.end = end;
+            return Ok(response);
         }
+        // When it closes its stream, it says why on the other socket.
+        let end = match end {
+            Some(end) => end,
+            None => self.end().await,
+        };
+        Err(match (exchanged, end) {
+            (Exchanged::Undelivered, end) | (Exchanged::Unread, end @ VmError::Died(_)) => {
+                VmError::Undelivered(Box::new(end))
+            }
+            (_, end) => end,
+        })
     }
 
     /// How it ended, if it did.
@@ -413,6 +425,8 @@ enum Exchanged {
     Closed,
     /// It had ended before the request.
     Undelivered,
+    /// It ended with some of the request in it: no handler has begun with a request that has not all arrived.
+    Unread,
 }
 
 /// Waits for events and takes all that are there.
@@ -440,13 +454,19 @@ fn gone() -> VmError {
     VmError::Died("nobody is there to say how".into())
 }
 
-/// Reads a response; `None` if the stream ended before it.
-async fn read(stream: &mut (impl AsyncReadExt + Unpin)) -> Result<Option<Response>, VmError> {
+/// Reads a response.
+async fn read(stream: &mut (impl AsyncReadExt + Unpin)) -> Result<Exchanged, VmError> {
     let mut frame = Vec::with_capacity(RESPONSE_BYTES_FIRST);
     let header = loop {
-        // A stream that was reset has ended too.
-        if let 0 | usize::MAX = stream.read_buf(&mut frame).await.unwrap_or(usize::MAX) {
-            return Ok(None);
+        match stream.read_buf(&mut frame).await {
+            Ok(0) => return Ok(Exchanged::Closed),
+            Ok(_) => {}
+            // Of a Unix stream this means that the other end was closed before all was read there (unix(7) calls it
+            // a reset as TCP does; `unix_release_sock` in Linux).
+            Err(error) if error.kind() == ErrorKind::ConnectionReset && frame.is_empty() => {
+                return Ok(Exchanged::Unread);
+            }
+            Err(_) => return Ok(Exchanged::Closed),
         }
         if let Some(header) = frame.first_chunk::<HEADER_BYTES>() {
             break FrameHeader::from_bytes(header).map_err(malformed)?;
@@ -457,14 +477,14 @@ async fn read(stream: &mut (impl AsyncReadExt + Unpin)) -> Result<Option<Respons
     while frame.len() < frame_bytes {
         frame.reserve_exact(frame_bytes - frame.len());
         if let 0 | usize::MAX = stream.read_buf(&mut frame).await.unwrap_or(usize::MAX) {
-            return Ok(None);
+            return Ok(Exchanged::Closed);
         }
     }
     if frame.len() > frame_bytes {
         return Err(malformed("it goes on behind its response"));
     }
     read_response(&mut &frame[..])
-        .map(Some)
+        .map(Exchanged::Response)
         .map_err(|error| malformed(jiffy_control::error_chain(&error)))
 }
 

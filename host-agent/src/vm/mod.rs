@@ -53,7 +53,7 @@ pub enum VmError {
     /// The process is gone without a word: killed, out of its memory limit, or shot by its jail.
     #[error("the VM's process ended: {0}")]
     Died(String),
-    /// It came to its end before it took a byte of the request, which another VM can have.
+    /// It came to its end before it took the whole request: no handler has begun, and another VM can have it.
     #[error(transparent)]
     Undelivered(Box<VmError>),
     #[error("the VM did not answer within {0:?}")]
