@@ -11,6 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use axum::http::uri::Authority;
 use jiffy_abi::frame::{BODY_BYTES_MAX, HEAD_BYTES_MAX};
 pub use settings::{
     FileConfig, JailSettings, LambdaSettings, Limits, LogFormat, LogSettings, PoolSettings,
@@ -21,6 +22,8 @@ pub use settings::{
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Characters of a token at least: 128 bits, if they are random hexadecimal digits.
 const TOKEN_CHARS_MIN: usize = 32;
+/// Names in `hosts` at most: each request is compared with all of them.
+const HOSTS_MAX: usize = 64;
 const VARIABLE_PREFIX: &str = "JIFFYD_";
 
 /// Why there is no configuration.
@@ -61,6 +64,10 @@ pub enum ConfigError {
         "the token in {0} has fewer than {TOKEN_CHARS_MIN} printable characters: make one with `openssl rand -hex 32`"
     )]
     Token(PathBuf),
+    #[error("{0:?} in hosts is no host: write a name or an address, without scheme and port")]
+    Host(String),
+    #[error("there are {0} hosts, more than {HOSTS_MAX}: list fewer")]
+    Hosts(usize),
     #[error("line {line} of {path} is no key: write ACCESS_KEY_ID:SECRET_ACCESS_KEY")]
     Keys { path: PathBuf, line: usize },
 }
@@ -152,11 +159,11 @@ fn apply_variable(table: &mut toml::Table, name: &str, value: &str) -> Result<()
         .parse::<toml::Table>()
         .ok()
         .and_then(|mut parsed| parsed.remove("v"))
-        .filter(|value| value.is_integer() || value.is_bool());
-    let number_or_flag = parsed.unwrap_or_else(|| value.into());
+        .filter(|value| value.is_integer() || value.is_bool() || value.is_array());
+    let no_text = parsed.unwrap_or_else(|| value.into());
     // A text may look like a number, so both are tried.
     let mut last = None;
-    for value in [number_or_flag, toml::Value::from(value)] {
+    for value in [no_text, toml::Value::from(value)] {
         let mut candidate = table.clone();
         match key.split_once("__") {
             Some((section, key)) => {
@@ -192,6 +199,7 @@ impl Config {
     /// Checks `settings` and reads the secrets they name.
     pub fn new(settings: FileConfig) -> Result<Self, ConfigError> {
         check_ranges(&settings)?;
+        check_hosts(&settings.hosts)?;
         let token = settings.token_file.as_deref().map(read_token).transpose()?;
         if token.is_none() && !settings.listen.ip().is_loopback() {
             return Err(ConfigError::OpenToAll(settings.listen));
@@ -311,6 +319,20 @@ fn check_ranges(settings: &FileConfig) -> Result<(), ConfigError> {
         }
     }
     Ok(())
+}
+
+fn check_hosts(hosts: &[String]) -> Result<(), ConfigError> {
+    if hosts.len() > HOSTS_MAX {
+        return Err(ConfigError::Hosts(hosts.len()));
+    }
+    let is_host = |text: &str| {
+        text.parse::<Authority>()
+            .is_ok_and(|host| host.host() == text)
+    };
+    match hosts.iter().find(|host| !is_host(host)) {
+        Some(host) => Err(ConfigError::Host(host.clone())),
+        None => Ok(()),
+    }
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {

@@ -23,5 +23,6 @@ pub mod pool;
 pub mod registry;
 pub mod serve;
 pub mod service;
+pub mod symbols;
 pub mod usage;
 pub mod vm;

@@ -3,30 +3,37 @@
 //! ```text
 //! SIGTERM, SIGINT   no more connections; requests under way end; VMs end
 //! SIGHUP            configuration, token and keys are read again
+//! end of stdin      as SIGTERM, with --stop-at-end-of-input
 //! ```
 #![forbid(unsafe_code)]
 
 use std::{
     env,
-    io::IsTerminal,
+    future::pending,
+    io::{self, IsTerminal},
     net::SocketAddr,
+    os::fd::AsFd,
     path::{Path, PathBuf},
+    pin::pin,
     process::ExitCode,
     sync::Arc,
+    thread,
     time::Duration,
 };
 
 use anyhow::{Context, bail};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use jiffyd::{
     config::{Config, FileConfig, LogFormat},
     serve,
     service::{HostIdentity, Parts, Service, open_registry},
+    symbols::{self, Innermost, Symbolizer},
     vm::{JailedOptions, JailedVms},
 };
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
     task::spawn_blocking,
 };
 use tracing_subscriber::{EnvFilter, Registry, prelude::*, reload};
@@ -40,6 +47,7 @@ const SETTLE_TIME_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug, Parser)]
 #[command(
     version,
+    disable_help_subcommand = true,
     after_help = "Every key of jiffyd.toml can be given as a variable too: JIFFYD_LISTEN, JIFFYD_POOL__SHELLS_MIN.\n\n\
         Examples:\n  jiffyd --data-dir ~/.local/share/jiffyd\n  \
         jiffyd --config /etc/jiffyd/jiffyd.toml --listen 0.0.0.0:7070 --token-file /etc/jiffyd/token"
@@ -66,9 +74,28 @@ struct Arguments {
     /// Run VMs although the host gives no control groups, or not all of them.
     #[arg(long)]
     allow_missing_cgroups: bool,
+    /// Stop when standard input ends: a pipe whose other end is held by the process that started this one, and so is
+    /// closed by its end, whatever ended it.
+    #[arg(long, hide = true)]
+    stop_at_end_of_input: bool,
     /// Print the configuration as it is in effect, and exit.
     #[arg(long)]
     print_config: bool,
+    #[command(subcommand)]
+    command: Option<Internal>,
+}
+
+/// What the agent starts itself for.
+#[derive(Debug, Subcommand)]
+enum Internal {
+    /// Print functions, files and lines of addresses in the image that is standard input.
+    #[command(name = symbols::COMMAND, hide = true)]
+    Symbols {
+        /// The first address is where a call returns to, too.
+        #[arg(long)]
+        returns: bool,
+        addresses: Vec<u64>,
+    },
 }
 
 impl Arguments {
@@ -110,6 +137,15 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    if let Some(Internal::Symbols { returns, addresses }) = &arguments.command {
+        let innermost = match returns {
+            true => Innermost::Return,
+            false => Innermost::Instruction,
+        };
+        let input = io::stdin().as_fd().try_clone_to_owned()?;
+        symbols::run(addresses, innermost, input.into(), io::stdout().lock())?;
+        return Ok(());
+    }
     let config = arguments.config()?;
     if arguments.print_config {
         print!("{}", toml::to_string(&config.settings)?);
@@ -147,6 +183,8 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
             config,
             host,
             registry,
+            // This program, even after it was replaced by a newer one.
+            symbolizer: Some(Symbolizer::new("/proc/self/exe".into())),
         })?;
         serve_until_stopped(arguments, &service, &filter).await
     });
@@ -162,11 +200,13 @@ async fn serve_until_stopped(
     let mut hangup = listen_to(SignalKind::hangup())?;
     let mut terminate = listen_to(SignalKind::terminate())?;
     let mut interrupt = listen_to(SignalKind::interrupt())?;
+    let mut input_end = pin!(end_of_input(arguments.stop_at_end_of_input));
     let stop = async {
         loop {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
+                () = &mut input_end => break,
                 _ = hangup.recv() => reload(arguments, service, filter),
             }
         }
@@ -179,6 +219,21 @@ async fn serve_until_stopped(
     spawn_blocking(move || flushed.flush()).await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Ends when standard input does, if that is wanted. Reads in a thread of its own, which nobody waits for: one of the
+/// runtime's would hold up the end of the process.
+async fn end_of_input(is_wanted: bool) {
+    let (ended, end) = oneshot::channel();
+    let read = move || {
+        // An error is an end, too.
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        let _ = ended.send(());
+    };
+    let reader = thread::Builder::new().name("input".into());
+    if !is_wanted || reader.spawn(read).is_err() || end.await.is_err() {
+        pending().await
+    }
 }
 
 fn listen_to(kind: SignalKind) -> anyhow::Result<Signal> {

@@ -72,8 +72,17 @@ struct BuildLabel {
     version: &'static str,
 }
 
-/// Reasons of [`Refused`], as they stand in labels.
-const REFUSALS: [&str; 5] = ["busy", "queue-full", "memory", "shutting-down", "vm"];
+/// Of a function whose reserved concurrency is 0.
+const STOPPED: &str = "stopped";
+/// Reasons of [`Refused`], as they stand in labels, and one that needs no pool.
+const REFUSALS: [&str; 6] = [
+    "busy",
+    "queue-full",
+    "memory",
+    "shutting-down",
+    "vm",
+    STOPPED,
+];
 
 fn refusal(refused: &Refused) -> &'static str {
     let index = match refused {
@@ -289,8 +298,16 @@ impl Metrics {
 
     /// Counts a request that got no VM. Cheap enough for the way of a request.
     pub fn refused(&self, function: &FunctionName, refused: &Refused) {
+        self.refused_for(function, refusal(refused));
+    }
+
+    /// Counts a request to a function that is stopped.
+    pub fn stopped(&self, function: &FunctionName) {
+        self.refused_for(function, STOPPED);
+    }
+
+    fn refused_for(&self, function: &FunctionName, reason: &'static str) {
         let function = self.label(function);
-        let reason = refusal(refused);
         self.refused
             .get_or_create(&FunctionReason { function, reason })
             .inc();

@@ -8,7 +8,8 @@
 //!
 //! A client may be slow in four ways, and each has its end: with its headers or between two requests
 //! (`header_ms_max`: the connection is closed), with its body (`body_ms_max`: 408), and with taking the response
-//! ([`UNSENT_TIME_MAX`]: the kernel drops the connection).
+//! ([`UNSENT_TIME_MAX`]: the kernel drops the connection). One that is gone without a word is found by
+//! [`SILENT_TIME_MAX`].
 
 use std::{convert::Infallible, future::Future, io, pin::pin, sync::Arc, time::Duration};
 
@@ -18,7 +19,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
-use rustix::net::sockopt::set_tcp_user_timeout;
+use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepidle, set_tcp_user_timeout};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
@@ -29,6 +30,9 @@ use crate::{api::Front, config::Config, service::Service, vm::Vms};
 
 /// What a client may take to accept a piece of a response before its connection is dropped.
 pub const UNSENT_TIME_MAX: Duration = Duration::from_secs(60);
+/// A client that has been silent for so long, because it waits for a function or follows a log, is asked whether it is
+/// still there.
+pub const SILENT_TIME_MAX: Duration = Duration::from_secs(60);
 /// hyper's own limit of a request's head lies this much above ours, bytes, so that a client gets our words
 /// and not an empty 431.
 const HEAD_MARGIN_BYTES: usize = 32 << 10;
@@ -136,12 +140,14 @@ fn is_of_one_connection(error: &io::Error) -> bool {
     )
 }
 
-/// Sends small responses at once, and gives up on clients that take nothing.
+/// Sends small responses at once, and gives up on clients that take nothing or are gone without a word.
 fn prepare(stream: &TcpStream) {
     let unsent_ms = u32::try_from(UNSENT_TIME_MAX.as_millis()).unwrap_or(u32::MAX);
-    // Both can only fail on a connection that is gone, which its task will find.
+    // These can only fail on a connection that is gone, which its task will find.
     let _ = stream.set_nodelay(true);
     let _ = set_tcp_user_timeout(stream, unsent_ms);
+    let _ = set_socket_keepalive(stream, true);
+    let _ = set_tcp_keepidle(stream, SILENT_TIME_MAX);
 }
 
 #[cfg(test)]

@@ -161,7 +161,8 @@ impl UsageRecord {
             ms(self.run_us),
             self.run_us.div_ceil(1000),
             self.memory_bytes.div_ceil(MIB),
-            self.memory_touched_bytes.div_ceil(MIB),
+            // A VM that was asked has written something, even if it did not live to say how much.
+            self.memory_touched_bytes.div_ceil(MIB).max(1),
             self.start.as_str(),
             self.outcome.as_str(),
             ms(self.queue_us),

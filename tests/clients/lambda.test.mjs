@@ -90,7 +90,7 @@ test("reserved concurrency throttles", async () => {
   await aws.send(new PutFunctionConcurrencyCommand({ FunctionName, ReservedConcurrentExecutions: 0 }));
   await assert.rejects(invoke({}), (error) => {
     assert.ok(error instanceof TooManyRequestsException);
-    assert.equal(error.Reason, "ConcurrentInvocationLimitExceeded");
+    assert.equal(error.Reason, "ReservedFunctionConcurrentInvocationLimitExceeded");
     assert.ok(error.message);
     return true;
   });

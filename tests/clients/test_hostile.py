@@ -101,7 +101,7 @@ def is_closed(stream, s_max):
     return True
 
 
-def post(path="/v1/functions/hello/invoke", body=EVENT, headers=b"", host=b"Host: x\r\n"):
+def post(path="/v1/functions/hello/invoke", body=EVENT, headers=b"", host=b"Host: localhost\r\n"):
     length = b"Content-Length: %d\r\n" % len(body)
     return b"POST %s HTTP/1.1\r\n%s%s%s\r\n%s" % (path.encode(), host, length, headers, body)
 
@@ -132,7 +132,7 @@ class Hostile(unittest.TestCase):
             self.assertTrue(is_closed(stream, ANSWER_S_MAX), data[:200])
 
     def test_what_is_no_http_is_refused(self):
-        host = b"Host: x\r\n"
+        host = b"Host: localhost\r\n"
         for data in [
             b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500),
             b"\x00" * 100 + b"\r\n\r\n",
@@ -157,7 +157,7 @@ class Hostile(unittest.TestCase):
 
     def test_two_readings_of_a_length_are_refused(self):
         """What another server in the chain could cut differently smuggles requests."""
-        begin = b"POST /v1/functions/hello/invoke HTTP/1.1\r\nHost: x\r\n"
+        begin = b"POST /v1/functions/hello/invoke HTTP/1.1\r\nHost: localhost\r\n"
         chunked = b"Transfer-Encoding: chunked\r\n"
         for head, body in [
             (b"Content-Length: 5\r\nContent-Length: 6\r\n", b"123456"),
@@ -177,7 +177,7 @@ class Hostile(unittest.TestCase):
             with self.subTest(head=head, body=body):
                 self.refused(begin + head + b"\r\n" + body)
         # With both, a second request must not hide in what the length leaves over.
-        both = begin + b"Content-Length: 5\r\n" + chunked + b"\r\n0\r\n\r\nGET /v1/health HTTP/1.1\r\nHost: x\r\n\r\n"
+        both = begin + b"Content-Length: 5\r\n" + chunked + b"\r\n0\r\n\r\nGET /v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n"
         self.assertLessEqual(len(statuses(sent(both))), 1)
 
     def test_strange_requests_get_a_clear_answer(self):
@@ -197,18 +197,18 @@ class Hostile(unittest.TestCase):
             (400, b"GET /v1/functions?limit=-1 HTTP/1.1"),
             (400, b"GET /v1/functions?limit=1&limit=2 HTTP/1.1"),
             (400, b"GET /v1/functions?unknown=1 HTTP/1.1"),
-            (200, b"GET http://elsewhere.example/v1/health HTTP/1.1"),
+            (421, b"GET http://elsewhere.example/v1/health HTTP/1.1"),
             (405, b"POST /v1/health HTTP/1.1"),
             (405, b"BREW /v1/health HTTP/1.1"),
             (405, b"TRACE /fn/webhook HTTP/1.1"),
-            (404, b"CONNECT elsewhere.example:443 HTTP/1.1"),
+            (421, b"CONNECT elsewhere.example:443 HTTP/1.1"),
             (404, b"OPTIONS * HTTP/1.1"),
             (404, b"GET /2015-03-31/functions/nobody HTTP/1.1"),
             (404, b"GET /2015-03-31/functions/hello/nothing HTTP/1.1"),
             (405, b"PATCH /2015-03-31/functions/hello HTTP/1.1"),
         ]:
             with self.subTest(line=line):
-                answer = self.check(status, line + b"\r\nHost: x\r\nConnection: close\r\n\r\n")
+                answer = self.check(status, line + b"\r\nHost: localhost\r\nConnection: close\r\n\r\n")
                 if status >= 400:
                     self.assertRegex(answer, rb"application/(problem\+)?json")
 
@@ -218,6 +218,21 @@ class Hostile(unittest.TestCase):
             with self.subTest(host=host):
                 self.check(status, begin + host + end)
         self.check(200, b"GET /v1/health HTTP/1.0\r\n\r\n")
+
+    def test_without_a_token_no_page_of_a_browser_is_answered(self):
+        end = b"Connection: close\r\n\r\n"
+        for path in [b"/v1/functions", b"/2015-03-31/functions"]:
+            begin = b"GET %s HTTP/1.1\r\n" % path
+            for status, head in [
+                (421, b"Host: rebound.example:7070\r\n"),
+                (421, b"Host: localhost.evil.example\r\n"),
+                (421, b"Host: 0.0.0.0\r\n"),
+                (403, b"Host: localhost\r\nOrigin: http://evil.example\r\n"),
+                (403, b"Host: localhost\r\nOrigin: null\r\n"),
+                (403, b"Host: localhost\r\nSec-Fetch-Site: same-origin\r\n"),
+            ]:
+                with self.subTest(path=path, head=head):
+                    self.check(status, begin + head + end, b"token_file")
 
     def test_what_is_no_document_gets_400(self):
         json_type = b"Content-Type: application/json\r\nConnection: close\r\n"
@@ -243,23 +258,23 @@ class Hostile(unittest.TestCase):
         self.check(415, post("/v1/functions/new", b"{}").replace(b"POST", b"PUT", 1), b"urn:jiffy:")
 
     def test_what_is_too_large_is_refused_before_it_is_read(self):
-        health = b"GET /v1/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        health = b"GET /v1/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
         self.check(200, health + b"a: %s\r\n\r\n" % (b"x" * 60000))
         self.check(431, health + b"a: %s\r\n\r\n" % (b"x" * 70000), b"urn:jiffy:headers-too-large")
-        self.check(414, b"GET /%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % (b"x" * 9000), b"urn:jiffy:target-too-long")
+        self.check(414, b"GET /%s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" % (b"x" * 9000), b"urn:jiffy:target-too-long")
         for head in [b"a: %s\r\n\r\n" % (b"x" * (1 << 20)), b"a: b\r\n" * 5000 + b"\r\n", b"x" * (1 << 20)]:
             answer = sent(health + head)
             self.assertIn(statuses(answer), [[], [431]], answer[:200])
-        invoke = b"POST /v1/functions/hello/invoke HTTP/1.1\r\nHost: x\r\n"
+        invoke = b"POST /v1/functions/hello/invoke HTTP/1.1\r\nHost: localhost\r\n"
         # Announced and not sent.
         self.check(413, invoke + b"Content-Length: %d\r\n\r\n" % (BODY_BYTES_MAX + 1), b"urn:jiffy:too-large")
         self.check(413, invoke + b"Expect: 100-continue\r\nContent-Length: 99999999\r\n\r\n", b"urn:jiffy:too-large")
-        self.check(413, b"POST /v1/images HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (IMAGE_BYTES_MAX + 1))
-        self.check(413, b"POST /2015-03-31/functions/hello/invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n")
+        self.check(413, b"POST /v1/images HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (IMAGE_BYTES_MAX + 1))
+        self.check(413, b"POST /2015-03-31/functions/hello/invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n")
         # Sent and not announced.
         chunk = b"10000\r\n" + bytes(1 << 16) + b"\r\n"
         for path, bytes_max in [("/v1/functions/hello/invoke", BODY_BYTES_MAX), ("/v1/images", IMAGE_BYTES_MAX)]:
-            head = b"POST %s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" % path.encode()
+            head = b"POST %s HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" % path.encode()
             # A piece more than it takes, so that the answer does not meet bytes that nobody reads.
             data = head + chunk * (bytes_max // (1 << 16)) + b"1\r\nx\r\n"
             self.check(413, data, b"urn:jiffy:too-large")
@@ -268,7 +283,7 @@ class Hostile(unittest.TestCase):
         padded = EVENT + b" " * (BODY_BYTES_MAX - len(EVENT))
         self.check(200, post(body=padded, headers=b"Connection: close\r\n"), GREETING)
         chunked = b"1\r\n{\r\n" + b"%x\r\n%s\r\n0\r\nTrailer: x\r\n\r\n" % (len(EVENT) - 1, EVENT[1:])
-        head = b"POST /v1/functions/hello/invoke HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+        head = b"POST /v1/functions/hello/invoke HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
         self.check(200, head + chunked, GREETING)
         with connection() as stream:
             stream.sendall(head.replace(b"Transfer", b"Expect: 100-continue\r\nTransfer"))
@@ -293,13 +308,13 @@ class Hostile(unittest.TestCase):
 
     def test_slow_bodies_get_408(self):
         heads = [
-            b"POST /v1/functions/hello/invoke HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n",
-            b"POST /v1/functions/hello/invoke HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n",
-            b"POST /fn/webhook HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n",
-            b"POST /v1/images HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n",
-            b"PUT /v1/functions/hello HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n",
-            b"POST /2015-03-31/functions/hello/invocations HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n",
-            b"POST /2015-03-31/functions HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n",
+            b"POST /v1/functions/hello/invoke HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n",
+            b"POST /v1/functions/hello/invoke HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nffff\r\n",
+            b"POST /fn/webhook HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n",
+            b"POST /v1/images HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n",
+            b"PUT /v1/functions/hello HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n",
+            b"POST /2015-03-31/functions/hello/invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n",
+            b"POST /2015-03-31/functions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n",
         ]
         with contextlib.ExitStack() as stack:
             streams = [stack.enter_context(connection()) for _ in heads]
@@ -333,7 +348,7 @@ class Hostile(unittest.TestCase):
 
     def test_pipelined_requests_are_answered_in_order(self):
         events = [b'{"name":"%d"}' % index for index in range(100)]
-        mixed = b"".join(post(body=event) + b"GET /v1/health HTTP/1.1\r\nHost: x\r\n\r\n" for event in events)
+        mixed = b"".join(post(body=event) + b"GET /v1/health HTTP/1.1\r\nHost: localhost\r\n\r\n" for event in events)
         answer = sent(mixed)
         self.assertEqual(statuses(answer), [200] * 200)
         greeted = [int(number) for number in re.findall(rb'"Hello, (\d+)!"', answer)]
@@ -341,7 +356,7 @@ class Hostile(unittest.TestCase):
 
     def test_who_pipelines_and_never_reads_is_held_back(self):
         before_kib = agent.resident_kib()
-        request = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+        request = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
         with connection() as stream:
             stream.setblocking(False)
             sent_bytes, end = 0, time.monotonic() + 5

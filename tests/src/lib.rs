@@ -46,6 +46,15 @@ pub fn require_kvm() -> bool {
     false
 }
 
+/// Set to `1` on a host that is tens of times slower than others, as one in software emulation is: what
+/// is random or only repeated is done a tenth as often.
+pub const SLOW_HOST: &str = "JIFFY_SLOW_HOST";
+
+/// Whether [`SLOW_HOST`] says that this is one.
+pub fn is_slow_host() -> bool {
+    env::var(SLOW_HOST).is_ok_and(|value| value == "1")
+}
+
 /// The top of the repository.
 pub fn workspace_root() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
@@ -86,6 +95,12 @@ pub fn jiffy_path() -> PathBuf {
 /// `jiffyd`, built for release and up to date.
 pub fn jiffyd_path() -> PathBuf {
     binary("jiffyd")
+}
+
+/// `jiffy-bench`, built for release and up to date, as is what it measures.
+pub fn bench_path() -> PathBuf {
+    build("bench", &["-p", "jiffy-benches", "--bin", "jiffy-bench"]);
+    binary("jiffy-bench")
 }
 
 /// A `jiffy` command that finds the `jiffy-vmm` of this run.

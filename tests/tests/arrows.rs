@@ -67,19 +67,34 @@ const RULES: &[Rule] = &[
         others: Others::Except(VMM_FIELD),
     },
     Rule {
+        package: "jiffy-symbols",
+        ours: &[],
+        others: Others::Except(VMM_FIELD),
+    },
+    Rule {
         package: "jiffy-vmm",
         ours: &["jiffy-abi", "jiffy-control", "jiffy-snapshots"],
         others: Others::Except(&["tokio"]),
     },
     Rule {
         package: "jiffy-toolchain",
-        ours: &["jiffy-abi", "jiffy-control", "jiffy-snapshots"],
+        ours: &[
+            "jiffy-abi",
+            "jiffy-control",
+            "jiffy-snapshots",
+            "jiffy-symbols",
+        ],
         // `jiffy doctor` asks KVM what it can do, and that is all the tools know of it.
         others: Others::Except(&["event-manager", "linux-loader", "virtio-queue", "vm-memory"]),
     },
     Rule {
         package: "jiffyd",
-        ours: &["jiffy-abi", "jiffy-control", "jiffy-snapshots"],
+        ours: &[
+            "jiffy-abi",
+            "jiffy-control",
+            "jiffy-snapshots",
+            "jiffy-symbols",
+        ],
         others: Others::Except(VMM_FIELD),
     },
     Rule {
@@ -90,7 +105,8 @@ const RULES: &[Rule] = &[
     },
     Rule {
         package: "jiffy-benches",
-        ours: &["jiffy-abi", "jiffy-control", "jiffy-tests"],
+        // The floor reads the page map as the VMM does, and a restore is measured in one process too.
+        ours: &["jiffy-abi", "jiffy-control", "jiffy-snapshots", "jiffy-vmm"],
         others: Others::Except(&["tokio"]),
     },
 ];

@@ -221,7 +221,11 @@ fn reset_then_run_equals_restore_then_run() {
     let fresh = snapshot.restore(Isolation::Fresh).state();
     let requests = prop::collection::vec(Scribble::strategy(), 1..6);
     // A process has address ranges for some 7,900 VMs; see `mem::reservation`.
-    let cases = if common::is_long() { 1000 } else { 24 };
+    let cases = match (common::is_long(), jiffy_tests::is_slow_host()) {
+        (true, _) => 1000,
+        (false, false) => 24,
+        (false, true) => 3,
+    };
     let check = |requests: Vec<Scribble>| {
         // Reset by hand, so that there is a moment to look at what a request left.
         let mut reset = snapshot.restore(Isolation::Reuse);

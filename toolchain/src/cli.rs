@@ -2,12 +2,13 @@
 
 mod agent;
 
-use std::{io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
+use std::{ffi::OsString, io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use self::agent::{AgentCommand, AgentFailure};
 use crate::{
+    bench::{self, BenchError},
     build::{self, BuildError, PackageError, Profile},
     doctor,
     exit::{Exit, TABLE},
@@ -83,6 +84,13 @@ Examples:
         /// How to print.
         #[arg(short, long, value_enum, default_value_t)]
         output: Format,
+    },
+    /// Measures jiffy on this machine; `jiffy bench --help` says how.
+    #[command(disable_help_flag = true)]
+    Bench {
+        /// What `jiffy-bench` takes.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
     },
     /// Prints a completion script for a shell.
     #[command(
@@ -282,6 +290,8 @@ enum Failure {
     Snapshot(#[from] SnapshotError),
     #[error(transparent)]
     Agent(#[from] AgentFailure),
+    #[error(transparent)]
+    Bench(#[from] BenchError),
     #[error("cannot print")]
     Print(#[from] std::io::Error),
 }
@@ -289,7 +299,9 @@ enum Failure {
 impl Failure {
     fn exit(&self) -> Exit {
         match self {
-            Self::New(NewError::Write { .. } | NewError::Print(_)) | Self::Print(_) => Exit::Host,
+            Self::New(NewError::Write { .. } | NewError::Print(_))
+            | Self::Print(_)
+            | Self::Bench(_) => Exit::Host,
             Self::New(_) => Exit::Usage,
             Self::Build(error) => exit_of_build(error),
             Self::Agent(failure) => failure.exit(),
@@ -415,6 +427,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
                 Exit::FunctionError
             });
         }
+        Command::Bench { arguments } => match bench::bench(&arguments)? {},
         Command::Completions { shell } => {
             let mut script = vec![];
             clap_complete::generate(shell, &mut Cli::command(), "jiffy", &mut script);

@@ -194,6 +194,27 @@ fn each_outcome_has_its_exit_code() {
     check(429, "busy", 9, "why");
     check(503, "platform", 9, "why");
     check(418, "of-a-later-release", 9, "why");
+    check(421, "other-host", 2, "why");
+}
+
+/// As `jiffy run` shows it; names are the guest's and cannot move the cursor.
+#[test]
+fn a_failed_invocation_says_where_the_function_was() {
+    let body = serde_json::json!({
+        "type": "urn:jiffy:panic", "detail": "why", "backtrace": [
+            { "address": 2_097_152, "function": "f::a\u{1b}[2J", "file": "src/lib.rs", "line": 7 },
+            { "address": 2_101_248, "function": null, "file": null, "line": null },
+        ],
+    });
+    let reply = Reply::new(500, body.to_string())
+        .header("content-type", "application/problem+json")
+        .header("jiffy-error", "panic");
+    let (_, ended) = ask(vec![reply.clone()], &["invoke", "hello"]);
+    let expected = "why\n  at f::a\\u{1b}[2J (src/lib.rs:7)\n  by 0x201000\n";
+    assert_eq!((ended.code, &*ended.stderr), (4, expected));
+    let (_, ended) = ask(vec![reply], &["invoke", "hello", "-o", "json"]);
+    let printed: Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    assert_eq!(printed["error"]["backtrace"], body["backtrace"]);
 }
 
 #[test]
@@ -228,7 +249,7 @@ fn an_http_request_reaches_the_function_as_it_is() {
     assert_eq!(ended.stderr, "HTTP status 500\n");
     // A problem that a function sends is its response; the agent's own is a failure.
     let own = Reply::problem(500, "panic", "why");
-    let forged = Reply::new(500, r#"{"type":"urn:jiffy:panic","request_id":"other"}"#)
+    let forged = Reply::new(500, r#"{"type":"urn:jiffy:panic","request_id":"r-1"}"#)
         .header("content-type", "application/problem+json")
         .header("jiffy-request-id", "r-1");
     let arguments = ["invoke", "hello", "--http", "DELETE /"];

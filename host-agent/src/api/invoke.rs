@@ -5,7 +5,7 @@
 //! ANY  /fn/{name}/…                  HTTP request ─▶ HTTP response
 //! ```
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, mem::take};
 
 use axum::http::{
     HeaderMap, HeaderValue, StatusCode,
@@ -48,7 +48,7 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     HeaderName::from_static("keep-alive"),
 ];
 const OCTET_STREAM: HeaderValue = HeaderValue::from_static("application/octet-stream");
-/// Headers that only the agent sets on a function's response begin with this.
+/// Headers that only the agent sets begin with this, both of what a function gets and of what it answers.
 const OWN_HEADER_PREFIX: &str = "jiffy-";
 
 #[derive(Debug, Default, Deserialize)]
@@ -143,11 +143,12 @@ fn invalid(error: InvalidValue) -> Problem {
     Problem::new(Kind::InvalidRequest, error.to_string())
 }
 
-/// The headers that a function gets: neither those of the connection, nor the agent's own token.
+/// The headers that a function gets: neither those of the connection, nor the agent's own, nor its token.
 fn headers_for_guest(headers: &HeaderMap, has_token: bool) -> Vec<(String, Vec<u8>)> {
     let stays_behind = |name: &HeaderName| {
         HOP_BY_HOP.contains(name)
             || is_named_by_connection(headers, name)
+            || name.as_str().starts_with(OWN_HEADER_PREFIX)
             || (has_token && name == header::AUTHORIZATION)
     };
     headers
@@ -186,9 +187,15 @@ fn finish(
                 Err(problem) => Err(problem.with_headers(facts)),
             }
         }
-        Err(failure) => {
+        Err(mut failure) => {
             let facts = fact_headers(&failure.facts);
-            Err(Problem::from(failure).with_headers(facts))
+            let backtrace = match wanted {
+                Wanted::Output => take(&mut failure.facts.backtrace),
+                // Whoever visits a function's site is not its author.
+                Wanted::Http => vec![],
+            };
+            let problem = Problem::from(failure).with_headers(facts);
+            Err(problem.with_backtrace(backtrace))
         }
     }
 }

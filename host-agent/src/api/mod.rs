@@ -1,8 +1,8 @@
 //! API v1: JSON in and out, errors as problems, all of it described by `openapi.json`.
 //!
 //! ```text
-//! serve ─▶ Api::answer ── limits, token ──▶ router ──▶ functions, images, invoke, insight
-//!                              └──▶ lambda, for paths that begin with a date
+//! serve ─▶ Front::answer ── limits, host, token ──▶ router ──▶ functions, images, invoke, insight
+//!                                      └──▶ lambda, for paths that begin with a date
 //! ```
 //!
 //! Handlers translate: they check what comes in, call one verb of the service, and put what it returns into
@@ -32,6 +32,7 @@ mod insight;
 mod invoke;
 mod problem;
 mod rest;
+pub(crate) mod stranger;
 pub(crate) mod trace;
 mod views;
 
@@ -117,13 +118,24 @@ impl<V: Vms> Front<V> {
 
     /// Answers one request.
     pub async fn answer(&self, request: Request) -> Response {
-        let request = rest::discard_rest(request);
+        let config = self.api.service.config();
+        let request = rest::discard_rest(request, self.api.body_time_max());
         if let Err(problem) = self.api.check_head(&request) {
             return problem.into_response();
         }
+        let sender = match &config.token {
+            Some(_) => Ok(()),
+            None => stranger::check(&request, &config.hosts),
+        };
         let path = request.uri().path();
-        if lambda::is_path(path) && self.api.service.config().lambda.enabled {
-            return lambda::answer(&self.api, request).await;
+        if lambda::is_path(path) && config.lambda.enabled {
+            return match sender {
+                Ok(()) => lambda::answer(&self.api, request).await,
+                Err(stranger) => lambda::refuse(stranger),
+            };
+        }
+        if let Err(stranger) = sender {
+            return Problem::from(stranger).into_response();
         }
         if path != HEALTH_PATH && !self.api.has_token(request.headers()) {
             return unauthorized().into_response();
@@ -148,7 +160,10 @@ fn has_host(request: &Request) -> bool {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
         (None, _) => request.version() < Version::HTTP_11,
-        (Some(host), None) => host.is_empty() || Authority::try_from(host.as_bytes()).is_ok(),
+        (Some(host), None) => {
+            let is_host = |host: Authority| !host.as_str().contains('@');
+            host.is_empty() || Authority::try_from(host.as_bytes()).is_ok_and(is_host)
+        }
         (Some(_), Some(_)) => false,
     }
 }

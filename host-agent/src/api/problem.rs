@@ -10,16 +10,26 @@ use axum::{
 use jiffy_control::LogRecord;
 use serde::Serialize;
 
-use super::trace::RequestId;
-use crate::service::{
-    ChangeError, ChangeErrorKind, DeployError, DeployErrorKind, InvokeFailure, InvokeFailureKind,
+use super::{stranger::Stranger, trace::RequestId};
+use crate::{
+    service::{
+        ChangeError, ChangeErrorKind, DeployError, DeployErrorKind, InvokeFailure,
+        InvokeFailureKind,
+    },
+    symbols::Frame,
 };
+
+/// Marks a problem as the agent's own, with the last word of its type: no function can set it.
+const ERROR_HEADER: &str = "jiffy-error";
+/// What types of problems begin with.
+const TYPE_PREFIX: &str = "urn:jiffy:";
 
 /// What a problem is about. Its type is `urn:jiffy:` and the kind in kebab case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     InvalidRequest,
     Unauthorized,
+    OtherOrigin,
     NotFound,
     MethodNotAllowed,
     RequestTimeout,
@@ -27,7 +37,9 @@ pub(super) enum Kind {
     TooLarge,
     TargetTooLong,
     UnsupportedMediaType,
+    OtherHost,
     ImageRefused,
+    Stopped,
     Busy,
     HeadersTooLarge,
     Full,
@@ -43,9 +55,10 @@ pub(super) enum Kind {
 impl Kind {
     /// All of them, for the test that holds `openapi.json`.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 20] = [
+    pub(super) const ALL: [Self; 23] = [
         Self::InvalidRequest,
         Self::Unauthorized,
+        Self::OtherOrigin,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::RequestTimeout,
@@ -53,7 +66,9 @@ impl Kind {
         Self::TooLarge,
         Self::TargetTooLong,
         Self::UnsupportedMediaType,
+        Self::OtherHost,
         Self::ImageRefused,
+        Self::Stopped,
         Self::Busy,
         Self::HeadersTooLarge,
         Self::Full,
@@ -79,6 +94,11 @@ impl Kind {
                 S::UNAUTHORIZED,
                 "urn:jiffy:unauthorized",
                 "The request has no valid token",
+            ),
+            Self::OtherOrigin => (
+                S::FORBIDDEN,
+                "urn:jiffy:other-origin",
+                "The request comes from a web page",
             ),
             Self::NotFound => (
                 S::NOT_FOUND,
@@ -115,10 +135,20 @@ impl Kind {
                 "urn:jiffy:unsupported-media-type",
                 "The body is of another media type",
             ),
+            Self::OtherHost => (
+                S::MISDIRECTED_REQUEST,
+                "urn:jiffy:other-host",
+                "The request is for another host",
+            ),
             Self::ImageRefused => (
                 S::UNPROCESSABLE_ENTITY,
                 "urn:jiffy:image-refused",
                 "The image cannot be deployed",
+            ),
+            Self::Stopped => (
+                S::TOO_MANY_REQUESTS,
+                "urn:jiffy:stopped",
+                "The function is stopped",
             ),
             Self::Busy => (
                 S::TOO_MANY_REQUESTS,
@@ -198,6 +228,11 @@ impl From<LogRecord> for LogLine {
     }
 }
 
+/// The last word of a problem's type.
+fn word(r#type: &'static str) -> &'static str {
+    r#type.strip_prefix(TYPE_PREFIX).unwrap_or(r#type)
+}
+
 /// An error for a client.
 #[derive(Debug)]
 pub(super) struct Problem(Box<Fields>);
@@ -210,6 +245,7 @@ struct Fields {
     error_type: Option<String>,
     retry_after: Option<Duration>,
     logs: Option<Vec<LogLine>>,
+    backtrace: Vec<Frame>,
     headers: HeaderMap,
 }
 
@@ -224,6 +260,8 @@ struct Document<'a> {
     error_type: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     logs: Option<&'a [LogLine]>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    backtrace: &'a [Frame],
 }
 
 impl Problem {
@@ -236,6 +274,7 @@ impl Problem {
             error_type: None,
             retry_after: None,
             logs: None,
+            backtrace: vec![],
             headers: HeaderMap::new(),
         }))
     }
@@ -255,6 +294,12 @@ impl Problem {
     /// The same, with these headers.
     pub(super) fn with_headers(mut self, headers: HeaderMap) -> Self {
         self.0.headers.extend(headers);
+        self
+    }
+
+    /// The same, with where the function broke.
+    pub(super) fn with_backtrace(mut self, backtrace: Vec<Frame>) -> Self {
+        self.0.backtrace = backtrace;
         self
     }
 
@@ -278,6 +323,7 @@ impl IntoResponse for Problem {
             request_id: id.as_str(),
             error_type: fields.error_type.as_deref(),
             logs: fields.logs.as_deref(),
+            backtrace: &fields.backtrace,
         };
         let body = serde_json::to_vec(&document).expect("texts and numbers always encode");
         let mut response = Response::new(Body::from(body));
@@ -289,6 +335,7 @@ impl IntoResponse for Problem {
             HeaderValue::from_static("application/problem+json"),
         );
         headers.insert("jiffy-request-id", id.header());
+        headers.insert(ERROR_HEADER, HeaderValue::from_static(word(r#type)));
         if let Some(after) = fields.retry_after {
             headers.insert(header::RETRY_AFTER, after.as_secs().max(1).into());
         }
@@ -299,6 +346,16 @@ impl IntoResponse for Problem {
             );
         }
         response
+    }
+}
+
+impl From<Stranger> for Problem {
+    fn from(stranger: Stranger) -> Self {
+        let kind = match stranger {
+            Stranger::Host(_) => Kind::OtherHost,
+            Stranger::Origin(_) | Stranger::Page => Kind::OtherOrigin,
+        };
+        Self::new(kind, stranger.to_string())
     }
 }
 
@@ -339,6 +396,7 @@ impl From<InvokeFailure> for Problem {
             | InvokeFailureKind::NoVersion(..)
             | InvokeFailureKind::NoAlias(..) => Kind::NotFound,
             InvokeFailureKind::TooLarge(_) => Kind::TooLarge,
+            InvokeFailureKind::Stopped(_) => Kind::Stopped,
             InvokeFailureKind::Busy { .. } => Kind::Busy,
             InvokeFailureKind::Panic { .. } => Kind::Panic,
             InvokeFailureKind::Fault(_) => Kind::Fault,

@@ -20,22 +20,28 @@ use tokio::{runtime::Handle, time::timeout};
 
 /// Bytes that are thrown away of one request at most; then its connection is closed.
 const DISCARDED_BYTES_MAX: usize = 128 << 20;
-/// How long that may take.
+/// How long that may take, and no longer than a body may.
 const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// A body whose rest is thrown away when it is dropped.
 struct Discarding {
     /// None behind its end.
     body: Option<Body>,
+    time_max: Duration,
 }
 
-/// The same request, with a body of which nothing is left unread.
-pub(super) fn discard_rest(request: Request) -> Request {
+/// The same request, with a body of which nothing is left unread that comes within `time_max`.
+pub(super) fn discard_rest(request: Request, time_max: Duration) -> Request {
     // Who waits for a word before sending has nothing on its way.
     if request.body().is_end_stream() || request.headers().contains_key(header::EXPECT) {
         return request;
     }
-    request.map(|body| Body::new(Discarding { body: Some(body) }))
+    request.map(|body| {
+        Body::new(Discarding {
+            body: Some(body),
+            time_max: time_max.min(DISCARD_TIME_MAX),
+        })
+    })
 }
 
 impl HttpBody for Discarding {
@@ -70,7 +76,7 @@ impl Drop for Discarding {
     fn drop(&mut self) {
         let body = self.body.take().filter(|body| !body.is_end_stream());
         if let (Some(body), Ok(runtime)) = (body, Handle::try_current()) {
-            drop(runtime.spawn(timeout(DISCARD_TIME_MAX, discard(body))));
+            drop(runtime.spawn(timeout(self.time_max, discard(body))));
         }
     }
 }

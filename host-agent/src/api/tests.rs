@@ -174,8 +174,12 @@ async fn a_function_lives_from_deploy_to_delete() {
     let put = server.json("PUT", target, json!({ "reserved": 0 })).await;
     assert_eq!(put.document()["reserved"], 0);
     let stopped = invoke(&server, "hello", "x").await;
-    assert_eq!((stopped.status, &*stopped.problem()), (429, "busy"));
-    assert!(stopped.header("retry-after").is_some());
+    assert_eq!((stopped.status, &*stopped.problem()), (429, "stopped"));
+    assert!(stopped.text().contains("reserved concurrency is 0"));
+    assert_eq!(stopped.header("retry-after"), None);
+    let metrics = server.get("/metrics").await;
+    let counted = r#"jiffy_requests_refused_total{function="hello",reason="stopped"} 1"#;
+    assert!(metrics.text().contains(counted));
     assert_eq!(server.send("DELETE", target, &[], b"").await.status, 204);
 
     let target = "/v1/functions/hello";
@@ -327,7 +331,7 @@ async fn bodies_are_limited_whether_they_say_their_length_or_not() {
         let answer = server.send("POST", target, &[], &vec![b'x'; bytes]).await;
         assert_eq!((answer.status, &*answer.problem()), (413, "too-large"));
         let head = format!(
-            "POST {target} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+            "POST {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
         );
         let chunk = [format!("{bytes:x}\r\n").as_bytes(), &vec![b'x'; bytes]].concat();
         let request = [head.as_bytes(), &chunk, b"\r\n0\r\n\r\n"].concat();
@@ -374,6 +378,68 @@ async fn a_token_guards_everything_but_health() {
     }
 }
 
+/// Browsers on this machine reach the agent as well, for any page.
+#[tokio::test]
+async fn without_a_token_only_loopback_is_answered() {
+    let server = Server::with(|config| config.settings.hosts = vec!["jiffy.internal".into()]).await;
+    for path in ["/v1/health", "/v1/functions", "/fn/f/", "/metrics"] {
+        let request =
+            |headers| format!("GET {path} HTTP/1.1\r\nconnection: close\r\n{headers}\r\n\r\n");
+        for (headers, status, kind) in [
+            ("host: rebound.example:7070", 421, "other-host"),
+            (
+                "host: localhost\r\norigin: https://evil.example",
+                403,
+                "other-origin",
+            ),
+        ] {
+            let answer = Answer::parse(&server.raw(request(headers).as_bytes()).await);
+            assert_eq!(
+                (answer.status, &*answer.problem()),
+                (status, kind),
+                "{path}"
+            );
+            assert!(answer.text().contains("token_file"), "{}", answer.text());
+        }
+        for headers in [
+            "host: jiffy.internal",
+            "host: [::1]\r\nsec-fetch-site: none",
+        ] {
+            let answer = Answer::parse(&server.raw(request(headers).as_bytes()).await);
+            assert!(![403, 421].contains(&answer.status), "{path} {headers}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn with_a_token_any_host_is_answered() {
+    let token = "0123456789abcdef0123456789abcdef";
+    let server = Server::with(|config| config.token = Some(token.to_owned().into())).await;
+    let request = format!(
+        "GET /v1/functions HTTP/1.1\r\nhost: jiffy.example\r\norigin: https://any.example\r\n\
+         authorization: Bearer {token}\r\nconnection: close\r\n\r\n"
+    );
+    assert_eq!(
+        Answer::parse(&server.raw(request.as_bytes()).await).status,
+        200
+    );
+}
+
+#[tokio::test]
+async fn only_the_agents_own_problems_are_marked() {
+    let server = Server::start().await;
+    deploy(&server, "f").await;
+    let panicked = server.send("POST", "/fn/f/", &[], b"!panic message").await;
+    assert_eq!(panicked.header("jiffy-error"), Some("panic"));
+    let missing = server.get("/fn/none/").await;
+    assert_eq!(missing.header("jiffy-error"), Some("not-found"));
+    let answered = server.send("POST", "/fn/f/", &[], b"body").await;
+    assert_eq!(
+        (answered.status, answered.header("jiffy-error")),
+        (200, None)
+    );
+}
+
 #[tokio::test]
 async fn logs_are_read_and_followed_to_the_end() {
     let server = Server::start().await;
@@ -381,7 +447,7 @@ async fn logs_are_read_and_followed_to_the_end() {
     let mut following = server.connect().await;
     tokio::io::AsyncWriteExt::write_all(
         &mut following,
-        b"GET /v1/functions/f/logs?follow=true HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+        b"GET /v1/functions/f/logs?follow=true HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n",
     )
     .await
     .expect("sent");
@@ -428,6 +494,28 @@ async fn a_failed_deploy_says_why_and_changes_nothing() {
         (400, "invalid-request")
     );
     assert_eq!(server.get("/v1/functions/f").await.document()["live"], 1);
+}
+
+/// The others come while it is deployed, and conflict, or after it, and make versions.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_deploys_at_once_one_creates_the_function() {
+    let server = Server::start().await;
+    let uploaded = server.send("POST", "/v1/images", &[], &image("f")).await;
+    let document = json!({ "image": uploaded.document()["digest"] });
+    for round in 0..5 {
+        let target = format!("/v1/functions/f{round}");
+        let put = || server.json("PUT", &target, document.clone());
+        let (one, two, three, four) = tokio::join!(put(), put(), put(), put());
+        let mut statuses = [one.status, two.status, three.status, four.status];
+        statuses.sort_unstable();
+        let created = statuses.iter().filter(|status| **status == 201);
+        assert_eq!(created.count(), 1, "{statuses:?}");
+        assert!(
+            statuses
+                .iter()
+                .all(|status| [200, 201, 409].contains(status))
+        );
+    }
 }
 
 #[tokio::test]

@@ -28,6 +28,8 @@ pub struct FileConfig {
     pub data_dir: PathBuf,
     /// A file with the token that every request has to carry. Needed beyond loopback. Reloaded.
     pub token_file: Option<PathBuf>,
+    /// Without a token: names beside those of loopback that requests may be addressed to, and pages be of. Reloaded.
+    pub hosts: Vec<String>,
     /// The `jiffy-vmm` program; a bare name is looked for beside `jiffyd`, then in `PATH`.
     pub vmm: PathBuf,
     /// What the agent logs of itself, as in `RUST_LOG`. Reloaded.
@@ -262,6 +264,7 @@ impl Default for FileConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 7070)),
             data_dir: "/var/lib/jiffyd".into(),
             token_file: None,
+            hosts: vec![],
             vmm: "jiffy-vmm".into(),
             log: "info".into(),
             log_format: LogFormat::Text,

@@ -181,3 +181,28 @@ fn a_reload_names_what_needs_a_restart() {
     next.settings.pool.shells_min = 1;
     assert_eq!(now.needs_restart(&next), ["data_dir", "pool"]);
 }
+
+#[test]
+fn hosts_are_names_without_ports() {
+    let with_host = |host: &str| {
+        Config::new(FileConfig {
+            hosts: vec![host.to_owned()],
+            ..FileConfig::default()
+        })
+    };
+    for host in ["jiffy.internal", "192.168.1.7", "[fd00::1]"] {
+        assert!(with_host(host).is_ok(), "{host}");
+    }
+    for host in ["", "http://jiffy.internal", "a:7070", "a b", "a/b", "*@b"] {
+        let error = with_host(host).expect_err(host);
+        assert!(matches!(error, ConfigError::Host(_)), "{error}");
+    }
+    let many = FileConfig {
+        hosts: vec!["a".into(); HOSTS_MAX + 1],
+        ..FileConfig::default()
+    };
+    assert!(matches!(Config::new(many), Err(ConfigError::Hosts(_))));
+    let listed = variables(&[("JIFFYD_HOSTS", r#"["a", "b"]"#)]);
+    let loaded = FileConfig::load(None, listed).expect("a list");
+    assert_eq!(loaded.hosts, ["a", "b"]);
+}

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{code::CodeError, sigv4::SignatureError};
 use crate::{
-    api::input::BodyError,
+    api::{input::BodyError, stranger::Stranger},
     images::ImageError,
     model::InvalidValue,
     service::{ChangeError, ChangeErrorKind, DeployError, DeployErrorKind, InvokeFailureKind},
@@ -30,8 +30,12 @@ pub(super) enum Exception {
     PreconditionFailed,
     CodeStorageExceeded,
     TooManyRequests,
+    /// The same, because the function is given none.
+    Stopped,
     RequestTooLarge,
     RequestTimeout,
+    OtherHost,
+    OtherOrigin,
     MethodNotAllowed,
     UnknownOperation,
     Service,
@@ -52,9 +56,13 @@ impl Exception {
             Self::ResourceConflict => (S::CONFLICT, "ResourceConflictException"),
             Self::PreconditionFailed => (S::PRECONDITION_FAILED, "PreconditionFailedException"),
             Self::CodeStorageExceeded => (S::BAD_REQUEST, "CodeStorageExceededException"),
-            Self::TooManyRequests => (S::TOO_MANY_REQUESTS, "TooManyRequestsException"),
+            Self::TooManyRequests | Self::Stopped => {
+                (S::TOO_MANY_REQUESTS, "TooManyRequestsException")
+            }
             Self::RequestTooLarge => (S::PAYLOAD_TOO_LARGE, "RequestTooLargeException"),
             Self::RequestTimeout => (S::REQUEST_TIMEOUT, "RequestTimeoutException"),
+            Self::OtherHost => (S::MISDIRECTED_REQUEST, "MisdirectedRequestException"),
+            Self::OtherOrigin => (S::FORBIDDEN, "AccessDeniedException"),
             Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "MethodNotAllowedException"),
             Self::UnknownOperation => (S::NOT_FOUND, "UnknownOperationException"),
             Self::Service => (S::INTERNAL_SERVER_ERROR, "ServiceException"),
@@ -102,8 +110,14 @@ impl IntoResponse for LambdaError {
         // Some shapes have the one spelling, some the other; each SDK reads its own.
         let mut document =
             json!({ "Type": blames, "Message": self.message, "message": self.message });
-        if self.exception == Exception::TooManyRequests {
-            document["Reason"] = "ConcurrentInvocationLimitExceeded".into();
+        match self.exception {
+            Exception::TooManyRequests => {
+                document["Reason"] = "ConcurrentInvocationLimitExceeded".into();
+            }
+            Exception::Stopped => {
+                document["Reason"] = "ReservedFunctionConcurrentInvocationLimitExceeded".into();
+            }
+            _ => {}
         }
         let mut response = Response::new(Body::from(document.to_string()));
         *response.status_mut() = status;
@@ -117,6 +131,16 @@ impl IntoResponse for LambdaError {
             headers.insert(header::RETRY_AFTER, after.as_secs().max(1).into());
         }
         response
+    }
+}
+
+impl From<Stranger> for LambdaError {
+    fn from(stranger: Stranger) -> Self {
+        let exception = match stranger {
+            Stranger::Host(_) => Exception::OtherHost,
+            Stranger::Origin(_) | Stranger::Page => Exception::OtherOrigin,
+        };
+        Self::new(exception, stranger.to_string())
     }
 }
 
@@ -214,6 +238,7 @@ impl From<InvokeFailureKind> for LambdaError {
             | InvokeFailureKind::NoVersion(..)
             | InvokeFailureKind::NoAlias(..) => Exception::ResourceNotFound,
             InvokeFailureKind::TooLarge(_) => Exception::RequestTooLarge,
+            InvokeFailureKind::Stopped(_) => Exception::Stopped,
             InvokeFailureKind::Busy { .. } => Exception::TooManyRequests,
             InvokeFailureKind::Panic { .. }
             | InvokeFailureKind::Fault(_)

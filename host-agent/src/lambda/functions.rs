@@ -19,7 +19,8 @@ use super::{
     },
 };
 use crate::{
-    model::{CONCURRENCY_MAX, Function, FunctionName, Qualifier, Settings, Version},
+    model::{CONCURRENCY_MAX, Function, FunctionName, Qualifier, Version},
+    service::{ChangeError, DeployOutcome},
     vm::Vms,
 };
 
@@ -75,27 +76,21 @@ impl<V: Vms> Call<'_, V> {
         Ok(upload.finish().await?.digest)
     }
 
-    async fn deploy(
-        &self,
-        name: &FunctionName,
-        image: Digest,
-        settings: Settings,
-        publish: bool,
-    ) -> Result<FunctionConfiguration, LambdaError> {
-        let outcome = self.api.service.deploy(name, image, settings).await?;
-        Ok(self.configuration(&outcome.function, outcome.version, !publish))
+    fn deployed(&self, outcome: DeployOutcome, publish: bool) -> FunctionConfiguration {
+        self.configuration(&outcome.function, outcome.version, !publish)
     }
 
     pub(super) async fn create_function(self) -> Answer {
         let wanted: CreateFunction<'_> = self.document()?;
         let name = Target::unqualified(&wanted.function_name)?;
         if self.api.service.function(&name).is_ok() {
-            let message = format!("Function already exist: {name}");
-            return Err(LambdaError::new(Exception::ResourceConflict, message));
+            // Before the image is unpacked; `create` looks again.
+            return Err(ChangeError::Exists(name).into());
         }
         let settings = wanted.configuration.settings()?;
         let image = self.store(wanted.code.zip_file.as_deref()).await?;
-        let created = self.deploy(&name, image, settings, wanted.publish).await?;
+        let created = self.api.service.create(&name, image, settings).await?;
+        let created = self.deployed(created, wanted.publish);
         Ok(json(StatusCode::CREATED, &created))
     }
 
@@ -110,9 +105,9 @@ impl<V: Vms> Call<'_, V> {
             return Ok(json(StatusCode::OK, &unchanged));
         }
         let settings = live.settings;
-        let updated = self
-            .deploy(&function.name, image, settings, wanted.publish)
-            .await?;
+        let service = &self.api.service;
+        let updated = service.deploy(&function.name, image, settings).await?;
+        let updated = self.deployed(updated, wanted.publish);
         Ok(json(StatusCode::OK, &updated))
     }
 
@@ -122,9 +117,9 @@ impl<V: Vms> Call<'_, V> {
         let revision = version_revision(&function, &live);
         check_revision(wanted.revision_id.as_deref(), &revision)?;
         let settings = wanted.over(live.settings)?;
-        let updated = self
-            .deploy(&function.name, live.image, settings, false)
-            .await?;
+        let service = &self.api.service;
+        let updated = service.deploy(&function.name, live.image, settings).await?;
+        let updated = self.deployed(updated, false);
         Ok(json(StatusCode::OK, &updated))
     }
 

@@ -20,6 +20,7 @@ use crate::{
     api::trace::traceparent,
     model::Qualifier,
     service::{InvokeFacts, InvokeFailureKind, InvokeInput},
+    symbols::Frame,
     vm::Vms,
 };
 
@@ -112,7 +113,7 @@ impl<V: Vms> Call<'_, V> {
                     _ => return Err(failure.kind.into()),
                 };
                 let error = Some(FunctionError::Unhandled);
-                let body = payload(name, &message);
+                let body = failure_payload(name, &message, &failure.facts.backtrace);
                 Ok(result(body, error, &failure.facts, is_latest))
             }
         }
@@ -141,6 +142,16 @@ fn payload(name: &str, message: &str) -> Vec<u8> {
     json!({ "errorType": name, "errorMessage": message })
         .to_string()
         .into_bytes()
+}
+
+/// With where the function was, as Lambda's runtimes say it.
+fn failure_payload(name: &str, message: &str, backtrace: &[Frame]) -> Vec<u8> {
+    let frames: Vec<_> = backtrace.iter().map(Frame::to_string).collect();
+    let mut document = json!({ "errorType": name, "errorMessage": message });
+    if !frames.is_empty() {
+        document["stackTrace"] = frames.into();
+    }
+    document.to_string().into_bytes()
 }
 
 fn result(

@@ -34,12 +34,13 @@ pub use self::{
 };
 use self::{
     error::{Exception, LambdaError},
-    sigv4::verify,
+    sigv4::{precheck, verify},
 };
 use crate::{
     api::{
         Api,
         input::{BodyError, DOCUMENT_BYTES_MAX, collect},
+        stranger::Stranger,
         trace::RequestId,
     },
     vm::Vms,
@@ -76,10 +77,16 @@ pub(crate) fn is_path(path: &str) -> bool {
 /// Answers a request of this API.
 pub(crate) async fn answer<V: Vms>(api: &Api<V>, request: Request) -> Response {
     let id = RequestId::random();
-    let mut response = match respond(api, id, request).await {
-        Ok(response) => response,
-        Err(error) => error.into_response(),
-    };
+    with_id(id, respond(api, id, request).await)
+}
+
+/// What a request of this API gets that is not to be looked at.
+pub(crate) fn refuse(stranger: Stranger) -> Response {
+    with_id(RequestId::random(), Err(stranger.into()))
+}
+
+fn with_id(id: RequestId, answer: Answer) -> Response {
+    let mut response = answer.unwrap_or_else(IntoResponse::into_response);
     response
         .headers_mut()
         .insert("x-amzn-requestid", id.header());
@@ -109,6 +116,7 @@ async fn respond<V: Vms>(api: &Api<V>, id: RequestId, request: Request) -> Answe
         [_, "invocations"] => limits.body_bytes_max as usize,
         _ => DOCUMENT_BYTES_MAX,
     };
+    let is_known = authenticate(api, &parts, None)?;
     let time_max = api.body_time_max();
     let place = tokio::time::timeout(time_max, async {
         match is_upload {
@@ -118,7 +126,9 @@ async fn respond<V: Vms>(api: &Api<V>, id: RequestId, request: Request) -> Answe
     });
     let _place = place.await.map_err(|_| BodyError::Slow(time_max))?;
     let body = collect(body, bytes_max, time_max).await?;
-    authenticate(api, &parts, &body)?;
+    if !is_known {
+        authenticate(api, &parts, Some(&body))?;
+    }
     let call = Call {
         api,
         id,
@@ -128,20 +138,28 @@ async fn respond<V: Vms>(api: &Api<V>, id: RequestId, request: Request) -> Answe
     call.dispatch(date, &segments).await
 }
 
-/// Either the agent's token or a signature by one of its keys; nothing if there are neither.
-fn authenticate<V: Vms>(api: &Api<V>, parts: &Parts, body: &[u8]) -> Result<(), LambdaError> {
+/// Either the agent's token or a signature by one of its keys; nothing if there are neither. Without the body, which a
+/// signature covers, it is only known who certainly may not, and whether the body matters at all.
+fn authenticate<V: Vms>(
+    api: &Api<V>,
+    parts: &Parts,
+    body: Option<&[u8]>,
+) -> Result<bool, LambdaError> {
     let config = api.service.config();
-    if config.lambda_keys.is_empty() {
-        if api.has_token(&parts.headers) {
-            return Ok(());
-        }
+    let keys = &config.lambda_keys;
+    let wants_token = config.token.is_some() || keys.is_empty();
+    if wants_token && api.has_token(&parts.headers) {
+        return Ok(true);
+    }
+    if keys.is_empty() {
         return Err(SignatureError::Missing.into());
     }
-    if config.token.is_some() && api.has_token(&parts.headers) {
-        return Ok(());
-    }
     let now = SystemTime::now();
-    Ok(verify(parts, body, &config.lambda_keys, SERVICE, now)?)
+    match body {
+        None => precheck(parts, keys, SERVICE, now)?,
+        Some(body) => verify(parts, body, keys, SERVICE, now)?,
+    }
+    Ok(body.is_some())
 }
 
 impl<V: Vms> Call<'_, V> {

@@ -64,14 +64,30 @@ struct Authorization<'a> {
     signature: &'a str,
 }
 
-/// Checks that one of `keys`, each an id and a secret, signed this request for `service`, at about `now`.
-pub(super) fn verify(
+/// What of a signature can be checked before there is a body.
+struct Claim<'a> {
+    authorization: Authorization<'a>,
+    timestamp: &'a str,
+    secret: &'a Secret,
+}
+
+/// Checks that a request claims to be signed by one of `keys`, for `service` and at about `now`: who does not even
+/// claim it sends no body that anybody waits for.
+pub(super) fn precheck(
     parts: &Parts,
-    body: &[u8],
     keys: &[(String, Secret)],
     service: &str,
     now: SystemTime,
 ) -> Result<(), SignatureError> {
+    claim(parts, keys, service, now).map(drop)
+}
+
+fn claim<'a>(
+    parts: &'a Parts,
+    keys: &'a [(String, Secret)],
+    service: &str,
+    now: SystemTime,
+) -> Result<Claim<'a>, SignatureError> {
     let authorization = parts
         .headers
         .get(header::AUTHORIZATION)
@@ -87,6 +103,26 @@ pub(super) fn verify(
         .iter()
         .find(|(id, _)| id == authorization.key_id)
         .ok_or(SignatureError::UnknownKey)?;
+    Ok(Claim {
+        authorization,
+        timestamp,
+        secret,
+    })
+}
+
+/// Checks that one of `keys`, each an id and a secret, signed this request for `service`, at about `now`.
+pub(super) fn verify(
+    parts: &Parts,
+    body: &[u8],
+    keys: &[(String, Secret)],
+    service: &str,
+    now: SystemTime,
+) -> Result<(), SignatureError> {
+    let Claim {
+        authorization,
+        timestamp,
+        secret,
+    } = claim(parts, keys, service, now)?;
     let canonical = canonical_request(parts, body, &authorization)?;
     let to_sign = format!(
         "{ALGORITHM}\n{timestamp}\n{}\n{}",

@@ -282,9 +282,79 @@ async fn aliases_and_concurrency_have_lambdas_shapes() {
     assert_eq!(server.get(get).await.document(), reserved);
     let throttled = invoke(&server, "f", &[], "x").await;
     check(&throttled, 429, "TooManyRequestsException");
-    assert!(throttled.header("retry-after").is_some());
+    let reason = "ReservedFunctionConcurrentInvocationLimitExceeded";
+    assert_eq!(throttled.document()["Reason"], reason);
+    assert_eq!(throttled.header("retry-after"), None);
     assert_eq!(server.send("DELETE", put, &[], b"").await.status, 204);
     assert_eq!(server.get(get).await.document(), json!({}));
+}
+
+/// Each of them asks whether there is such a function before it unpacks the image; one creates it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_creates_at_once_one_gets_201_and_the_others_409() {
+    let server = Server::start().await;
+    for round in 0..5 {
+        let name = format!("f{round}");
+        let create = || create(&server, &name, json!({}));
+        let (one, two, three, four) = tokio::join!(create(), create(), create(), create());
+        let mut answers = [one, two, three, four];
+        answers.sort_by_key(|answer| answer.status);
+        assert_eq!(answers[0].status, 201, "{}", answers[0].text());
+        for refused in &answers[1..] {
+            check(refused, 409, "ResourceConflictException");
+        }
+        let versions = server.get(&format!("{FUNCTIONS}/{name}/versions")).await;
+        // `$LATEST` and the one.
+        assert_eq!(
+            versions.document()["Versions"].as_array().map(Vec::len),
+            Some(2)
+        );
+    }
+}
+
+/// Uploads are in memory, and few at once: nobody takes their places who does not even claim to have a key.
+#[tokio::test]
+async fn who_has_no_key_is_refused_before_the_body() {
+    let no_key = "AWS4-HMAC-SHA256 Credential=AKIA2/20260101/us-east-1/lambda/aws4_request, \
+                  SignedHeaders=host;x-amz-date, Signature=0";
+    for keys in [
+        vec![("AKIA1".to_owned(), "secret".to_owned().into())],
+        vec![],
+    ] {
+        let server = Server::with(|config| {
+            config.lambda_keys = keys;
+            config.token = Some("0123456789abcdef0123456789abcdef".to_owned().into());
+        })
+        .await;
+        for authorization in ["", no_key, "Bearer wrong"] {
+            let request = format!(
+                "POST {FUNCTIONS} HTTP/1.1\r\nhost: localhost\r\nauthorization: {authorization}\r\n\
+                 expect: 100-continue\r\nconnection: close\r\ncontent-length: 1000000\r\n\r\n"
+            );
+            let refused = server.raw(request.as_bytes());
+            let refused = tokio::time::timeout(std::time::Duration::from_secs(5), refused);
+            let answer = Answer::parse(&refused.await.expect("at once"));
+            assert_eq!(answer.status, 403, "{authorization:?}");
+        }
+    }
+}
+
+/// As in API v1, see there; the errors have the form that an SDK reads.
+#[tokio::test]
+async fn without_a_token_only_loopback_is_answered() {
+    let server = Server::start().await;
+    for (headers, status, name) in [
+        ("host: rebound.example", 421, "MisdirectedRequestException"),
+        (
+            "host: localhost\r\norigin: https://evil.example",
+            403,
+            "AccessDeniedException",
+        ),
+    ] {
+        let request = format!("GET {FUNCTIONS} HTTP/1.1\r\nconnection: close\r\n{headers}\r\n\r\n");
+        let answer = Answer::parse(&server.raw(request.as_bytes()).await);
+        check(&answer, status, name);
+    }
 }
 
 #[tokio::test]

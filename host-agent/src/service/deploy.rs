@@ -22,6 +22,15 @@ use crate::{
     vm::Vms,
 };
 
+/// What a deploy may find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// The function may be there or not.
+    Put,
+    /// The function may not be there.
+    Create,
+}
+
 /// Takes a function off the list of those that are being deployed.
 struct Deploying<V: Vms>(Arc<Service<V>>, FunctionName);
 
@@ -39,13 +48,34 @@ impl<V: Vms> Service<V> {
         image: Digest,
         settings: Settings,
     ) -> Result<DeployOutcome, DeployError> {
+        self.deploy_as(Mode::Put, name, image, settings).await
+    }
+
+    /// As [`Service::deploy`], if there is no such function: of two at once, one is refused.
+    pub async fn create(
+        self: &Arc<Self>,
+        name: &FunctionName,
+        image: Digest,
+        settings: Settings,
+    ) -> Result<DeployOutcome, DeployError> {
+        self.deploy_as(Mode::Create, name, image, settings).await
+    }
+
+    async fn deploy_as(
+        self: &Arc<Self>,
+        mode: Mode,
+        name: &FunctionName,
+        image: Digest,
+        settings: Settings,
+    ) -> Result<DeployOutcome, DeployError> {
         settings.check().map_err(DeployErrorKind::from)?;
-        let deploying = self.begin_deploy(name)?;
+        let deploying = self.begin_deploy(mode, name)?;
         let (this, name) = (Arc::clone(self), name.clone());
         let deploy = tokio::spawn(async move {
             let _deploying = deploying;
             let mut logs = vec![];
-            let deployed = this.deploy_once(&name, image, settings, &mut logs).await;
+            let deploy = this.deploy_once(mode, &name, image, settings, &mut logs);
+            let deployed = deploy.await;
             this.metrics().deployed(deployed.is_ok());
             match deployed {
                 Ok(outcome) => Ok(DeployOutcome { logs, ..outcome }),
@@ -58,6 +88,7 @@ impl<V: Vms> Service<V> {
 
     fn begin_deploy(
         self: &Arc<Self>,
+        mode: Mode,
         name: &FunctionName,
     ) -> Result<Deploying<V>, DeployErrorKind> {
         if self.is_stopping.load(Relaxed) {
@@ -67,7 +98,11 @@ impl<V: Vms> Service<V> {
         }
         // Looked at before anything is built; the registry looks again.
         let functions_max = self.config().limits.functions_max;
-        if self.directory.get(name).is_none() && self.directory.len() as u64 >= functions_max {
+        let is_new = self.directory.get(name).is_none();
+        if mode == Mode::Create && !is_new {
+            return Err(ChangeError::Exists(name.clone()).into());
+        }
+        if is_new && self.directory.len() as u64 >= functions_max {
             let full = RegistryError::FunctionsFull(functions_max);
             return Err(ChangeError::from(full).into());
         }
@@ -79,6 +114,7 @@ impl<V: Vms> Service<V> {
 
     async fn deploy_once(
         self: &Arc<Self>,
+        mode: Mode,
         name: &FunctionName,
         image: Digest,
         settings: Settings,
@@ -91,9 +127,11 @@ impl<V: Vms> Service<V> {
         let _stored = self.stored.read().await;
         self.has_garbage.store(true, Relaxed);
         let before = self.directory.get(name);
-        let expected_next = before
-            .as_ref()
-            .map_or(VersionNumber::FIRST, |entry| entry.function.next);
+        // What the registry is to find: for a function that is to be created, none.
+        let expected_next = match (mode, &before) {
+            (Mode::Put, Some(entry)) => entry.function.next,
+            (Mode::Create, _) | (Mode::Put, None) => VersionNumber::FIRST,
+        };
         let (file, image_bytes) = self.image(&image).await?;
         let building = self.vms.build(file, &settings, self.snapshots_dir());
         let (built, init_logs) = building.await;
@@ -113,7 +151,13 @@ impl<V: Vms> Service<V> {
             .change(name, move |registry| {
                 registry.put_version(&function, &new, expected_next, now_ms())
             })
-            .await?;
+            .await;
+        let put = put.map_err(|error| match (mode, error) {
+            (Mode::Create, ChangeError::Registry(RegistryError::Changed(name))) => {
+                ChangeError::Exists(name)
+            }
+            (_, error) => error,
+        })?;
         let number = put.version.number;
         if let Some(entry) = self.directory.get(name)
             && let Some(slot) = entry.versions.get(&number)
@@ -125,7 +169,7 @@ impl<V: Vms> Service<V> {
         Ok(DeployOutcome {
             function: put.function,
             version: put.version,
-            created: before.is_none(),
+            created: number == VersionNumber::FIRST,
             logs: vec![],
         })
     }

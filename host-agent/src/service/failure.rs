@@ -1,9 +1,9 @@
 //! What the end of a VM means: for who sent the request, and for who deployed the image.
 
-use jiffy_control::{Blame, GuestFault, Outcome, Report};
+use jiffy_control::{Backtrace, Blame, GuestFault, Outcome, Report};
 
 use super::{DeployErrorKind, InvokeFailureKind};
-use crate::{usage, vm::VmError};
+use crate::{symbols::Innermost, usage, vm::VmError};
 
 /// Why a request has no answer.
 pub(super) fn of_request(error: &VmError) -> InvokeFailureKind {
@@ -48,6 +48,27 @@ fn of_report(report: &Report) -> InvokeFailureKind {
             InvokeFailureKind::Fault(format!("it ended the VM with code {code}"))
         }
         Outcome::Finished => InvokeFailureKind::Platform("the VM ended too early".into()),
+    }
+}
+
+/// Where the guest was when its VM ended, if it was at fault.
+pub(super) fn backtrace(error: &VmError) -> Option<(&Backtrace, Innermost)> {
+    let VmError::Stopped(report) = error else {
+        return None;
+    };
+    match &report.outcome {
+        Outcome::TimedOut { backtrace, .. }
+        | Outcome::Fault(
+            GuestFault::Exception { backtrace, .. }
+            | GuestFault::Device { backtrace, .. }
+            | GuestFault::Cpu { backtrace, .. },
+        ) => Some((backtrace, Innermost::Instruction)),
+        Outcome::Fault(
+            GuestFault::Panic { backtrace, .. } | GuestFault::OutOfMemory { backtrace, .. },
+        ) => Some((backtrace, Innermost::Return)),
+        Outcome::Fault(GuestFault::Init { .. } | GuestFault::Runtime { .. })
+        | Outcome::Exited(_)
+        | Outcome::Finished => None,
     }
 }
 
@@ -128,6 +149,7 @@ pub(super) fn outcome(kind: &InvokeFailureKind) -> usage::Outcome {
         | InvokeFailureKind::NoVersion(..)
         | InvokeFailureKind::NoAlias(..)
         | InvokeFailureKind::TooLarge(_)
+        | InvokeFailureKind::Stopped(_)
         | InvokeFailureKind::Busy { .. }
         | InvokeFailureKind::Platform(_) => usage::Outcome::Platform,
     }

@@ -3,6 +3,7 @@
 //! Until the response there is one lookup in memory and the pool's lock, no task, no channel and no disk.
 
 use std::{
+    iter::once,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -26,6 +27,7 @@ use crate::{
     model::{FunctionName, Qualifier, Version, VersionNumber},
     observe::Observer,
     pool::{Deployed, Lease, RETRY_AFTER, Refused},
+    symbols::{Frame, unknown},
     usage::{Outcome, UsageRecord},
     vm::{Settled, VmError, Vms},
 };
@@ -109,12 +111,11 @@ impl<V: Vms> Service<V> {
         deployed: &Arc<Deployed>,
     ) -> Result<Lease<V>, InvokeFailureKind> {
         // A limit of none stops the function at once, idle VMs or not.
-        let acquired = match deployed.reserved_concurrency {
-            Some(0) => Err(Refused::Busy {
-                retry_after: RETRY_AFTER,
-            }),
-            _ => self.pool.acquire(deployed).await,
-        };
+        if deployed.reserved_concurrency == Some(0) {
+            self.metrics().stopped(name);
+            return Err(InvokeFailureKind::Stopped(name.clone()));
+        }
+        let acquired = self.pool.acquire(deployed).await;
         acquired.map_err(|refused| {
             self.metrics().refused(name, &refused);
             refusal(refused)
@@ -175,6 +176,7 @@ impl<V: Vms> Service<V> {
             Ok(response) => (of_response(&response), Ok(response)),
             Err(error) => {
                 let kind = failure::of_request(&error);
+                facts.backtrace = self.backtrace(&slot.version, &error).await;
                 (failure::outcome(&kind), Err((kind, error)))
             }
         };
@@ -194,7 +196,11 @@ impl<V: Vms> Service<V> {
                 slot: Arc::clone(slot),
                 deployed,
                 record,
-                failure: response.as_ref().err().map(|(kind, _)| kind.to_string()),
+                failure: response.as_ref().err().map(|(kind, _)| {
+                    let frames = facts.backtrace.iter();
+                    let lines = frames.map(|frame| format!("\n  at {frame}"));
+                    once(kind.to_string()).chain(lines).collect()
+                }),
                 tail: sender,
             };
             let stopped = match &response {
@@ -209,6 +215,22 @@ impl<V: Vms> Service<V> {
             facts.log_tail = tail.await.ok();
         }
         response.map_err(|(kind, _)| kind)
+    }
+}
+
+impl<V: Vms> Service<V> {
+    /// Where the guest was when its VM ended. Waits for another process the first time it was there.
+    async fn backtrace(self: &Arc<Self>, version: &Version, error: &VmError) -> Vec<Frame> {
+        let Some((backtrace, innermost)) = failure::backtrace(error) else {
+            return vec![];
+        };
+        let digest = version.image;
+        let open = async { Some(self.image(&digest).await.ok()?.0) };
+        let frames = match &self.symbolizer {
+            Some(symbolizer) => symbolizer.frames(digest, backtrace, innermost, open).await,
+            None => unknown(&backtrace.0),
+        };
+        frames.to_vec()
     }
 }
 

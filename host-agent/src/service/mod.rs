@@ -57,6 +57,7 @@ use crate::{
     observe::{Observer, ObserverError},
     pool::{Pool, PoolConfig},
     registry::{RedbRegistry, Registry, RegistryError, RegistryLimits},
+    symbols::Symbolizer,
     usage::Usage,
     vm::Vms,
 };
@@ -98,6 +99,8 @@ pub struct Parts<V> {
     pub host: HostIdentity,
     /// What is deployed.
     pub registry: Arc<dyn Registry>,
+    /// What names functions, files and lines of a backtrace.
+    pub symbolizer: Option<Symbolizer>,
 }
 
 impl<V> fmt::Debug for Parts<V> {
@@ -116,6 +119,7 @@ pub struct Service<V: Vms> {
     pool: Arc<Pool<V>>,
     host: HostIdentity,
     registry: Arc<dyn Registry>,
+    symbolizer: Option<Symbolizer>,
     directory: Directory,
     /// Held while the registry is changed and the directory follows, so that both change in one order.
     changes: Mutex<()>,
@@ -179,6 +183,7 @@ impl<V: Vms> Service<V> {
             host: parts.host,
             directory: Directory::read(&*parts.registry, open_max)?,
             registry: parts.registry,
+            symbolizer: parts.symbolizer,
             changes: Mutex::new(()),
             images: Images::new(config.data_dir.join("images"))?,
             snapshots: Store::new(&snapshots_dir)?,
@@ -209,9 +214,15 @@ impl<V: Vms> Service<V> {
     }
 
     /// Takes another configuration. Returns the keys that take effect only at the next start.
-    pub fn reload(&self, config: Config) -> Vec<&'static str> {
+    pub fn reload(&self, mut config: Config) -> Vec<&'static str> {
         let mut now = self.config.write().unwrap_or_else(PoisonError::into_inner);
-        let needs_restart = now.needs_restart(&config);
+        let mut needs_restart = now.needs_restart(&config);
+        // It goes on listening where it does, and beyond loopback not without a token.
+        config.settings.listen = now.listen;
+        if config.token.is_none() && !now.listen.ip().is_loopback() {
+            config.token.clone_from(&now.token);
+            needs_restart.push("token_file");
+        }
         *now = Arc::new(config);
         needs_restart
     }

@@ -10,6 +10,7 @@ use crate::{
     model::{AliasName, Function, FunctionName, InvalidValue, Version, VersionNumber},
     pool::Start,
     registry::RegistryError,
+    symbols::Frame,
 };
 
 /// Bytes of a log's tail at most, as in Lambda's API.
@@ -85,6 +86,8 @@ pub enum ChangeError {
     Registry(#[from] RegistryError),
     #[error(transparent)]
     Invalid(#[from] InvalidValue),
+    #[error("function {0} exists already: update it, or choose another name")]
+    Exists(FunctionName),
     #[error("{0} has no version before the live one: deploy another first")]
     NoEarlierVersion(FunctionName),
     #[error("the agent cannot do this now: {0}")]
@@ -126,7 +129,7 @@ impl ChangeError {
                 | RegistryError::Format { .. } => ChangeErrorKind::Platform,
             },
             Self::Invalid(_) => ChangeErrorKind::Invalid,
-            Self::NoEarlierVersion(_) => ChangeErrorKind::Conflict,
+            Self::Exists(_) | Self::NoEarlierVersion(_) => ChangeErrorKind::Conflict,
             Self::Platform(_) => ChangeErrorKind::Platform,
         }
     }
@@ -170,6 +173,8 @@ pub struct InvokeFacts {
     pub timings: Timings,
     /// The last bytes of its log, if asked for: at most [`LOG_TAIL_BYTES_MAX`].
     pub log_tail: Option<String>,
+    /// Where the function was when it broke, innermost first; empty unless it did.
+    pub backtrace: Vec<Frame>,
 }
 
 /// Where a request's time went.
@@ -205,6 +210,9 @@ pub enum InvokeFailureKind {
     NoAlias(FunctionName, AliasName),
     #[error("the request is too large: {0}")]
     TooLarge(String),
+    /// Its reserved concurrency is 0.
+    #[error("{0} is stopped, its reserved concurrency is 0: raise or remove that and try again")]
+    Stopped(FunctionName),
     #[error("{reason}: try again in {} s", retry_after.as_secs().max(1))]
     Busy {
         reason: String,

@@ -9,15 +9,12 @@ use std::{
 };
 
 use cargo_metadata::{CompilerMessage, Message};
+use jiffy_symbols::{LIBRARY, REGISTRY};
 
 use super::{Profile, package::Package, wrapper::Wrapper};
 
 /// The host's own target. Naming it keeps the flags away from build scripts and proc macros.
 pub(super) const TARGET: &str = "x86_64-unknown-linux-gnu";
-/// What programs call the folder of crates from a registry.
-pub(crate) const REGISTRY: &str = "registry";
-/// What programs call the folder of the SDK and the library OS.
-pub(crate) const LIBRARY: &str = "jiffy";
 /// What the glue of `#[jiffy::function]` is called.
 const GLUE: &str = "__jiffy_function";
 
@@ -146,17 +143,31 @@ fn encoded_flags(package: &Package, wrapper: &Wrapper) -> OsString {
     flags.join("\u{1f}".as_ref())
 }
 
-/// Folders and what programs call them. `symbols` makes them readable again. All names are
+/// Folders and what programs call them. `jiffy-symbols` makes them readable again. All names are
 /// absolute, because a relative one would be taken as relative to whatever crate it is inlined in.
 fn remapped(package: &Package) -> Vec<(PathBuf, &str)> {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| env::home_dir().map(|home| home.join(".cargo")));
     let library = package.sdk.parent().unwrap_or(&package.sdk);
     let mut remapped = vec![(package.workspace_root.clone(), "workspace")];
+    let own = match shared_folder(package) {
+        Some(folder) => (folder.to_owned(), ""),
+        None => (package.root.clone(), &*package.name),
+    };
+    remapped.push(own);
     remapped.extend(home.map(|home| (home.join("registry/src"), REGISTRY)));
     remapped.push((library.to_owned(), LIBRARY));
-    remapped.push((package.root.clone(), &package.name));
     remapped
+}
+
+/// The folder that a package of a workspace shares with its neighbours, if its own there has its name.
+/// Leaving out that one then names the package as it should be, and with the same flags for all of
+/// them cargo builds once what they depend on, instead of anew whenever another one is built.
+fn shared_folder(package: &Package) -> Option<&Path> {
+    let parent = package.root.parent()?;
+    let is_shared = parent.starts_with(&package.workspace_root)
+        && package.root.file_name()? == package.name.as_str();
+    is_shared.then_some(parent)
 }
 
 #[derive(Debug, Default)]
@@ -219,6 +230,58 @@ mod tests {
             "CARGO_NET_OFFLINE",
         ] {
             assert!(!is_build_setting(name), "{name}");
+        }
+    }
+
+    /// What `remapped` does to a file of a package.
+    fn named(package: &Package, file: &str) -> String {
+        let remapped = remapped(package);
+        let found = remapped.iter().rev().find_map(|(path, name)| {
+            let rest = Path::new(file).strip_prefix(path).ok()?;
+            Some(Path::new("/").join(name).join(rest))
+        });
+        found.expect("a name").display().to_string()
+    }
+
+    #[test]
+    fn a_file_is_named_after_its_package_with_the_same_flags_for_neighbours() {
+        let package = |name: &str, root: &str, workspace_root: &str| Package {
+            name: name.into(),
+            version: "1.2.3".into(),
+            crate_name: name.into(),
+            root: root.into(),
+            workspace_root: workspace_root.into(),
+            target_dir: "/w/target".into(),
+            sdk: "/w/unikernel/sdk".into(),
+            flags: 0,
+        };
+        let neighbours = [
+            package("a", "/w/functions/a", "/w"),
+            package("b", "/w/functions/b", "/w"),
+        ];
+        assert_eq!(remapped(&neighbours[0]), remapped(&neighbours[1]));
+        assert_eq!(
+            named(&neighbours[0], "/w/functions/a/src/lib.rs"),
+            "/a/src/lib.rs"
+        );
+        assert_eq!(
+            named(&neighbours[0], "/w/shared/src/lib.rs"),
+            "/workspace/shared/src/lib.rs"
+        );
+        assert_eq!(
+            named(&neighbours[0], "/w/unikernel/rt/src/lib.rs"),
+            "/jiffy/rt/src/lib.rs"
+        );
+        let elsewhere = [
+            package("a", "/w/functions/another-name", "/w"),
+            package("a", "/alone/a", "/alone/a"),
+        ];
+        for package in elsewhere {
+            let file = package.root.join("src/lib.rs");
+            assert_eq!(
+                named(&package, file.to_str().expect("UTF-8")),
+                "/a/src/lib.rs"
+            );
         }
     }
 

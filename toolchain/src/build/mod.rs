@@ -22,7 +22,7 @@ use std::{
 use serde::Serialize;
 
 pub(crate) use self::{
-    cargo::{CargoError, LIBRARY, REGISTRY, cargo_program},
+    cargo::{CargoError, cargo_program},
     package::PackageError,
     sources::{Sources, sources},
     wrapper::WrapperError,

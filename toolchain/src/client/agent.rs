@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use jiffy_symbols::Frame;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use ureq::{
@@ -307,18 +308,18 @@ struct Document {
     #[serde(default)]
     detail: String,
     #[serde(default)]
-    request_id: String,
-    #[serde(default)]
     error_type: String,
     #[serde(default)]
     logs: Vec<super::view::InitLog>,
+    #[serde(default)]
+    backtrace: Vec<Frame>,
 }
 
 impl Problem {
     /// The problem that a response tells of; `None` if it is not the agent's.
     ///
-    /// A function that answers HTTP may send problems of its own. The request's id, which the agent sets in
-    /// the header of every response, has to be in its problem, too.
+    /// A function that answers HTTP may send problems of its own, which look the same but for the header `jiffy-error`:
+    /// the agent lets none pass that a function set.
     pub(super) fn of_response(headers: &HeaderMap, body: &[u8]) -> Option<Self> {
         let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
         if header("content-type") != Some("application/problem+json") {
@@ -326,7 +327,7 @@ impl Problem {
         }
         let document: Document = serde_json::from_slice(body).ok()?;
         let kind = document.r#type.strip_prefix("urn:jiffy:")?.to_owned();
-        if header("jiffy-request-id") != Some(&document.request_id) {
+        if header("jiffy-error") != Some(&kind) {
             return None;
         }
         Some(Self {
@@ -334,6 +335,7 @@ impl Problem {
             detail: document.detail,
             error_type: document.error_type,
             logs: document.logs,
+            backtrace: document.backtrace,
         })
     }
 }
@@ -368,20 +370,23 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_is_the_agents_only_with_the_requests_id() {
-        let of = |content_type: &'static str, id: &'static str, body: &str| {
+    fn a_problem_is_the_agents_only_with_its_mark() {
+        let of = |content_type: &'static str, mark: Option<&'static str>, body: &str| {
             let mut headers = HeaderMap::new();
             headers.insert("content-type", HeaderValue::from_static(content_type));
-            headers.insert("jiffy-request-id", HeaderValue::from_static(id));
+            if let Some(mark) = mark {
+                headers.insert("jiffy-error", HeaderValue::from_static(mark));
+            }
             Problem::of_response(&headers, body.as_bytes())
         };
         let json = "application/problem+json";
         let body = r#"{"type":"urn:jiffy:panic","detail":"no","request_id":"r1","status":500}"#;
-        let problem = of(json, "r1", body).expect("a problem");
+        let problem = of(json, Some("panic"), body).expect("a problem");
         assert_eq!((&*problem.kind, &*problem.detail), ("panic", "no"));
-        assert!(of(json, "r2", body).is_none());
-        assert!(of("application/json", "r1", body).is_none());
-        assert!(of(json, "r1", &body.replace("urn:jiffy:", "urn:")).is_none());
-        assert!(of(json, "r1", "{").is_none());
+        assert!(of(json, None, body).is_none());
+        assert!(of(json, Some("fault"), body).is_none());
+        assert!(of("application/json", Some("panic"), body).is_none());
+        assert!(of(json, Some("panic"), &body.replace("urn:jiffy:", "urn:")).is_none());
+        assert!(of(json, Some("panic"), "{").is_none());
     }
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use jiffy_abi::frame::{BODY_BYTES_MAX, FrameKind};
+use jiffy_symbols::Frame;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use ureq::http::{HeaderMap, Method, response::Parts};
@@ -166,6 +167,8 @@ struct ErrorView<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     error_type: &'a str,
     message: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    backtrace: &'a [Frame],
 }
 
 /// Sends a request, once or more, and prints the last response.
@@ -259,6 +262,7 @@ fn print(
                 kind: problem.kind.replace('-', "_"),
                 error_type: &problem.error_type,
                 message: &problem.detail,
+                backtrace: &problem.backtrace,
             }),
             stats: facts,
         })?,
@@ -268,6 +272,7 @@ fn print(
             }
             if let Some(problem) = problem {
                 writeln!(io::stderr(), "{problem}")?;
+                problem.print_backtrace()?;
             }
             if stats {
                 write!(io::stderr(), "{facts}")?;

@@ -29,6 +29,8 @@ use std::{
     path::PathBuf,
 };
 
+use jiffy_symbols::Frame;
+
 pub(crate) use self::{
     agent::{Agent, Endpoint, URL_DEFAULT},
     deploy::{DeployOptions, deploy, deploy_once},
@@ -160,9 +162,20 @@ pub(crate) struct Problem {
     error_type: String,
     /// What `init` logged.
     logs: Vec<view::InitLog>,
+    /// Where the function was when it broke, innermost first.
+    backtrace: Vec<Frame>,
 }
 
 impl Problem {
+    /// Where the function was, a line for each frame. All of it is the guest's text.
+    fn print_backtrace(&self) -> io::Result<()> {
+        for (number, frame) in self.backtrace.iter().enumerate() {
+            let lead = if number == 0 { "at" } else { "by" };
+            writeln!(io::stderr(), "  {lead} {}", Untrusted(&frame.to_string()))?;
+        }
+        Ok(())
+    }
+
     /// What `init` logged before it went wrong.
     pub(crate) fn print_logs(&self) {
         view::print_init_logs(&self.logs);
@@ -179,6 +192,8 @@ impl Problem {
             "image-refused" => Exit::ImageRefused,
             "invalid-request"
             | "unauthorized"
+            | "other-host"
+            | "other-origin"
             | "not-found"
             | "method-not-allowed"
             | "conflict"

@@ -30,9 +30,10 @@ const STOP_TIME_MAX: Duration = Duration::from_secs(45);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 const CONNECT_TIME_MAX: Duration = Duration::from_millis(500);
 
-/// A running agent. Dropping it ends it.
+/// A running agent. Dropping it ends it, and so does the end of this process.
 #[derive(Debug)]
 pub(super) struct Daemon {
+    /// With the pipe that is its standard input: the agent stops when that is closed.
     child: Child,
 }
 
@@ -54,7 +55,9 @@ impl Daemon {
             .arg(vmm)
             // As `jiffy run`: what a developer's machine lacks is told and does not stop them.
             .arg("--allow-missing-cgroups")
-            .stdin(Stdio::null());
+            // The pipe's other end is ours alone, so the agent sees our end even if we are killed.
+            .arg("--stop-at-end-of-input")
+            .stdin(Stdio::piped());
         if env::var_os(LOG_VARIABLE).is_none() {
             command.args(["--log", LOG_DEFAULT]);
         }

@@ -21,6 +21,7 @@ use jiffy_control::{
     SpawnerOptions,
 };
 use jiffy_snapshots::{PageRun, write_working_set};
+use jiffy_symbols::Symbols;
 use serde::Serialize;
 
 pub(crate) use self::{
@@ -38,7 +39,6 @@ use crate::{
     runnable::{Runnable, RunnableError},
     sdk::{self, SdkError},
     snapshot::{self, OpenSnapshotError},
-    symbols::Symbols,
 };
 
 /// Requests of one run at most: each one's time is kept.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use jiffy_control::{CreateSnapshotError, Created, NewSnapshot, SpawnerOptions, create_snapshot};
+use jiffy_symbols::Symbols;
 use serde::Serialize;
 
 use super::{SnapshotError, view::RamView};
@@ -16,7 +17,6 @@ use crate::{
     run::Failure,
     runnable::Runnable,
     sdk,
-    symbols::Symbols,
 };
 
 /// What a snapshot is to be made of, and where.

@@ -58,6 +58,7 @@ impl Reply {
         Self::new(status, body.to_string())
             .header("content-type", "application/problem+json")
             .header("jiffy-request-id", "r-1")
+            .header("jiffy-error", kind)
     }
 
     pub(crate) fn header(mut self, name: &'static str, value: &str) -> Self {

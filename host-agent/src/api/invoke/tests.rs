@@ -62,6 +62,7 @@ fn headers_of_the_connection_and_of_the_agent_stay_behind() {
 fn a_function_sees_neither_hop_by_hop_headers_nor_the_token() {
     let pairs = [
         ("host", "h"),
+        ("jiffy-request-id", "forged"),
         ("connection", "keep-alive, x-hop"),
         ("x-hop", "1"),
         ("keep-alive", "1"),

@@ -297,6 +297,11 @@ impl<D: Clone> Plan<D> {
         }
     }
 
+    /// Whether a VM of the group stays, although nobody asks.
+    pub(super) fn is_kept_ready(&self, id: GroupId) -> bool {
+        self.groups.get(&id).is_some_and(Group::is_at_min_ready)
+    }
+
     /// Whether a VM is of no more use once it is idle.
     pub(super) fn is_to_end(&self, vm: &Vm) -> bool {
         let Some(group) = self.groups.get(&vm.group) else {

@@ -324,6 +324,10 @@ impl<D: Clone> Plan<D> {
         } else if let Some(waiter) = self.take_waiter(vm.group) {
             self.set_state(id, VmState::Busy, now);
             self.actions.push(Action::Give { vm: id, waiter });
+        } else if self.config.keep_alive_ms == 0 && !self.is_kept_ready(vm.group) {
+            // Until the next tick it would serve another request.
+            self.end(id);
+            self.vms_expired += 1;
         } else {
             self.push_idle(id, now);
         }
@@ -392,11 +396,7 @@ impl<D: Clone> Plan<D> {
             if vm.since + keep_alive > now {
                 break;
             }
-            let is_kept = self
-                .groups
-                .get(&vm.group)
-                .is_some_and(Group::is_at_min_ready);
-            if is_kept {
+            if self.is_kept_ready(vm.group) {
                 self.unlink_idle(id);
                 self.push_idle(id, now);
             } else {

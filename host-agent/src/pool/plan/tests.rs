@@ -441,6 +441,22 @@ fn the_warmest_is_used_and_the_others_expire() {
 }
 
 #[test]
+fn without_keep_alive_a_vm_serves_who_waits_and_ends() {
+    let mut model = Model::new(PoolConfig {
+        keep_alive_ms: 0,
+        ..config()
+    });
+    model.acquire(0);
+    serve_all(&mut model);
+    assert_eq!((model.idle.len(), model.plan.groups.len()), (0, 0));
+    model.step(Op::KeepReady(0, 1));
+    model.acquire(0);
+    model.acquire(0);
+    serve_all(&mut model);
+    assert_eq!(model.idle.len(), 1);
+}
+
+#[test]
 fn what_is_kept_ready_neither_expires_nor_is_missing_for_long() {
     let mut model = Model::new(config());
     model.step(Op::KeepReady(0, 2));

@@ -8,12 +8,12 @@ use jiffy_abi::{
     layout::{STACK, STACK_TOP},
 };
 use jiffy_control::{Backtrace, Blame, GuestFault, InvokeError, Outcome, Response};
+use jiffy_symbols::{Frame, Innermost, Symbols, shorten, vector_name};
 use serde::Serialize;
 
 use crate::{
     exit::Exit,
     output::{Bytes, Untrusted, chain},
-    symbols::{Frame, Innermost, Symbols, shorten, vector_name},
 };
 
 /// Frames of a backtrace that are printed; JSON has all.

@@ -1,0 +1,224 @@
+//! What surrounds the agent: who may reach it, what it says of memory, and who started it.
+
+mod agent_common;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read},
+    net::{SocketAddr, TcpListener, TcpStream},
+    process::Stdio,
+    time::{Duration, Instant},
+};
+
+use agent_common::{can_run, retry};
+use jiffy_tests::{
+    agent::{Setup, signal, within},
+    jiffy, jiffyd_path,
+};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+/// What happens in the background has happened by then, beside other load.
+const SOON: Duration = Duration::from_secs(20);
+const PAGE_BYTES: u64 = 4096;
+
+/// A page of any site can have its name lead to 127.0.0.1, or send requests there openly.
+#[test]
+fn no_page_of_another_site_reaches_an_agent_without_a_token() {
+    if !can_run() {
+        return;
+    }
+    let setup = Setup::new(&[("HOSTS", "[\"jiffy.internal\"]")]);
+    let agent = setup.start();
+    let lambda = "/2015-03-31/functions";
+    for path in ["/v1/functions", lambda] {
+        let status = |headers: &[(&str, &str)]| {
+            let sent = agent.send("GET", path, headers, b"");
+            sent.expect("an answer").status
+        };
+        assert_eq!(status(&[]), 200);
+        assert_eq!(status(&[("host", "rebound.example:7070")]), 421);
+        assert_eq!(status(&[("host", "jiffy.internal")]), 200);
+        assert_eq!(status(&[("origin", "https://evil.example")]), 403);
+        assert_eq!(status(&[("origin", "http://localhost:3000")]), 403);
+        assert_eq!(status(&[("sec-fetch-site", "same-origin")]), 403);
+    }
+}
+
+/// In each isolation the record has what the VM wrote, and the line that a person reads is never zero.
+#[test]
+fn the_report_says_how_much_memory_was_used() {
+    if !can_run() {
+        return;
+    }
+    let setup = Setup::new(&[]);
+    let agent = setup.start();
+    let image = agent.upload("teller");
+    for isolation in ["fresh", "reuse"] {
+        let settings = json!({ "isolation": isolation, "max_concurrency": 1 });
+        agent.deploy(isolation, &image, settings).expect(201);
+        (0..3).for_each(|_| drop(agent.invoke(isolation, "count").expect(200)));
+        let reported = within(SOON, || {
+            let path = format!("/v1/functions/{isolation}/logs");
+            let log = agent.get(&path).expect(200).text();
+            (log.matches("REPORT").count() == 3).then_some(log)
+        });
+        let log = reported.expect("three reports");
+        assert_eq!(log.matches("Max Memory Used: 1 MB").count(), 3, "{log}");
+        let usage = setup.data().join("usage/0000000000000001.jsonl");
+        let records = fs::read_to_string(usage).expect("records");
+        let touched: Vec<u64> = records
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).expect("JSON"))
+            .filter(|record| record["function"] == isolation)
+            .filter_map(|record| record["memory_touched_bytes"].as_u64())
+            .collect();
+        let is_sane = |bytes: &u64| (4 * PAGE_BYTES..1 << 20).contains(bytes);
+        assert!(
+            touched.len() == 3 && touched.iter().all(is_sane),
+            "{touched:?}"
+        );
+    }
+}
+
+/// In the log for whoever deployed it, and in the problem for whoever invoked it; a site's visitors see none of it.
+#[test]
+fn a_function_that_breaks_says_where() {
+    if !can_run() {
+        return;
+    }
+    let setup = Setup::new(&[]);
+    let agent = setup.start();
+    let settings = json!({ "timeout_ms": 500, "memory_bytes": 32 << 20 });
+    agent
+        .deploy("faults", &agent.upload("faults"), settings)
+        .expect(201);
+    let ask = |path: &str, kind: &str| {
+        let event = json!({ "kind": kind }).to_string();
+        let answer = agent.call("POST", path, event.as_bytes());
+        assert_eq!(answer.header("jiffy-error"), Some(&*answer.problem()));
+        answer
+    };
+    for kind in ["panic", "null-read", "stack-overflow", "spin", "oom"] {
+        let began = Instant::now();
+        let problem = ask("/v1/functions/faults/invoke", kind).json();
+        let frames = problem["backtrace"].as_array().expect("a backtrace");
+        let is_ours = |frame: &Value| {
+            let text = |field: &str| frame[field].as_str().unwrap_or_default().to_owned();
+            text("function").contains("faults::")
+                && text("file").starts_with("src/")
+                && frame["line"].is_u64()
+        };
+        assert!(frames.iter().any(is_ours), "{kind}: {problem}");
+        println!(
+            "{kind}: {} frames after {:?}",
+            frames.len(),
+            began.elapsed()
+        );
+    }
+    let began = Instant::now();
+    ask("/v1/functions/faults/invoke", "panic");
+    println!("known: {:?}", began.elapsed());
+    let visited = ask("/fn/faults/", "panic").json();
+    assert_eq!(visited["backtrace"], Value::Null);
+    let log = within(SOON, || {
+        let log = agent.get("/v1/functions/faults/logs").expect(200).text();
+        (log.matches("REPORT").count() == 7).then_some(log)
+    });
+    let log = log.expect("a log of all");
+    assert!(
+        log.contains("\\n  at faults::") && log.contains(" (src/"),
+        "{log}"
+    );
+    // Debug information of a stranger may be anything, and an address is an address then.
+    let mut damaged = fs::read(jiffy_tests::image("faults")).expect("an image");
+    let debug_info = damaged.len() / 3..damaged.len() / 3 * 2;
+    damaged[debug_info]
+        .iter_mut()
+        .for_each(|byte| *byte ^= 0x55);
+    let uploaded = agent
+        .call("POST", "/v1/images", &damaged)
+        .expect(201)
+        .json();
+    let digest = uploaded["digest"].as_str().expect("a digest");
+    agent.deploy("damaged", digest, json!({})).expect(201);
+    let problem = ask("/v1/functions/damaged/invoke", "panic").json();
+    let frames = problem["backtrace"].as_array().expect("a backtrace");
+    assert!(!frames.is_empty() && frames.iter().all(|frame| frame["address"].is_u64()));
+    agent.get("/v1/health").expect(200);
+}
+
+/// `jiffy dev` has no chance to stop its agent when it is killed; the agent notices by itself.
+#[test]
+fn an_agent_ends_with_the_jiffy_dev_that_started_it() {
+    if !can_run() {
+        return;
+    }
+    let setup = Setup::new(&[]);
+    // What is in it does not matter: the agent runs before anything is built.
+    let function = tempfile::tempdir().expect("a temporary folder");
+    fs::write(function.path().join("Cargo.toml"), "[package]\n").expect("a manifest");
+    let address = free_address();
+    let mut dev = jiffy()
+        .arg("dev")
+        .arg(function.path())
+        .args(["--ephemeral", "--listen", &address.to_string()])
+        .env("JIFFYD", jiffyd_path())
+        .env("JIFFY_VMM", setup.vmm())
+        .env("TMPDIR", setup.vmm().parent().expect("a folder"))
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("jiffy");
+    let mut said = BufReader::new(dev.stderr.take().expect("piped"));
+    let mut line = String::new();
+    while !line.contains("waiting for a change") {
+        line.clear();
+        let read = said.read_line(&mut line).expect("a line");
+        assert!(read > 0, "jiffy dev ended");
+    }
+    assert!(TcpStream::connect(address).is_ok());
+    assert!(!setup.traces().is_empty());
+    signal(dev.id(), Signal::KILL).expect("it lives");
+    dev.wait().expect("a child");
+    assert!(retry(SOON, || TcpStream::connect(address).is_err()));
+    assert!(
+        retry(SOON, || setup.traces().is_empty()),
+        "{:?}",
+        setup.traces()
+    );
+    // Its agent had the other end of this pipe, too.
+    let mut rest = String::new();
+    said.read_to_string(&mut rest).expect("text");
+    assert!(!rest.contains("panicked"), "{rest}");
+}
+
+#[test]
+fn the_end_of_input_is_a_graceful_stop() {
+    if !can_run() {
+        return;
+    }
+    let setup = Setup::new(&[]);
+    let mut command = setup.command();
+    command.arg("--stop-at-end-of-input").stdin(Stdio::piped());
+    let mut process = command.spawn().expect("jiffyd");
+    let log = within(SOON, || {
+        let log = setup.log();
+        log.contains("listening").then_some(log)
+    });
+    assert!(process.try_wait().expect("a child").is_none(), "{log:?}");
+    drop(process.stdin.take());
+    let status = within(SOON, || process.try_wait().expect("a child"));
+    assert!(
+        status.is_some_and(|status| status.success()),
+        "{}",
+        setup.log()
+    );
+    assert!(setup.log().contains("stopped"), "{}", setup.log());
+    assert!(retry(SOON, || setup.traces().is_empty()));
+}
+
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address")
+}
