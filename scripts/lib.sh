@@ -33,6 +33,21 @@ need() {
     command -v "$1" >/dev/null
 }
 
+# unless_done STAMP INPUT... -- COMMAND...: runs the command if an input differs from what it was run with.
+unless_done() {
+    local stamp=$1 inputs=()
+    shift
+    while [[ $1 != -- ]]; do
+        inputs+=("$1")
+        shift
+    done
+    shift
+    cat "${inputs[@]}" | cmp -s - "$stamp" && return
+    rm -f "$stamp"
+    "$@"
+    cat "${inputs[@]}" >"$stamp"
+}
+
 # The tools that building takes. What is not named here comes with Rust.
 need_build_tools() {
     command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.95 or later with rustup"
@@ -44,5 +59,5 @@ need_build_tools() {
 }
 
 build_release() {
-    cargo build --release --locked -p jiffy-vmm -p jiffy-toolchain -p jiffyd
+    cargo build --release --locked -p jiffy-vmm -p jiffy-toolchain -p jiffyd -p jiffy-benches
 }

@@ -1,7 +1,31 @@
-//! Benchmarks of jiffy. Each directory beside this one is a benchmark; `cargo bench -p jiffy-benches`
-//! runs them all, and what they said is kept in `docs/perf`.
-//! Not here: tests. No test asserts on time.
-#![forbid(unsafe_code)]
+//! What jiffy costs: the latency suites of `jiffy bench`, their report, and the floor that they are compared with.
+//!
+//! ```text
+//! main      the command line; the floor's processes are this program too, started again
+//! suites/   a file for each suite: measures, and tells a Run each result
+//! setup     programs, images, snapshots, shells: what suites begin with
+//! floor/    the same work in bare KVM ioctls and bare sockets; the one place with unsafe code
+//! load/     many requests at a time, sent when they are due and not when there is time
+//! samples   durations -> quantiles
+//! report    what a run found, as JSON; table, html, compare and ab read it
+//! claims    what results say of each other, and what was promised
+//! ```
+//! Not here: tests. No test asserts on time. The directories beside `src` hold `cargo bench` targets for choices that were
+//! made once; what they said is kept in `docs/perf`.
+#![deny(unsafe_code)]
+
+pub mod ab;
+pub mod claims;
+pub mod compare;
+pub mod floor;
+pub mod host;
+pub mod html;
+pub mod load;
+pub mod report;
+pub mod samples;
+pub mod setup;
+pub mod suites;
+pub mod table;
 
 use std::{
     env,
