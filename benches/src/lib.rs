@@ -24,6 +24,7 @@ pub mod load;
 pub mod report;
 pub mod samples;
 pub mod setup;
+pub mod sides;
 pub mod suites;
 pub mod table;
 

@@ -18,6 +18,7 @@ use rustix::net::{
 };
 
 use super::Vm;
+use crate::sides;
 
 /// This program, even if it was built anew since it started.
 const OWN_PROGRAM: &str = "/proc/self/exe";
@@ -40,6 +41,7 @@ impl Process {
             .args(arguments)
             .stdin(Stdio::from(OwnedFd::from(far)))
             .spawn()?;
+        sides::far(process.id());
         let mut started = Self { process, socket };
         started.socket.read_exact(&mut [0])?;
         Ok(started)

@@ -10,6 +10,7 @@ use crate::{
     floor::{Echo, Resets, Waiting, ram_file},
     samples::Samples,
     setup::Function,
+    sides,
 };
 
 /// The result of [`Waiting`].
@@ -30,6 +31,7 @@ pub fn run(run: &mut Run) -> Fallible<()> {
         let hello = Function::hello(run)?;
         (hello.ram_bytes(), hello.pages)
     };
+    let _near = sides::near();
     let file = ram_file(ram_bytes)?;
     let mut restores = Samples::new();
     for counts in run.rounds(POOLED_RESTORE, run.times(RESTORES)) {

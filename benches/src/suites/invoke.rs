@@ -15,6 +15,7 @@ use crate::{
     report::Breakdown,
     samples::Samples,
     setup::{self, Function},
+    sides,
 };
 
 const TIMES: usize = 6000;
@@ -31,7 +32,9 @@ pub fn warm(run: &mut Run) -> Fallible<()> {
 
 fn invoke(run: &mut Run, name: &str, isolation: Isolation) -> Fallible<()> {
     let hello = Function::hello(run)?;
+    let _near = sides::near();
     let vm = hello.instance(isolation)?;
+    sides::far(vm.process_id());
     let mut floor = Small::start(hello.ram_bytes(), hello.pages)?;
     let request = hello.request();
     let (mut whole, mut outside) = (Samples::new(), Samples::new());

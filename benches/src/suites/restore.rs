@@ -20,6 +20,7 @@ use crate::{
     report::Breakdown,
     samples::Samples,
     setup::{self, Function},
+    sides,
 };
 
 const TIMES: usize = 500;
@@ -32,6 +33,8 @@ const RESPONSE_BYTES_MAX: usize = 4096;
 /// `restore.in_process`, without another process.
 pub fn run(run: &mut Run) -> Fallible<()> {
     let hello = Function::hello(run)?;
+    let _near = sides::near();
+    hello.make_far();
     let file = ram_file(hello.ram_bytes())?;
     let (mut pooled, mut floors) = (Samples::new(), Samples::new());
     let (mut unpooled, mut in_process) = (Samples::new(), Samples::new());

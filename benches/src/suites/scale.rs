@@ -16,6 +16,7 @@ use crate::{
     load::room::{allow_files, available_kib},
     samples::Samples,
     setup::{self, Function, HELLO_EVENT},
+    sides,
 };
 
 const VMS: &[usize] = &[1, 10, 100, 500];
@@ -183,7 +184,9 @@ fn fresh(
         setup::done(vm)?;
         Fallible::Ok(took)
     };
+    let _near = sides::near();
     for vm in vms {
+        sides::far(vm.process_id());
         ask(vm)?;
     }
     let mut samples = Samples::new();
@@ -195,6 +198,8 @@ fn fresh(
 
 /// A snapshot and a request handed to a shell, again and again; each VM is gone before the next is made.
 fn restores(run: &Run, what: &str, function: &Function) -> Fallible<Samples> {
+    let _near = sides::near();
+    function.make_far();
     let mut samples = Samples::new();
     for counts in run.rounds(what, run.times(RESTORE_TIMES)) {
         let shell = function.shell()?;
