@@ -29,7 +29,7 @@ use jiffy_snapshots::{OpenError, PageRun, Snapshot, state::ImageInfo};
 use crate::{
     boot::{self, IMAGE_BYTES_MAX, Image, ImageError, LoadError},
     kvm::{Host, KvmError},
-    mem::{PageMap, Ram, RamError},
+    mem::{PageMap, Ram, RamError, touch_stack_and_heap},
     run::{CaptureError, Prepared, RestoreError, RunError, Turn, Vm},
 };
 
@@ -154,16 +154,26 @@ impl Shell {
 
     /// Waits for commands and does them, until the VM ends or its owner goes. What goes wrong is
     /// told as the last event, and returned. `missing` are the layers that its jail lacks.
-    pub fn serve(self, missing: Vec<Missing>) -> Result<(), ShellError> {
+    pub fn serve(mut self, missing: Vec<Missing>) -> Result<(), ShellError> {
         let control = Rc::clone(&self.control);
+        // Behind the jail: the thread that this makes has the jail's user and groups.
+        if let Err(error) = self.prepared.machine_mut().warm_up() {
+            return Self::fail(&control, error.into());
+        }
+        touch_stack_and_heap();
         // If the owner is gone, receiving says so.
         drop(control.send(&Event::Waiting { missing }));
         let result = self.serve_commands();
-        if let Err(error) = &result {
-            let (blame, message) = (error.blame(), jiffy_control::error_chain(error));
-            drop(control.send(&Event::Failed { blame, message }));
+        match result {
+            Ok(()) => Ok(()),
+            Err(error) => Self::fail(&control, error),
         }
-        result
+    }
+
+    fn fail(control: &ControlSocket, error: ShellError) -> Result<(), ShellError> {
+        let (blame, message) = (error.blame(), jiffy_control::error_chain(&error));
+        drop(control.send(&Event::Failed { blame, message }));
+        Err(error)
     }
 
     fn serve_commands(self) -> Result<(), ShellError> {

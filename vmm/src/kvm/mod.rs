@@ -76,6 +76,8 @@ pub enum KvmError {
     SetFpu(#[source] kvm_ioctls::Error),
     #[error("the vCPU did not stop after its doorbell: {0}")]
     Incomplete(String),
+    #[error("a vCPU that was not to run came to {0:?}")]
+    WarmUp(Exit),
     #[error("cannot run the vCPU")]
     Run(#[source] kvm_ioctls::Error),
 }
@@ -268,6 +270,16 @@ impl Machine {
             ..Default::default()
         };
         self.vcpu.set_regs(&regs).map_err(KvmError::SetRegisters)
+    }
+
+    /// Enters `KVM_RUN` and leaves it before the guest runs, so that KVM makes what it makes at a VM's first run: since
+    /// Linux 6.14 a thread, which takes it 40 µs.
+    pub fn warm_up(&mut self) -> Result<(), KvmError> {
+        self.vcpu.set_kvm_immediate_exit(1);
+        match self.run()? {
+            Exit::Signal => Ok(()),
+            exit => Err(KvmError::WarmUp(exit)),
+        }
     }
 
     /// Runs the guest until it exits.

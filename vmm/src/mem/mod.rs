@@ -3,9 +3,11 @@
 //! The guest writes it behind Rust's back, so it is only ever read and written by copy, through
 //! `vm-memory`, which checks every address; no reference points into it.
 
+mod own;
 mod private_pages;
 mod reservation;
 
+pub use own::{Program, touch_stack_and_heap};
 pub use private_pages::PageMap;
 
 use std::{fs::File, io, ops::Range, os::fd::AsRawFd};

@@ -106,6 +106,7 @@ fn prepare(
     (control, stream): (OwnedFd, OwnedFd),
     voice: &ControlSocket,
 ) -> Result<(Shell, Vec<Missing>), StartError> {
+    ground.program.touch();
     let null = &ground.null;
     dup2_stdin(null)
         .and_then(|()| dup2_stdout(null))

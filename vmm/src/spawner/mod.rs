@@ -35,6 +35,7 @@ use crate::{
     cgroup::{CgroupError, Hierarchy, Limits, vm_pids},
     jail::{Filter, Fork, JailError, Outer, enter_outer, fork_shell},
     kvm::{Host, KvmError},
+    mem::Program,
 };
 use table::{Owned, Table};
 pub use users::SPAWNERS_MAX;
@@ -153,6 +154,7 @@ struct Ground {
     proc: OwnedFd,
     /// `/dev/null`, a shell's standard streams.
     null: File,
+    program: Program,
     filter: Filter,
     outer: Outer,
     options: Options,
@@ -220,6 +222,7 @@ impl Spawner {
         let proc = File::open("/proc").map_err(open("/proc"))?.into();
         let null = File::options().read(true).write(true).open("/dev/null");
         let null = null.map_err(open("/dev/null"))?;
+        let program = Program::find().map_err(open("/proc/self/maps"))?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC);
         let epoll = epoll.map_err(|error| SpawnerError::Wait(error.into()))?;
         let pids = vm_pids();
@@ -259,6 +262,7 @@ impl Spawner {
             spawner,
             proc,
             null,
+            program,
             filter,
             outer,
             options: options.clone(),
