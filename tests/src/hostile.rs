@@ -3,7 +3,7 @@
 //! A [`Script`] knows how a good driver of the vsock device behaves, so that a deed can begin where
 //! a good driver has just got to.
 
-use std::{fs, path::PathBuf, process::Command, time::Duration};
+use std::{fs, path::PathBuf, process::Command, sync::OnceLock, time::Duration};
 
 use jiffy_abi::{
     doorbell::{self, Wait},
@@ -306,20 +306,43 @@ impl Script {
         }
         let mut code = self.code.clone();
         code.resize(CODE_MARK.len().max(code.len()), 0xc3); // ret
-        let mut image = fs::read(hostile_image()).expect("the hostile image");
-        patch(&mut image, &OPS_MARK, &ops);
-        patch(&mut image, &CODE_MARK, &code);
+        let form = FORM.get_or_init(Form::read);
+        let mut image = form.image.clone();
+        image[form.ops_at..][..ops.len()].copy_from_slice(&ops);
+        image[form.code_at..][..code.len()].copy_from_slice(&code);
         image
     }
 }
 
-/// Writes `bytes` where `mark` is, which has to be in one place.
-fn patch(image: &mut [u8], mark: &[u8; 16], bytes: &[u8]) {
+/// Read once in a process: a test has many scripts, and looking for the marks takes longest.
+static FORM: OnceLock<Form> = OnceLock::new();
+
+/// The image that scripts are written into, and where.
+#[derive(Debug)]
+struct Form {
+    image: Vec<u8>,
+    ops_at: usize,
+    code_at: usize,
+}
+
+impl Form {
+    fn read() -> Self {
+        let image = fs::read(hostile_image()).expect("the hostile image");
+        Self {
+            ops_at: place(&image, &OPS_MARK),
+            code_at: place(&image, &CODE_MARK),
+            image,
+        }
+    }
+}
+
+/// Where `mark` is, which has to be in one place.
+fn place(image: &[u8], mark: &[u8; 16]) -> usize {
     let mut places = image.windows(mark.len()).enumerate();
     let mut places = places.by_ref().filter(|(_, window)| window == mark);
     let (at, _) = places.next().expect("the mark is in the image");
     assert!(places.next().is_none(), "the mark is in the image twice");
-    image[at..at + bytes.len()].copy_from_slice(bytes);
+    at
 }
 
 /// A header as a good driver writes it.

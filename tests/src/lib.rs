@@ -99,7 +99,6 @@ pub fn jiffyd_path() -> PathBuf {
 
 /// `jiffy-bench`, built for release and up to date, as is what it measures.
 pub fn bench_path() -> PathBuf {
-    build("bench", &["-p", "jiffy-benches", "--bin", "jiffy-bench"]);
     binary("jiffy-bench")
 }
 
@@ -111,8 +110,12 @@ pub fn jiffy() -> Command {
 }
 
 fn binary(name: &str) -> PathBuf {
-    let packages = ["-p", "jiffy-vmm", "-p", "jiffy-toolchain", "-p", "jiffyd"];
-    build("binaries", &packages);
+    // Those of `build_release` in scripts/lib.sh: with others, features differ and all is built again.
+    let packages = ["jiffy-vmm", "jiffy-toolchain", "jiffyd", "jiffy-benches"];
+    build(
+        "binaries",
+        &packages.map(|package| ["-p", package]).concat(),
+    );
     target_dir().join("release").join(name)
 }
 
