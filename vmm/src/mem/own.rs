@@ -74,7 +74,8 @@ mod tests {
 nonsense
 ";
         let found = Program::parse(maps, Path::new("/usr/bin/jiffy-vmm")).0;
-        assert_eq!(found, [0x55d0_c002_0000..0x55d0_c018_0000]);
+        let text = 0x55d0_c002_0000..0x55d0_c018_0000;
+        assert_eq!(found, std::slice::from_ref(&text));
         assert!(!Program::find().expect("proc").0.is_empty());
     }
 }
