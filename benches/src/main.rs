@@ -18,6 +18,7 @@ use jiffy_benches::{
     html,
     report::{Report, SCHEMA},
     setup::{self, Images},
+    sides,
     suites::{self, Fallible, Run},
     table,
 };
@@ -69,6 +70,9 @@ struct Options {
     /// The large numbers of VMs too; takes half an hour and 8 GiB.
     #[arg(long)]
     full: bool,
+    /// Leave both sides of a socket to the kernel instead of putting each on a CPU of its own.
+    #[arg(long)]
+    unpinned: bool,
     /// Write the report as JSON; `-` is standard output, and the table then goes to standard error.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -208,6 +212,9 @@ fn bench(options: &Options) -> Fallible<ExitCode> {
 
     let programs = setup::programs()?;
     let host = Host::read();
+    if options.unpinned {
+        sides::unpin();
+    }
     let mut run = Run {
         hello: PathBuf::new(),
         dirty: PathBuf::new(),

@@ -5,12 +5,22 @@
 //! measures sits on one CPU and what it measures on another, floor and jiffy alike; a request over a network would arrive
 //! like that too. Where there is one CPU only, nothing is done. Not here: the agent, whose threads go where they like.
 
-use std::sync::OnceLock;
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use rustix::{
     process::Pid,
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
 };
+
+static IS_UNPINNED: AtomicBool = AtomicBool::new(false);
+
+/// From now on the kernel decides where everything runs.
+pub fn unpin() {
+    IS_UNPINNED.store(true, Relaxed);
+}
 
 /// All CPUs that this program may use, and the two that are used.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +73,9 @@ pub fn far(process_id: u32) {
 
 /// A process that may not be moved is measured where it is.
 fn put(process: Option<Pid>, to: impl Fn(&Cpus) -> &CpuSet) {
+    if IS_UNPINNED.load(Relaxed) {
+        return;
+    }
     if let Some(cpus) = cpus() {
         let _ = sched_setaffinity(process, to(cpus));
     }
