@@ -1,6 +1,7 @@
 """What the agent exposes to Prometheus, as `promtool` and Prometheus' own client read it."""
 
 import subprocess
+import time
 import unittest
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -8,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from agent import Agent
 
+COUNTED_WITHIN_S = 10
 OUTCOMES = {"error": 500, "panic": 500, "null-read": 500, "no such kind": 400}
 
 
@@ -24,6 +26,11 @@ class Metrics(unittest.TestCase):
         cls.agent.deploy("faults", "faults")
         for kind, status in OUTCOMES.items():
             assert cls.agent.invoke("faults", {"kind": kind}).status == status, kind
+        # Requests are counted behind their responses.
+        until = time.monotonic() + COUNTED_WITHIN_S
+        while b'function="faults"' not in cls.agent.request("GET", "/metrics").body:
+            assert time.monotonic() < until, "the last requests are not counted"
+            time.sleep(0.01)
 
     def scrape(self, accept=None):
         scraped = self.agent.request("GET", "/metrics", headers={"Accept": accept} if accept else {})
