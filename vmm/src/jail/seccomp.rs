@@ -139,7 +139,8 @@ fn lists() -> Result<Lists, JailError> {
 #[cfg(test)]
 mod tests {
     use kvm_bindings::{
-        KVMIO, kvm_regs, kvm_sregs, kvm_userspace_memory_region, kvm_xcrs, kvm_xsave,
+        KVMIO, kvm_pre_fault_memory, kvm_regs, kvm_sregs, kvm_userspace_memory_region, kvm_xcrs,
+        kvm_xsave,
     };
     use vmm_sys_util::ioctl::{_IOC_NONE, _IOC_READ, _IOC_WRITE, ioctl_expr};
 
@@ -158,6 +159,10 @@ mod tests {
         let (read, write) = (_IOC_READ, _IOC_WRITE);
         let expected = [
             ("KVM_RUN", number(_IOC_NONE, KVMIO, 0x80, 0)),
+            (
+                "KVM_PRE_FAULT_MEMORY",
+                number(read | write, KVMIO, 0xd5, size_of::<kvm_pre_fault_memory>()),
+            ),
             (
                 "KVM_GET_REGS",
                 number(read, KVMIO, 0x81, size_of::<kvm_regs>()),
