@@ -101,7 +101,6 @@ impl VerifyError {
 pub struct Snapshot {
     contents: StateFile,
     state_bytes: Vec<u8>,
-    digest: Digest,
     ram: File,
     working_set: Vec<PageRun>,
     working_set_problem: Option<WorkingSetError>,
@@ -187,7 +186,6 @@ impl Snapshot {
         }
         Ok(Self {
             contents,
-            digest: Digest::of(&state),
             state_bytes: state,
             ram,
             working_set: vec![],
@@ -248,6 +246,11 @@ impl Snapshot {
         &self.ram
     }
 
+    /// What a VM goes on from: the state, the file `ram`, which is as long as the state says, and the working set.
+    pub fn into_parts(self) -> (State, File, Vec<PageRun>) {
+        (self.contents.state, self.ram, self.working_set)
+    }
+
     /// Length of RAM, bytes.
     pub fn ram_bytes(&self) -> u64 {
         self.contents.ram.bytes
@@ -259,8 +262,9 @@ impl Snapshot {
     }
 
     /// The snapshot's identity: SHA-256 of its state file, in which that of RAM is.
+    /// Computed anew each time: who only restores the snapshot has no use for it.
     pub fn digest(&self) -> Digest {
-        self.digest
+        Digest::of(&self.state_bytes)
     }
 
     /// Pages that requests write, ascending; empty if that is not known.
@@ -282,7 +286,7 @@ impl Snapshot {
         }
         let pages = snapshot.working_set.iter().map(|run| u64::from(run.pages));
         Ok(Verified {
-            digest: snapshot.digest,
+            digest: snapshot.digest(),
             ram_bytes: snapshot.contents.ram.bytes,
             ram_pages_stored: snapshot.contents.ram.pages_stored,
             working_set_pages: pages.sum(),

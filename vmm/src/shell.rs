@@ -12,6 +12,7 @@
 
 use std::{
     fs::File,
+    hint::black_box,
     io::{self, Read},
     os::{
         fd::{AsFd, OwnedFd},
@@ -22,19 +23,26 @@ use std::{
 };
 
 use jiffy_control::{
-    Blame, Command, ControlError, ControlSocket, Event, Isolation, Missing, PageRuns, Phases,
+    Blame, Command, ControlError, ControlSocket, Event, Isolation, Missing, Packet, PageRuns,
+    Phases, rehearse,
 };
-use jiffy_snapshots::{OpenError, PageRun, Snapshot, state::ImageInfo};
+use jiffy_snapshots::{
+    DIGEST_BYTES, Digest, OpenError, PageRun, RamSummary, Snapshot, State, StateFile,
+    state::ImageInfo,
+};
 
 use crate::{
     boot::{self, IMAGE_BYTES_MAX, Image, ImageError, LoadError},
-    kvm::{Host, KvmError},
-    mem::{PageMap, Ram, RamError, touch_stack_and_heap},
+    kvm::{Host, KvmError, VcpuTarget},
+    mem::{PageMap, Ram, RamError, touch_stack},
     run::{CaptureError, Prepared, RestoreError, RunError, Turn, Vm},
 };
 
 /// Bytes of an image in which its headers are looked for.
 const IMAGE_HEAD_BYTES: u64 = 64 << 10;
+
+/// Runs of pages in the working set of a small function.
+const REHEARSED_RUNS: usize = 4;
 
 /// Why a shell, or its VM, came to an end that is no guest's.
 #[derive(Debug, thiserror::Error)]
@@ -84,8 +92,7 @@ impl ShellError {
                 | RestoreError::Device(_)
                 | RestoreError::NotListening
                 | RestoreError::RamBytes { .. }
-                | RestoreError::Kvm(KvmError::NotRing3)
-                | RestoreError::Ram(RamError::FileLength { .. }),
+                | RestoreError::Kvm(KvmError::NotRing3),
             ) => Blame::Input,
             Self::Capture(
                 CaptureError::Ended(_) | CaptureError::RandomInit | CaptureError::NotIdle,
@@ -160,13 +167,50 @@ impl Shell {
         if let Err(error) = self.prepared.machine_mut().warm_up() {
             return Self::fail(&control, error.into());
         }
-        touch_stack_and_heap();
+        touch_stack();
+        self.rehearse();
         // If the owner is gone, receiving says so.
         drop(control.send(&Event::Waiting { missing }));
         let result = self.serve_commands();
         match result {
             Ok(()) => Ok(()),
             Err(error) => Self::fail(&control, error),
+        }
+    }
+
+    /// Takes in a command as the one that will come: malloc has then taken the pages for it, and copied those that it shared
+    /// with the spawner, at a fault of 3.5 µs each. It is no more than faster afterwards.
+    fn rehearse(&mut self) {
+        let machine = self.prepared.machine_mut();
+        let state = State {
+            cpu: machine.cpu().clone(),
+            ..State::default()
+        };
+        let ram = RamSummary {
+            bytes: machine.ram().bytes(),
+            pages_stored: 0,
+            digest: Digest([0; DIGEST_BYTES]),
+        };
+        let Ok(state) = (StateFile { ram, state }).to_bytes() else {
+            return;
+        };
+        let restore = Command::Restore {
+            state,
+            working_set: vec![(0, 1); REHEARSED_RUNS],
+            isolation: Isolation::Fresh,
+            timeout_ms: None,
+        };
+        let received = Packet::new(&restore).and_then(|packet| rehearse(&packet));
+        if let Ok(Command::Restore {
+            state, working_set, ..
+        }) = received
+        {
+            let taken = (
+                StateFile::from_bytes(&state),
+                page_runs(working_set),
+                VcpuTarget::default(),
+            );
+            drop(black_box(taken));
         }
     }
 
@@ -201,7 +245,7 @@ impl Shell {
                     Some(runs) => snapshot.with_page_runs(runs),
                     None => snapshot,
                 };
-                self.restore(&snapshot, isolation, limit(timeout_ms))?
+                self.restore(snapshot, isolation, limit(timeout_ms))?
                     .serve(&control)
             }
             Command::Stop => Ok(()),
@@ -249,7 +293,7 @@ impl Shell {
 
     fn restore(
         mut self,
-        snapshot: &Snapshot,
+        snapshot: Snapshot,
         isolation: Isolation,
         timeout: Option<Duration>,
     ) -> Result<Running, ShellError> {

@@ -91,7 +91,7 @@ fn here(function: &Function) -> Fallible<Duration> {
     let machine = Machine::new(Ram::reserve(snapshot.ram_bytes())?)?;
     let prepared = Prepared::new(machine, stream, None, |_| {})?;
     let began = Instant::now();
-    let mut vm = prepared.restore(&snapshot, Isolation::Fresh)?;
+    let mut vm = prepared.restore(snapshot, Isolation::Fresh)?;
     let restored = began.elapsed();
     if let Some(end) = vm.serve_request()? {
         return Err(format!("the VM ended: {end:?}").into());

@@ -170,7 +170,7 @@ impl Folder {
         let snapshot = self.open();
         let ram = Ram::reserve(snapshot.ram_bytes()).expect("an address range");
         let (prepared, client, logs) = prepare(ram);
-        let vm = prepared.restore(&snapshot, isolation)?;
+        let vm = prepared.restore(snapshot, isolation)?;
         Ok(Restored { vm, client, logs })
     }
 

@@ -36,7 +36,7 @@ pub use request::{
     HttpRequest, Request, RequestError, Response, ResponseError, read_response, write_request,
 };
 pub use socket::{
-    ControlError, ControlSocket, DESCRIPTORS_MAX, MESSAGE_BYTES_MAX, Message, Packet,
+    ControlError, ControlSocket, DESCRIPTORS_MAX, MESSAGE_BYTES_MAX, Message, Packet, rehearse,
 };
 pub use spawner::{
     Missing, Shell, ShellProcess, SpawnError, SpawnReply, SpawnRequest, Spawner, SpawnerOptions,

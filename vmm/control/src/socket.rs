@@ -219,6 +219,18 @@ impl AsRawFd for ControlSocket {
     }
 }
 
+/// Does with `packet` what receiving it does, but for the system call: the memory which that takes is then this process's
+/// own.
+pub fn rehearse<M: Message>(packet: &Packet) -> Result<M, ControlError> {
+    PACKET.with_borrow_mut(|buffer| {
+        let len_bytes = packet.0.len();
+        let received = buffer.get_mut(..len_bytes);
+        let received = received.ok_or(ControlError::TooLarge(len_bytes))?;
+        received.copy_from_slice(&packet.0);
+        decode(received)
+    })
+}
+
 fn decode<M: Message>(packet: &[u8]) -> Result<M, ControlError> {
     let Some((header, message)) = packet.split_first_chunk::<HEADER_BYTES>() else {
         return Err(ControlError::TooShort(packet.len()));

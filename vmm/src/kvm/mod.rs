@@ -17,11 +17,11 @@ use std::{
 use jiffy_abi::layout::{GDT, IDT, PAGE_BYTES, PAGE_TABLES, STACK_TOP, TSS};
 use jiffy_snapshots::CpuNeeds;
 use kvm_bindings::{
-    CpuId, KVM_MAX_CPUID_ENTRIES, KVMIO, kvm_dtable, kvm_pre_fault_memory, kvm_regs, kvm_segment,
-    kvm_sregs, kvm_userspace_memory_region, kvm_xcrs,
+    CpuId, KVM_MAX_CPUID_ENTRIES, KVMIO, kvm_dtable, kvm_pre_fault_memory, kvm_regs, kvm_run,
+    kvm_segment, kvm_sregs, kvm_userspace_memory_region, kvm_xcrs,
 };
 use kvm_ioctls::{Cap, Kvm, VcpuExit, VcpuFd, VmFd};
-use vmm_sys_util::ioctl::ioctl_with_mut_ref;
+use vmm_sys_util::ioctl::{_IOC_READ, _IOC_WRITE, ioctl_expr, ioctl_with_mut_ref};
 
 use crate::{
     boot::{CODE_SELECTOR, DATA_SELECTOR, GDT_LIMIT, IDT_LIMIT, Loaded, TSS_LIMIT, TSS_SELECTOR},
@@ -46,7 +46,14 @@ const CPUID_1_ECX_XSAVE: u32 = 1 << 26;
 const CPUID_1_ECX_AVX: u32 = 1 << 28;
 
 // Not among the calls of kvm-ioctls 0.25 (linux/kvm.h, since 6.11).
-vmm_sys_util::ioctl_iowr_nr!(KVM_PRE_FAULT_MEMORY, KVMIO, 0xd5, kvm_pre_fault_memory);
+const KVM_PRE_FAULT_MEMORY: libc::c_ulong = {
+    const BYTES: u32 = 64;
+    const _: () = assert!(size_of::<kvm_pre_fault_memory>() == BYTES as usize);
+    ioctl_expr(_IOC_READ | _IOC_WRITE, KVMIO, 0xd5, BYTES)
+};
+
+/// Where in a vCPU's mapping the data of port I/O is (KVM_PIO_PAGE_OFFSET, linux/kvm_host.h of x86).
+const EXIT_DATA_OFFSET: usize = 4096;
 
 /// Why there is no machine. All blame the host.
 #[derive(Debug, thiserror::Error)]
@@ -292,6 +299,7 @@ impl Machine {
             exit => return Err(KvmError::WarmUp(exit)),
         }
         self.load_mmu();
+        self.touch_exit_data();
         Ok(())
     }
 
@@ -306,7 +314,15 @@ impl Machine {
         };
         // SAFETY: the kernel reads and writes one `kvm_pre_fault_memory`, which lives until it returns; what it
         // maps into the guest is memory that the guest has.
-        unsafe { ioctl_with_mut_ref(&self.vcpu, KVM_PRE_FAULT_MEMORY(), &mut range) };
+        unsafe { ioctl_with_mut_ref(&self.vcpu, KVM_PRE_FAULT_MEMORY, &mut range) };
+    }
+
+    /// Takes the fault of the page in which KVM tells what a guest wrote to a port.
+    fn touch_exit_data(&mut self) {
+        let run: *const kvm_run = self.vcpu.get_kvm_run();
+        let data = run.cast::<u8>().wrapping_add(EXIT_DATA_OFFSET);
+        // SAFETY: on x86 the mapping of a vCPU has three pages, of which this is the second; any byte is a `u8`.
+        unsafe { data.read_volatile() };
     }
 
     /// Runs the guest until it exits.

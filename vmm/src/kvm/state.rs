@@ -40,6 +40,21 @@ pub struct VcpuTarget {
     xsave: Box<kvm_xsave>,
 }
 
+/// Vector and floating-point state at their reset values, all else zero.
+impl Default for VcpuTarget {
+    fn default() -> Self {
+        let mut xsave = Box::new(kvm_xsave::default());
+        xsave.region[XSAVE_FCW] = FCW_RESET;
+        xsave.region[XSAVE_MXCSR] = MXCSR_RESET;
+        xsave.region[XSAVE_HEADER] = XSTATE_X87_SSE;
+        Self {
+            regs: kvm_regs::default(),
+            sregs: kvm_sregs::default(),
+            xsave,
+        }
+    }
+}
+
 impl std::fmt::Debug for VcpuTarget {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("VcpuTarget")
@@ -117,14 +132,10 @@ impl Machine {
             self.vcpu.set_xcrs(&xcrs).map_err(KvmError::SetXcrs)?;
             self.xcr0 = state.xcr0;
         }
-        let mut xsave = Box::new(kvm_xsave::default());
-        xsave.region[XSAVE_FCW] = FCW_RESET;
-        xsave.region[XSAVE_MXCSR] = MXCSR_RESET;
-        xsave.region[XSAVE_HEADER] = XSTATE_X87_SSE;
         Ok(VcpuTarget {
             regs: kvm_regs_of(&state.regs),
             sregs,
-            xsave,
+            ..VcpuTarget::default()
         })
     }
 

@@ -7,7 +7,7 @@ mod own;
 mod private_pages;
 mod reservation;
 
-pub use own::{Program, touch_stack_and_heap};
+pub use own::{Program, forgo_huge_pages, touch_stack};
 pub use private_pages::PageMap;
 
 use std::{fs::File, io, ops::Range, os::fd::AsRawFd};
@@ -34,10 +34,6 @@ pub enum RamError {
     },
     #[error("this process has made more VMs than it has address ranges for: start another one")]
     Reserve,
-    #[error("cannot read the snapshot's RAM file")]
-    Length(#[source] io::Error),
-    #[error("the snapshot's RAM file has {found_bytes} bytes, but the VM has {ram_bytes}")]
-    FileLength { found_bytes: u64, ram_bytes: u64 },
     #[error("cannot map the snapshot's RAM file")]
     MapFile(#[source] io::Error),
     #[error("cannot bring in the working set")]
@@ -58,6 +54,7 @@ pub struct Ram {
     base: *mut u8,
     bytes: u64,
     mapped: bool,
+    huge_pages_possible: bool,
 }
 
 impl Ram {
@@ -92,6 +89,7 @@ impl Ram {
             base,
             bytes,
             mapped: false,
+            huge_pages_possible: own::huge_pages_possible(),
         })
     }
 
@@ -111,10 +109,12 @@ impl Ram {
         if mapped == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        // Where huge pages are the rule, as in stock Debian, the first byte written would cost 2 MiB
-        // of zeros. A kernel that was built without huge pages refuses, and has none to avoid.
-        // SAFETY: exactly the range that was mapped above.
-        unsafe { libc::madvise(base, self.len(), libc::MADV_NOHUGEPAGE) };
+        if self.huge_pages_possible {
+            // Where they are the rule, as in stock Debian, the first byte written would cost 2 MiB of zeros. A
+            // kernel that was built without them refuses, and has none to avoid.
+            // SAFETY: exactly the range that was mapped above.
+            unsafe { libc::madvise(base, self.len(), libc::MADV_NOHUGEPAGE) };
+        }
         self.mapped = true;
         Ok(())
     }
@@ -186,17 +186,9 @@ impl Ram {
     }
 
     /// Maps `file`, the RAM of a snapshot, copy-on-write over the whole of RAM, which KVM already
-    /// has: what was there before is gone, and the guest's stores never reach the file.
+    /// has: what was there before is gone, and the guest's stores never reach the file. That the file is as long
+    /// as RAM has been looked at when it became a `Snapshot`: a page past its end would raise SIGBUS when touched.
     pub fn map_over(&mut self, file: &File) -> Result<(), RamError> {
-        let found_bytes = file.metadata().map_err(RamError::Length)?.len();
-        // A page past the end would raise SIGBUS when touched. The store never truncates a
-        // published snapshot, so checking once is enough.
-        if found_bytes != self.bytes {
-            return Err(RamError::FileLength {
-                found_bytes,
-                ram_bytes: self.bytes,
-            });
-        }
         self.map(0, file.as_raw_fd()).map_err(RamError::MapFile)?;
         // The file is mostly holes: reading around every first touch would fill the page cache with
         // zeros, up to all of RAM. What is no hole, its owner has brought in. Advice that is not taken
@@ -272,7 +264,7 @@ pub struct BaseRam {
 }
 
 impl BaseRam {
-    /// Maps `file` for reading. Its length is [`Ram::map_over`]'s to check.
+    /// Maps `file`, as long as `ram`, for reading.
     pub fn map(file: &File, ram: &Ram) -> Result<Self, RamError> {
         let len = ram.len();
         let fd = file.as_raw_fd();

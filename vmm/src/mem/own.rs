@@ -4,12 +4,37 @@
 //! page is a fault, about 2.5 µs on the development host, and the pages of heap and stack that it then writes are copied
 //! one by one. A shell takes these faults before it waits, so that a cold request does not.
 
-use std::{fs, hint::black_box, io, ops::Range, path::Path};
+use std::{
+    fs,
+    hint::black_box,
+    io,
+    ops::Range,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 /// Deeper than the stack is while a snapshot is restored and its first request served.
-const STACK_BYTES: usize = 12 << 10;
-/// What the same takes of the heap.
-const HEAP_BYTES: usize = 16 << 10;
+const STACK_BYTES: usize = 20 << 10;
+
+static HUGE_PAGES_FORGONE: AtomicBool = AtomicBool::new(false);
+
+/// Forgoes transparent huge pages in this process and in those that it forks from now on: one call for all of their
+/// mappings, instead of one for each VM's RAM.
+pub fn forgo_huge_pages() -> io::Result<()> {
+    // SAFETY: it changes which pages the kernel takes for mappings to come, and nothing that a program sees.
+    match unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) } {
+        0 => {
+            HUGE_PAGES_FORGONE.store(true, Relaxed);
+            Ok(())
+        }
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Whether a mapping of this process may get huge pages, as far as this program knows.
+pub(super) fn huge_pages_possible() -> bool {
+    !HUGE_PAGES_FORGONE.load(Relaxed)
+}
 
 /// Where the program's instructions are mapped. Those of its libraries have been used by the time a shell waits.
 #[derive(Clone, Debug, Default)]
@@ -45,14 +70,9 @@ impl Program {
     }
 }
 
-/// Has pages of the stack and of the heap that will be written copied now.
-pub fn touch_stack_and_heap() {
-    touch_stack();
-    drop(black_box(vec![1_u8; HEAP_BYTES]));
-}
-
+/// Has the pages of the stack that will be written copied now.
 #[inline(never)]
-fn touch_stack() {
+pub fn touch_stack() {
     let mut pages = [0_u8; STACK_BYTES];
     black_box(&mut pages);
 }

@@ -30,6 +30,8 @@ impl Deadline {
     /// Registers the alarm's handler. Nothing is limited yet.
     pub(super) fn new() -> io::Result<Self> {
         register_signal_handler(SIGNAL, kick).map_err(io::Error::from)?;
+        // None runs yet; a request's call is then not the first, at which the linker and the page table have work to do.
+        set_timer(Duration::ZERO)?;
         Ok(Self {
             timeout: None,
             ends: None,
@@ -80,24 +82,27 @@ impl Deadline {
 
     fn set_alarm(&mut self, now: Instant, rings: Instant) -> io::Result<()> {
         // A microsecond more than needed, and never zero, which would switch the alarm off.
-        let after = rings.saturating_duration_since(now) + Duration::from_micros(1);
-        let timer = libc::itimerval {
-            it_interval: libc::timeval {
-                tv_sec: 0,
-                tv_usec: 0,
-            },
-            it_value: libc::timeval {
-                tv_sec: after.as_secs().try_into().unwrap_or(libc::time_t::MAX),
-                tv_usec: after.subsec_micros().into(),
-            },
-        };
-        // SAFETY: `timer` is a valid value, and the old one is not asked for.
-        let result =
-            unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, ptr::null_mut()) };
-        if result != 0 {
-            return Err(io::Error::last_os_error());
-        }
+        set_timer(rings.saturating_duration_since(now) + Duration::from_micros(1))?;
         self.rings = Some(rings);
         Ok(())
+    }
+}
+
+/// Has the signal come once `after` is over; zero: not at all.
+fn set_timer(after: Duration) -> io::Result<()> {
+    let timer = libc::itimerval {
+        it_interval: libc::timeval {
+            tv_sec: 0,
+            tv_usec: 0,
+        },
+        it_value: libc::timeval {
+            tv_sec: after.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+            tv_usec: after.subsec_micros().into(),
+        },
+    };
+    // SAFETY: `timer` is a valid value, and the old one is not asked for.
+    match unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, ptr::null_mut()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }

@@ -11,7 +11,7 @@
 //! state, devices or the log ring. Only the resume page moves on.
 //! Not here: files (`jiffy-snapshots`).
 
-use std::{fs::File, io, ops::Range, time::Instant};
+use std::{fs::File, ops::Range, time::Instant};
 
 use jiffy_abi::{
     control_page::RANDOM_DRAWN, doorbell::Wait, layout::RESUME_PAGE, note::FLAG_RANDOM_INIT,
@@ -68,8 +68,6 @@ pub enum RestoreError {
         "the snapshot needs CPU features that this host lacks ({0}): create it again on this host"
     )]
     Cpu(String),
-    #[error("cannot keep the snapshot's RAM file open")]
-    File(#[source] io::Error),
     #[error(transparent)]
     Ram(#[from] RamError),
     #[error(transparent)]
@@ -240,7 +238,7 @@ impl<F: FnMut(Event)> Vm<F> {
 impl<F: FnMut(Event)> Prepared<F> {
     /// Gives it the guest of `snapshot`, which needs as much RAM as it was prepared with. With
     /// [`Isolation::Fresh`] every request finds the VM as the snapshot has it.
-    pub fn restore(self, snapshot: &Snapshot, isolation: Isolation) -> Result<Vm<F>, RestoreError> {
+    pub fn restore(self, snapshot: Snapshot, isolation: Isolation) -> Result<Vm<F>, RestoreError> {
         let Self(mut vm) = self;
         let (ram_bytes, prepared_bytes) = (snapshot.ram_bytes(), vm.machine.ram().bytes());
         if ram_bytes != prepared_bytes {
@@ -249,7 +247,7 @@ impl<F: FnMut(Event)> Prepared<F> {
                 prepared_bytes,
             });
         }
-        let state = snapshot.state().clone();
+        let (state, ram_file, working_set) = snapshot.into_parts();
         let missing = state.cpu.missing_in(vm.machine.cpu());
         if !missing.is_empty() {
             let missing = missing
@@ -258,8 +256,7 @@ impl<F: FnMut(Event)> Prepared<F> {
                 .collect::<Vec<_>>();
             return Err(RestoreError::Cpu(missing.join(", ")));
         }
-        vm.machine.ram_mut().map_over(snapshot.ram_file())?;
-        let working_set = snapshot.working_set().to_vec();
+        vm.machine.ram_mut().map_over(&ram_file)?;
         populate(&vm.machine, &working_set)?;
         let vcpu = vm.machine.target(&state.vcpu)?;
         vm.machine.set(&vcpu);
@@ -284,10 +281,6 @@ impl<F: FnMut(Event)> Prepared<F> {
         vm.log_ring = LogRing::at(state.run.log_tail);
         vm.state = Phase::Idle;
         vm.rung = Some(Wait::Idle);
-        let ram_file = snapshot
-            .ram_file()
-            .try_clone()
-            .map_err(RestoreError::File)?;
         vm.baseline = Some(Baseline {
             vcpu,
             ram_file,

@@ -35,7 +35,7 @@ use crate::{
     cgroup::{CgroupError, Hierarchy, Limits, vm_pids},
     jail::{Filter, Fork, JailError, Outer, enter_outer, fork_shell},
     kvm::{Host, KvmError},
-    mem::Program,
+    mem::{Program, forgo_huge_pages},
 };
 use table::{Owned, Table};
 pub use users::SPAWNERS_MAX;
@@ -113,6 +113,8 @@ pub enum SpawnerError {
     Cgroup(#[from] CgroupError),
     #[error("cannot open {0}: a spawner needs it")]
     Open(&'static str, #[source] io::Error),
+    #[error("cannot forgo huge pages")]
+    HugePages(#[source] io::Error),
     #[error("cannot open its own process: use Linux 5.7 or newer")]
     Itself(#[source] io::Error),
     #[error("cannot take a block of users for shells")]
@@ -215,6 +217,7 @@ impl Spawner {
         hooks: &Hooks,
     ) -> Result<(OwnedFd, Ground, Option<Hierarchy>, Users, u32), SpawnerError> {
         allow_many_descriptors();
+        forgo_huge_pages().map_err(SpawnerError::HugePages)?;
         let host = Host::open()?;
         let open = |path| move |error| SpawnerError::Open(path, error);
         let spawner = pidfd_open(getpid(), PidfdFlags::empty());
