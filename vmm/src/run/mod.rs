@@ -449,7 +449,7 @@ impl<F: FnMut(Event)> Vm<F> {
             }
         }
         if self.state == State::Starting {
-            self.deadline.end();
+            self.deadline.end().map_err(RunError::Deadline)?;
             self.drain_log()?;
             self.state = State::Idle;
             self.stats.phases.init_ns = nanoseconds(self.began.elapsed());
@@ -573,7 +573,7 @@ impl<F: FnMut(Event)> Vm<F> {
             ));
         }
         self.state = State::Idle;
-        self.deadline.end();
+        self.deadline.end().map_err(RunError::Deadline)?;
         self.stats.requests_done += 1;
         self.stats.last_request_ns = nanoseconds(now.saturating_duration_since(self.began));
         self.stats.last_request_exits = self.stats.exits.since(&self.exits_before);
@@ -581,7 +581,7 @@ impl<F: FnMut(Event)> Vm<F> {
     }
 
     fn check_deadline(&mut self, now: Instant) -> Result<(), Stop> {
-        if !self.deadline.expired(now).map_err(RunError::Deadline)? {
+        if !self.deadline.expired(now) {
             return Ok(());
         }
         let timeout = self.deadline.timeout().unwrap_or_default();
