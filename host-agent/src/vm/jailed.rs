@@ -30,13 +30,12 @@ use jiffy_snapshots::{Digest, State, Store};
 use rustix::fs::{MemfdFlags, OFlags, fcntl_getfl, fcntl_setfl, memfd_create};
 use sha2::{Digest as _, Sha256};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, Interest, unix::AsyncFd},
-    net::UnixStream,
+    io::{Interest, unix::AsyncFd},
     task::spawn_blocking,
     time::timeout,
 };
 
-use super::{OpenSnapshot, Settled, VmError, VmInstance, Vms};
+use super::{OpenSnapshot, Settled, VmError, VmInstance, Vms, stream::Stream};
 use crate::model::Settings;
 
 /// What is granted beyond a VM's own deadline before it is held for lost.
@@ -270,7 +269,7 @@ impl VmInstance for JailedInstance {
 #[derive(Debug)]
 struct Link {
     control: AsyncFd<ControlSocket>,
-    stream: UnixStream,
+    stream: Stream,
     process: ShellProcess,
     news: News,
 }
@@ -284,7 +283,6 @@ impl Link {
         } = shell;
         let flags = fcntl_getfl(&control).map_err(host)?;
         fcntl_setfl(&control, flags | OFlags::NONBLOCK).map_err(host)?;
-        stream.set_nonblocking(true).map_err(host)?;
         #[expect(
             deprecated,
             reason = "a control socket owns its descriptor for life; the successor asks for unsafe"
@@ -292,7 +290,7 @@ impl Link {
         let control = AsyncFd::try_with_interest(control, Interest::READABLE).map_err(host)?;
         Ok(Self {
             control,
-            stream: UnixStream::from_std(stream).map_err(host)?,
+            stream: Stream::new(stream).map_err(host)?,
             process,
             news: News::default(),
         })
@@ -330,15 +328,12 @@ impl Link {
             .map_err(|error| VmError::Request(jiffy_control::error_chain(&error)))?;
         let mut end = None;
         let exchanged = {
-            let (mut reader, mut writer) = self.stream.split();
             let exchanged = async {
-                let taken = match writer.write(&bytes).await {
-                    Ok(taken) => taken,
-                    Err(_) => return Ok(Exchanged::Undelivered),
-                };
-                // One that is gone by now closes its end: reading then says so.
-                let _ = writer.write_all(&bytes[taken..]).await;
-                read(&mut reader).await
+                match self.stream.write_all(&bytes).await {
+                    Err(0) => Ok(Exchanged::Undelivered),
+                    // One that is gone by now closes its end: reading then says so.
+                    Ok(()) | Err(_) => read(&self.stream).await,
+                }
             };
             tokio::pin!(exchanged);
             loop {
@@ -455,10 +450,10 @@ fn gone() -> VmError {
 }
 
 /// Reads a response.
-async fn read(stream: &mut (impl AsyncReadExt + Unpin)) -> Result<Exchanged, VmError> {
+async fn read(stream: &Stream) -> Result<Exchanged, VmError> {
     let mut frame = Vec::with_capacity(RESPONSE_BYTES_FIRST);
     let header = loop {
-        match stream.read_buf(&mut frame).await {
+        match stream.read(&mut frame).await {
             Ok(0) => return Ok(Exchanged::Closed),
             Ok(_) => {}
             // Of a Unix stream this means that the other end was closed before all was read there (unix(7) calls it
@@ -476,7 +471,7 @@ async fn read(stream: &mut (impl AsyncReadExt + Unpin)) -> Result<Exchanged, VmE
     let frame_bytes = HEADER_BYTES + header.payload_len();
     while frame.len() < frame_bytes {
         frame.reserve_exact(frame_bytes - frame.len());
-        if let 0 | usize::MAX = stream.read_buf(&mut frame).await.unwrap_or(usize::MAX) {
+        if let 0 | usize::MAX = stream.read(&mut frame).await.unwrap_or(usize::MAX) {
             return Ok(Exchanged::Closed);
         }
     }

@@ -10,6 +10,7 @@
 #[doc(hidden)]
 pub mod fake;
 mod jailed;
+mod stream;
 
 pub use jailed::{JailedInstance, JailedOptions, JailedShell, JailedVms};
 
