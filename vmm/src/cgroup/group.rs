@@ -8,12 +8,14 @@ use std::{
     time::Duration,
 };
 
-use super::{CgroupError, Controller, Limits, Tree, Version, files, limits::settings};
+use super::{CgroupError, Controller, Limits, Tree, Version, cpu, files};
 
 /// How often removing a busy group is tried, and how long to wait in between. A process that was just reaped, or
 /// KVM's thread in it, may still be leaving; more than once was never seen.
 const REMOVE_TRIES_MAX: u32 = 20;
 const REMOVE_PAUSE: Duration = Duration::from_millis(1);
+
+const CPU_STAT: &str = "cpu.stat";
 
 /// One VM's group in every hierarchy that is used.
 ///
@@ -24,6 +26,8 @@ pub struct Group {
     trees: Arc<[Tree]>,
     name: String,
     limits: Limits,
+    /// Which of the groups for CPU time it is in.
+    cpu_group: Option<usize>,
     into: Option<OwnedFd>,
     join: Vec<OwnedFd>,
 }
@@ -33,7 +37,7 @@ pub struct Group {
 pub struct Events {
     /// Processes killed because memory ran out; `None` without the memory controller.
     pub oom_kills: Option<u64>,
-    /// How long processes that wanted to run were held back; `None` without the cpu controller.
+    /// How long processes that wanted to run were held back, those of all VMs in the same group for CPU time; `None` without the cpu controller.
     pub throttled: Option<Duration>,
     /// Tasks that were refused; `None` without the pids controller.
     pub forks_refused: Option<u64>,
@@ -49,25 +53,16 @@ impl Group {
             trees,
             name,
             limits: *limits,
+            cpu_group: None,
             into: None,
             join: vec![],
         };
         let trees = Arc::clone(&group.trees);
         for (made, tree) in trees.iter().enumerate() {
-            let entered = files::make_dir(tree.parent.dir(), &group.name)
-                .map_err(|source| CgroupError::Create {
-                    group: tree.parent.path_of(&group.name),
-                    source,
-                })
-                .and_then(|()| {
-                    group.open(tree).inspect_err(|_| {
-                        // The error that is reported says more than that of cleaning up would.
-                        let _ = files::remove_dir(tree.parent.dir(), &group.name);
-                    })
-                });
-            if let Err(error) = entered {
+            if let Err(error) = group.enter(tree) {
+                // The error that is reported says more than that of cleaning up would.
                 for tree in &trees[..made] {
-                    let _ = files::remove_dir(tree.parent.dir(), &group.name);
+                    let _ = group.leave(tree, files::remove_dir);
                 }
                 return Err(error);
             }
@@ -75,23 +70,80 @@ impl Group {
         Ok(group)
     }
 
+    /// Where the group is in `tree`: in a group for CPU time, which may be all of it, where that is limited there.
+    fn path(&self, tree: &Tree) -> String {
+        let cpu = self.cpu_group.filter(|_| tree.has_cpu()).map(cpu::name);
+        match (cpu, tree.own_controllers().is_empty()) {
+            (Some(cpu), true) => cpu,
+            (Some(cpu), false) => format!("{cpu}/{}", self.name),
+            (None, _) => self.name.clone(),
+        }
+    }
+
+    /// Makes it in one tree, all of it or nothing.
+    fn enter(&mut self, tree: &Tree) -> Result<(), CgroupError> {
+        if tree.has_cpu() {
+            self.cpu_group = Some(tree.cpu.enter(tree, &self.limits)?);
+        }
+        let path = self.path(tree);
+        let made = if tree.own_controllers().is_empty() {
+            Ok(())
+        } else {
+            files::make_dir(tree.parent.dir(), &path)
+        };
+        if let Err(source) = made {
+            // What is there is not ours to remove.
+            self.leave_cpu_group(tree)?;
+            let group = tree.parent.path_of(&path);
+            return Err(CgroupError::Create { group, source });
+        }
+        self.open(tree, &path).inspect_err(|_| {
+            let _ = self.leave(tree, files::remove_dir);
+        })
+    }
+
     /// Sets the limits of a new group, and opens what its process enters it by.
-    fn open(&mut self, tree: &Tree) -> Result<(), CgroupError> {
-        self.set(tree, None, &self.limits)?;
+    fn open(&mut self, tree: &Tree, path: &str) -> Result<(), CgroupError> {
+        tree.set(path, &tree.own_controllers(), None, &self.limits)?;
         let opened = match tree.version {
             Version::V1 => {
-                let file = format!("{}/cgroup.procs", self.name);
+                let file = format!("{path}/cgroup.procs");
                 files::open_to_write(tree.parent.dir(), &file).map(|file| self.join.push(file))
             }
             Version::V2 => {
-                files::open_dir(tree.parent.dir(), &self.name).map(|dir| self.into = Some(dir))
+                files::open_dir(tree.parent.dir(), path).map(|dir| self.into = Some(dir))
             }
         };
         opened.map_err(|source| CgroupError::Open {
-            group: tree.parent.path_of(&self.name),
+            group: tree.parent.path_of(path),
             file: "cgroup.procs",
             source,
         })
+    }
+
+    /// Removes it from one tree.
+    fn leave(
+        &self,
+        tree: &Tree,
+        remove_dir: impl FnOnce(BorrowedFd<'_>, &str) -> io::Result<()>,
+    ) -> Result<(), CgroupError> {
+        let path = self.path(tree);
+        let removed = if tree.own_controllers().is_empty() {
+            Ok(())
+        } else {
+            remove_dir(tree.parent.dir(), &path)
+        };
+        let left = self.leave_cpu_group(tree);
+        let group = tree.parent.path_of(&path);
+        removed.map_err(|source| CgroupError::Remove { group, source })?;
+        left
+    }
+
+    fn leave_cpu_group(&self, tree: &Tree) -> Result<(), CgroupError> {
+        match self.cpu_group.filter(|_| tree.has_cpu()) {
+            Some(index) => tree.cpu.leave(tree, index, &self.limits),
+            None => Ok(()),
+        }
     }
 
     /// The v2 directory in which a process is born with `CLONE_INTO_CGROUP`. `None` where v1 has all.
@@ -118,29 +170,15 @@ impl Group {
     /// After an error some limits are new and some are not: end the VM.
     pub fn set_limits(&mut self, limits: &Limits) -> Result<(), CgroupError> {
         for tree in self.trees.iter() {
-            self.set(tree, Some(&self.limits), limits)?;
-        }
-        self.limits = *limits;
-        Ok(())
-    }
-
-    fn set(&self, tree: &Tree, old: Option<&Limits>, new: &Limits) -> Result<(), CgroupError> {
-        let all = tree.controllers.iter();
-        for setting in all.flat_map(|&controller| settings(tree.version, controller, old, new)) {
-            let path = format!("{}/{}", self.name, setting.file);
-            match files::write(tree.parent.dir(), &path, &setting.value) {
-                Ok(()) => {}
-                Err(error) if setting.is_optional && error.kind() == io::ErrorKind::NotFound => {}
-                Err(source) => {
-                    return Err(CgroupError::Set {
-                        group: tree.parent.path_of(&self.name),
-                        file: setting.file,
-                        value: setting.value,
-                        source,
-                    });
-                }
+            let own = tree.own_controllers();
+            if !own.is_empty() {
+                tree.set(&self.path(tree), &own, Some(&self.limits), limits)?;
+            }
+            if let Some(index) = self.cpu_group.filter(|_| tree.has_cpu()) {
+                tree.cpu.change(tree, index, &self.limits, limits)?;
             }
         }
+        self.limits = *limits;
         Ok(())
     }
 
@@ -158,11 +196,11 @@ impl Group {
                         events.oom_kills = Some(self.number(tree, "memory.events", "oom_kill")?);
                     }
                     (Controller::Cpu, Version::V1) => {
-                        let nanoseconds = self.number(tree, "cpu.stat", "throttled_time")?;
+                        let nanoseconds = self.number(tree, CPU_STAT, "throttled_time")?;
                         events.throttled = Some(Duration::from_nanos(nanoseconds));
                     }
                     (Controller::Cpu, Version::V2) => {
-                        let microseconds = self.number(tree, "cpu.stat", "throttled_usec")?;
+                        let microseconds = self.number(tree, CPU_STAT, "throttled_usec")?;
                         events.throttled = Some(Duration::from_micros(microseconds));
                     }
                     (Controller::Pids, _) => {
@@ -181,8 +219,13 @@ impl Group {
         file: &'static str,
         key: &'static str,
     ) -> Result<u64, CgroupError> {
-        let group = || tree.parent.path_of(&self.name);
-        let path = format!("{}/{file}", self.name);
+        // CPU time is limited in the group above, if that is not the same.
+        let path = match self.cpu_group.filter(|_| file == CPU_STAT) {
+            Some(index) => cpu::name(index),
+            None => self.path(tree),
+        };
+        let group = || tree.parent.path_of(&path);
+        let path = format!("{path}/{file}");
         let text = files::read(tree.parent.dir(), &path).map_err(|source| CgroupError::Read {
             group: group(),
             file,
@@ -200,11 +243,7 @@ impl Group {
     pub fn remove(self) -> Result<(), CgroupError> {
         let mut result = Ok(());
         for tree in self.trees.iter() {
-            let removed = remove_patiently(tree.parent.dir(), &self.name);
-            result = result.and(removed.map_err(|source| CgroupError::Remove {
-                group: tree.parent.path_of(&self.name),
-                source,
-            }));
+            result = result.and(self.leave(tree, remove_patiently));
         }
         result
     }

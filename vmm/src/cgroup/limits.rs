@@ -32,7 +32,7 @@ const CPU_SHARES_MIN: u64 = 2;
 const CPU_SHARES_MAX: u64 = 262_144;
 
 /// What the processes of one group may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Memory in bytes, kernel memory included. There is no swap on top.
     pub memory_bytes: u64,

@@ -4,7 +4,8 @@
 //! v2                                     v1, once for each of memory, cpu and pids
 //! <base>/                                <base>/        the group this process is in
 //!   jiffy-<pid of spawner>/                jiffy-<pid>/         locked while the spawner lives
-//!     vm-<id>/                               vm-<id>/           one VM
+//!     cpu-<index>/                           cpu-<index>/       CPU time; where there are many VMs, of several
+//!       vm-<id>/                             vm-<id>/           one VM: memory, tasks
 //! ```
 //!
 //! [`Hierarchy::detect`] runs before the spawner leaves for its empty root. From then on only
@@ -21,6 +22,7 @@
 //!
 //! Not here: forking and joining (`jail`), deciding limits for a function (the agent).
 
+mod cpu;
 mod files;
 mod group;
 mod limits;
@@ -29,6 +31,7 @@ mod place;
 #[cfg(test)]
 mod tests;
 
+pub use cpu::CPU_GROUPS_MAX;
 pub use group::{Events, Group};
 pub use limits::{Limits, PIDS_PLAIN, PIDS_WITH_WORKER, RAM_SHARE, VMM_ALLOWANCE_BYTES, vm_pids};
 pub use place::{Controller, Missing, Version};
@@ -40,6 +43,8 @@ use std::{
     sync::Arc,
 };
 
+use cpu::CpuGroups;
+use limits::settings;
 use parent::Parent;
 use place::Home;
 
@@ -88,6 +93,47 @@ struct Tree {
     version: Version,
     controllers: Vec<Controller>,
     parent: Parent,
+    /// Used if the cpu controller is among them.
+    cpu: CpuGroups,
+}
+
+impl Tree {
+    fn has_cpu(&self) -> bool {
+        self.controllers.contains(&Controller::Cpu)
+    }
+
+    /// Those that limit each VM in a group of its own.
+    fn own_controllers(&self) -> Vec<Controller> {
+        let all = self.controllers.iter().copied();
+        all.filter(|one| *one != Controller::Cpu).collect()
+    }
+
+    /// Writes what `controllers` limit in `group`, if it differs from `old`.
+    fn set(
+        &self,
+        group: &str,
+        controllers: &[Controller],
+        old: Option<&Limits>,
+        new: &Limits,
+    ) -> Result<(), CgroupError> {
+        let all = controllers.iter();
+        for setting in all.flat_map(|&controller| settings(self.version, controller, old, new)) {
+            let path = format!("{group}/{}", setting.file);
+            match files::write(self.parent.dir(), &path, &setting.value) {
+                Ok(()) => {}
+                Err(error) if setting.is_optional && error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => {
+                    return Err(CgroupError::Set {
+                        group: self.parent.path_of(group),
+                        file: setting.file,
+                        value: setting.value,
+                        source,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The hierarchies in which every VM gets a group.
@@ -211,6 +257,7 @@ fn settle<'a>(
             version,
             controllers: vec![],
             parent: Parent::create(base, format!("{name}-{pid}"))?,
+            cpu: CpuGroups::default(),
         });
     }
     Ok(&mut trees[index])

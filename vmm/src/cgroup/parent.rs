@@ -112,10 +112,20 @@ fn lock(base: BorrowedFd<'_>, name: &str) -> io::Result<Option<OwnedFd>> {
 }
 
 fn remove_with_children(base: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: &str) -> io::Result<()> {
+    for group in children(dir, |found| found.starts_with("cpu-"))? {
+        let inner = files::open_dir(dir, &group)?;
+        remove_vms(inner.as_fd())?;
+        remove_patiently(dir, &group)?;
+    }
+    remove_vms(dir)?;
+    remove_patiently(base, name)
+}
+
+fn remove_vms(dir: BorrowedFd<'_>) -> io::Result<()> {
     for group in children(dir, |found| found.starts_with("vm-"))? {
         remove_patiently(dir, &group)?;
     }
-    remove_patiently(base, name)
+    Ok(())
 }
 
 /// Names of the entries that `wanted` picks.

@@ -138,9 +138,9 @@ fn limits_grow_and_shrink() {
         };
         group.set_limits(&limits).expect("limits");
         let set = |file: &str| {
-            let mut files = dirs(&hierarchy)
-                .into_iter()
-                .map(|dir| dir.join("vm-7").join(file));
+            let mut files = dirs(&hierarchy).into_iter().flat_map(|dir| {
+                ["vm-7", "cpu-0/vm-7", "cpu-0"].map(|group| dir.join(group).join(file))
+            });
             files.find_map(|file| fs::read_to_string(file).ok())
         };
         let memory = set("memory.max").or(set("memory.limit_in_bytes"));
@@ -161,12 +161,12 @@ fn a_busy_group_says_so_and_goes_with_the_rest() {
         return;
     };
     let mut group = hierarchy.create(1, &LIMITS).expect("a group");
-    let again = hierarchy.create(1, &LIMITS);
-    assert!(matches!(again, Err(CgroupError::Create { .. })));
     let mut child = start(&group, "sleep 60");
     let procs: Vec<_> = dirs(&hierarchy)
         .into_iter()
-        .map(|dir| dir.join("vm-1/cgroup.procs"))
+        .flat_map(|dir| ["vm-1", "cpu-0/vm-1", "cpu-0"].map(|group| dir.join(group)))
+        .filter(|dir| is_leaf(dir))
+        .map(|dir| dir.join("cgroup.procs"))
         .collect();
     let joined = || {
         let lists = procs.iter().map(fs::read_to_string);
@@ -196,6 +196,113 @@ fn a_busy_group_says_so_and_goes_with_the_rest() {
     assert!(left.iter().all(|dir| !dir.exists()));
 }
 
+/// Whether it is a group without groups below.
+fn is_leaf(dir: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return false;
+    };
+    !entries
+        .map(|entry| entry.expect("an entry"))
+        .any(|entry| entry.path().is_dir())
+}
+
+#[test]
+fn a_vm_that_cannot_have_its_group_takes_part_in_none() {
+    let Some(hierarchy) = real("clash") else {
+        return;
+    };
+    // The same number, and the same place, as the group that comes next.
+    let path = hierarchy.trees.iter().find_map(|tree| {
+        let has_own = !tree.own_controllers().is_empty();
+        let path = if tree.has_cpu() { "cpu-0/vm-1" } else { "vm-1" };
+        has_own.then_some((tree, path))
+    });
+    let (tree, path) = path.expect("memory and tasks");
+    hierarchy
+        .create(2, &LIMITS)
+        .expect("a group")
+        .remove()
+        .expect("removed");
+    files::make_dir(tree.parent.dir(), path).expect("in the way");
+    let error = hierarchy.create(1, &LIMITS).expect_err("it is taken");
+    assert!(matches!(error, CgroupError::Create { .. }), "{error:?}");
+    files::remove_dir(tree.parent.dir(), path).expect("as it was");
+    let group = hierarchy
+        .create(1, &LIMITS)
+        .expect("nothing is left of the first try");
+    assert_eq!(cpu_groups(&hierarchy), 1);
+    group.remove().expect("removed");
+    hierarchy.remove().expect("removed");
+}
+
+/// Groups for CPU time that were made.
+fn cpu_groups(hierarchy: &Hierarchy) -> usize {
+    let entries = dirs(hierarchy)
+        .into_iter()
+        .flat_map(|dir| fs::read_dir(dir).expect("a group"));
+    let names = entries.map(|entry| entry.expect("an entry").file_name());
+    names
+        .filter(|name| name.to_string_lossy().starts_with("cpu-"))
+        .count()
+}
+
+/// Up to so many VMs have a group for CPU time of their own; more share them evenly, with what they may use together.
+#[test]
+fn many_vms_share_groups_for_cpu_time() {
+    let Some(hierarchy) = real("shared") else {
+        return;
+    };
+    let limits = Limits {
+        cpu_percent: Some(3),
+        cpu_weight: 20,
+        ..LIMITS
+    };
+    let number = |index: usize, file: &str| -> Option<u64> {
+        let files = dirs(&hierarchy)
+            .into_iter()
+            .map(|dir| dir.join(format!("cpu-{index}")).join(file));
+        let text = files
+            .into_iter()
+            .find_map(|file| fs::read_to_string(file).ok())?;
+        text.split_whitespace().next()?.parse().ok()
+    };
+    let quota = |index| number(index, "cpu.max").or(number(index, "cpu.cfs_quota_us"));
+    let weight = |index| {
+        number(index, "cpu.weight")
+            .or(number(index, "cpu.shares").map(|shares| (shares * 100).div_ceil(1024)))
+    };
+    let vms = u32::try_from(CPU_GROUPS_MAX).expect("few") + 1;
+    let mut groups: Vec<_> = (0..vms)
+        .map(|id| hierarchy.create(id, &limits).expect("a group"))
+        .collect();
+    assert_eq!(cpu_groups(&hierarchy), CPU_GROUPS_MAX);
+    assert_eq!((quota(0), weight(0)), (Some(6_000), Some(40)));
+    assert_eq!(quota(1), Some(3_000));
+    let more = Limits {
+        cpu_percent: Some(50),
+        ..limits
+    };
+    groups[0].set_limits(&more).expect("limits");
+    assert_eq!(quota(0), Some(53_000));
+    groups.remove(0).remove().expect("removed");
+    assert_eq!(quota(0), Some(3_000));
+    // The next one goes where nobody is.
+    groups.remove(4).remove().expect("removed");
+    let next = hierarchy.create(vms, &more).expect("a group");
+    assert_eq!(quota(5), Some(50_000));
+    for group in groups.into_iter().chain([next]) {
+        group.remove().expect("removed");
+    }
+    assert_eq!(
+        cpu_groups(&hierarchy),
+        CPU_GROUPS_MAX,
+        "kept for those to come"
+    );
+    let left = dirs(&hierarchy);
+    hierarchy.remove().expect("removed");
+    assert!(left.iter().all(|dir| !dir.exists()));
+}
+
 #[test]
 fn groups_of_killed_spawners_are_swept() {
     let Some(living) = real("sweep") else {
@@ -208,6 +315,8 @@ fn groups_of_killed_spawners_are_swept() {
         .collect();
     for base in &bases {
         fs::create_dir_all(base.join("jiffy-test-sweep-4194305/vm-3")).expect("a stale group");
+        fs::create_dir_all(base.join("jiffy-test-sweep-4194305/cpu-1/vm-4"))
+            .expect("a stale group");
         fs::create_dir_all(base.join("jiffy-test-sweep-x1")).expect("another's group");
     }
     let root = Path::new("/sys/fs/cgroup");
