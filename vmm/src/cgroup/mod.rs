@@ -17,7 +17,8 @@
 //! process has moved lately), and so does `KVM_CREATE_VM` (p50 137–140 µs; 120 outside any group).
 //! But kernel memory is charged to the group its maker is in: a VM made first would keep its
 //! slots and page tables outside its own limit. v2 has no joining: the shell is born in its group.
-//! Making three v1 groups with their limits takes 140 µs, removing them 72 µs (PVM host, Linux 6.18).
+//! Making three v1 groups with their limits takes 140 µs, removing them 72 µs (PVM host, Linux 6.18); the one for CPU time is
+//! there already, but for a spawner's first VMs.
 //! All of it happens when a shell is made or gone, none of it in a request.
 //!
 //! Not here: forking and joining (`jail`), deciding limits for a function (the agent).
