@@ -1,5 +1,9 @@
 //! Which allocator a guest's heap should be: what each contender costs in pages, memory and time.
 //! The answer and the reasons are in `docs/perf/allocator.md`.
+#![expect(
+    clippy::print_stdout,
+    reason = "a benchmark of cargo's, whose table stands between criterion's lines"
+)]
 
 mod arena;
 mod functions;

@@ -22,6 +22,7 @@ use jiffy_benches::{
     suites::{self, Fallible, Run},
     table,
 };
+use jiffy_console::{Exit, arguments, stderr, stdout};
 
 /// Of each thing at most.
 const ITERATIONS_MAX: i64 = 10_000_000;
@@ -44,7 +45,7 @@ Examples:
 
 Times are µs from a request written to its response read, unless a result's name says otherwise. The floor, the same work
 in bare KVM ioctls, is in every run. Without --full, density makes 200 VMs and scale up to 500.
-Exit codes: 0 all was measured, 1 something was not, 2 wrong usage. A missed promise is told and is no failure."
+Exit codes: 0 all was measured, 1 something was not, 2 wrong usage, 9 the output could not be written. A missed promise is told and is no failure."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -182,29 +183,36 @@ impl Suite {
 }
 
 fn main() -> ExitCode {
-    // Clap prints what is wrong with the arguments itself, and exits with 2.
-    let cli = Cli::parse();
+    let cli: Cli = match arguments() {
+        Ok(cli) => cli,
+        Err(end) => return end,
+    };
     let done = match cli.command {
         None => bench(&cli.options),
-        Some(Command::Ab { a, b }) => print_differences(&a, &b).map(|()| ExitCode::SUCCESS),
+        Some(Command::Ab { a, b }) => print_differences(&a, &b),
         Some(Command::Page { report, output }) => write_page(&report, &output),
         Some(Command::FloorRestore { ram_bytes, pages }) => {
             succeeded(floor::be_waiting(ram_bytes, pages))
         }
         Some(Command::FloorEcho) => succeeded(floor::be_echo()),
     };
-    done.unwrap_or_else(|error| {
-        eprintln!("error: {}", jiffy_control::error_chain(&*error));
-        ExitCode::FAILURE
-    })
+    match done {
+        Ok(true) => Exit::Ok.end(),
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            let _ = writeln!(stderr(), "error: {}", jiffy_control::error_chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
 }
 
-fn succeeded(done: io::Result<()>) -> Fallible<ExitCode> {
+fn succeeded(done: io::Result<()>) -> Fallible<bool> {
     done?;
-    Ok(ExitCode::SUCCESS)
+    Ok(true)
 }
 
-fn bench(options: &Options) -> Fallible<ExitCode> {
+/// Measures; whether all that was asked for could be.
+fn bench(options: &Options) -> Fallible<bool> {
     // What cannot be read or written is known now and not after all the measuring.
     let before = options.compare.as_deref().map(compare::read).transpose()?;
     let mut json = options.json.as_deref().map(Output::create).transpose()?;
@@ -272,11 +280,7 @@ fn bench(options: &Options) -> Fallible<ExitCode> {
     if let Some(output) = &mut page {
         output.write(&html::page(&report))?;
     }
-    Ok(if is_complete {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(is_complete)
 }
 
 /// What follows the table.
@@ -308,7 +312,7 @@ fn tell(run: &Run, report: &Report, before: Option<&Report>) {
     }
 }
 
-fn print_differences(a: &[PathBuf], b: &[PathBuf]) -> Fallible<()> {
+fn print_differences(a: &[PathBuf], b: &[PathBuf]) -> Fallible<bool> {
     let read = |paths: &[PathBuf]| -> Fallible<Vec<Report>> {
         Ok(paths
             .iter()
@@ -317,18 +321,18 @@ fn print_differences(a: &[PathBuf], b: &[PathBuf]) -> Fallible<()> {
     };
     let (a, b) = (read(a)?, read(b)?);
     let differences = ab::differences(&a, &b)?;
-    let mut out = io::stdout().lock();
+    let mut out = stdout();
     writeln!(out, "p50 of B as a multiple of A's, {} rounds", a.len())?;
     for difference in differences {
         writeln!(out, "{difference}")?;
     }
-    Ok(())
+    Ok(true)
 }
 
-fn write_page(report: &Path, output: &Path) -> Fallible<ExitCode> {
+fn write_page(report: &Path, output: &Path) -> Fallible<bool> {
     let page = html::page(&compare::read(report)?);
     Output::create(output)?.write(&page)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(true)
 }
 
 /// Where a report goes.
@@ -343,7 +347,7 @@ impl Output {
     fn create(path: &Path) -> Fallible<Self> {
         let is_standard = path.as_os_str() == "-";
         let file: Box<dyn Write> = if is_standard {
-            Box::new(io::stdout())
+            Box::new(stdout())
         } else {
             let file = File::create(path).map_err(|error| {
                 format!(

@@ -10,7 +10,7 @@
 use std::{
     env,
     future::pending,
-    io::{self, IsTerminal},
+    io::{self, Write as _},
     net::SocketAddr,
     os::fd::AsFd,
     path::{Path, PathBuf},
@@ -23,6 +23,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
+use jiffy_console::{Exit, arguments, stderr, stdout};
 use jiffyd::{
     config::{Config, FileConfig, LogFormat},
     serve,
@@ -127,10 +128,14 @@ impl Arguments {
 type LogFilter = reload::Handle<EnvFilter, Registry>;
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+    let arguments = match arguments() {
+        Ok(arguments) => arguments,
+        Err(end) => return end,
+    };
+    match run(&arguments) {
+        Ok(()) => Exit::Ok.end(),
         Err(error) => {
-            eprintln!("jiffyd: {error:#}");
+            let _ = writeln!(stderr(), "jiffyd: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -143,12 +148,12 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
             false => Innermost::Instruction,
         };
         let input = io::stdin().as_fd().try_clone_to_owned()?;
-        symbols::run(addresses, innermost, input.into(), io::stdout().lock())?;
+        symbols::run(addresses, innermost, input.into(), stdout())?;
         return Ok(());
     }
     let config = arguments.config()?;
     if arguments.print_config {
-        print!("{}", toml::to_string(&config.settings)?);
+        write!(stdout(), "{}", toml::to_string(&config.settings)?)?;
         return Ok(());
     }
     let filter = start_log(&config)?;
@@ -264,8 +269,9 @@ fn reload(arguments: &Arguments, service: &Service<JailedVms>, filter: &LogFilte
 fn start_log(config: &Config) -> anyhow::Result<LogFilter> {
     let (filter, handle) = reload::Layer::new(log_filter(config)?);
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
+        // Of the standard library's, an error would be printed, which panics if it cannot be.
+        .with_writer(stderr)
+        .with_ansi(stderr().is_terminal());
     let lines = match config.log_format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().boxed(),

@@ -7,6 +7,10 @@
 //! ```text
 //! JIFFY_LONG=1 cargo test --release -p jiffy-tests --test agent_chaos -- --nocapture
 //! ```
+#![expect(
+    clippy::print_stdout,
+    reason = "a test's harness catches what is printed so, and nothing else"
+)]
 
 mod agent_common;
 mod agent_load;

@@ -57,8 +57,13 @@ const RULES: &[Rule] = &[
         others: NOT_IN_A_GUEST,
     },
     Rule {
+        package: "jiffy-console",
+        ours: &[],
+        others: Others::Except(VMM_FIELD),
+    },
+    Rule {
         package: "jiffy-control",
-        ours: &["jiffy-abi", "jiffy-snapshots"],
+        ours: &["jiffy-abi", "jiffy-console", "jiffy-snapshots"],
         others: Others::Except(VMM_FIELD),
     },
     Rule {
@@ -73,13 +78,19 @@ const RULES: &[Rule] = &[
     },
     Rule {
         package: "jiffy-vmm",
-        ours: &["jiffy-abi", "jiffy-control", "jiffy-snapshots"],
+        ours: &[
+            "jiffy-abi",
+            "jiffy-console",
+            "jiffy-control",
+            "jiffy-snapshots",
+        ],
         others: Others::Except(&["tokio"]),
     },
     Rule {
         package: "jiffy-toolchain",
         ours: &[
             "jiffy-abi",
+            "jiffy-console",
             "jiffy-control",
             "jiffy-snapshots",
             "jiffy-symbols",
@@ -91,6 +102,7 @@ const RULES: &[Rule] = &[
         package: "jiffyd",
         ours: &[
             "jiffy-abi",
+            "jiffy-console",
             "jiffy-control",
             "jiffy-snapshots",
             "jiffy-symbols",
@@ -100,13 +112,25 @@ const RULES: &[Rule] = &[
     Rule {
         package: "jiffy-tests",
         // One of its programs is a VMM, the hostile one.
-        ours: &["jiffy-abi", "jiffy-control", "jiffy-snapshots", "jiffy-vmm"],
+        ours: &[
+            "jiffy-abi",
+            "jiffy-console",
+            "jiffy-control",
+            "jiffy-snapshots",
+            "jiffy-vmm",
+        ],
         others: Others::Except(&["tokio"]),
     },
     Rule {
         package: "jiffy-benches",
         // The floor reads the page map as the VMM does, and a restore is measured in one process too.
-        ours: &["jiffy-abi", "jiffy-control", "jiffy-snapshots", "jiffy-vmm"],
+        ours: &[
+            "jiffy-abi",
+            "jiffy-console",
+            "jiffy-control",
+            "jiffy-snapshots",
+            "jiffy-vmm",
+        ],
         others: Others::Except(&["tokio"]),
     },
 ];

@@ -1,5 +1,9 @@
 //! The page of `jiffy bench --html` in a real browser, Debian's chromium: it is shown, measured and printed.
 //! What it looked like stays in `target/jiffy-tests/bench-page`, for people.
+#![expect(
+    clippy::print_stderr,
+    reason = "a test's harness catches what is printed so, and nothing else"
+)]
 
 use std::{
     collections::HashMap,

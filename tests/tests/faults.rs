@@ -6,7 +6,8 @@ use jiffy_abi::{
     frame::FrameKind,
     layout::{IMAGE, STACK, STACK_GUARD, STACK_TOP},
 };
-use jiffy_control::{GuestFault, Outcome, Request, RunExit};
+use jiffy_console::Exit;
+use jiffy_control::{GuestFault, Outcome, Request};
 use jiffy_tests::{
     image, require_kvm,
     vm::{Ending, TIMEOUT_AMPLE, Vm, event},
@@ -55,7 +56,7 @@ fn exception(kind: &str) -> (u8, u64, u64) {
     else {
         panic!("{kind}: {ending:?}");
     };
-    assert_eq!(RunExit::from(&ending.report.outcome), RunExit::Fault);
+    assert_eq!(Exit::from(&ending.report.outcome), Exit::Fault);
     assert!(
         ending.response.is_none() && !stack_overflow,
         "{kind}: {ending:?}"
@@ -99,7 +100,7 @@ fn an_error_is_an_answer() {
         assert_eq!(answer.kind, FrameKind::FunctionError);
         assert_eq!(answer.error_type, "AskedFor");
         assert_eq!(answer.body, b"an error was asked for: r-1");
-        assert_eq!(RunExit::from(&answer), RunExit::FunctionError);
+        assert_eq!(Exit::from(&answer), Exit::FunctionError);
     }
     assert_eq!(vm.finish().0.outcome, Outcome::Finished);
 }
@@ -126,7 +127,7 @@ fn an_event_that_does_not_parse_is_an_answer() {
             answer.body.starts_with(b"event does not parse: "),
             "{answer:?}"
         );
-        assert_eq!(RunExit::from(&answer), RunExit::BadEvent);
+        assert_eq!(Exit::from(&answer), Exit::BadEvent);
     }
     // Deep nesting is no way to the end of the stack.
     let answer = vm.ask(vec![b'['; 1 << 20]);
@@ -161,7 +162,7 @@ fn a_panic_is_told_with_its_place() {
         let told = source.lines().nth(*line as usize - 1).expect("the line");
         assert!(told.contains("panic!(") && *column > 1, "{told}");
         assert!(backtrace.0.len() > 1, "{backtrace:?}");
-        assert_eq!(RunExit::from(&ending.report.outcome), RunExit::Panic);
+        assert_eq!(Exit::from(&ending.report.outcome), Exit::Panic);
     }
 }
 
@@ -250,7 +251,7 @@ fn out_of_memory_is_told_with_its_bytes() {
             panic!("{ending:?}");
         };
         assert_eq!((*requested_bytes, *ram_bytes), (1 << 20, ram_mib << 20));
-        assert_eq!(RunExit::from(&ending.report.outcome), RunExit::OutOfMemory);
+        assert_eq!(Exit::from(&ending.report.outcome), Exit::OutOfMemory);
     }
 }
 
@@ -271,7 +272,7 @@ fn an_endless_loop_is_stopped_at_its_deadline() {
         text_of(&image("faults")).contains(&backtrace.0[0]),
         "{backtrace:x?}"
     );
-    assert_eq!(RunExit::from(&ending.report.outcome), RunExit::TimedOut);
+    assert_eq!(Exit::from(&ending.report.outcome), Exit::Timeout);
 }
 
 #[test]
@@ -281,7 +282,7 @@ fn an_exit_is_told_with_its_code() {
     }
     let ending = go_wrong("exit");
     assert_eq!(ending.report.outcome, Outcome::Exited(7));
-    assert_eq!(RunExit::from(&ending.report.outcome), RunExit::Fault);
+    assert_eq!(Exit::from(&ending.report.outcome), Exit::Fault);
 }
 
 /// The I/O bitmap makes an exception of it where it counts; elsewhere the VMM sees the port.
@@ -311,10 +312,7 @@ fn an_init_that_fails_is_told() {
     };
     assert_eq!(message, "the table is missing");
     assert_eq!(ending.log[0].text, "before the error");
-    assert_eq!(
-        RunExit::from(&ending.report.outcome),
-        RunExit::FunctionError
-    );
+    assert_eq!(Exit::from(&ending.report.outcome), Exit::FunctionError);
 
     let ending = Vm::start(&image("init-panic"), None, TIMEOUT_AMPLE).ending(&event("x"));
     let (message, file) = match ending.fault() {

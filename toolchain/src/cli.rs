@@ -11,7 +11,6 @@ use crate::{
     bench::{self, BenchError},
     build::{self, BuildError, PackageError, Profile},
     doctor,
-    exit::{Exit, TABLE},
     inspect::{self, InspectError},
     manifest::{Isolation, parse_memory, parse_timeout},
     new::{self, NewError},
@@ -20,6 +19,7 @@ use crate::{
     runnable::RunnableError,
     snapshot::{self, SnapshotError, exit_of_blame, exit_of_verify},
 };
+use jiffy_console::{Exit, arguments, stderr, stdout};
 use jiffy_control::{Blame, SpawnerOptions};
 
 /// Makes, builds, runs and deploys functions, each request in a virtual machine of its own.
@@ -71,7 +71,7 @@ Examples:
   jiffy run --snapshot hello.snap --event '{{\"name\":\"Ada\"}}' --requests 1000 --stats
   jiffy run webhook.elf --http 'POST /hook' --header 'x-signature: 12ab' --event-file body
 
-{TABLE}"))]
+{}", Exit::table(Exit::Build)))]
     Run(RunOptions),
     /// Makes snapshots and says what is in them.
     #[command(subcommand)]
@@ -345,28 +345,15 @@ fn exit_of_build(error: &BuildError) -> Exit {
 
 /// The `jiffy` command.
 pub fn main() -> ExitCode {
-    // Clap prints what is wrong with the arguments itself, and exits with 2.
-    let cli = Cli::parse();
-    match dispatch(cli.command) {
-        Ok(exit) => exit.into(),
-        // Whoever read the output has seen enough, as with `| head`.
-        Err(failure) if is_broken_pipe(&failure) => Exit::Ok.into(),
-        Err(failure) => {
-            eprintln!("error: {}", chain(&failure));
-            failure.exit().into()
-        }
-    }
-}
-
-fn is_broken_pipe(failure: &Failure) -> bool {
-    let mut cause: Option<&dyn std::error::Error> = Some(failure);
-    while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<std::io::Error>() {
-            return error.kind() == std::io::ErrorKind::BrokenPipe;
-        }
-        cause = error.source();
-    }
-    false
+    let cli: Cli = match arguments() {
+        Ok(cli) => cli,
+        Err(end) => return end,
+    };
+    let exit = dispatch(cli.command).unwrap_or_else(|failure| {
+        let _ = writeln!(stderr(), "error: {}", chain(&failure));
+        failure.exit()
+    });
+    exit.end()
 }
 
 fn dispatch(command: Command) -> Result<Exit, Failure> {
@@ -431,7 +418,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Completions { shell } => {
             let mut script = vec![];
             clap_complete::generate(shell, &mut Cli::command(), "jiffy", &mut script);
-            std::io::stdout().write_all(&script)?;
+            stdout().write_all(&script)?;
         }
     }
     Ok(Exit::Ok)

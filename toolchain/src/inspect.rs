@@ -6,6 +6,7 @@ use std::{
 };
 
 use jiffy_abi::ABI_VERSION;
+use jiffy_console::stdout;
 
 use crate::{
     image::{self, Image, ImageError},
@@ -31,7 +32,7 @@ pub(crate) fn inspect(path: &Path, format: Format) -> Result<(), InspectError> {
     let image = Image::parse(&file).map_err(error)?;
     match format {
         Format::Json => print_json(&image)?,
-        Format::Text => print_text(&mut io::stdout().lock(), &image)?,
+        Format::Text => print_text(&mut stdout(), &image)?,
     }
     Ok(())
 }

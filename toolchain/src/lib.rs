@@ -21,7 +21,6 @@ mod cli;
 mod client;
 mod dev;
 mod doctor;
-mod exit;
 mod image;
 mod inspect;
 mod manifest;

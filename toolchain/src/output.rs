@@ -2,13 +2,14 @@
 
 use std::{
     fmt::{self, Display, Write as _},
-    io::{self, IsTerminal, Write as _},
+    io::{self, Write as _},
     sync::mpsc::{Sender, channel},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
 use jiffy_abi::log_ring::Level;
+use jiffy_console::{stderr, stdout};
 use jiffy_control::LogRecord;
 
 /// How facts are printed.
@@ -23,7 +24,7 @@ pub(crate) enum Format {
 
 /// Prints `value` as one indented JSON object on standard output.
 pub(crate) fn print_json(value: &impl serde::Serialize) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = stdout();
     serde_json::to_writer_pretty(&mut out, value)?;
     writeln!(out)
 }
@@ -140,8 +141,7 @@ pub(crate) fn print_log(record: LogRecord) {
         Level::Debug => "debug",
         Level::Trace => "trace",
     };
-    // If standard error is closed there is nobody to tell.
-    let _ = writeln!(io::stderr(), "[{level}] {}", Untrusted(&record.text));
+    let _ = writeln!(stderr(), "[{level}] {}", Untrusted(&record.text));
 }
 
 /// An error and what caused it, in one line.
@@ -168,7 +168,7 @@ pub(crate) struct Progress {
 impl Progress {
     /// Shows nothing if standard error is no terminal.
     pub(crate) fn new(what: String) -> Self {
-        if !io::stderr().is_terminal() {
+        if !stderr().is_terminal() {
             return Self { shown: None };
         }
         let (done, is_done) = channel::<()>();
@@ -177,11 +177,11 @@ impl Progress {
             let mut shown = false;
             // A disconnected channel is the sign to end; a timeout the sign to show.
             while is_done.recv_timeout(QUIET) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                eprint!("\r{what} … {} s", start.elapsed().as_secs());
+                let _ = write!(stderr(), "\r{what} … {} s", start.elapsed().as_secs());
                 shown = true;
             }
             if shown {
-                eprint!("\r\x1b[K");
+                let _ = write!(stderr(), "\r\x1b[K");
             }
         });
         Self {

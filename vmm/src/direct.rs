@@ -10,8 +10,9 @@ use std::{
 };
 
 use clap::Args;
+use jiffy_console::{Exit, stderr, stdout};
 use jiffy_control::{
-    Instance, InvokeError, Launch, LaunchError, Request, Response, RunExit, Source, SpawnerOptions,
+    Instance, InvokeError, Launch, LaunchError, Request, Response, Source, SpawnerOptions,
 };
 
 #[derive(Args, Debug)]
@@ -46,15 +47,13 @@ enum DirectError {
     Launch(#[from] LaunchError),
     #[error(transparent)]
     Invoke(#[from] InvokeError),
-    #[error("cannot write the response to standard output")]
-    Print(#[source] io::Error),
 }
 
-impl From<&DirectError> for RunExit {
+impl From<&DirectError> for Exit {
     fn from(error: &DirectError) -> Self {
         match error {
             DirectError::Event { .. } => Self::Usage,
-            DirectError::OwnPath(_) | DirectError::Print(_) => Self::Platform,
+            DirectError::OwnPath(_) => Self::Host,
             DirectError::Launch(error) => error.into(),
             DirectError::Invoke(error) => error.into(),
         }
@@ -62,20 +61,26 @@ impl From<&DirectError> for RunExit {
 }
 
 pub(crate) fn run(options: &Options) -> ExitCode {
-    let exit = match invoke(options).and_then(print) {
-        Ok(exit) => exit,
+    let exit = match invoke(options) {
+        Ok(response) => print(&response),
         Err(error) => {
             match &error {
                 // Addresses are told with symbols by `jiffy run`; here they are only named.
                 DirectError::Invoke(InvokeError::Stopped(report)) => {
-                    eprintln!("jiffy-vmm: the VM stopped: {:#x?}", report.outcome);
+                    let _ = writeln!(
+                        stderr(),
+                        "jiffy-vmm: the VM stopped: {:#x?}",
+                        report.outcome
+                    );
                 }
-                error => eprintln!("jiffy-vmm: {}", jiffy_control::error_chain(error)),
+                error => {
+                    let _ = writeln!(stderr(), "jiffy-vmm: {}", jiffy_control::error_chain(error));
+                }
             }
-            RunExit::from(&error)
+            Exit::from(&error)
         }
     };
-    exit.into()
+    exit.end()
 }
 
 fn invoke(options: &Options) -> Result<Response, DirectError> {
@@ -92,7 +97,9 @@ fn invoke(options: &Options) -> Result<Response, DirectError> {
         timeout: Some(Duration::from_millis(options.timeout_ms)),
     };
     let body = event(options)?;
-    let mut instance = Instance::spawn(&launch, |record| eprintln!("{}", record.text))?;
+    let mut instance = Instance::spawn(&launch, |record| {
+        let _ = writeln!(stderr(), "{}", record.text);
+    })?;
     let response = instance.invoke(&Request {
         body,
         ..Request::default()
@@ -117,17 +124,13 @@ fn event(options: &Options) -> Result<Vec<u8>, DirectError> {
     })
 }
 
-fn print(response: Response) -> Result<RunExit, DirectError> {
-    let exit = RunExit::from(&response);
-    if exit == RunExit::Answered {
-        let mut stdout = io::stdout().lock();
-        stdout
-            .write_all(&response.body)
-            .and_then(|()| stdout.flush())
-            .map_err(DirectError::Print)?;
+fn print(response: &Response) -> Exit {
+    let exit = Exit::from(response);
+    if exit == Exit::Ok {
+        let _ = stdout().write_all(&response.body);
     } else {
         let text = String::from_utf8_lossy(&response.body);
-        eprintln!("jiffy-vmm: {}{text}", response.error_type);
+        let _ = writeln!(stderr(), "jiffy-vmm: {}{text}", response.error_type);
     }
-    Ok(exit)
+    exit
 }

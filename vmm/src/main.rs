@@ -6,9 +6,10 @@
 
 mod direct;
 
-use std::{io, os::fd::AsFd, process::ExitCode};
+use std::{io, io::Write as _, os::fd::AsFd, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
+use jiffy_console::{Exit, arguments, stderr};
 use jiffy_control::ControlSocket;
 use jiffy_vmm::spawner::{self, CPU_FULL_RAM_BYTES_DEFAULT, USER_BASE_DEFAULT};
 
@@ -18,7 +19,7 @@ use jiffy_vmm::spawner::{self, CPU_FULL_RAM_BYTES_DEFAULT, USER_BASE_DEFAULT};
     version,
     args_conflicts_with_subcommands = true,
     arg_required_else_help = true,
-    after_help = "Example:\n  jiffy-vmm hello.elf --event '{\"name\":\"Ada\"}'\n\nExit codes: 0 the function answered, 1 it returned an error, 2 wrong usage, 3 it refused the event,\n4 it panicked, 5 it faulted,\n6 it took too long, 7 it ran out of memory, 8 the image was refused, 9 the host failed."
+    after_help = format!("Example:\n  jiffy-vmm hello.elf --event '{{\"name\":\"Ada\"}}'\n\n{}", Exit::table(Exit::Host))
 )]
 struct Cli {
     #[command(subcommand)]
@@ -51,7 +52,10 @@ struct SpawnerOptions {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli: Cli = match arguments() {
+        Ok(cli) => cli,
+        Err(end) => return end,
+    };
     match (cli.command, cli.direct) {
         (Some(Command::Spawner(options)), _) => spawn(&options),
         (None, Some(options)) => direct::run(&options),
@@ -61,14 +65,18 @@ fn main() -> ExitCode {
 
 fn spawn(options: &SpawnerOptions) -> ExitCode {
     if options.no_jail {
-        eprintln!(
+        let _ = writeln!(
+            stderr(),
             "jiffy-vmm: warning: VMs run WITHOUT A JAIL (--no-jail); never do that with code you do not trust"
         );
     }
     let owner = match io::stdin().as_fd().try_clone_to_owned() {
         Ok(owner) => ControlSocket::from(owner),
         Err(error) => {
-            eprintln!("jiffy-vmm: cannot take over the socket on standard input: {error}");
+            let _ = writeln!(
+                stderr(),
+                "jiffy-vmm: cannot take over the socket on standard input: {error}"
+            );
             return ExitCode::FAILURE;
         }
     };
@@ -82,7 +90,8 @@ fn spawn(options: &SpawnerOptions) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let error = jiffy_control::error_chain(&error);
-            eprintln!(
+            let _ = writeln!(
+                stderr(),
                 "jiffy-vmm: {error} (this command is for programs; use `jiffy`, or `jiffy-vmm IMAGE`)"
             );
             ExitCode::FAILURE

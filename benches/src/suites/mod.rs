@@ -13,10 +13,12 @@ pub mod scale;
 
 use std::{
     collections::BTreeMap,
-    io::{IsTerminal, Write as _},
+    io::Write as _,
     path::PathBuf,
     time::{Duration, Instant},
 };
+
+use jiffy_console::{stderr, stdout};
 
 use crate::{
     report::{Absent, Breakdown, Measured, Neighbour},
@@ -107,15 +109,15 @@ impl Run {
         self.progress("");
         // Who has closed the output wants no more of it, and the report may go elsewhere.
         let _ = if self.table_on_stderr {
-            writeln!(std::io::stderr(), "{line}")
+            writeln!(stderr(), "{line}")
         } else {
-            writeln!(std::io::stdout(), "{line}")
+            writeln!(stdout(), "{line}")
         };
     }
 
     /// Says on a terminal what is going on; the next call replaces it.
     pub fn progress(&self, what: &str) {
-        let mut stderr = std::io::stderr();
+        let mut stderr = stderr();
         if stderr.is_terminal() {
             // Nobody is told less if this fails.
             let _ = stderr.write_all(format!("\r\x1b[K{what}").as_bytes());

@@ -3,12 +3,14 @@
 use std::{
     env,
     ffi::OsString,
-    io::{self, BufReader, IsTerminal},
+    io::{self, BufReader, Write as _},
     path::{Path, PathBuf},
-    process::{Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread::{self, JoinHandle},
 };
 
 use cargo_metadata::{CompilerMessage, Message};
+use jiffy_console::stderr;
 use jiffy_symbols::{LIBRARY, REGISTRY};
 
 use super::{Profile, package::Package, wrapper::Wrapper};
@@ -45,7 +47,7 @@ pub(crate) fn build(
     wrapper: &Wrapper,
     profile: Profile,
 ) -> Result<PathBuf, CargoError> {
-    let colour = if io::stderr().is_terminal() {
+    let colour = if stderr().is_terminal() {
         ",json-diagnostic-rendered-ansi"
     } else {
         ""
@@ -63,7 +65,8 @@ pub(crate) fn build(
         // Where the function's own configuration and toolchain file are found.
         .current_dir(&package.root)
         .stdin(Stdio::null())
-        .stdout(Stdio::piped());
+        .stdout(Stdio::piped())
+        .stderr(progress());
     if profile == Profile::Release {
         command.arg("--release");
     }
@@ -73,11 +76,13 @@ pub(crate) fn build(
     }
     command.env("CARGO_ENCODED_RUSTFLAGS", encoded_flags(package, wrapper));
     let mut child = command.spawn().map_err(CargoError::Start)?;
+    let progress = pass_on(&mut child);
     let said = child
         .stdout
         .take()
         .map(|said| listen(BufReader::new(said), &wrapper.name));
     let status = child.wait().map_err(CargoError::Start)?;
+    end_of(progress);
     let said = said.unwrap_or_default();
     let package = || package.name.clone();
     if said.handler_is_missing {
@@ -90,6 +95,29 @@ pub(crate) fn build(
         });
     }
     said.program.ok_or_else(|| CargoError::NoProgram(package()))
+}
+
+/// Where cargo's own words go. On a terminal they are its own, with colours and a bar; elsewhere they pass through
+/// this process, because cargo fails when it cannot write.
+pub(super) fn progress() -> Stdio {
+    match stderr().is_terminal() {
+        true => Stdio::inherit(),
+        false => Stdio::piped(),
+    }
+}
+
+/// Begins to pass on what a child with [`progress`] says.
+pub(super) fn pass_on(child: &mut Child) -> Option<JoinHandle<()>> {
+    let mut said = child.stderr.take()?;
+    Some(thread::spawn(move || {
+        // Ends with the child, or with whoever else holds the pipe.
+        let _ = io::copy(&mut said, &mut stderr());
+    }))
+}
+
+/// Waits until all of it was passed on.
+pub(super) fn end_of(progress: Option<JoinHandle<()>>) {
+    let _ = progress.map(JoinHandle::join); // It only prints.
 }
 
 /// Whether an environment variable would change what is built. How it is built (`CARGO_BUILD_JOBS`,
@@ -203,7 +231,7 @@ impl Said {
             }
         }
         if let Some(rendered) = &message.message.rendered {
-            eprint!("{rendered}");
+            let _ = write!(stderr(), "{rendered}");
         }
     }
 }

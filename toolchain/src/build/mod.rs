@@ -19,6 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiffy_console::stdout;
 use serde::Serialize;
 
 pub(crate) use self::{
@@ -127,7 +128,7 @@ pub(crate) fn build_and_print(options: &Options, format: Format) -> Result<(), B
     match format {
         Format::Json => print_json(&built)?,
         Format::Text => {
-            let mut out = io::stdout().lock();
+            let mut out = stdout();
             let path = shortened(&built.path);
             let title = built.image.title();
             let time = Nanoseconds(nanoseconds(built.elapsed));

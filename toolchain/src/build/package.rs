@@ -10,7 +10,7 @@ use cargo_metadata::{Metadata, MetadataCommand, Package as CargoPackage, TargetK
 use jiffy_abi::note;
 use serde::Deserialize;
 
-use super::cargo::cargo_program;
+use super::cargo::{cargo_program, end_of, pass_on, progress};
 
 /// Name of the SDK's package.
 const SDK: &str = "jiffy";
@@ -207,13 +207,17 @@ fn flags(package: &CargoPackage) -> Result<u32, PackageError> {
 /// The function's lock file decides versions in its tests and in its image, so it has to exist
 /// before the image is built.
 fn make_lock(manifest: &Path) -> Result<(), PackageError> {
-    let status = Command::new(cargo_program())
+    let mut child = Command::new(cargo_program())
         .arg("generate-lockfile")
         .arg("--manifest-path")
         .arg(manifest)
         .current_dir(manifest.parent().unwrap_or(Path::new("/")))
-        .status()
+        .stderr(progress())
+        .spawn()
         .map_err(PackageError::Start)?;
+    let said = pass_on(&mut child);
+    let status = child.wait().map_err(PackageError::Start)?;
+    end_of(said);
     if status.success() {
         return Ok(());
     }

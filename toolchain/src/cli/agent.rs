@@ -11,11 +11,11 @@ use crate::{
         InvokeOptions, LogOptions, Removal, Since, TopOptions, URL_DEFAULT,
     },
     dev::{self, DevError, DevOptions},
-    exit::{Exit, TABLE},
     manifest::{Isolation, Manifest, Memory, parse_memory, parse_timeout, parse_variable},
     output::Format,
     run,
 };
+use jiffy_console::Exit;
 
 /// Lines of a log that may be asked for: the agent's most.
 const LOG_LINES_MAX: u64 = 10_000;
@@ -50,7 +50,7 @@ default, whatever the version before had:
   [env]
   GREETING = \"Hi\"
 
-{TABLE}"))]
+{}", Exit::table(Exit::Build)))]
     Deploy(DeployArguments),
     /// Sends a request to a function: the response goes to standard output.
     #[command(after_help = format!("\
@@ -61,7 +61,7 @@ Examples:
   jiffy invoke hello:prod --event-file - < event.json -o json
   jiffy invoke webhook --http 'POST /hook?x=1' --header 'x-signature: 12ab' --event-file body
 
-{TABLE}"))]
+{}", Exit::table(Exit::Build)))]
     Invoke(InvokeArguments),
     /// Lists the functions.
     #[command(after_help = "Example:\n  jiffy ls -o json")]

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use jiffy_console::stdout;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ureq::http::Method;
@@ -135,7 +136,7 @@ pub(crate) fn deploy(
         Format::Text => {
             let version: Version = view::view(&deployed.document)?;
             print_init_logs(&version.logs);
-            let mut out = io::stdout().lock();
+            let mut out = stdout();
             writeln!(
                 out,
                 "{}: version {} is live",

@@ -1,10 +1,6 @@
 //! `jiffy ls`, `describe`, `versions`, `alias`, `rollback` and `rm`.
 
-use std::{
-    io::{self, Write},
-    num::NonZeroU64,
-    str::FromStr,
-};
+use std::{io::Write, num::NonZeroU64, str::FromStr};
 
 use serde_json::{Value, json};
 use ureq::http::Method;
@@ -17,6 +13,7 @@ use super::{
     view::{Alias, Function, Line, Moment, ShortDigest, Version, view},
 };
 use crate::output::{Bytes, Format, Table, print_json};
+use jiffy_console::{stderr, stdout};
 
 /// Entries of a page of a list: the agent's most.
 const PAGE_LEN: usize = 1000;
@@ -53,9 +50,9 @@ pub(crate) fn list(agent: &Agent, format: Format) -> Result<(), ClientError> {
         return Ok(print_json(&document)?);
     }
     let functions: Vec<Function> = view(&document["functions"])?;
-    let mut out = io::stdout().lock();
+    let mut out = stdout();
     if functions.is_empty() {
-        writeln!(io::stderr(), "no functions: `jiffy deploy` makes one")?;
+        writeln!(stderr(), "no functions: `jiffy deploy` makes one")?;
         return Ok(());
     }
     let mut table = Table::new(&["function", "live", "aliases", "changed"]);
@@ -82,7 +79,7 @@ pub(crate) fn describe(
         return Ok(print_json(&document)?);
     }
     let function: Function = view(&document)?;
-    let mut out = io::stdout().lock();
+    let mut out = stdout();
     writeln!(out, "{}", Line(&function.name))?;
     writeln!(out, "  made         {}", Moment(function.created_ms))?;
     writeln!(out, "  changed      {}", Moment(function.updated_ms))?;
@@ -130,7 +127,7 @@ pub(crate) fn versions(
             &Line(&version.isolation),
         ]);
     }
-    Ok(write!(io::stdout(), "{table}")?)
+    Ok(write!(stdout(), "{table}")?)
 }
 
 /// Prints a function's aliases.
@@ -148,7 +145,7 @@ pub(crate) fn alias_list(
     for (name, alias) in &aliases {
         table.row(&[&Line(name), alias, &Line(&alias.description)]);
     }
-    Ok(write!(io::stdout(), "{table}")?)
+    Ok(write!(stdout(), "{table}")?)
 }
 
 /// A version that an alias leads to: `VERSION` or `VERSION=PERMILLE`.
@@ -215,7 +212,7 @@ pub(crate) fn alias_set(
         Format::Json => print_json(&document)?,
         Format::Text => {
             let to: Alias = view(&document)?;
-            writeln!(io::stdout(), "{name}:{alias} -> {to}")?;
+            writeln!(stdout(), "{name}:{alias} -> {to}")?;
         }
     }
     Ok(())
@@ -247,7 +244,7 @@ pub(crate) fn rollback(
         Format::Json => print_json(&document)?,
         Format::Text => {
             let function: Function = view(&document)?;
-            writeln!(io::stdout(), "{name}: version {} is live", function.live)?;
+            writeln!(stdout(), "{name}: version {} is live", function.live)?;
         }
     }
     Ok(())
@@ -281,7 +278,7 @@ pub(crate) fn remove(agent: &Agent, removal: &Removal, format: Format) -> Result
 fn print_removed(what: &str, format: Format) -> Result<(), ClientError> {
     match format {
         Format::Json => print_json(&json!({ "deleted": what }))?,
-        Format::Text => writeln!(io::stdout(), "{what} is deleted")?,
+        Format::Text => writeln!(stdout(), "{what} is deleted")?,
     }
     Ok(())
 }

@@ -3,11 +3,12 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt::{self, Write as _},
-    io::{self, IsTerminal, Write},
+    io::Write,
     thread,
     time::{Duration, Instant},
 };
 
+use jiffy_console::{is_output_lost, stdout};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -196,13 +197,16 @@ pub(crate) fn top(agent: &Agent, options: TopOptions, format: Format) -> Result<
     if format == Format::Json {
         return Ok(print_json(&now.document)?);
     }
-    let mut out = io::stdout();
+    let mut out = stdout();
     if options.once || !out.is_terminal() {
         return Ok(write!(out, "{}", now.page(None, ROWS_DEFAULT))?);
     }
     write!(out, "{CLEAR}{}", now.page(None, rows_of_terminal()))?;
     loop {
         out.flush()?;
+        if is_output_lost() {
+            return Ok(());
+        }
         thread::sleep(options.interval);
         let before = std::mem::replace(&mut now, Moment::take(agent)?);
         write!(
@@ -214,7 +218,7 @@ pub(crate) fn top(agent: &Agent, options: TopOptions, format: Format) -> Result<
 }
 
 fn rows_of_terminal() -> usize {
-    let size = rustix::termios::tcgetwinsize(io::stdout());
+    let size = rustix::termios::tcgetwinsize(rustix::stdio::stdout());
     let lines = size.map_or(0, |size| usize::from(size.ws_row));
     match lines {
         0 => ROWS_DEFAULT,
@@ -269,7 +273,7 @@ pub(crate) fn usage(
             &GibSeconds(usage.memory_mib_us),
         ]);
     }
-    Ok(write!(io::stdout(), "{table}")?)
+    Ok(write!(stdout(), "{table}")?)
 }
 
 /// MiB times microseconds, as GiB times seconds.

@@ -3,11 +3,12 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    io::{self, Write},
+    io::Write,
     time::{Duration, Instant},
 };
 
 use jiffy_abi::frame::{BODY_BYTES_MAX, FrameKind};
+use jiffy_console::{Exit, stderr};
 use jiffy_symbols::Frame;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
@@ -19,7 +20,6 @@ use super::{
     view::Line,
 };
 use crate::{
-    exit::Exit,
     output::{Format, Nanoseconds, Progress, Table, nanoseconds, print_json},
     run::{EventSource, HttpOptions, ResponseView, RoundTrips, print_response, request},
 };
@@ -271,11 +271,11 @@ fn print(
                 print_response(response)?;
             }
             if let Some(problem) = problem {
-                writeln!(io::stderr(), "{problem}")?;
+                writeln!(stderr(), "{problem}")?;
                 problem.print_backtrace()?;
             }
             if stats {
-                write!(io::stderr(), "{facts}")?;
+                write!(stderr(), "{facts}")?;
             }
         }
     }

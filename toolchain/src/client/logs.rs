@@ -5,6 +5,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use jiffy_console::{is_output_lost, stderr, stdout};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::Value;
@@ -67,7 +68,7 @@ struct LogLine {
 
 /// Prints the lines that are there.
 pub(crate) fn logs(agent: &Agent, options: &LogOptions, format: Format) -> Result<(), ClientError> {
-    follow(agent, options, format, &mut io::stdout())
+    follow(agent, options, format, &mut stdout())
 }
 
 /// Prints lines on `out` until there are no more: with `follow`, until the function is deleted or the agent
@@ -92,6 +93,9 @@ pub(crate) fn follow(
             return Ok(());
         }
         print_line(out, &line, format)?;
+        if is_output_lost() {
+            return Ok(());
+        }
     }
 }
 
@@ -120,7 +124,7 @@ fn print_line(out: &mut impl Write, line: &[u8], format: Format) -> io::Result<(
 }
 
 fn not_a_line() -> io::Result<()> {
-    writeln!(io::stderr(), "warning: a line of the log cannot be read")
+    writeln!(stderr(), "warning: a line of the log cannot be read")
 }
 
 /// Now, milliseconds since 1970.

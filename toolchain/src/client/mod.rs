@@ -25,10 +25,11 @@ mod view;
 
 use std::{
     fmt, io,
-    io::{IsTerminal, Write},
+    io::{IsTerminal as _, Write},
     path::PathBuf,
 };
 
+use jiffy_console::{Exit, stderr};
 use jiffy_symbols::Frame;
 
 pub(crate) use self::{
@@ -44,10 +45,7 @@ pub(crate) use self::{
     name::{FunctionName, FunctionRef, Since},
     token::user_folder,
 };
-use crate::{
-    exit::Exit, manifest::ManifestError, output::Untrusted, run::EventError,
-    runnable::RunnableError,
-};
+use crate::{manifest::ManifestError, output::Untrusted, run::EventError, runnable::RunnableError};
 
 /// Why a client verb failed.
 #[derive(Debug, thiserror::Error)]
@@ -171,7 +169,7 @@ impl Problem {
     fn print_backtrace(&self) -> io::Result<()> {
         for (number, frame) in self.backtrace.iter().enumerate() {
             let lead = if number == 0 { "at" } else { "by" };
-            writeln!(io::stderr(), "  {lead} {}", Untrusted(&frame.to_string()))?;
+            writeln!(stderr(), "  {lead} {}", Untrusted(&frame.to_string()))?;
         }
         Ok(())
     }
@@ -224,10 +222,10 @@ impl fmt::Display for Problem {
 
 /// Asks on the terminal whether something may be deleted. Without one, nobody can be asked.
 fn confirm(what: &str) -> Result<(), ClientError> {
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+    if !io::stdin().is_terminal() || !stderr().is_terminal() {
         return Err(ClientError::Unconfirmed(what.into()));
     }
-    write!(io::stderr(), "Delete {what} for good? [y/N] ")?;
+    write!(stderr(), "Delete {what} for good? [y/N] ")?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
     match answer.trim() {

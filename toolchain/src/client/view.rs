@@ -4,10 +4,11 @@
 use std::{
     collections::BTreeMap,
     fmt::{self, Display},
-    io::{self, Write},
+    io::Write,
     time::{Duration, UNIX_EPOCH},
 };
 
+use jiffy_console::stderr;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -37,9 +38,8 @@ pub(super) struct InitLog {
 
 /// Prints what `init` logged on standard error, as `jiffy run` does.
 pub(super) fn print_init_logs(logs: &[InitLog]) {
-    let mut err = io::stderr().lock();
+    let mut err = stderr();
     for InitLog { level, text } in logs {
-        // If standard error is closed there is nobody to tell.
         let _ = writeln!(err, "[{}] {}", Line(level), Untrusted(text));
     }
 }

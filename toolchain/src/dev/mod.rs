@@ -38,6 +38,7 @@ use crate::{
     output::{Format, chain},
     sdk::{self, SdkError},
 };
+use jiffy_console::{stderr, stdout};
 
 /// How often the sources are looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
@@ -287,7 +288,7 @@ impl Session<'_> {
         };
         self.follower = Some(thread::spawn(move || {
             // Ends with the agent, or with the function; neither is an error here.
-            let _ = client::follow(&agent, &options, Format::Text, &mut io::stdout());
+            let _ = client::follow(&agent, &options, Format::Text, &mut stdout());
         }));
     }
 
@@ -305,5 +306,5 @@ impl Session<'_> {
 /// Tells the developer something, apart from what functions log.
 fn say(what: &str) {
     // If standard error is closed there is nobody to tell.
-    let _ = writeln!(io::stderr(), "jiffy dev: {what}");
+    let _ = writeln!(stderr(), "jiffy dev: {what}");
 }

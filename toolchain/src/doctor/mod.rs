@@ -12,6 +12,7 @@ mod kvm;
 
 use std::io::{self, Write};
 
+use jiffy_console::stdout;
 use serde::Serialize;
 
 use crate::output::{Format, print_json};
@@ -84,7 +85,7 @@ pub(crate) fn doctor(format: Format) -> io::Result<bool> {
             ok,
             checks: &checks,
         })?,
-        Format::Text => print_text(&mut io::stdout().lock(), &checks)?,
+        Format::Text => print_text(&mut stdout(), &checks)?,
     }
     Ok(ok)
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use jiffy_abi::note;
+use jiffy_console::stdout;
 use toml::{Table, Value};
 
 use crate::sdk::{self, SdkError};
@@ -83,7 +84,7 @@ pub(crate) fn new(path: &Path, name: Option<&str>, sdk: Option<&Path>) -> Result
     let shown = path.display();
     let event = r#"{"name":"Ada"}"#;
     writeln!(
-        io::stdout(),
+        stdout(),
         "Made the function {name} in {shown}. Next:\n  cd {shown}\n  cargo test\n  jiffy run --event '{event}'"
     )?;
     Ok(())

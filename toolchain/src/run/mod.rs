@@ -11,11 +11,12 @@ mod outcome;
 mod stats;
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
+use jiffy_console::{Exit, stderr, stdout};
 use jiffy_control::{
     Instance, InvokeError, Isolation, Launch, LaunchError, Missing, Request, Response, Source,
     SpawnerOptions,
@@ -34,7 +35,6 @@ use self::{
     stats::{HostTimes, StatsView},
 };
 use crate::{
-    exit::Exit,
     output::{Format, Progress, Untrusted, chain, nanoseconds, print_json, print_log},
     runnable::{Runnable, RunnableError},
     sdk::{self, SdkError},
@@ -298,8 +298,7 @@ pub(crate) fn warn_missing<'a>(missing: impl IntoIterator<Item = &'a Missing>) {
 }
 
 fn warn(what: &str) {
-    // If standard error is closed there is nobody to tell.
-    let _ = writeln!(io::stderr(), "warning: {what}");
+    let _ = writeln!(stderr(), "warning: {what}");
 }
 
 fn print(ended: &Ended, options: &Options, format: Format) -> Result<Exit, RunError> {
@@ -321,10 +320,10 @@ fn print(ended: &Ended, options: &Options, format: Format) -> Result<Exit, RunEr
                 print_response(response)?;
             }
             if let Some(failure) = failure {
-                failure.print(&mut io::stderr().lock())?;
+                failure.print(&mut stderr())?;
             }
             if let (true, Some(stats)) = (options.stats, &ended.stats) {
-                write!(io::stderr(), "{stats}")?;
+                write!(stderr(), "{stats}")?;
             }
         }
     }
@@ -333,9 +332,9 @@ fn print(ended: &Ended, options: &Options, format: Format) -> Result<Exit, RunEr
 
 /// The body alone, as it is, so that it can be redirected; a terminal gets its line ended.
 pub(crate) fn print_response(response: &Response) -> io::Result<()> {
-    let mut out = io::stdout().lock();
+    let mut out = stdout();
     if response.status != 0 {
-        writeln!(io::stderr(), "HTTP status {}", response.status)?;
+        writeln!(stderr(), "HTTP status {}", response.status)?;
     }
     out.write_all(&response.body)?;
     let ends_line = response.body.last().is_none_or(|last| *last == b'\n');

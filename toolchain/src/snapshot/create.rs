@@ -1,18 +1,18 @@
 //! `jiffy snapshot create`.
 
 use std::{
-    io::{self, Write},
+    io::Write,
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use jiffy_console::{Exit, stderr, stdout};
 use jiffy_control::{CreateSnapshotError, Created, NewSnapshot, SpawnerOptions, create_snapshot};
 use jiffy_symbols::Symbols;
 use serde::Serialize;
 
 use super::{SnapshotError, view::RamView};
 use crate::{
-    exit::Exit,
     output::{Format, Nanoseconds, Progress, Untrusted, print_json, print_log},
     run::Failure,
     runnable::Runnable,
@@ -87,9 +87,9 @@ pub(crate) fn create(options: &Options, format: Format) -> Result<Exit, Snapshot
             snapshot: result.as_ref().ok(),
         })?,
         (Format::Text, Ok(created)) => {
-            write!(io::stdout(), "{} -> {created}", Untrusted(&title))?;
+            write!(stdout(), "{} -> {created}", Untrusted(&title))?;
         }
-        (Format::Text, Err(failure)) => failure.print(&mut io::stderr().lock())?,
+        (Format::Text, Err(failure)) => failure.print(&mut stderr())?,
     }
     Ok(exit)
 }

@@ -11,6 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use jiffy_console::{Exit, stdout};
 use jiffy_control::{CreateSnapshotError, LaunchError};
 use jiffy_snapshots::{Blame, CreateError, OpenError, Snapshot, VerifyError};
 use serde::Serialize;
@@ -18,7 +19,6 @@ use serde::Serialize;
 pub(crate) use self::create::{Options, create};
 use self::view::SnapshotView;
 use crate::{
-    exit::Exit,
     output::{Format, Progress, print_json},
     runnable::RunnableError,
     sdk::SdkError,
@@ -99,7 +99,7 @@ pub(crate) fn inspect(path: &Path, format: Format) -> Result<(), SnapshotError> 
     let view = SnapshotView::new(&snapshot);
     match format {
         Format::Json => print_json(&view)?,
-        Format::Text => write!(io::stdout(), "{view}")?,
+        Format::Text => write!(stdout(), "{view}")?,
     }
     Ok(())
 }
@@ -131,7 +131,7 @@ pub(crate) fn verify(path: &Path, format: Format) -> Result<(), SnapshotError> {
             working_set_pages: verified.working_set_pages,
         })?,
         Format::Text => writeln!(
-            io::stdout(),
+            stdout(),
             "{shown} is whole: {} stored pages of RAM, {} in its working set",
             verified.ram_pages_stored,
             verified.working_set_pages

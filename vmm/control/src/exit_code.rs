@@ -1,59 +1,30 @@
-//! How a command that runs a function ends, for scripts to tell the outcomes apart.
+//! How a VM's end, or a response, becomes an exit code.
+//!
+//! Not here: the codes and what they mean (`jiffy_console::Exit`).
 
 use jiffy_abi::frame::FrameKind;
+use jiffy_console::Exit;
 
 use crate::{Blame, GuestFault, InvokeError, LaunchError, Outcome, Response};
 
-/// The exit codes of `jiffy run` and `jiffy-vmm`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum RunExit {
-    /// The function answered.
-    Answered = 0,
-    /// The handler returned an error.
-    FunctionError = 1,
-    /// The command was used wrongly.
-    Usage = 2,
-    /// The handler refused the event.
-    BadEvent = 3,
-    /// The function panicked.
-    Panic = 4,
-    /// The guest faulted or broke a rule.
-    Fault = 5,
-    /// `init` or the request was not done in time.
-    TimedOut = 6,
-    /// The guest ran out of memory.
-    OutOfMemory = 7,
-    /// The image, or an argument, was refused.
-    Refused = 8,
-    /// The host, or jiffy itself, failed.
-    Platform = 9,
-}
-
-impl From<RunExit> for std::process::ExitCode {
-    fn from(exit: RunExit) -> Self {
-        Self::from(exit as u8)
-    }
-}
-
-impl From<&Response> for RunExit {
+impl From<&Response> for Exit {
     fn from(response: &Response) -> Self {
         match response.kind {
             FrameKind::FunctionError => Self::FunctionError,
             FrameKind::BadEvent => Self::BadEvent,
             FrameKind::Ok | FrameKind::HttpResponse | FrameKind::Event | FrameKind::HttpRequest => {
-                Self::Answered
+                Self::Ok
             }
         }
     }
 }
 
 /// Of a VM that came to its end without the response that was waited for: none of them is success.
-impl From<&Outcome> for RunExit {
+impl From<&Outcome> for Exit {
     fn from(outcome: &Outcome) -> Self {
         match outcome {
             Outcome::Finished | Outcome::Exited(_) => Self::Fault,
-            Outcome::TimedOut { .. } => Self::TimedOut,
+            Outcome::TimedOut { .. } => Self::Timeout,
             Outcome::Fault(fault) => match fault {
                 GuestFault::Panic { .. } => Self::Panic,
                 GuestFault::OutOfMemory { .. } => Self::OutOfMemory,
@@ -67,7 +38,7 @@ impl From<&Outcome> for RunExit {
     }
 }
 
-impl From<&InvokeError> for RunExit {
+impl From<&InvokeError> for Exit {
     fn from(error: &InvokeError) -> Self {
         match error {
             InvokeError::Request(_) => Self::Usage,
@@ -76,23 +47,23 @@ impl From<&InvokeError> for RunExit {
             InvokeError::Failed {
                 blame: Blame::Input,
                 ..
-            } => Self::Refused,
+            } => Self::ImageRefused,
             InvokeError::Failed { .. }
             | InvokeError::VmmDied(_)
             | InvokeError::Control(_)
             | InvokeError::OtherRelease(_)
             | InvokeError::OutOfTurn(_)
             | InvokeError::Unresponsive(_)
-            | InvokeError::Stream(_) => Self::Platform,
+            | InvokeError::Stream(_) => Self::Host,
         }
     }
 }
 
-impl From<&LaunchError> for RunExit {
+impl From<&LaunchError> for Exit {
     fn from(error: &LaunchError) -> Self {
         match error.blame() {
-            Blame::Input => Self::Refused,
-            Blame::Host | Blame::Bug => Self::Platform,
+            Blame::Input => Self::ImageRefused,
+            Blame::Host | Blame::Bug => Self::Host,
         }
     }
 }
@@ -105,12 +76,12 @@ mod tests {
     #[test]
     fn no_end_without_a_response_is_success() {
         for outcome in [Outcome::Finished, Outcome::Exited(0)] {
-            assert_eq!(RunExit::from(&outcome), RunExit::Fault);
+            assert_eq!(Exit::from(&outcome), Exit::Fault);
             let stopped = InvokeError::Stopped(Box::new(Report {
                 outcome,
                 stats: Stats::default(),
             }));
-            assert_eq!(RunExit::from(&stopped), RunExit::Fault);
+            assert_eq!(Exit::from(&stopped), Exit::Fault);
         }
     }
 }

@@ -29,7 +29,6 @@ pub use event::{
     BACKTRACE_FRAMES_MAX, Backtrace, Blame, Death, Event, Exits, GuestFault, LogRecord, Outcome,
     Phases, Report, Stats,
 };
-pub use exit_code::RunExit;
 pub use instance::{Instance, InvokeError};
 pub use launch::{Launch, LaunchError, Source, boot_packet, restore_packet, timeout_ms};
 pub use request::{

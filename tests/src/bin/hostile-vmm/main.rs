@@ -7,6 +7,7 @@
 
 mod acts;
 
+use std::io::Write as _;
 use std::{env, io, os::fd::AsFd, process::ExitCode};
 
 use jiffy_abi::log_ring::Level;
@@ -22,7 +23,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("hostile-vmm: {error}");
+            let _ = writeln!(jiffy_console::stderr(), "hostile-vmm: {error}");
             ExitCode::FAILURE
         }
     }

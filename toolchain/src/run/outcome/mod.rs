@@ -7,14 +7,12 @@ use jiffy_abi::{
     frame::FrameKind,
     layout::{STACK, STACK_TOP},
 };
+use jiffy_console::Exit;
 use jiffy_control::{Backtrace, Blame, GuestFault, InvokeError, Outcome, Response};
 use jiffy_symbols::{Frame, Innermost, Symbols, shorten, vector_name};
 use serde::Serialize;
 
-use crate::{
-    exit::Exit,
-    output::{Bytes, Untrusted, chain},
-};
+use crate::output::{Bytes, Untrusted, chain};
 
 /// Frames of a backtrace that are printed; JSON has all.
 const FRAMES_SHOWN_MAX: usize = 8;

@@ -255,7 +255,7 @@ fn play(act: &str, inherited: &mut Inherited, report: &JailReport) -> io::Result
         "nothing" => Ok(()),
         "report" => {
             let json = serde_json::to_string(report)?;
-            io::stdout().write_all(format!("{json}\n").as_bytes())
+            jiffy_console::stdout().write_all(format!("{json}\n").as_bytes())
         }
         "open a file" => File::open("/etc/passwd").map(drop),
         "open a file beneath a descriptor" => {
