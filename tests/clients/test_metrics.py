@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from agent import Agent
 
 COUNTED_WITHIN_S = 10
+OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 OUTCOMES = {"error": 500, "panic": 500, "null-read": 500, "no such kind": 400}
 
 
@@ -38,15 +39,24 @@ class Metrics(unittest.TestCase):
         return scraped.headers["content-type"], scraped.body.decode()
 
     def test_promtool_has_nothing_to_say(self):
-        kind, text = self.scrape("text/plain")
-        self.assertTrue(kind.startswith("text/plain"), kind)
-        run = subprocess.run(
-            ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=30
-        )
-        self.assertEqual((run.returncode, run.stdout, run.stderr), (0, "", ""))
+        # As curl asks, as nobody asks, as an old scraper asks.
+        for accept in ["*/*", None, "text/plain"]:
+            kind, text = self.scrape(accept)
+            self.assertTrue(kind.startswith("text/plain"), kind)
+            run = subprocess.run(
+                ["promtool", "check", "metrics"], input=text, capture_output=True, text=True, timeout=30
+            )
+            self.assertEqual((run.returncode, run.stdout, run.stderr), (0, "", ""), accept)
 
-    def test_openmetrics_is_the_default(self):
-        kind, text = self.scrape()
+    def test_every_metric_has_help_and_a_type(self):
+        for accept, parse in [(OPENMETRICS, parse_openmetrics), ("text/plain", parse_text)]:
+            for family in parse(self.scrape(accept)[1]):
+                self.assertTrue(family.name.startswith("jiffy_"), family.name)
+                self.assertTrue(family.documentation, family.name)
+                self.assertNotEqual(family.type, "unknown", family.name)
+
+    def test_openmetrics_is_there_for_who_asks(self):
+        kind, text = self.scrape(OPENMETRICS)
         self.assertTrue(kind.startswith("application/openmetrics-text"), kind)
         self.assertTrue(text.endswith("# EOF\n"))
         families = {family.name: family for family in parse_openmetrics(text)}
@@ -67,7 +77,7 @@ class Metrics(unittest.TestCase):
         self.assertTrue(kind.startswith("application/openmetrics-text"), kind)
 
     def test_both_say_the_same(self):
-        openmetrics = {family.name: family.type for family in parse_openmetrics(self.scrape()[1])}
+        openmetrics = {family.name: family.type for family in parse_openmetrics(self.scrape(OPENMETRICS)[1])}
         text = {family.name: family.type for family in parse_text(self.scrape("text/plain")[1])}
         self.assertEqual(openmetrics.keys(), text.keys())
         self.assertIn("histogram", text.values())

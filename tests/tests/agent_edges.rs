@@ -222,3 +222,38 @@ fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address")
 }
+
+/// A handler that returns a value says that it is JSON; in its numbers no digit changes on the way.
+#[test]
+fn values_are_json_and_keep_every_digit() {
+    if !can_run() {
+        return;
+    }
+    let setup = Setup::new(&[]);
+    let agent = setup.start();
+    for name in ["probe", "teller"] {
+        agent
+            .deploy(name, &agent.upload(name), json!({}))
+            .expect(201);
+    }
+    let mut state = 7_u64;
+    // Knuth's generator, as in MMIX.
+    let bits = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005);
+        state = state.wrapping_add(1_442_695_040_888_963_407);
+        state
+    });
+    let numbers = bits.map(f64::from_bits).filter(|number| number.is_finite());
+    let numbers: Vec<f64> = numbers
+        .take(20_000)
+        .chain([117.633_311_394_000_17])
+        .collect();
+    // Both as text: a parser here would make up for one there.
+    let event = json!({ "doubles": numbers }).to_string();
+    let answer = agent.invoke("probe", &event).expect(200);
+    assert_eq!(answer.text(), event);
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    let answer = agent.invoke("teller", "count").expect(200);
+    let content_type = answer.header("content-type");
+    assert_eq!(content_type, Some("application/octet-stream"));
+}

@@ -47,6 +47,7 @@ const HOP_BY_HOP: [HeaderName; 9] = [
     header::UPGRADE,
     HeaderName::from_static("keep-alive"),
 ];
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const OCTET_STREAM: HeaderValue = HeaderValue::from_static("application/octet-stream");
 /// Headers that only the agent sets begin with this, both of what a function gets and of what it answers.
 const OWN_HEADER_PREFIX: &str = "jiffy-";
@@ -204,9 +205,12 @@ fn respond(response: jiffy_control::Response, wanted: Wanted) -> Result<Response
     let text = |body: &[u8]| String::from_utf8_lossy(body).into_owned();
     match response.kind {
         FrameKind::Ok => {
+            let is_json = is_json(&response);
             let mut answer = Response::new(Body::from(response.body));
-            let headers = answer.headers_mut();
-            headers.insert(header::CONTENT_TYPE, OCTET_STREAM);
+            let content_type = if is_json { JSON } else { OCTET_STREAM };
+            answer
+                .headers_mut()
+                .insert(header::CONTENT_TYPE, content_type);
             Ok(answer)
         }
         FrameKind::HttpResponse => {
@@ -225,6 +229,13 @@ fn respond(response: jiffy_control::Response, wanted: Wanted) -> Result<Response
             "the VM answered with a request",
         )),
     }
+}
+
+/// Whether a handler's value says that it is JSON. Another type is not believed: only a handler for HTTP chooses what
+/// its body is taken for.
+fn is_json(response: &jiffy_control::Response) -> bool {
+    let mut headers = response.headers.iter();
+    headers.any(|(name, value)| name == "content-type" && value == JSON.as_bytes())
 }
 
 /// A function's HTTP response. It comes from a guest: status and headers are checked.

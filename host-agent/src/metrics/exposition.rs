@@ -12,13 +12,14 @@ pub enum Exposition {
 }
 
 impl Exposition {
-    /// The one that a client's `Accept` asks for; a client without a wish gets OpenMetrics.
+    /// The one that a client's `Accept` asks for. Without a wish for OpenMetrics it is the older format, as with the
+    /// client libraries of Prometheus: what reads only that one, such as `promtool check metrics`, does not ask.
     pub fn from_accept(accept: Option<&str>) -> Self {
-        match accept {
-            None => Self::OpenMetrics,
-            Some(accept) if accept.contains("application/openmetrics-text") => Self::OpenMetrics,
-            Some(accept) if accept.contains("text/plain") => Self::Prometheus,
-            Some(_) => Self::OpenMetrics,
+        let mut ranges = accept.unwrap_or_default().split(',');
+        if ranges.any(asks_for_open_metrics) {
+            Self::OpenMetrics
+        } else {
+            Self::Prometheus
         }
     }
 
@@ -29,6 +30,20 @@ impl Exposition {
             Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
         }
     }
+}
+
+/// Whether this range of an `Accept` names OpenMetrics, in a version that this is, and not to refuse it.
+fn asks_for_open_metrics(range: &str) -> bool {
+    let mut parts = range.split(';').map(str::trim);
+    let is_named = parts
+        .next()
+        .is_some_and(|kind| kind.eq_ignore_ascii_case("application/openmetrics-text"));
+    is_named
+        && parts.all(|parameter| match parameter.split_once('=') {
+            Some(("version", version)) => version == "1.0.0",
+            Some(("q", weight)) => weight.parse().is_ok_and(|weight: f32| weight > 0.0),
+            _ => true,
+        })
 }
 
 /// Turns our OpenMetrics into the older format: there, a counter's family is named with its `_total`,

@@ -136,11 +136,23 @@ fn numbers_are_where_they_belong() {
 #[test]
 fn a_client_gets_the_format_it_asks_for() {
     let check = |accept, expected| assert_eq!(Exposition::from_accept(accept), expected);
-    check(None, Exposition::OpenMetrics);
-    check(Some("*/*"), Exposition::OpenMetrics);
-    check(Some("text/plain;version=0.0.4"), Exposition::Prometheus);
-    let prometheus = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
-    check(Some(prometheus), Exposition::OpenMetrics);
+    for accept in [
+        None,
+        Some("*/*"),
+        Some("text/plain;version=0.0.4"),
+        Some("text/html"),
+        Some("application/openmetrics-text; q=0, text/plain"),
+        Some("application/openmetrics-text;version=0.0.1"),
+    ] {
+        check(accept, Exposition::Prometheus);
+    }
+    for accept in [
+        "application/openmetrics-text",
+        "text/plain;q=0.1, Application/OpenMetrics-Text; version=1.0.0; charset=utf-8",
+        "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5",
+    ] {
+        check(Some(accept), Exposition::OpenMetrics);
+    }
 }
 
 #[test]

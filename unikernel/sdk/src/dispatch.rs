@@ -9,6 +9,10 @@ use jiffy_abi::frame::{
 
 use crate::Context;
 
+/// Head of a response whose body is JSON: the header `content-type: application/json`, encoded, because
+/// encoding it anew costs each response an allocation more.
+const JSON_HEAD: &[u8] = b"\x07\0\x0c\0content-type\x08\0\x10\0application/json";
+
 /// What `#[jiffy::function]` makes of a handler.
 pub(crate) type Function = fn(&Invocation<'_>) -> Reply;
 
@@ -42,6 +46,14 @@ impl Reply {
             kind: FrameKind::Ok,
             head: Vec::new(),
             body,
+        }
+    }
+
+    /// As [`Reply::ok`], and the caller is told that it is JSON.
+    pub(crate) fn json(body: Vec<u8>) -> Self {
+        Self {
+            head: JSON_HEAD.to_vec(),
+            ..Self::ok(body)
         }
     }
 

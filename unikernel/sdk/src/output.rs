@@ -93,9 +93,30 @@ impl<T> EncodeJson<T> for Output<T> {
         T: Serialize,
     {
         match serde_json::to_vec(&self.0) {
-            Ok(json) => Reply::ok(json),
+            Ok(json) => Reply::json(json),
             // A `Serialize` of the author's failed, or a map has keys that are no strings.
             Err(error) => Reply::function_error("SerializeError", error_text(&error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiffy_abi::frame::{FrameKind, ResponseHead};
+
+    use super::*;
+
+    #[test]
+    fn a_reply_says_whether_it_is_json() {
+        let check = |reply: Reply, expected: &[(&str, &[u8])]| {
+            assert_eq!(reply.kind, FrameKind::Ok);
+            let head = ResponseHead::parse(&reply.head).expect("well-formed");
+            assert_eq!(head.headers().collect::<Vec<_>>(), expected);
+        };
+        let json: (&str, &[u8]) = ("content-type", b"application/json");
+        check(Output("text").encode(), &[json]);
+        check(Output([1.5, 2.0]).encode(), &[json]);
+        check(Output(alloc::vec![1_u8]).encode(), &[]);
+        check(Output(&b"raw"[..]).encode(), &[]);
     }
 }

@@ -200,3 +200,44 @@ mod maps {
         );
     }
 }
+
+mod doubles {
+    #[jiffy::function]
+    fn doubles(numbers: Vec<f64>) -> Vec<f64> {
+        numbers
+    }
+
+    mod values {
+        #[jiffy::function]
+        fn values(value: serde_json::Value) -> serde_json::Value {
+            value
+        }
+    }
+
+    /// Every bit pattern that is a finite number is as likely as any other (Vigna's SplitMix64).
+    fn random(count: usize) -> Vec<f64> {
+        let mut state = 0_u64;
+        let numbers = std::iter::from_fn(|| {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            Some(f64::from_bits(mixed ^ (mixed >> 31)))
+        });
+        numbers
+            .filter(|number| number.is_finite())
+            .take(count)
+            .collect()
+    }
+
+    #[test]
+    fn no_double_changes_on_its_way_in_and_out() {
+        let mut numbers = vec![117.633_311_394_000_17, 0.1, 5e-324, f64::MAX, -0.0];
+        numbers.extend(random(20_000));
+        let event = serde_json::to_string(&numbers).expect("JSON");
+        for function in [__jiffy_function, values::__jiffy_function] {
+            let answer = jiffy::testing::Call::new(function).event(&event).run();
+            // Compared as text: the parser of the test must not undo what that of the SDK did.
+            assert_eq!(answer.text(), event);
+        }
+    }
+}

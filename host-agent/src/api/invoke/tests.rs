@@ -101,3 +101,22 @@ fn names_and_targets_are_split_where_the_client_wrote_them() {
         assert_eq!(check(bad), None, "{bad}");
     }
 }
+
+#[test]
+fn a_value_is_json_if_its_handler_says_so() {
+    let check = |headers: &[(&str, &str)], expected: &str| {
+        let ok = jiffy_control::Response {
+            kind: FrameKind::Ok,
+            status: 0,
+            ..response(0, headers)
+        };
+        let answer = respond(ok, Wanted::Output).expect("response");
+        assert_eq!(answer.headers()["content-type"], expected);
+        assert_eq!(answer.headers().len(), 1);
+    };
+    check(&[("content-type", "application/json")], "application/json");
+    check(&[], "application/octet-stream");
+    for hostile in ["text/html", "application/json; charset=x", "a\r\nb: c"] {
+        check(&[("content-type", hostile)], "application/octet-stream");
+    }
+}

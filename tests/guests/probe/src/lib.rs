@@ -1,6 +1,9 @@
 //! Tells what reaches a function: its context, what its init left, and how its log lines arrive.
 #![cfg_attr(not(test), no_std)]
 
+extern crate alloc;
+
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use jiffy::{Context, log};
@@ -16,6 +19,8 @@ pub enum Question {
     Request,
     /// Logs so many lines, numbered from zero, and one of each level.
     Log(u32),
+    /// These numbers.
+    Doubles(Vec<f64>),
 }
 
 /// What there is to tell.
@@ -39,6 +44,8 @@ pub enum Answer<'a> {
     Request(u32, u32),
     /// So many lines were logged.
     Logged(u32),
+    /// The same numbers.
+    Doubles(Vec<f64>),
 }
 
 /// What init leaves.
@@ -70,6 +77,7 @@ pub fn tell<'a>(question: Question, context: &'a Context<'a>, counter: &Counter)
             remaining_ms: context.remaining().map(|remaining| remaining.as_millis()),
         },
         Question::Request => Answer::Request(requests, counter.inits.load(Relaxed)),
+        Question::Doubles(numbers) => Answer::Doubles(numbers),
         Question::Log(lines) => {
             for line in 0..lines {
                 jiffy::log!("line {line}");
