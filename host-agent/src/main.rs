@@ -24,6 +24,7 @@ use std::{
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
 use jiffy_console::{Exit, arguments, stderr, stdout};
+use jiffy_control::Line;
 use jiffyd::{
     config::{Config, FileConfig, LogFormat},
     serve,
@@ -37,7 +38,13 @@ use tokio::{
     sync::oneshot,
     task::spawn_blocking,
 };
-use tracing_subscriber::{EnvFilter, Registry, prelude::*, reload};
+use tracing_subscriber::{
+    EnvFilter, Registry,
+    field::MakeExt as _,
+    fmt::format::{FormatFields, debug_fn},
+    prelude::*,
+    reload,
+};
 
 /// What is granted for tasks in the background when everything else has ended.
 const LAST_TASKS_TIME_MAX: Duration = Duration::from_secs(5);
@@ -273,7 +280,7 @@ fn start_log(config: &Config) -> anyhow::Result<LogFilter> {
         .with_writer(stderr)
         .with_ansi(stderr().is_terminal());
     let lines = match config.log_format {
-        LogFormat::Text => lines.boxed(),
+        LogFormat::Text => lines.fmt_fields(readable_fields()).boxed(),
         LogFormat::Json => lines.json().boxed(),
     };
     tracing_subscriber::registry()
@@ -281,6 +288,18 @@ fn start_log(config: &Config) -> anyhow::Result<LogFilter> {
         .with(lines)
         .try_init()?;
     Ok(handle)
+}
+
+/// Fields as they are, but that what a guest or a client has in them steers no terminal and begins no line.
+fn readable_fields() -> impl for<'a> FormatFields<'a> + Send + Sync + 'static {
+    debug_fn(|to, field, value| {
+        let text = format!("{value:?}");
+        match field.name() {
+            "message" => write!(to, "{}", Line(&text)),
+            name => write!(to, "{name}={}", Line(&text)),
+        }
+    })
+    .delimited(" ")
 }
 
 fn log_filter(config: &Config) -> anyhow::Result<EnvFilter> {

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use jiffy_control::{BACKTRACE_FRAMES_MAX, Backtrace};
+use jiffy_control::{BACKTRACE_FRAMES_MAX, Backtrace, is_deceptive};
 use jiffy_snapshots::Digest;
 pub use jiffy_symbols::{Frame, Innermost};
 use jiffy_symbols::{Symbols, shorten};
@@ -219,7 +219,7 @@ fn frames_of(image: &[u8], package: &str, addresses: &[u64], innermost: Innermos
     let readable = |text: String| -> String {
         let chars = text.chars().take(NAME_CHARS_MAX);
         chars
-            .map(|char| if char.is_control() { '?' } else { char })
+            .map(|char| if is_deceptive(char) { '?' } else { char })
             .collect()
     };
     short
@@ -282,7 +282,7 @@ mod tests {
             .iter()
             .flat_map(|frame| [&frame.function, &frame.file]);
         for text in texts.flatten() {
-            assert!(text.chars().count() <= NAME_CHARS_MAX && !text.contains(char::is_control));
+            assert!(text.chars().count() <= NAME_CHARS_MAX && !text.contains(is_deceptive));
         }
     }
 }

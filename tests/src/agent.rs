@@ -99,6 +99,11 @@ impl Client {
         }
     }
 
+    /// Where it is, for programs that ask it.
+    pub fn url(&self) -> &str {
+        &self.base
+    }
+
     /// Sends a request and waits for the answer; an error if there is none.
     pub fn send(
         &self,

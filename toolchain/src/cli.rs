@@ -14,7 +14,7 @@ use crate::{
     inspect::{self, InspectError},
     manifest::{Isolation, parse_memory, parse_timeout},
     new::{self, NewError},
-    output::{Format, chain},
+    output::{Format, Untrusted, chain},
     run::{self, EventSource, HttpOptions, RunError, What},
     runnable::RunnableError,
     snapshot::{self, SnapshotError, exit_of_blame, exit_of_verify},
@@ -350,7 +350,7 @@ pub fn main() -> ExitCode {
         Err(end) => return end,
     };
     let exit = dispatch(cli.command).unwrap_or_else(|failure| {
-        let _ = writeln!(stderr(), "error: {}", chain(&failure));
+        let _ = writeln!(stderr(), "error: {}", Untrusted(&chain(&failure)));
         failure.exit()
     });
     exit.end()

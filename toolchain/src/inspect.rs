@@ -10,7 +10,7 @@ use jiffy_console::stdout;
 
 use crate::{
     image::{self, Image, ImageError},
-    output::{Bytes, Format, Table, Untrusted, print_json},
+    output::{Bytes, Format, Line, Table, print_json},
 };
 
 /// Why an image was not inspected.
@@ -38,14 +38,14 @@ pub(crate) fn inspect(path: &Path, format: Format) -> Result<(), InspectError> {
 }
 
 fn print_text(out: &mut impl Write, image: &Image) -> io::Result<()> {
-    writeln!(out, "{}", Untrusted(&image.title()))?;
+    writeln!(out, "{}", Line(&image.title()))?;
     if image.abi_is_supported {
         let sdk_version = image.sdk_version.as_deref().unwrap_or_default();
         writeln!(
             out,
             "  ABI {}, SDK {}",
             image.abi_version,
-            Untrusted(sdk_version)
+            Line(sdk_version)
         )?;
     } else {
         writeln!(
@@ -94,7 +94,7 @@ pub(crate) fn print_sizes(out: &mut impl Write, image: &Image) -> io::Result<()>
     let mut sections = Table::new(&["section", "access", "address", "bytes"]);
     for section in &image.sections {
         sections.row(&[
-            &Untrusted(&section.name),
+            &Line(&section.name),
             &section.permissions,
             &format_args!("{:#010x}", section.address),
             &section.bytes,

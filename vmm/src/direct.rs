@@ -12,7 +12,8 @@ use std::{
 use clap::Args;
 use jiffy_console::{Exit, stderr, stdout};
 use jiffy_control::{
-    Instance, InvokeError, Launch, LaunchError, Request, Response, Source, SpawnerOptions,
+    Instance, InvokeError, Launch, LaunchError, Line, Request, Response, Source, SpawnerOptions,
+    Untrusted,
 };
 
 #[derive(Args, Debug)]
@@ -74,7 +75,8 @@ pub(crate) fn run(options: &Options) -> ExitCode {
                     );
                 }
                 error => {
-                    let _ = writeln!(stderr(), "jiffy-vmm: {}", jiffy_control::error_chain(error));
+                    let text = jiffy_control::error_chain(error);
+                    let _ = writeln!(stderr(), "jiffy-vmm: {}", Untrusted(&text));
                 }
             }
             Exit::from(&error)
@@ -98,7 +100,7 @@ fn invoke(options: &Options) -> Result<Response, DirectError> {
     };
     let body = event(options)?;
     let mut instance = Instance::spawn(&launch, |record| {
-        let _ = writeln!(stderr(), "{}", record.text);
+        let _ = writeln!(stderr(), "{}", Untrusted(&record.text));
     })?;
     let response = instance.invoke(&Request {
         body,
@@ -130,7 +132,8 @@ fn print(response: &Response) -> Exit {
         let _ = stdout().write_all(&response.body);
     } else {
         let text = String::from_utf8_lossy(&response.body);
-        let _ = writeln!(stderr(), "jiffy-vmm: {}{text}", response.error_type);
+        let (error_type, text) = (Line(&response.error_type), Untrusted(&text));
+        let _ = writeln!(stderr(), "jiffy-vmm: {error_type}{text}");
     }
     exit
 }

@@ -1,6 +1,7 @@
 //! What the end of a VM means: for who sent the request, and for who deployed the image.
 
-use jiffy_control::{Backtrace, Blame, GuestFault, Outcome, Report};
+use jiffy_abi::{frame::FrameKind, log_ring::TEXT_BYTES_MAX};
+use jiffy_control::{Backtrace, Blame, GuestFault, Outcome, Report, Response};
 
 use super::{DeployErrorKind, InvokeFailureKind};
 use crate::{symbols::Innermost, usage, vm::VmError};
@@ -94,6 +95,23 @@ pub(super) fn of_build(error: &VmError) -> DeployErrorKind {
         | VmError::Unresponsive(_)
         | VmError::Request(_)
         | VmError::Host(_) => DeployErrorKind::Host(error.to_string()),
+    }
+}
+
+/// What a log says of a response that is an error. Its text may have 16 MiB, and a line of a log has little.
+pub(super) fn sentence(response: &Response) -> Option<String> {
+    let body = response.body.get(..TEXT_BYTES_MAX);
+    let text = String::from_utf8_lossy(body.unwrap_or(&response.body));
+    match response.kind {
+        FrameKind::FunctionError if response.error_type.is_empty() => {
+            Some(format!("the function returned an error: {text}"))
+        }
+        FrameKind::FunctionError => Some(format!(
+            "the function returned an error, {}: {text}",
+            response.error_type
+        )),
+        FrameKind::BadEvent => Some(format!("the function refused the event: {text}")),
+        FrameKind::Ok | FrameKind::HttpResponse | FrameKind::Event | FrameKind::HttpRequest => None,
     }
 }
 

@@ -12,7 +12,7 @@ use jiffy_abi::{
     frame::{BODY_BYTES_MAX, FIELD_HEADER_BYTES, FrameKind, HEAD_BYTES_MAX},
     log_ring::Level,
 };
-use jiffy_control::{LogRecord, Request, Response, error_chain};
+use jiffy_control::{INDENT, LogRecord, Request, Response, Untrusted, error_chain};
 use jiffy_snapshots::{PageRun, write_working_set};
 use tokio::{sync::oneshot, task::spawn_blocking};
 use uuid::Uuid;
@@ -34,6 +34,8 @@ use crate::{
 
 /// VMs that a request finds dead at most before it fails.
 const UNDELIVERED_MAX: u32 = 32;
+/// Stands where the beginning of a log's tail was left out.
+const ELLIPSIS: &str = "…";
 /// What the longest value of a field may have, bytes: its length is a u16.
 const FIELD_BYTES_MAX: usize = u16::MAX as usize;
 
@@ -58,7 +60,11 @@ impl Running<'_> {
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         if let Some(record) = self.end(Outcome::Cancelled) {
-            self.observer.invoked(record, vec![]);
+            let left = LogRecord {
+                level: Level::Warn as u8,
+                text: "the caller left before the response, and the request was ended".into(),
+            };
+            self.observer.invoked(record, vec![left]);
         }
     }
 }
@@ -196,11 +202,14 @@ impl<V: Vms> Service<V> {
                 slot: Arc::clone(slot),
                 deployed,
                 record,
-                failure: response.as_ref().err().map(|(kind, _)| {
-                    let frames = facts.backtrace.iter();
-                    let lines = frames.map(|frame| format!("\n  at {frame}"));
-                    once(kind.to_string()).chain(lines).collect()
-                }),
+                failure: match &response {
+                    Ok(response) => failure::sentence(response),
+                    Err((kind, _)) => {
+                        let frames = facts.backtrace.iter();
+                        let lines = frames.map(|frame| format!("\n  at {frame}"));
+                        Some(once(kind.to_string()).chain(lines).collect())
+                    }
+                },
                 tail: sender,
             };
             let stopped = match &response {
@@ -264,7 +273,7 @@ struct After<V: Vms> {
     slot: Arc<Slot>,
     deployed: Arc<Deployed>,
     record: UsageRecord,
-    /// Why there is no answer.
+    /// Why there is no answer, or none that the caller wanted.
     failure: Option<String>,
     tail: Option<oneshot::Sender<String>>,
 }
@@ -425,20 +434,39 @@ fn of_response(response: &Response) -> Outcome {
     }
 }
 
-/// The end of a request's log, no longer than allowed, and whole characters.
+/// The end of a request's log, no longer than allowed, and whole characters. Each line at the margin begins a record,
+/// and one that begins with `REPORT` is the agent's: a guest can forge neither.
 fn log_tail(logs: &[LogRecord], record: &UsageRecord) -> String {
-    let mut text = String::new();
-    for log in logs {
-        text.push_str(&log.text);
-        text.push('\n');
+    let report = record.report_line();
+    let mut room_bytes = LOG_TAIL_BYTES_MAX.saturating_sub(report.len() + 1);
+    let mut newest = vec![];
+    for log in logs.iter().rev() {
+        let indent = if log.text.starts_with("REPORT") {
+            INDENT
+        } else {
+            ""
+        };
+        let text = format!("{indent}{}\n", Untrusted(&log.text));
+        if text.len() > room_bytes {
+            // Its end, marked: what is behind its indentation must not begin the tail.
+            if let Some(room_bytes) = room_bytes.checked_sub(ELLIPSIS.len()) {
+                let start = text.ceil_char_boundary(text.len() - room_bytes);
+                newest.push(format!("{ELLIPSIS}{}", &text[start..]));
+            }
+            break;
+        }
+        room_bytes -= text.len();
+        newest.push(text);
     }
-    text.push_str(&record.report_line());
-    text.push('\n');
-    let start = text.len().saturating_sub(LOG_TAIL_BYTES_MAX);
-    let start = (start..text.len()).find(|at| text.is_char_boundary(*at));
-    text.split_off(start.unwrap_or_default())
+    let mut tail: String = newest.into_iter().rev().collect();
+    tail.push_str(&report);
+    tail.push('\n');
+    tail
 }
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,7 +31,7 @@ pub(crate) use self::{
 use crate::{
     image::{self, Image, ImageError},
     inspect::print_sizes,
-    output::{Format, Nanoseconds, Untrusted, nanoseconds, print_json},
+    output::{Format, Line, Nanoseconds, nanoseconds, print_json},
 };
 
 /// How an image is compiled.
@@ -132,7 +132,7 @@ pub(crate) fn build_and_print(options: &Options, format: Format) -> Result<(), B
             let path = shortened(&built.path);
             let title = built.image.title();
             let time = Nanoseconds(nanoseconds(built.elapsed));
-            writeln!(out, "{} -> {} in {time}", Untrusted(&title), path.display())?;
+            writeln!(out, "{} -> {} in {time}", Line(&title), path.display())?;
             print_sizes(&mut out, &built.image)?;
         }
     }

@@ -113,8 +113,7 @@ fn print_line(out: &mut impl Write, line: &[u8], format: Format) -> io::Result<(
             Ok(line) => {
                 let id: String = line.request_id.chars().take(ID_CHARS_SHOWN).collect();
                 let (id, level) = (Line(&id), Line(&line.level));
-                // A function's line ends are its own: none may look like the beginning of a record.
-                let text = Untrusted(&line.text).to_string().replace('\n', "\n    ");
+                let text = Untrusted(&line.text);
                 let moment = Moment(line.ts_ms);
                 writeln!(out, "{moment} {id:<ID_CHARS_SHOWN$} {level:<5} {text}")
             }

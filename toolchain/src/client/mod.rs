@@ -45,7 +45,12 @@ pub(crate) use self::{
     name::{FunctionName, FunctionRef, Since},
     token::user_folder,
 };
-use crate::{manifest::ManifestError, output::Untrusted, run::EventError, runnable::RunnableError};
+use crate::{
+    manifest::ManifestError,
+    output::{Line, Untrusted},
+    run::EventError,
+    runnable::RunnableError,
+};
 
 /// Why a client verb failed.
 #[derive(Debug, thiserror::Error)]
@@ -169,7 +174,7 @@ impl Problem {
     fn print_backtrace(&self) -> io::Result<()> {
         for (number, frame) in self.backtrace.iter().enumerate() {
             let lead = if number == 0 { "at" } else { "by" };
-            writeln!(stderr(), "  {lead} {}", Untrusted(&frame.to_string()))?;
+            writeln!(stderr(), "  {lead} {}", Line(&frame.to_string()))?;
         }
         Ok(())
     }
@@ -209,7 +214,7 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&*self.kind, &*self.error_type) {
             ("function-error", "") => write!(f, "function error: ")?,
-            ("function-error", name) => write!(f, "function error ({}): ", Untrusted(name))?,
+            ("function-error", name) => write!(f, "function error ({}): ", Line(name))?,
             ("bad-event", _) => write!(f, "bad event: ")?,
             _ => {}
         }

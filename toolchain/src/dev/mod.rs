@@ -35,7 +35,7 @@ use crate::{
         deploy_once, now_ms, user_folder,
     },
     manifest::Manifest,
-    output::{Format, chain},
+    output::{Format, Untrusted, chain},
     sdk::{self, SdkError},
 };
 use jiffy_console::{stderr, stdout};
@@ -306,5 +306,5 @@ impl Session<'_> {
 /// Tells the developer something, apart from what functions log.
 fn say(what: &str) {
     // If standard error is closed there is nobody to tell.
-    let _ = writeln!(stderr(), "jiffy dev: {what}");
+    let _ = writeln!(stderr(), "jiffy dev: {}", Untrusted(what));
 }

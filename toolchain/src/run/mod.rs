@@ -35,7 +35,7 @@ use self::{
     stats::{HostTimes, StatsView},
 };
 use crate::{
-    output::{Format, Progress, Untrusted, chain, nanoseconds, print_json, print_log},
+    output::{Format, Line, Progress, Untrusted, chain, nanoseconds, print_json, print_log},
     runnable::{Runnable, RunnableError},
     sdk::{self, SdkError},
     snapshot::{self, OpenSnapshotError},
@@ -175,11 +175,7 @@ pub(crate) fn run(options: &Options, format: Format) -> Result<Exit, RunError> {
     let start = Instant::now();
     let instance = Instance::spawn(&launch, print_log)?;
     let (name, version) = (&target.function_name, &target.function_version);
-    let progress = Progress::new(format!(
-        "running {} {}",
-        Untrusted(name),
-        Untrusted(version)
-    ));
+    let progress = Progress::new(format!("running {} {}", Line(name), Line(version)));
     let ended = serve(instance, start, &request, options.requests, &target);
     drop(progress);
     warn_missing(&ended.missing);
@@ -298,7 +294,7 @@ pub(crate) fn warn_missing<'a>(missing: impl IntoIterator<Item = &'a Missing>) {
 }
 
 fn warn(what: &str) {
-    let _ = writeln!(stderr(), "warning: {what}");
+    let _ = writeln!(stderr(), "warning: {}", Untrusted(what));
 }
 
 fn print(ended: &Ended, options: &Options, format: Format) -> Result<Exit, RunError> {

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::{SnapshotError, view::RamView};
 use crate::{
-    output::{Format, Nanoseconds, Progress, Untrusted, print_json, print_log},
+    output::{Format, Line, Nanoseconds, Progress, print_json, print_log},
     run::Failure,
     runnable::Runnable,
     sdk,
@@ -62,7 +62,7 @@ pub(crate) fn create(options: &Options, format: Format) -> Result<Exit, Snapshot
         output: options.output.clone(),
     };
     let title = runnable.image.title();
-    let progress = Progress::new(format!("saving {}", Untrusted(&title)));
+    let progress = Progress::new(format!("saving {}", Line(&title)));
     let result = create_snapshot(&new, print_log);
     drop(progress);
     let result = match result {
@@ -87,7 +87,7 @@ pub(crate) fn create(options: &Options, format: Format) -> Result<Exit, Snapshot
             snapshot: result.as_ref().ok(),
         })?,
         (Format::Text, Ok(created)) => {
-            write!(stdout(), "{} -> {created}", Untrusted(&title))?;
+            write!(stdout(), "{} -> {created}", Line(&title))?;
         }
         (Format::Text, Err(failure)) => failure.print(&mut stderr())?,
     }

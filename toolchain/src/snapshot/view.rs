@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::cpu::CpuView;
 use crate::{
     image,
-    output::{Bytes, Untrusted, chain},
+    output::{Bytes, Line, chain},
 };
 
 /// What `jiffy snapshot inspect` prints. A snapshot of another format or ABI cannot be opened.
@@ -97,7 +97,7 @@ impl SnapshotView {
 impl fmt::Display for SnapshotView {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, version) = (&self.function_name, &self.function_version);
-        writeln!(f, "{} {}", Untrusted(name), Untrusted(version))?;
+        writeln!(f, "{} {}", Line(name), Line(version))?;
         writeln!(
             f,
             "  format {}, ABI {}",
@@ -108,7 +108,7 @@ impl fmt::Display for SnapshotView {
         }
         writeln!(f, "  {}, heap {}", self.ram, Bytes(self.heap_bytes))?;
         writeln!(f, "  {}", self.working_set)?;
-        writeln!(f, "  CPU: {}", Untrusted(&self.cpu.summary()))?;
+        writeln!(f, "  CPU: {}", Line(&self.cpu.summary()))?;
         writeln!(f, "  image sha256 {}", self.image_sha256)?;
         writeln!(f, "  sha256 {}", self.sha256)
     }

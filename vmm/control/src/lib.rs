@@ -17,6 +17,7 @@ mod pump;
 mod request;
 mod socket;
 mod spawner;
+mod terminal;
 
 #[cfg(test)]
 mod testing;
@@ -40,6 +41,7 @@ pub use socket::{
 pub use spawner::{
     Missing, Shell, ShellProcess, SpawnError, SpawnReply, SpawnRequest, Spawner, SpawnerOptions,
 };
+pub use terminal::{INDENT, Line, Untrusted, is_deceptive};
 
 /// An error and its sources in one line, as commands print it.
 pub fn error_chain(error: &dyn std::error::Error) -> String {

@@ -12,7 +12,7 @@ use jiffy_control::{Backtrace, Blame, GuestFault, InvokeError, Outcome, Response
 use jiffy_symbols::{Frame, Innermost, Symbols, shorten, vector_name};
 use serde::Serialize;
 
-use crate::output::{Bytes, Untrusted, chain};
+use crate::output::{Bytes, Line, Untrusted, chain};
 
 /// Frames of a backtrace that are printed; JSON has all.
 const FRAMES_SHOWN_MAX: usize = 8;
@@ -337,14 +337,14 @@ impl Failure {
                 write!(out, "function error")?;
             }
             Kind::FunctionError { error_type } => {
-                write!(out, "function error ({})", Untrusted(error_type))?;
+                write!(out, "function error ({})", Line(error_type))?;
             }
             Kind::Init => write!(out, "init failed")?,
             Kind::Request => write!(out, "bad request")?,
             Kind::BadEvent => write!(out, "bad event")?,
             Kind::Panic { file, .. } if file.is_empty() => write!(out, "panic")?,
             Kind::Panic { file, line, column } => {
-                write!(out, "panic at {}:{line}:{column}", Untrusted(file))?;
+                write!(out, "panic at {}:{line}:{column}", Line(file))?;
             }
             Kind::OutOfMemory { .. } => write!(out, "out of memory")?,
             Kind::Timeout { .. } => write!(out, "timeout")?,
@@ -358,16 +358,11 @@ impl Failure {
         for (number, frame) in self.backtrace.iter().take(FRAMES_SHOWN_MAX).enumerate() {
             let lead = if number == 0 { "at" } else { "by" };
             match &frame.function {
-                Some(function) => write!(out, "  {lead} {}", Untrusted(function))?,
+                Some(function) => write!(out, "  {lead} {}", Line(function))?,
                 None => write!(out, "  {lead} {:#x}", frame.address)?,
             }
             if let Some(file) = &frame.file {
-                write!(
-                    out,
-                    " ({}:{})",
-                    Untrusted(file),
-                    frame.line.unwrap_or_default()
-                )?;
+                write!(out, " ({}:{})", Line(file), frame.line.unwrap_or_default())?;
             }
             writeln!(out)?;
         }

@@ -1,0 +1,44 @@
+//! Says what it is told to: `log TEXT`, `records COUNT` empty records, `record BYTES` one of so many, `fail TEXT` as an
+//! error, `panic TEXT`. With the variable `INIT`, its init logs so many lines and panics.
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
+use alloc::{
+    string::{String, ToString},
+    vec::Vec,
+};
+
+/// Goes wrong if it is told to.
+#[jiffy::init]
+fn setup() {
+    let Some(lines) = jiffy::env::var("INIT").and_then(|lines| lines.parse().ok()) else {
+        return;
+    };
+    for line in 0..lines {
+        let line: u32 = line;
+        jiffy::log!("line {line} of init \u{1b}[2J");
+    }
+    panic!("init was told to");
+}
+
+/// Says it.
+#[jiffy::function]
+pub fn talker(event: &[u8]) -> Result<Vec<u8>, String> {
+    say(event).map(|()| b"said".to_vec())
+}
+
+fn say(event: &[u8]) -> Result<(), String> {
+    let event = core::str::from_utf8(event).map_err(|_| "no text")?;
+    let (what, rest) = event.split_once(' ').unwrap_or((event, ""));
+    let number = || rest.parse::<usize>().map_err(|_| "no number");
+    match what {
+        "log" => jiffy::log!("{rest}"),
+        "records" => (0..number()?).for_each(|_| jiffy::log!("")),
+        "record" => jiffy::log!("{}", "ü".repeat(number()? / 2)),
+        "fail" => return Err(rest.to_string()),
+        "panic" => panic!("{rest}"),
+        _ => return Err("nothing to say to that".into()),
+    }
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! What a guest says never steers a terminal and never looks like what somebody else says, wherever it is shown.
+
+mod agent_common;
+
+use std::{process::Command, time::Duration};
+
+use agent_common::{can_run, retry};
+use jiffy_control::is_deceptive;
+use jiffy_tests::{agent::Setup, image, jiffy, require_kvm, vmm_path};
+use serde_json::{Value, json};
+
+/// Everything that was ever tried on a terminal, and lines that want to be records.
+const EVIL: &str = "A\u{1b}[2J\u{1b}]0;pwned\u{7}\u{1b}]52;c;cHduZWQ=\u{7} B\u{9b}31m C\r\n1970-01-01T00:00:00.001Z forged\n\
+    REPORT RequestId: forged\n[info] forged D \u{1b}[8m hidden E\u{202e} gnp.exe F\u{2028}REPORT G\u{2066}H\u{feff}I\u{7f}J\u{200b}K\u{ad}L\u{85}M";
+/// What happens in the background has happened by then, beside other load.
+const SOON: Duration = Duration::from_secs(20);
+
+/// All that a program prints, checked.
+fn shown(command: &mut Command) -> String {
+    let output = command.output().expect("it starts");
+    let text = String::from_utf8([output.stdout, b"\n".to_vec(), output.stderr].concat());
+    let text = text.expect("text");
+    is_harmless(&text);
+    text
+}
+
+fn is_harmless(text: &str) {
+    let is_bad = |character: char| is_deceptive(character) && !matches!(character, '\n' | '\t');
+    let bad = text.chars().find(|character| is_bad(*character));
+    assert_eq!(bad, None, "{text}");
+    for line in text.lines() {
+        let begins = ["1970", "REPORT RequestId: forged", "[info] forged"];
+        assert!(
+            !begins.iter().any(|begin| line.starts_with(begin)),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn runs_show_what_guests_say_and_obey_none_of_it() {
+    if !require_kvm() {
+        return;
+    }
+    let image = image("talker");
+    for what in ["log", "fail", "panic"] {
+        let event = format!("{what} {EVIL}");
+        let run = shown(jiffy().arg("run").arg(&image).args(["--event", &event]));
+        let direct = shown(
+            Command::new(vmm_path())
+                .arg(&image)
+                .args(["--event", &event]),
+        );
+        for text in [run, direct] {
+            assert!(
+                text.contains("\\u{1b}[2J") && text.contains("gnp.exe"),
+                "{what}: {text}"
+            );
+        }
+    }
+    // Data stays as it is.
+    let event = format!("fail {EVIL}");
+    let run = jiffy()
+        .args(["run", "-o", "json"])
+        .arg(&image)
+        .args(["--event", &event])
+        .output();
+    let run: Value = serde_json::from_slice(&run.expect("it starts").stdout).expect("JSON");
+    assert_eq!(run["error"]["message"], EVIL);
+}
+
+#[test]
+fn an_agent_s_logs_and_problems_are_shown_and_not_obeyed() {
+    if !can_run() {
+        return;
+    }
+    let setup = Setup::new(&[]);
+    let agent = setup.start();
+    let image = agent.upload("talker");
+    agent.deploy("f", &image, json!({})).expect(201);
+    let client = |arguments: &[&str]| shown(jiffy().args(arguments).args(["--agent", agent.url()]));
+    for (what, status) in [("log", 200), ("fail", 500), ("panic", 500)] {
+        agent.invoke("f", format!("{what} {EVIL}")).expect(status);
+        let said = client(&["invoke", "f", "--event", &format!("{what} {EVIL}")]);
+        assert!(
+            what == "log" || said.contains("\\u{1b}[2J"),
+            "{what}: {said}"
+        );
+    }
+    let is_there = || client(&["logs", "f"]).matches("gnp.exe").count() >= 6;
+    assert!(retry(SOON, is_there), "{}", client(&["logs", "f"]));
+    // Data stays as it is.
+    let log = agent.get("/v1/functions/f/logs").expect(200).text();
+    let mut lines = log
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    assert!(lines.any(|line| line["text"] == EVIL), "{log}");
+    // Every failure has its sentence in the log.
+    assert!(log.contains("panicked: A"), "{log}");
+
+    let path = "/2015-03-31/functions/f/invocations";
+    let event = format!("log {EVIL}");
+    let headers = [("x-amz-log-type", "Tail")];
+    let answer = agent
+        .send("POST", path, &headers, event.as_bytes())
+        .expect("an answer");
+    let tail = answer
+        .header("x-amz-log-result")
+        .expect("a tail")
+        .to_owned();
+    let tail = base64(&tail);
+    is_harmless(&tail);
+    let reports = tail
+        .lines()
+        .filter(|line| line.starts_with("REPORT "))
+        .count();
+    assert_eq!(reports, 1, "{tail}");
+
+    let refused = json!({ "environment": { "INIT": "3" } });
+    let refused = agent.deploy("g", &image, refused);
+    assert!(refused.status >= 400, "{}", refused.text());
+    is_harmless(&setup.log());
+}
+
+/// Decodes it; a tail is short.
+fn base64(text: &str) -> String {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let digits = text
+        .bytes()
+        .filter_map(|byte| ALPHABET.iter().position(|digit| *digit == byte));
+    let digits: Vec<u32> = digits
+        .map(|digit| u32::try_from(digit).expect("below 64"))
+        .collect();
+    let bytes = digits.chunks(4).flat_map(|chunk| {
+        let word = chunk.iter().fold(0, |word, digit| word << 6 | digit) << (6 * (4 - chunk.len()));
+        word.to_be_bytes()[1..chunk.len()].to_vec()
+    });
+    String::from_utf8(bytes.collect()).expect("text")
+}
