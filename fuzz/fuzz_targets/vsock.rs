@@ -3,13 +3,14 @@
 #![no_main]
 
 use jiffy_abi::{
-    layout::{MMIO_VSOCK, RAM_BYTES_MIN},
+    layout::{MMIO_VSOCK, PAGE_BYTES, RAM_BYTES_MIN, STACK},
     virtio_mmio as mmio,
     vsock::{
         GUEST_CID, HEADER_BYTES, HOST_CID, PacketHeader, QUEUE_RX, QUEUE_TX, REQUEST_PORT,
         TYPE_STREAM, op,
     },
 };
+use jiffy_snapshots::state::AddressRange;
 use jiffy_vmm::{devices::vsock::Vsock, mem::Ram};
 use libfuzzer_sys::{
     arbitrary::{self, Arbitrary},
@@ -29,6 +30,8 @@ const AVAILABLE: u64 = 0x400;
 const USED: u64 = 0x800;
 /// Where buffers lie; descriptors that fuzzing makes point around here, or anywhere.
 const BUFFERS: u64 = 0x21_0000;
+/// A page that the guest cannot write, amidst the buffers.
+const CONSTANTS: u64 = 0x22_0000;
 
 #[derive(Arbitrary, Debug)]
 struct Input {
@@ -118,7 +121,7 @@ impl Guest {
     /// Writes a register; false if the VMM would now end the VM.
     fn set(&mut self, register: u64, value: u32) -> bool {
         self.device
-            .write(self.ram.memory(), MMIO_VSOCK + register, value)
+            .write(self.ram.device_memory(), MMIO_VSOCK + register, value)
             .is_ok()
     }
 
@@ -270,7 +273,7 @@ impl Guest {
                 let mut stream = vec![0; usize::from(room)];
                 let sent = self
                     .device
-                    .transmit(self.ram.memory(), &mut &mut stream[..]);
+                    .transmit(self.ram.device_memory(), &mut &mut stream[..]);
                 sent.is_ok_and(|sent| {
                     assert!(sent.bytes <= u64::from(room) && sent.packets <= u64::from(u16::MAX));
                     true
@@ -279,8 +282,10 @@ impl Guest {
             Step::Receive { bytes } => {
                 let stream = vec![0xa5; usize::from(bytes)];
                 let mut stream = &stream[..];
-                let can = self.device.can_receive(self.ram.memory());
-                let received = self.device.receive(self.ram.memory(), Some(&mut stream));
+                let can = self.device.can_receive(self.ram.device_memory());
+                let received = self
+                    .device
+                    .receive(self.ram.device_memory(), Some(&mut stream));
                 can.is_ok()
                     && received.is_ok_and(|received| {
                         assert_eq!(received.bytes + stream.len() as u64, u64::from(bytes));
@@ -299,7 +304,12 @@ impl Guest {
 }
 
 fuzz_target!(|input: Input| {
-    let ram = Ram::new(RAM_BYTES_MIN).expect("4 MiB");
+    let mut ram = Ram::new(RAM_BYTES_MIN).expect("4 MiB");
+    // As of an image with constants in the middle of what it writes.
+    let writable = [(STACK, CONSTANTS), (CONSTANTS + PAGE_BYTES, RAM_BYTES_MIN)];
+    ram.let_devices_write(&writable.map(|(start, end)| AddressRange { start, end }));
+    ram.write(CONSTANTS, &[0xc5; PAGE_BYTES as usize])
+        .expect("in RAM");
     let mut guest = Guest {
         ram,
         device: Vsock::new(),
@@ -317,4 +327,9 @@ fuzz_target!(|input: Input| {
             break;
         }
     }
+    let constants: [u8; PAGE_BYTES as usize] = guest.ram.read_array(CONSTANTS).expect("in RAM");
+    assert_eq!(
+        constants, [0xc5; PAGE_BYTES as usize],
+        "the device wrote constants"
+    );
 });

@@ -5,12 +5,16 @@
 //! Not here: whether registers and addresses make a VM that runs, which the VMM decides.
 
 use jiffy_abi::{
+    layout::{PAGE_BYTES, STACK},
     note::{NAME_BYTES, VERSION_BYTES},
     vsock::{QUEUE_SIZE_MAX, QUEUES},
 };
 use serde::{Deserialize, Serialize};
 
 use crate::cpu::{CPU_WORDS_MAX, CpuNeeds};
+
+/// Most ranges of memory that a device may write: the stack, the heap, and an image's segments between them.
+pub const WRITABLE_RANGES_MAX: usize = 18;
 
 /// Everything but RAM.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,12 +130,8 @@ pub struct TableState {
 /// The vsock device: its registers, its queues, and the request stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VsockState {
-    /// The device's status register.
-    pub status: u32,
-    /// High 32 bits of what the driver took of the features.
-    pub driver_features_high: u32,
-    /// Receive, transmit, event.
-    pub queues: [QueueState; QUEUES],
+    /// Registers and queues.
+    pub transport: TransportState,
     /// The request stream.
     pub connection: ConnectionState,
     /// Payload ever sent to the guest, modulo 2^32.
@@ -142,6 +142,23 @@ pub struct VsockState {
     pub peer_buf_alloc: u32,
     /// Payload the guest ever took out of it, modulo 2^32, as it said last.
     pub peer_fwd_cnt: u32,
+}
+
+/// What a driver set of a virtio-mmio device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransportState {
+    /// The device's status register.
+    pub status: u32,
+    /// Which half of the device's features the driver reads.
+    pub device_features_sel: u32,
+    /// Which half of the features the driver writes.
+    pub driver_features_sel: u32,
+    /// High 32 bits of what the driver took of the features.
+    pub driver_features_high: u32,
+    /// Number of the queue that the driver's next accesses mean.
+    pub queue_sel: u32,
+    /// Receive, transmit, event.
+    pub queues: [QueueState; QUEUES],
 }
 
 /// One virtqueue.
@@ -176,8 +193,11 @@ pub enum ConnectionState {
 }
 
 /// What the VMM itself keeps of a guest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunState {
+    /// The memory that the guest may write, and therefore a device for it: stack, writable segments, heap. Whole
+    /// pages, ascending, neither overlapping nor touching, at most [`WRITABLE_RANGES_MAX`].
+    pub writable: Vec<AddressRange>,
     /// First byte of the heap.
     pub heap_start: u64,
     /// First byte behind the heap.
@@ -190,6 +210,15 @@ pub struct RunState {
     pub monotonic_ns: u64,
     /// Bytes of log ever taken from the guest.
     pub log_tail: u64,
+}
+
+/// A range of guest physical addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressRange {
+    /// First byte.
+    pub start: u64,
+    /// First byte behind it.
+    pub end: u64,
 }
 
 /// What a state says that no VM can be. All blame the state's maker.
@@ -210,6 +239,14 @@ pub enum StateError {
         "its queue {queue} has {size} descriptors, not a power of two of at most {QUEUE_SIZE_MAX}"
     )]
     QueueSize { queue: usize, size: u16 },
+    #[error("its driver selected queue {0}, but there are {QUEUES}")]
+    QueueSelected(u32),
+    #[error("it lists {0} ranges of writable memory, more than {WRITABLE_RANGES_MAX}")]
+    TooManyRanges(usize),
+    #[error(
+        "its writable memory from {start:#x} to {end:#x} is not whole pages between {STACK:#x} and the end of RAM, in ascending order"
+    )]
+    Writable { start: u64, end: u64 },
     #[error("it lists {0} CPUID words, more than {CPU_WORDS_MAX}")]
     TooManyCpuWords(usize),
 }
@@ -232,13 +269,34 @@ impl State {
                 ram_bytes,
             });
         }
-        for (queue, &QueueState { size, ready, .. }) in self.vsock.queues.iter().enumerate() {
+        self.check_writable(ram_bytes)?;
+        let transport = &self.vsock.transport;
+        if usize::try_from(transport.queue_sel).is_ok_and(|queue| queue >= QUEUES) {
+            return Err(StateError::QueueSelected(transport.queue_sel));
+        }
+        for (queue, &QueueState { size, ready, .. }) in transport.queues.iter().enumerate() {
             if ready && !(size.is_power_of_two() && size <= QUEUE_SIZE_MAX) {
                 return Err(StateError::QueueSize { queue, size });
             }
         }
         if self.cpu.words.len() > CPU_WORDS_MAX {
             return Err(StateError::TooManyCpuWords(self.cpu.words.len()));
+        }
+        Ok(())
+    }
+
+    fn check_writable(&self, ram_bytes: u64) -> Result<(), StateError> {
+        let ranges = &self.run.writable;
+        if ranges.len() > WRITABLE_RANGES_MAX {
+            return Err(StateError::TooManyRanges(ranges.len()));
+        }
+        let mut free = STACK;
+        for &AddressRange { start, end } in ranges {
+            let pages = start.is_multiple_of(PAGE_BYTES) && end.is_multiple_of(PAGE_BYTES);
+            if !pages || start < free || start >= end || end > ram_bytes {
+                return Err(StateError::Writable { start, end });
+            }
+            free = end + PAGE_BYTES; // Those that touch would have been one.
         }
         Ok(())
     }

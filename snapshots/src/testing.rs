@@ -2,15 +2,15 @@
 
 use std::{fs, io, path::Path};
 
-use jiffy_abi::layout::RAM_BYTES_MIN;
+use jiffy_abi::layout::{PAGE_BYTES, RAM_BYTES_MIN, STACK};
 use proptest::prelude::*;
 
 use crate::{
     CPU_WORDS_MAX, CpuNeeds, CpuRegister, CpuWord, Page, State,
     disk::fault::Fault,
     state::{
-        ConnectionState, ImageInfo, QueueState, Registers, RunState, SegmentState, Segments,
-        TableState, VcpuState, VsockState,
+        AddressRange, ConnectionState, ImageInfo, QueueState, Registers, RunState, SegmentState,
+        Segments, TableState, TransportState, VcpuState, VsockState,
     },
 };
 
@@ -96,9 +96,12 @@ pub(crate) fn state_from(next: &mut dyn FnMut() -> u64) -> State {
         apic_base: next!(),
         xcr0: next!(),
     };
-    let vsock = VsockState {
+    let transport = TransportState {
         status: next!(),
+        device_features_sel: next!(),
+        driver_features_sel: next!(),
         driver_features_high: next!(),
+        queue_sel: u32::try_from(next() % 3).unwrap_or_default(),
         queues: std::array::from_fn(|_| QueueState {
             size: 1 << (next() % 7),
             ready: next().is_multiple_of(2),
@@ -108,6 +111,9 @@ pub(crate) fn state_from(next: &mut dyn FnMut() -> u64) -> State {
             avail_ring: next!(),
             used_ring: next!(),
         }),
+    };
+    let vsock = VsockState {
+        transport,
         connection: match next() % 3 {
             0 => ConnectionState::Down,
             1 => ConnectionState::Offered,
@@ -119,7 +125,17 @@ pub(crate) fn state_from(next: &mut dyn FnMut() -> u64) -> State {
         peer_fwd_cnt: next!(),
     };
     let heap = [next() % (RAM_BYTES + 1), next() % (RAM_BYTES + 1)];
+    // Ascending, with a page at least between two.
+    let mut end = STACK - PAGE_BYTES;
+    let mut range = || {
+        let start = end + PAGE_BYTES * (1 + next() % 8);
+        end = start + PAGE_BYTES * (1 + next() % 8);
+        AddressRange { start, end }
+    };
+    let writable = std::iter::repeat_with(&mut range);
+    let writable = writable.take(usize::from(heap[0] % 2 == 0) * 3).collect();
     let run = RunState {
+        writable,
         heap_start: heap[0].min(heap[1]),
         heap_end: heap[0].max(heap[1]),
         precise_clock: next().is_multiple_of(2),

@@ -298,7 +298,7 @@ impl Script {
     }
 
     /// The image with this script in it.
-    fn image(&self) -> Vec<u8> {
+    pub fn image(&self) -> Vec<u8> {
         assert!(self.ops.len() < OPS_MAX && self.code.len() < CODE_BYTES_MAX);
         let mut ops: Vec<u8> = Vec::with_capacity(OP_BYTES * OPS_MAX);
         for op in self.ops.iter().chain([&Op::End]) {

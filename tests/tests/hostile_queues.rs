@@ -1,19 +1,27 @@
 //! Guests that write garbage into virtqueues: rings, descriptors, and where they are.
 
+mod common;
+
 use std::time::Duration;
 
 use jiffy_abi::{
     doorbell::Wait,
     layout::{
-        GDT, IDT, MMIO_VSOCK, PAGE_TABLES, RAM_BYTES_DEFAULT, RESUME_PAGE, RING0_STACK, STUBS, TSS,
+        GDT, IDT, MMIO_VSOCK, PAGE_TABLES, RAM_BYTES_DEFAULT, RESUME_PAGE, RING0_STACK, STACK,
+        STUBS, TSS,
     },
     virtio_mmio::{self as mmio, DESC_NEXT, DESC_WRITE},
     vsock::{PACKET_BYTES_MAX, QUEUE_RX, QUEUE_TX, op},
 };
+use jiffy_control::{GuestFault, Outcome};
 use jiffy_tests::{
     hostile::{ANSWER, ARENA, QUEUE_SIZE, RX, RX_BUFFER, RX_BUFFERS, Rings, Script, TX, packet},
     require_kvm,
     script::Op,
+};
+use jiffy_vmm::{
+    boot::{Image, Permissions, Segment},
+    run::Isolation,
 };
 
 /// For guests that may well say half of something and then nothing.
@@ -83,6 +91,129 @@ fn the_device_writes_no_memory_that_the_guest_may_not() {
             .avail_index(RX, 1)
             .register(mmio::STATUS, 15)
             .breaks("queue");
+    }
+}
+
+/// The hostile image's segments, as (first byte, whether it may be written), and where its heap begins.
+fn segments() -> (Vec<(u64, bool)>, u64) {
+    let bytes = Script::new().image();
+    let image = Image::parse(&bytes).expect("an image");
+    let segment = |segment: &Segment| {
+        let writable = segment.permissions == Permissions::ReadWrite;
+        (segment.address, writable)
+    };
+    (image.segments().iter().map(segment).collect(), image.end())
+}
+
+/// Rings and receive buffers at `address`, which the device would write.
+fn written_at(address: u64) -> [Script; 3] {
+    let used = Rings {
+        used: address,
+        ..RX
+    };
+    let used_tx = Rings {
+        used: address,
+        ..TX
+    };
+    let up = Script::new().features();
+    let buffer = up.clone().queue(QUEUE_TX, 64, TX).queue(QUEUE_RX, 64, RX);
+    let buffer = buffer
+        .desc(RX, 0, address, 4096, DESC_WRITE, 0)
+        .avail(RX, 0, 0);
+    [
+        up.clone().queue(QUEUE_RX, 64, used),
+        up.queue(QUEUE_TX, 64, used_tx),
+        buffer.avail_index(RX, 1).register(mmio::STATUS, 15),
+    ]
+}
+
+/// The device writes what the guest may write, and not its code or its constants: else all that can be written could be run.
+#[test]
+fn the_device_writes_no_code_and_no_constants() {
+    if !require_kvm() {
+        return;
+    }
+    let (segments, heap) = segments();
+    let read_only: Vec<u64> = segments
+        .iter()
+        .filter(|(_, writable)| !writable)
+        .map(|(at, _)| *at)
+        .collect();
+    assert!(read_only.len() >= 2, "text and constants: {segments:x?}");
+    for address in read_only {
+        for script in written_at(address) {
+            script.breaks("queue");
+        }
+        // A buffer that begins where it may be written, and ends where not.
+        for script in &written_at(address - 4096)[2..] {
+            script.ends();
+        }
+        // What it only reads may lie there: the packet is no good one, but is answered as any other.
+        chain(address, 44, 0, 0).wait(Wait::Poll).ends();
+    }
+    let writable = segments
+        .iter()
+        .filter(|(_, writable)| *writable)
+        .map(|(at, _)| *at);
+    for address in writable.chain([heap.next_multiple_of(4096) + 4096, STACK]) {
+        for script in &written_at(address)[2..] {
+            script.survives();
+        }
+    }
+}
+
+/// The same after a restore: the snapshot says what the guest may write.
+#[test]
+fn the_device_of_a_restored_vm_writes_no_code() {
+    if !require_kvm() {
+        return;
+    }
+    let (segments, _) = segments();
+    for (address, writable) in segments {
+        // The host's connection has taken the first of the receive buffers.
+        let mut script = Script::connected();
+        for number in 1..RX_BUFFERS {
+            script = script.desc(RX, number, address, 4096, DESC_WRITE, 0);
+        }
+        let snapshot = common::script_snapshot(&script.ready());
+        let mut vm = snapshot.restore(Isolation::Fresh);
+        let page = address / 4096;
+        let before = vm.page(page);
+        let end = vm.try_ask(b"XEC!").expect_err("it does not answer");
+        let is_written = vm.page(page) != before;
+        assert_eq!(is_written, writable, "{address:#x}");
+        if !writable {
+            let device = matches!(&end, Outcome::Fault(GuestFault::Device { message, .. }) if message.contains("queue 0"));
+            assert!(device, "{end:?}");
+        }
+    }
+}
+
+/// A response may be a constant of the image.
+#[test]
+fn constants_can_be_sent() {
+    if !require_kvm() {
+        return;
+    }
+    let (segments, _) = segments();
+    for (address, _) in segments {
+        let header = packet(op::CREDIT_UPDATE, 0).to_bytes();
+        let payload = packet(op::RW, 64).to_bytes();
+        Script::connected()
+            .bytes(GOOD_PACKET, &payload)
+            .desc(
+                TX,
+                2,
+                GOOD_PACKET,
+                u32::try_from(header.len()).expect("44"),
+                DESC_NEXT,
+                3,
+            )
+            .desc(TX, 3, address, 64, 0, 0)
+            .avail(TX, 1, 2)
+            .avail_index(TX, 2)
+            .wait(Wait::Poll)
+            .survives();
     }
 }
 

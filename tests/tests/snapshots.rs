@@ -283,8 +283,10 @@ fn registers_of_ring_3_may_be_anything() {
 fn a_guest_that_cannot_listen_is_refused() {
     type Change = (&'static str, fn(&mut State));
     const CHANGES: [Change; 6] = [
-        ("queue", |state| state.vsock.queues[0].ready = false),
-        ("status", |state| state.vsock.status = 0),
+        ("queue", |state| {
+            state.vsock.transport.queues[0].ready = false
+        }),
+        ("status", |state| state.vsock.transport.status = 0),
         ("down", |state| {
             state.vsock.connection = ConnectionState::Down
         }),
@@ -306,7 +308,7 @@ fn a_guest_that_cannot_listen_is_refused() {
         }
     }
     assert_refused(&good.changed(CHANGES[0].1), "cannot be given a request");
-    let outside = |state: &mut State| state.vsock.queues[1].used_ring = u64::MAX - 3;
+    let outside = |state: &mut State| state.vsock.transport.queues[1].used_ring = u64::MAX - 3;
     assert_refused(&good.changed(outside), "queue 1");
 }
 
@@ -319,8 +321,12 @@ fn forged_counters_end_no_vmm() {
         ("monotonic_ns", |state| state.run.monotonic_ns = u64::MAX),
         ("log_tail", |state| state.run.log_tail = u64::MAX),
         ("heap", |state| state.run.heap_start = state.run.heap_end),
-        ("next_avail", |state| state.vsock.queues[1].next_avail = 77),
-        ("next_used", |state| state.vsock.queues[0].next_used = 77),
+        ("next_avail", |state| {
+            state.vsock.transport.queues[1].next_avail = 77
+        }),
+        ("next_used", |state| {
+            state.vsock.transport.queues[0].next_used = 77
+        }),
         ("tx_count", |state| state.vsock.tx_count = u32::MAX),
         ("forwarded", |state| state.vsock.forwarded = u32::MAX),
     ];

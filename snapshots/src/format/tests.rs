@@ -1,12 +1,15 @@
+use jiffy_abi::layout::{PAGE_BYTES, STACK};
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
     CPU_WORDS_MAX,
+    state::{AddressRange, WRITABLE_RANGES_MAX},
     testing::{RAM_BYTES, any_state, golden_state},
 };
 
-const GOLDEN: &[u8] = include_bytes!("../../tests/golden/v1/state");
+const GOLDEN: &[u8] = include_bytes!("../../tests/golden/v2/state");
+const GOLDEN_1: &[u8] = include_bytes!("../../tests/golden/v1/state");
 
 fn file_of(state: State) -> StateFile {
     let ram = RamSummary {
@@ -31,9 +34,16 @@ fn changed(offset: usize, bytes: &[u8]) -> Result<StateFile, FormatError> {
     StateFile::from_bytes(&file)
 }
 
+/// Format 1 did not say what a device may write: nobody can go on from one.
+#[test]
+fn format_1_is_told_by_its_number() {
+    let error = StateFile::from_bytes(GOLDEN_1).expect_err("no longer read");
+    assert!(matches!(error, FormatError::UnknownFormat(1)), "{error}");
+}
+
 /// Every version of the format keeps its golden file; this one may never change.
 #[test]
-fn format_1_is_what_it_always_was() {
+fn format_2_is_what_it_always_was() {
     let golden = file_of(golden_state());
     assert_eq!(golden.to_bytes().expect("encodes"), GOLDEN);
     assert_eq!(StateFile::from_bytes(GOLDEN).expect("decodes"), golden);
@@ -47,7 +57,7 @@ fn the_header_is_spelled_out() {
         bytes.fold(0, |number, byte| number << 8 | u64::from(*byte))
     };
     assert_eq!(&file[..8], b"jiffySNP");
-    assert_eq!((number(8..12), number(12..16)), (1, 1));
+    assert_eq!((number(8..12), number(12..16)), (2, 1));
     assert_eq!(number(16..24), file.len() as u64 - 136);
     assert_eq!((number(24..32), number(32..40)), (4 << 20, 3));
     assert_eq!(file[40..72], golden_state().image.digest);
@@ -101,7 +111,7 @@ fn stages_come_in_order() {
     check(FORMAT, &0_u32.to_le_bytes(), |error| {
         matches!(error, FormatError::NewerFormat(u32::MAX))
     });
-    check(FORMAT, &1_u32.to_le_bytes(), |error| {
+    check(FORMAT, &FORMAT_VERSION.to_le_bytes(), |error| {
         matches!(error, FormatError::UnknownFormat(0))
     });
     check(ABI, &ABI_VERSION.to_le_bytes(), |error| {
@@ -139,14 +149,19 @@ const RAM_BYTES_FIELD: usize = super::RAM_BYTES;
 
 #[test]
 fn other_versions_are_named_however_little_there_is_of_them() {
-    let newer = [&STATE_MAGIC[..], &2_u32.to_le_bytes()].concat();
+    let newer = [&STATE_MAGIC[..], &3_u32.to_le_bytes()].concat();
     let error = StateFile::from_bytes(&newer).expect_err("newer");
     assert_eq!(
         error.to_string(),
-        "the snapshot was made by a newer jiffy (format 2, this one knows 1): \
+        "the snapshot was made by a newer jiffy (format 3, this one knows 2): \
          update jiffy or create it again"
     );
-    let other_abi = [&newer[..8], &1_u32.to_le_bytes(), &9_u32.to_le_bytes()].concat();
+    let other_abi = [
+        &newer[..8],
+        &FORMAT_VERSION.to_le_bytes(),
+        &9_u32.to_le_bytes(),
+    ]
+    .concat();
     let error = StateFile::from_bytes(&other_abi).expect_err("another ABI");
     assert!(matches!(error, FormatError::Abi(9)), "{error}");
 }
@@ -181,6 +196,16 @@ fn limits_hold_on_both_sides() {
     ));
 }
 
+/// So many ranges that a device may write, from the first that it could on.
+fn ranges(count: usize) -> Vec<AddressRange> {
+    let starts = (STACK..).step_by(2 * PAGE_BYTES as usize).take(count);
+    let range = |start| AddressRange {
+        start,
+        end: start + PAGE_BYTES,
+    };
+    starts.map(range).collect()
+}
+
 /// A state at all its limits can be written and read; one step past any of them it can be neither.
 #[test]
 fn a_state_holds_its_limits() {
@@ -191,8 +216,9 @@ fn a_state_holds_its_limits() {
         state.image.function_version = "1".repeat(32);
         state.cpu.words = vec![word; CPU_WORDS_MAX];
         state.run.heap_end = RAM_BYTES;
-        state.vsock.queues[1].ready = true;
-        state.vsock.queues[1].size = 64;
+        state.run.writable = ranges(WRITABLE_RANGES_MAX);
+        state.vsock.transport.queues[1].ready = true;
+        state.vsock.transport.queues[1].size = 64;
         state
     };
     let bytes = bytes_of(largest());
@@ -202,14 +228,21 @@ fn a_state_holds_its_limits() {
         largest()
     );
 
-    let breaks: [fn(&mut State); 7] = [
+    let breaks: [fn(&mut State); 14] = [
         |state| state.image.function_name.push('a'),
         |state| state.image.function_version.push('1'),
         |state| state.cpu.words.push(state.cpu.words[0]),
         |state| state.run.heap_end += 1,
         |state| state.run.heap_start = state.run.heap_end + 1,
-        |state| state.vsock.queues[1].size = 128,
-        |state| state.vsock.queues[1].size = 0,
+        |state| state.vsock.transport.queues[1].size = 128,
+        |state| state.vsock.transport.queues[1].size = 0,
+        |state| state.vsock.transport.queue_sel = 3,
+        |state| state.run.writable = ranges(WRITABLE_RANGES_MAX + 1),
+        |state| state.run.writable[0].start -= PAGE_BYTES,
+        |state| state.run.writable[0].start += 1,
+        |state| state.run.writable[1].end = state.run.writable[1].start,
+        |state| state.run.writable[1].start = state.run.writable[0].end,
+        |state| state.run.writable[17].end = RAM_BYTES + PAGE_BYTES,
     ];
     for (number, break_it) in breaks.into_iter().enumerate() {
         let mut state = largest();

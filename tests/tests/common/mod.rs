@@ -22,6 +22,7 @@ use jiffy_snapshots::{
     PAGE_LEN, Page, Snapshot, State,
     state::{ImageInfo, VcpuState, VsockState},
 };
+use jiffy_tests::hostile::Script;
 use jiffy_vmm::{
     boot::{self, Image},
     kvm::Machine,
@@ -59,36 +60,50 @@ impl<'a> Guest<'a> {
     /// A VM that booted and has not run yet, and what its image says of itself.
     pub(crate) fn boot(self) -> (Vm<OnEvent>, UnixStream, ImageInfo, Logs) {
         let bytes = fs::read(jiffy_tests::image(self.function)).expect("an image");
-        let image = Image::parse(&bytes).expect("an image");
-        let ram = Ram::new(self.ram_bytes).expect("RAM");
-        let loaded = boot::load(&ram, &image, &bytes).expect("it fits");
-        let (prepared, client, logs) = prepare(ram);
-        let vm = prepared.boot(loaded, Phases::default()).expect("a VM");
-        let note = image.note();
-        let info = ImageInfo {
-            function_name: note.function_name().into(),
-            function_version: note.function_version().into(),
-            flags: note.flags,
-            ..ImageInfo::default()
-        };
-        (vm, client, info, logs)
+        boot_image(&bytes, self.ram_bytes)
     }
 
     /// Boots it and takes a snapshot.
     pub(crate) fn try_snapshot(self) -> Result<Folder, CaptureError> {
         let (mut vm, _client, info, _logs) = self.boot();
-        let state = vm.capture(info)?;
-        let folder = Folder::new();
-        folder.write(&state, self.ram_bytes, |page| {
-            ram_page(vm.machine().ram(), page)
-        });
-        Ok(folder)
+        capture(&mut vm, info)
     }
 
     /// Boots it and takes a snapshot.
     pub(crate) fn snapshot(self) -> Folder {
         self.try_snapshot().expect("a snapshot")
     }
+}
+
+/// A VM of the image that `bytes` are.
+fn boot_image(bytes: &[u8], ram_bytes: u64) -> (Vm<OnEvent>, UnixStream, ImageInfo, Logs) {
+    let image = Image::parse(bytes).expect("an image");
+    let ram = Ram::new(ram_bytes).expect("RAM");
+    let loaded = boot::load(&ram, &image, bytes).expect("it fits");
+    let (prepared, client, logs) = prepare(ram);
+    let vm = prepared.boot(loaded, Phases::default()).expect("a VM");
+    let note = image.note();
+    let info = ImageInfo {
+        function_name: note.function_name().into(),
+        function_version: note.function_version().into(),
+        flags: note.flags,
+        ..ImageInfo::default()
+    };
+    (vm, client, info, logs)
+}
+
+fn capture(vm: &mut Vm<OnEvent>, info: ImageInfo) -> Result<Folder, CaptureError> {
+    let state = vm.capture(info)?;
+    let ram = vm.machine().ram();
+    let folder = Folder::new();
+    folder.write(&state, ram.bytes(), |page| ram_page(ram, page));
+    Ok(folder)
+}
+
+/// A snapshot of a script of the hostile guest, which has to ring `READY`.
+pub(crate) fn script_snapshot(script: &Script) -> Folder {
+    let (mut vm, _client, info, _logs) = boot_image(&script.image(), RAM_BYTES_DEFAULT);
+    capture(&mut vm, info).expect("a snapshot")
 }
 
 fn prepare(ram: Ram) -> (Prepared<OnEvent>, UnixStream, Logs) {

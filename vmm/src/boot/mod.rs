@@ -19,6 +19,7 @@ use jiffy_abi::{
         RING0_STACK, STACK, STACK_TOP, STUBS, TSS,
     },
 };
+use jiffy_snapshots::state::AddressRange;
 use linux_loader::loader::{KernelLoader, elf::Elf};
 
 use crate::mem::Ram;
@@ -43,8 +44,8 @@ pub enum LoadError {
     PageTables(u64),
 }
 
-/// What a loaded image has that the vCPU and the guest must be told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a loaded image has that the vCPU, the guest and its devices must be told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Loaded {
     /// Where the guest starts.
     pub entry: u64,
@@ -54,6 +55,8 @@ pub struct Loaded {
     pub heap_end: u64,
     /// The guest may read the time-stamp counter.
     pub precise_clock: bool,
+    /// What the guest may write of its stack, its image and its heap: ascending, those that touch made one.
+    pub writable: Vec<AddressRange>,
 }
 
 /// Copies `image`, which `bytes` decoded to, into `ram` and builds page tables and system tables.
@@ -89,7 +92,27 @@ pub fn load(ram: &Ram, image: &Image, bytes: &[u8]) -> Result<Loaded, LoadError>
         heap_start,
         heap_end: ram.bytes(),
         precise_clock: image.note().flags & jiffy_abi::note::FLAG_PRECISE_CLOCK != 0,
+        writable: writable(image, ram.bytes()),
     })
+}
+
+/// The ranges that [`page_tables`] maps writable from the stack on.
+fn writable(image: &Image, ram_bytes: u64) -> Vec<AddressRange> {
+    let segments = image.segments().iter();
+    let segments = segments.filter(|segment| segment.permissions == Permissions::ReadWrite);
+    let segments =
+        segments.map(|segment| (segment.address, segment.address + segment.mapped_bytes()));
+    let all = std::iter::once((STACK, STACK_TOP))
+        .chain(segments)
+        .chain([(image.end(), ram_bytes)]);
+    let mut ranges: Vec<AddressRange> = Vec::new();
+    for (start, end) in all {
+        match ranges.last_mut() {
+            Some(last) if last.end == start => last.end = end,
+            _ => ranges.push(AddressRange { start, end }),
+        }
+    }
+    ranges
 }
 
 /// Writes the function's environment, which is empty otherwise.

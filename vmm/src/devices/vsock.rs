@@ -28,7 +28,7 @@ use virtio_vsock::packet::VsockPacket;
 use vm_memory::{ReadVolatile, VolatileMemoryError, WriteVolatile};
 
 use super::mmio::{Effect, Transport, TransportError};
-use crate::mem::GuestMemory;
+use crate::mem::{DeviceMemory, GuestMemory};
 
 const HEADER_LEN: u32 = 44;
 const _: () = assert!(HEADER_LEN as usize == HEADER_BYTES);
@@ -137,23 +137,31 @@ impl Vsock {
     /// What a snapshot holds of it, with which the request stream goes on without a handshake;
     /// `None` while the device has packets to deliver.
     pub fn state(&self) -> Option<VsockState> {
-        if !self.pending.is_empty() || self.partial_bytes != 0 {
+        // Every field by name: one more does not compile before it is decided whether a request can leave something in it.
+        let Self {
+            transport,
+            connection,
+            pending,
+            partial_bytes,
+            tx_count,
+            forwarded,
+            peer_buf_alloc,
+            peer_fwd_cnt,
+        } = self;
+        if !pending.is_empty() || *partial_bytes != 0 {
             return None;
         }
-        let (status, driver_features_high, queues) = self.transport.state();
         Some(VsockState {
-            status,
-            driver_features_high,
-            queues,
-            connection: match self.connection {
+            transport: transport.state(),
+            connection: match connection {
                 Connection::Down => ConnectionState::Down,
                 Connection::Offered => ConnectionState::Offered,
                 Connection::Open => ConnectionState::Open,
             },
-            tx_count: self.tx_count,
-            forwarded: self.forwarded,
-            peer_buf_alloc: self.peer_buf_alloc,
-            peer_fwd_cnt: self.peer_fwd_cnt,
+            tx_count: *tx_count,
+            forwarded: *forwarded,
+            peer_buf_alloc: *peer_buf_alloc,
+            peer_fwd_cnt: *peer_fwd_cnt,
         })
     }
 
@@ -161,28 +169,31 @@ impl Vsock {
     /// nothing.
     pub fn set_state(
         &mut self,
-        memory: &GuestMemory,
+        memory: &DeviceMemory,
         state: &VsockState,
     ) -> Result<(), VsockError> {
-        let VsockState {
-            status,
-            driver_features_high,
-            queues,
-            ..
-        } = state;
-        self.transport
-            .set_state(memory, *status, *driver_features_high, queues)?;
-        self.connection = match state.connection {
+        let Self {
+            transport,
+            connection,
+            pending,
+            partial_bytes,
+            tx_count,
+            forwarded,
+            peer_buf_alloc,
+            peer_fwd_cnt,
+        } = self;
+        transport.set_state(memory.writable(), &state.transport)?;
+        *connection = match state.connection {
             ConnectionState::Down => Connection::Down,
             ConnectionState::Offered => Connection::Offered,
             ConnectionState::Open => Connection::Open,
         };
-        self.pending.clear();
-        self.partial_bytes = 0;
-        self.tx_count = state.tx_count;
-        self.forwarded = state.forwarded;
-        self.peer_buf_alloc = state.peer_buf_alloc;
-        self.peer_fwd_cnt = state.peer_fwd_cnt;
+        pending.clear();
+        *partial_bytes = 0;
+        *tx_count = state.tx_count;
+        *forwarded = state.forwarded;
+        *peer_buf_alloc = state.peer_buf_alloc;
+        *peer_fwd_cnt = state.peer_fwd_cnt;
         Ok(())
     }
 
@@ -200,13 +211,13 @@ impl Vsock {
     /// looked at.
     pub fn write(
         &mut self,
-        memory: &GuestMemory,
+        memory: &DeviceMemory,
         address: u64,
         value: u32,
     ) -> Result<bool, VsockError> {
         match self
             .transport
-            .write(memory, address.wrapping_sub(MMIO_VSOCK), value)?
+            .write(memory.writable(), address.wrapping_sub(MMIO_VSOCK), value)?
         {
             Effect::None => Ok(false),
             Effect::Notify => Ok(true),
@@ -221,7 +232,7 @@ impl Vsock {
     }
 
     /// Whether [`Vsock::receive`] could take bytes from the host's stream.
-    pub fn can_receive(&mut self, memory: &GuestMemory) -> Result<bool, VsockError> {
+    pub fn can_receive(&mut self, memory: &DeviceMemory) -> Result<bool, VsockError> {
         if self.connection != Connection::Open || self.credit_bytes() == 0 {
             return Ok(false);
         }
@@ -229,7 +240,7 @@ impl Vsock {
             return Ok(false);
         };
         let available = queue
-            .avail_idx(memory, std::sync::atomic::Ordering::Acquire)
+            .avail_idx(memory.writable(), std::sync::atomic::Ordering::Acquire)
             .map_err(|source| VsockError::Queue {
                 queue: QUEUE_RX,
                 source,
@@ -240,9 +251,10 @@ impl Vsock {
     /// Sends what the guest has in its transmit queue, as far as `host` takes it.
     pub fn transmit(
         &mut self,
-        memory: &GuestMemory,
+        memory: &DeviceMemory,
         host: &mut impl WriteVolatile,
     ) -> Result<Sent, VsockError> {
+        let (memory, readable) = (memory.writable(), memory.readable());
         let mut sent = Sent::default();
         loop {
             let Some(queue) = self.transport.queue(QUEUE_TX) else {
@@ -252,11 +264,11 @@ impl Vsock {
                 return Ok(sent);
             };
             let head = chain.head_index();
-            let packet = VsockPacket::from_tx_virtq_chain(memory, &mut chain, PACKET_BYTES_MAX)
+            let packet = VsockPacket::from_tx_virtq_chain(readable, &mut chain, PACKET_BYTES_MAX)
                 .map_err(|source| VsockError::Packet {
-                    queue: QUEUE_TX,
-                    source,
-                })?;
+                queue: QUEUE_TX,
+                source,
+            })?;
 
             let ours = packet.src_cid() == GUEST_CID
                 && packet.dst_cid() == HOST_CID
@@ -319,9 +331,10 @@ impl Vsock {
     /// `host` does not block: when it has nothing, it says so with an error.
     pub fn receive<H: ReadVolatile>(
         &mut self,
-        memory: &GuestMemory,
+        memory: &DeviceMemory,
         mut host: Option<&mut H>,
     ) -> Result<Received, VsockError> {
+        let memory = memory.writable();
         let mut received = Received::default();
         loop {
             let credit_bytes = self.credit_bytes().min(PACKET_BYTES_MAX) as usize;

@@ -3,16 +3,19 @@
 //! The guest writes it behind Rust's back, so it is only ever read and written by copy, through
 //! `vm-memory`, which checks every address; no reference points into it.
 
+mod device;
 mod own;
 mod private_pages;
 mod reservation;
 
+pub use device::DeviceMemory;
 pub use own::{Program, forgo_huge_pages, touch_stack};
 pub use private_pages::PageMap;
 
 use std::{fs::File, io, ops::Range, os::fd::AsRawFd};
 
-use jiffy_abi::layout::{PAGE_BYTES, RAM_BYTES_MAX, RAM_BYTES_MIN, RAM_BYTES_STEP, STACK};
+use jiffy_abi::layout::{PAGE_BYTES, RAM_BYTES_MAX, RAM_BYTES_MIN, RAM_BYTES_STEP};
+use jiffy_snapshots::state::AddressRange;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap, GuestRegionMmap, MmapRegion};
 
 /// The type that devices and queues take.
@@ -49,8 +52,8 @@ pub enum RamError {
 pub struct Ram {
     /// Refers to the range without owning it; see `Drop`.
     memory: GuestMemory,
-    /// The part of it that devices may touch, likewise.
-    device_memory: GuestMemory,
+    /// The parts of it that devices may touch, likewise.
+    device_memory: DeviceMemory,
     base: *mut u8,
     bytes: u64,
     mapped: bool,
@@ -79,13 +82,12 @@ impl Ram {
         if !allowed || !bytes.is_multiple_of(RAM_BYTES_STEP) {
             return Err(RamError::Size(bytes));
         }
-        let len = usize::try_from(bytes).map_err(|_| RamError::Size(bytes))?;
         let address = reservation::take().and_then(|address| usize::try_from(address).ok());
         let base: *mut u8 =
             std::ptr::with_exposed_provenance_mut(address.ok_or(RamError::Reserve)?);
         Ok(Self {
-            memory: view(base, len, 0),
-            device_memory: view(base, len, STACK),
+            memory: view(base, std::iter::once(0..bytes)),
+            device_memory: DeviceMemory::readable_only(base, bytes),
             base,
             bytes,
             mapped: false,
@@ -130,12 +132,16 @@ impl Ram {
         &self.memory
     }
 
-    /// The memory as devices take it, from the stack on. Below are what the CPU reads (page tables,
-    /// descriptor tables, the ring-0 stubs) and the pages that the VMM writes: a guest that could
-    /// have a device write there could leave ring 3.
-    pub fn device_memory(&self) -> &GuestMemory {
+    /// The memory as devices take it.
+    pub fn device_memory(&self) -> &DeviceMemory {
         assert!(self.mapped, "RAM is used before a guest was put into it");
         &self.device_memory
+    }
+
+    /// Lets devices write `ranges`, which the guest itself may write, and nothing else: whole pages, ascending. What lies
+    /// below the stack or outside RAM is left out. Before this is called they may write nowhere.
+    pub fn let_devices_write(&mut self, ranges: &[AddressRange]) {
+        self.device_memory = DeviceMemory::new(self.base, self.bytes, ranges);
     }
 
     /// Host address of guest physical address zero; valid as long as `self`.
@@ -310,21 +316,27 @@ impl Drop for BaseRam {
     }
 }
 
-/// The `len` bytes of RAM at `base`, from guest physical address `first` on.
-fn view(base: *mut u8, len: usize, first: u64) -> GuestMemory {
-    let offset = usize::try_from(first).unwrap_or(len);
-    let (start, len) = (base.wrapping_add(offset), len - offset.min(len));
-    let protection = libc::PROT_READ | libc::PROT_WRITE;
-    let flags = libc::MAP_PRIVATE | libc::MAP_NORESERVE;
-    // SAFETY: the range is one `Ram`'s alone, which lends views only while it is mapped; raw
-    // regions do not own it.
-    let region = unsafe { MmapRegion::build_raw(start, len, protection, flags) };
-    let region = region
-        .ok()
-        .and_then(|region| GuestRegionMmap::new(region, GuestAddress(first)));
-    let memory = region.and_then(|region| GuestMemoryMmap::from_regions(vec![region]).ok());
-    // The base is aligned, and the range neither empty nor does it wrap.
-    memory.unwrap_or_else(|| unreachable!("one region of {len} bytes"))
+/// These ranges of guest physical addresses, of RAM whose first byte is at `base`: pages inside RAM, ascending.
+fn view(base: *mut u8, ranges: impl Iterator<Item = Range<u64>>) -> GuestMemory {
+    let region = |range: Range<u64>| {
+        let offset = usize::try_from(range.start).ok()?;
+        let len = usize::try_from(range.end - range.start).ok()?;
+        let start = base.wrapping_add(offset);
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_NORESERVE;
+        // SAFETY: the range is one `Ram`'s alone, which lends views only while it is mapped; raw
+        // regions do not own it.
+        let region = unsafe { MmapRegion::build_raw(start, len, protection, flags) }.ok()?;
+        GuestRegionMmap::new(region, GuestAddress(range.start))
+    };
+    let regions: Option<Vec<_>> = ranges.map(region).collect();
+    match regions {
+        Some(regions) if regions.is_empty() => GuestMemoryMmap::new(),
+        // The base is aligned, and no range is empty or wraps.
+        regions => regions
+            .and_then(|regions| GuestMemoryMmap::from_regions(regions).ok())
+            .unwrap_or_else(|| unreachable!("ranges of pages inside RAM")),
+    }
 }
 
 #[cfg(test)]

@@ -250,6 +250,7 @@ impl<F: FnMut(Event)> Prepared<F> {
     pub fn boot(self, loaded: Loaded, phases: Phases) -> Result<Vm<F>, RunError> {
         let Self(mut vm) = self;
         vm.machine.start_at(&loaded)?;
+        vm.machine.ram_mut().let_devices_write(&loaded.writable);
         vm.resume.describe(&loaded, vm.machine.ram());
         vm.loaded = loaded;
         vm.stats.phases = phases;

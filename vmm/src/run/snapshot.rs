@@ -113,6 +113,7 @@ impl<F: FnMut(Event)> Vm<F> {
         ram.write(RESUME_PAGE, &[0; RESUME_PAGE_BYTES]);
         let vsock = self.vsock.state().ok_or(CaptureError::NotIdle)?;
         let run = RunState {
+            writable: self.loaded.writable.clone(),
             heap_start: self.loaded.heap_start,
             heap_end: self.loaded.heap_end,
             precise_clock: self.loaded.precise_clock,
@@ -223,7 +224,7 @@ impl<F: FnMut(Event)> Vm<F> {
         self.vsock
             .set_state(memory, &baseline.state.vsock)
             .map_err(RunError::Device)?;
-        machine.set(&baseline.vcpu);
+        machine.set(&baseline.vcpu)?;
         machine.clean_fpu(&baseline.vcpu)?;
         self.log_ring = LogRing::at(baseline.state.run.log_tail);
         self.stats.resets += 1;
@@ -258,8 +259,10 @@ impl<F: FnMut(Event)> Prepared<F> {
         }
         vm.machine.ram_mut().map_over(&ram_file)?;
         populate(&vm.machine, &working_set)?;
+        // Checked with the state, and cut to RAM besides.
+        vm.machine.ram_mut().let_devices_write(&state.run.writable);
         let vcpu = vm.machine.target(&state.vcpu)?;
-        vm.machine.set(&vcpu);
+        vm.machine.set(&vcpu)?;
         let memory = vm.machine.ram().device_memory();
         vm.vsock
             .set_state(memory, &state.vsock)
@@ -274,6 +277,7 @@ impl<F: FnMut(Event)> Prepared<F> {
             heap_start: state.run.heap_start,
             heap_end: state.run.heap_end,
             precise_clock: state.run.precise_clock,
+            writable: state.run.writable.clone(),
         };
         vm.resume.describe(&vm.loaded, vm.machine.ram());
         vm.resume

@@ -5,7 +5,11 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-use jiffy_abi::{layout::RAM_BYTES_MIN, virtio_mmio as mmio};
+use jiffy_abi::{
+    layout::{RAM_BYTES_MIN, STACK},
+    virtio_mmio as mmio,
+};
+use jiffy_snapshots::state::AddressRange;
 use proptest::prelude::*;
 
 use super::*;
@@ -31,7 +35,9 @@ impl Setup {
         let (host, client) = UnixStream::pair().expect("socket pair");
         host.set_nonblocking(true).expect("non-blocking");
         client.set_nonblocking(true).expect("non-blocking");
-        let ram = Ram::new(RAM_BYTES_MIN).expect("4 MiB");
+        let mut ram = Ram::new(RAM_BYTES_MIN).expect("4 MiB");
+        let (start, end) = (STACK, RAM_BYTES_MIN);
+        ram.let_devices_write(&[AddressRange { start, end }]);
         let mut setup = Self {
             ram,
             device: Vsock::new(),
@@ -88,15 +94,17 @@ impl Setup {
 
     fn write(&mut self, register: u64, value: u32) -> Result<bool, VsockError> {
         self.device
-            .write(self.ram.memory(), MMIO_VSOCK + register, value)
+            .write(self.ram.device_memory(), MMIO_VSOCK + register, value)
     }
 
     fn transmit(&mut self) -> Result<Sent, VsockError> {
-        self.device.transmit(self.ram.memory(), &mut self.host)
+        self.device
+            .transmit(self.ram.device_memory(), &mut self.host)
     }
 
     fn receive(&mut self) -> Result<Received, VsockError> {
-        self.device.receive(self.ram.memory(), Some(&mut self.host))
+        self.device
+            .receive(self.ram.device_memory(), Some(&mut self.host))
     }
 
     fn desc(&self, queue: [u64; 3], index: u16, address: u64, len: u32, flags: u16, next: u16) {
@@ -210,7 +218,7 @@ fn nothing_is_taken_from_the_host_without_a_buffer_or_credit() {
     assert!(
         !setup
             .device
-            .can_receive(setup.ram.memory())
+            .can_receive(setup.ram.device_memory())
             .expect("well-formed")
     );
     assert_eq!(setup.receive().expect("well-formed"), Received::default());
@@ -218,7 +226,7 @@ fn nothing_is_taken_from_the_host_without_a_buffer_or_credit() {
     assert!(
         setup
             .device
-            .can_receive(setup.ram.memory())
+            .can_receive(setup.ram.device_memory())
             .expect("well-formed")
     );
     setup.send(
@@ -235,7 +243,7 @@ fn nothing_is_taken_from_the_host_without_a_buffer_or_credit() {
     assert!(
         !setup
             .device
-            .can_receive(setup.ram.memory())
+            .can_receive(setup.ram.device_memory())
             .expect("well-formed")
     );
     assert_eq!(setup.receive().expect("well-formed").bytes, 0);
@@ -390,7 +398,7 @@ proptest! {
         setup.ram.write(TX[1] + 2, &(available[1] % 16).to_le_bytes()).expect("in RAM");
         for _ in 0..3 {
             let _ = setup.transmit();
-            let _ = setup.device.can_receive(setup.ram.memory());
+            let _ = setup.device.can_receive(setup.ram.device_memory());
             let _ = setup.receive();
         }
     }
