@@ -53,6 +53,39 @@ pub enum Op {
     Call,
     /// Goes on with the operation of this number.
     Jump(u64),
+    /// Fills all registers and goes idle (the first time, rings `READY` instead), and when it is woken writes what is in
+    /// them to memory: see [`registers`].
+    Registers,
+}
+
+/// Where [`Op::Registers`] finds what it puts into registers, and leaves what was in them.
+pub mod registers {
+    /// The area, four pages in the heap.
+    pub const AREA: u64 = 0x8c_0000;
+    /// Numbers of u64: general registers in the order rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, r8 to r15, then [`NAMES`].
+    /// The lowest byte of rax is the byte of the doorbell.
+    pub const FILL: u64 = AREA + 0x1000;
+    /// The XSAVE area that is loaded, of which the legacy region and all that XCR0 enables is taken.
+    pub const FILL_XSAVE: u64 = AREA + 0x2000;
+    /// As [`FILL`], what was found; behind it XCR0, and [`DEVICE`]'s registers of the device.
+    pub const FOUND: u64 = AREA + 0x100;
+    /// The XSAVE area that was found.
+    pub const FOUND_XSAVE: u64 = AREA + 0x3000;
+    /// Room for an XSAVE area, bytes.
+    pub const XSAVE_BYTES: usize = 4096;
+    /// What is in [`FILL`] and [`FOUND`].
+    #[rustfmt::skip]
+    pub const NAMES: [&str; 23] = [
+        "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp",
+        "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+        "rflags", "ds", "es", "fs", "gs", "fs-base", "gs-base",
+    ];
+    /// Registers of the device that can be read, as they are in [`FOUND`] behind XCR0.
+    #[rustfmt::skip]
+    pub const DEVICE: [&str; 10] = [
+        "MagicValue", "Version", "DeviceID", "VendorID", "DeviceFeatures",
+        "QueueSizeMax", "QueueReady", "Status", "ConfigGeneration", "Config",
+    ];
 }
 
 impl Op {
@@ -69,6 +102,7 @@ impl Op {
             Self::Garbage { address, len, seed } => [5, address, len, seed],
             Self::Call => [6, 0, 0, 0],
             Self::Jump(number) => [7, number, 0, 0],
+            Self::Registers => [8, 0, 0, 0],
         }
     }
 
@@ -97,6 +131,7 @@ impl Op {
             },
             6 => Self::Call,
             7 => Self::Jump(a),
+            8 => Self::Registers,
             _ => Self::End,
         }
     }
@@ -128,6 +163,7 @@ mod tests {
                 Op::Garbage { address, len, seed },
                 Op::Call,
                 Op::Jump(6),
+                Op::Registers,
             ] {
                 assert_eq!(Op::from_words(op.to_words()), op);
             }

@@ -4,6 +4,7 @@
 //! no PIT and no ioeventfd; with one of them the same calls take milliseconds (DESIGN §8).
 //! Not here: what the exits mean (`run`).
 
+mod segments;
 mod state;
 
 pub use state::VcpuTarget;
@@ -83,6 +84,10 @@ pub enum KvmError {
         "the snapshot's vCPU is not in ring 3 as this VMM sets it up: create the snapshot again"
     )]
     NotRing3,
+    #[error(
+        "the guest changed the thread's segment registers, which cannot be put back: use a kernel with FSGSBASE (Linux 5.9)"
+    )]
+    Segments,
     #[error("cannot clean the vCPU's vector and floating-point state")]
     SetFpu(#[source] kvm_ioctls::Error),
     #[error("the vCPU did not stop after its doorbell: {0}")]

@@ -16,6 +16,7 @@ use kvm_ioctls::{Kvm, SyncReg};
 
 use super::{
     CR4_TSD, Exit, KvmError, Machine, RFLAGS_IOPL3, XCR0_AVX, XCR0_X87, XCR0_X87_SSE, ring3,
+    segments,
 };
 
 /// Flags that ring 3 may have set: the arithmetic ones, DF, AC and ID (Intel SDM volume 1, 3.4.3).
@@ -140,13 +141,15 @@ impl Machine {
     }
 
     /// Puts general registers, segments and control registers to `target`; they go in with the next
-    /// `KVM_RUN`, without a system call.
-    pub fn set(&mut self, target: &VcpuTarget) {
+    /// `KVM_RUN`, without a system call. The thread that calls this is the one that runs the guest.
+    pub fn set(&mut self, target: &VcpuTarget) -> Result<(), KvmError> {
+        segments::clear()?;
         let sync = self.vcpu.sync_regs_mut();
         sync.regs = target.regs;
         sync.sregs = target.sregs;
         self.vcpu.set_sync_dirty_reg(SyncReg::Register);
         self.vcpu.set_sync_dirty_reg(SyncReg::SystemRegister);
+        Ok(())
     }
 
     /// Puts vector and floating-point state to its reset values. A vCPU that never ran has them.

@@ -170,19 +170,19 @@ pub(crate) fn fill(pattern: &Pattern) {
     extended[8..].copy_from_slice(&0x3fffu16.to_le_bytes());
     let base = u64::from_le_bytes(*pattern.first_chunk().unwrap_or(&[0; 8])) & BASE_BITS;
 
-    // SAFETY: null selectors may be loaded in ring 3, and in 64-bit mode nothing is addressed
-    // through these four; a guest has no thread-local storage at `fs`.
+    // SAFETY: null selectors, flat data and 64-bit code may be loaded in ring 3, and in 64-bit mode
+    // nothing is addressed through these four; a guest has no thread-local storage at `fs`.
     unsafe {
         asm!(
-            "mov ds, {one:x}",
-            "mov es, {two:x}",
-            "mov fs, {three:x}",
-            "mov gs, {three:x}",
+            "mov ds, {data:x}",
+            "mov es, {code:x}",
+            "mov fs, {null:x}",
+            "mov gs, {data:x}",
             "wrfsbase {base}",
             "wrgsbase {base}",
-            one = in(reg) 1,
-            two = in(reg) 2,
-            three = in(reg) 3,
+            data = in(reg) 0x2b,
+            code = in(reg) 0x33,
+            null = in(reg) 1,
             base = in(reg) base,
             options(nomem, nostack, preserves_flags),
         );

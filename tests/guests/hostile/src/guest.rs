@@ -69,6 +69,7 @@ fn __jiffy_main() -> ! {
             Op::Garbage { address, len, seed } => garbage(address, len, seed),
             // SAFETY: the code is the test's; what it breaks, it is meant to break.
             Op::Call => unsafe { hostile_code() },
+            Op::Registers => crate::registers::registers(),
         }
     }
 }

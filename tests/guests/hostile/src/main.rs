@@ -8,6 +8,8 @@
 #[cfg(jiffy_guest)]
 mod guest;
 #[cfg(jiffy_guest)]
+mod registers;
+#[cfg(jiffy_guest)]
 #[allow(dead_code, reason = "the tests' half of it is not needed here")]
 #[path = "../../../src/script.rs"]
 mod script;
