@@ -6,10 +6,8 @@ use jiffy_abi::{
     layout::{IMAGE, PAGE_BYTES, PAGE_TABLES, RAM_BYTES_MAX, RAM_BYTES_MIN, RESUME_PAGE},
     note::Note,
 };
-use jiffy_vmm::{
-    boot::{self, Image},
-    mem::Ram,
-};
+use jiffy_image::{Elf, IMAGE_BYTES_MAX, Image, SECTIONS_MAX, sections};
+use jiffy_vmm::{boot, mem::Ram};
 use libfuzzer_sys::{
     arbitrary::{self, Arbitrary, Unstructured},
     fuzz_target,
@@ -85,8 +83,10 @@ fn built(bytes: &[u8]) -> arbitrary::Result<Vec<u8>> {
     file.extend([2, 0, 62, 0, 1, 0, 0, 0]); // ET_EXEC, EM_X86_64, version.
     file.extend(entry.to_le_bytes());
     file.extend(table.to_le_bytes());
-    file.extend([0; 12]); // No sections, no flags.
-    file.extend([64, 0, 56, 0, count, 0, 64, 0, 0, 0, 0, 0]);
+    let sections: [u8; 2] = source.arbitrary()?;
+    file.extend([sections[0], 0, 0, 0, 0, 0, 0, 0]); // Somewhere in the headers, or nowhere.
+    file.extend([0; 4]); // No flags.
+    file.extend([64, 0, 56, 0, count, 0, 64, 0, sections[1] % 8, 0, 0, 0]);
     assert_eq!(file.len(), ELF_HEADER_BYTES);
     let note_bytes = note.len() as u64;
     file.extend(program_header(
@@ -102,6 +102,14 @@ fn built(bytes: &[u8]) -> arbitrary::Result<Vec<u8>> {
 }
 
 fn check(file: &[u8]) {
+    if let Ok(elf) = Elf::read(file) {
+        assert!(elf.needed_bytes() <= file.len() as u64);
+        let sections = sections(&elf, file).unwrap_or_default();
+        assert!(sections.len() <= SECTIONS_MAX);
+        for section in sections {
+            section.data(file, IMAGE_BYTES_MAX);
+        }
+    }
     let Ok(image) = Image::parse(file) else {
         return;
     };
@@ -111,7 +119,7 @@ fn check(file: &[u8]) {
         assert!(segment.file_bytes <= segment.bytes);
         end = segment.address + segment.mapped_bytes();
     }
-    assert!(end <= RAM_BYTES_MAX && image.end() == end);
+    assert!(image.end() == end && image.ram_bytes_min() <= RAM_BYTES_MAX);
     let is_entry = |at: u64, bytes: u64| (at..at + bytes).contains(&image.entry());
     assert!(
         image

@@ -6,7 +6,7 @@
 mod settings;
 
 use std::{
-    fmt, fs, io,
+    fmt, io,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -340,11 +340,10 @@ fn read(path: &Path) -> Result<String, ConfigError> {
         path: path.to_owned(),
         source,
     };
-    let file_bytes = fs::metadata(path).map_err(wrong)?.len();
-    if file_bytes > FILE_BYTES_MAX {
-        return Err(ConfigError::TooLarge(path.to_owned()));
-    }
-    fs::read_to_string(path).map_err(wrong)
+    jiffy_files::read_text(path, FILE_BYTES_MAX).map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => ConfigError::TooLarge(path.to_owned()),
+        _ => wrong(error),
+    })
 }
 
 fn read_token(path: &Path) -> Result<Secret, ConfigError> {

@@ -5,7 +5,7 @@
 //! root/tmp/…        uploads, until they are complete
 //! ```
 //!
-//! Not here: which images are wanted (`registry`); whether one boots (`vm`).
+//! Not here: which images are wanted (`registry`); what makes a file an image (`jiffy-image`); whether one boots (`vm`).
 
 mod note;
 
@@ -17,11 +17,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use jiffy_image::ReadError;
 use jiffy_snapshots::Digest;
 use sha2::{Digest as _, Sha256};
 use tokio::{fs as async_fs, io::AsyncWriteExt, task::spawn_blocking};
 
-pub use note::{ImageNote, NoteProblem};
+pub use note::ImageNote;
 
 const TEMPORARY: &str = "tmp";
 
@@ -33,8 +34,8 @@ pub enum ImageError {
     NotFound(Digest),
     #[error("the image has more than {0} bytes: make it smaller or raise image_bytes_max")]
     TooLarge(u64),
-    #[error("this is no image that `jiffy build` made: {0}")]
-    NotAnImage(#[from] NoteProblem),
+    #[error(transparent)]
+    NotAnImage(#[from] jiffy_image::ImageError),
     #[error("cannot use the images at {path}: is the disk full, and may the agent write there?")]
     Directory {
         path: PathBuf,
@@ -221,7 +222,10 @@ impl Upload {
         let wrong = at(&temporary.0);
         let publish = move || {
             let file = File::open(&temporary.0).map_err(at(&temporary.0))?;
-            let note = ImageNote::read(file)?;
+            let note = ImageNote::read(&file).map_err(|error| match error {
+                ReadError::Image(refused) => ImageError::NotAnImage(refused),
+                ReadError::Read(source) => at(&temporary.0)(source),
+            })?;
             let published = images.publish(&temporary.0, &digest);
             published.map_err(at(&images.path(&digest)))?;
             Ok::<_, ImageError>(note)

@@ -204,7 +204,7 @@ pub fn run(
         let current = maximum;
         setrlimit(resource, Rlimit { current, maximum })?;
     }
-    let note = ImageNote::read(input.try_clone()?).map_err(io::Error::other)?;
+    let note = ImageNote::read(&input).map_err(io::Error::other)?;
     io::Seek::rewind(&mut &input)?;
     let mut image = vec![];
     input.take(IMAGE_BYTES_MAX).read_to_end(&mut image)?;

@@ -63,7 +63,12 @@ const RULES: &[Rule] = &[
     },
     Rule {
         package: "jiffy-control",
-        ours: &["jiffy-abi", "jiffy-console", "jiffy-snapshots"],
+        ours: &[
+            "jiffy-abi",
+            "jiffy-console",
+            "jiffy-files",
+            "jiffy-snapshots",
+        ],
         others: Others::Except(VMM_FIELD),
     },
     Rule {
@@ -72,8 +77,18 @@ const RULES: &[Rule] = &[
         others: Others::Except(VMM_FIELD),
     },
     Rule {
-        package: "jiffy-symbols",
+        package: "jiffy-files",
         ours: &[],
+        others: Others::Except(VMM_FIELD),
+    },
+    Rule {
+        package: "jiffy-image",
+        ours: &["jiffy-abi"],
+        others: Others::Except(VMM_FIELD),
+    },
+    Rule {
+        package: "jiffy-symbols",
+        ours: &["jiffy-image"],
         others: Others::Except(VMM_FIELD),
     },
     Rule {
@@ -82,6 +97,8 @@ const RULES: &[Rule] = &[
             "jiffy-abi",
             "jiffy-console",
             "jiffy-control",
+            "jiffy-files",
+            "jiffy-image",
             "jiffy-snapshots",
         ],
         others: Others::Except(&["tokio"]),
@@ -92,6 +109,8 @@ const RULES: &[Rule] = &[
             "jiffy-abi",
             "jiffy-console",
             "jiffy-control",
+            "jiffy-files",
+            "jiffy-image",
             "jiffy-snapshots",
             "jiffy-symbols",
         ],
@@ -104,6 +123,8 @@ const RULES: &[Rule] = &[
             "jiffy-abi",
             "jiffy-console",
             "jiffy-control",
+            "jiffy-files",
+            "jiffy-image",
             "jiffy-snapshots",
             "jiffy-symbols",
         ],
@@ -137,6 +158,9 @@ const RULES: &[Rule] = &[
 
 /// Nothing depends on these, except where a rule names them.
 const LEAVES: &[&str] = &["jiffy-tests", "jiffy-benches"];
+
+/// Nobody but these parses ELF files: there is one reader of images, and symbols are no part of what a VMM relies on.
+const ELF_READERS: &[&str] = &["jiffy-image", "jiffy-symbols"];
 
 /// Crates whose types cross crates: two versions of one would not fit together.
 const ONE_VERSION: &[&str] = &["kvm-bindings", "virtio-queue", "vm-memory", "vmm-sys-util"];
@@ -213,6 +237,15 @@ fn violations(graph: &Graph, rules: &[Rule]) -> Vec<String> {
             let reached = reached.iter().map(|id| graph[*id].name.as_str());
             let bad = reached.filter(|other| never.contains(other));
             found.extend(bad.map(|other| format!("{name} may not reach {other}")));
+        }
+        let parses = package
+            .dependencies
+            .iter()
+            .any(|id| graph[id].name == "object");
+        if parses && !ELF_READERS.contains(&name.as_str()) {
+            found.push(format!(
+                "{name} may not parse ELF files itself: use jiffy-image"
+            ));
         }
         for dependency in package.dev_dependencies.iter().map(|id| &graph[id].name) {
             if LEAVES.contains(&dependency.as_str()) && !rule.ours.contains(&dependency.as_str()) {
@@ -325,6 +358,10 @@ fn wrong_arrows_are_found() {
         ["tool may not reach kvm"]
     );
     assert_eq!(check(&["NEW"]), ["new has no rule: add it to RULES"]);
+    assert_eq!(
+        check(&["TOOL>object"]),
+        ["tool may not parse ELF files itself: use jiffy-image"]
+    );
     let in_tests = "tool may not depend on jiffy-tests in its tests";
     assert_eq!(check(&["TOOL~jiffy-tests"]), [in_tests]);
     assert_eq!(

@@ -4,8 +4,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
-    io::{self, Read},
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -98,17 +97,14 @@ impl Manifest {
     /// The manifest of the crate in `folder`; an empty one if it has none.
     pub(crate) fn of_crate(folder: &Path) -> Result<Self, ManifestError> {
         let path = folder.join(FILE_NAME);
-        let mut text = String::new();
-        let read = File::open(&path)
-            .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text));
-        match read {
+        let text = match jiffy_files::read_text(&path, FILE_BYTES_MAX) {
+            Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(source) => return Err(ManifestError::Read { path, source }),
-            Ok(_) if text.len() as u64 > FILE_BYTES_MAX => {
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
                 return Err(ManifestError::TooLarge(path));
             }
-            Ok(_) => {}
-        }
+            Err(source) => return Err(ManifestError::Read { path, source }),
+        };
         toml::from_str(&text).map_err(|source| ManifestError::Parse {
             path,
             source: Box::new(source),

@@ -2,7 +2,7 @@
 //! response.
 
 use std::{
-    env, fs,
+    env,
     io::{self, Read, Write},
     path::PathBuf,
     process::ExitCode,
@@ -10,6 +10,7 @@ use std::{
 };
 
 use clap::Args;
+use jiffy_abi::frame::BODY_BYTES_MAX;
 use jiffy_console::{Exit, stderr, stdout};
 use jiffy_control::{
     Instance, InvokeError, Launch, LaunchError, Line, Request, Response, Source, SpawnerOptions,
@@ -116,9 +117,10 @@ fn event(options: &Options) -> Result<Vec<u8>, DirectError> {
     };
     let read = if path.as_os_str() == "-" {
         let mut event = Vec::new();
-        io::stdin().read_to_end(&mut event).map(|_| event)
+        let input = io::stdin().lock().take(u64::from(BODY_BYTES_MAX) + 1);
+        { input }.read_to_end(&mut event).map(|_| event)
     } else {
-        fs::read(path)
+        jiffy_files::read(path, u64::from(BODY_BYTES_MAX))
     };
     read.map_err(|source| DirectError::Event {
         path: path.clone(),

@@ -13,7 +13,7 @@
 use std::{
     fs::File,
     hint::black_box,
-    io::{self, Read},
+    io,
     os::{
         fd::{AsFd, OwnedFd},
         unix::{fs::FileExt, net::UnixStream},
@@ -22,25 +22,26 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiffy_abi::layout::PAGE_BYTES;
 use jiffy_control::{
     Blame, Command, ControlError, ControlSocket, Event, Isolation, Missing, Packet, PageRuns,
     Phases, rehearse,
 };
+use jiffy_image::ReadError;
 use jiffy_snapshots::{
-    DIGEST_BYTES, Digest, OpenError, PageRun, RamSummary, Snapshot, State, StateFile,
+    DIGEST_BYTES, Digest, OpenError, Page, PageRun, RamSummary, Snapshot, State, StateFile,
     state::ImageInfo,
 };
 
 use crate::{
-    boot::{self, IMAGE_BYTES_MAX, Image, ImageError, LoadError},
+    boot::{self, Image, ImageError, LoadError},
     kvm::{Host, KvmError, VcpuTarget},
     mem::{PageMap, Ram, RamError, touch_stack},
     run::{CaptureError, Prepared, RestoreError, RunError, Turn, Vm},
 };
 
-/// Bytes of an image in which its headers are looked for.
-const IMAGE_HEAD_BYTES: u64 = 64 << 10;
-
+/// Pages of a captured VM that are dropped together.
+const DROPPED_PAGES: usize = 256;
 /// Runs of pages in the working set of a small function.
 const REHEARSED_RUNS: usize = 4;
 
@@ -76,13 +77,21 @@ pub enum ShellError {
     NoFile,
 }
 
+impl From<ReadError> for ShellError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Read(error) => Self::Read(error),
+            ReadError::Image(error) => Self::Image(error),
+        }
+    }
+}
+
 impl ShellError {
     /// Who has to mend it.
     pub fn blame(&self) -> Blame {
         match self {
             Self::Read(_) | Self::Image(_) | Self::Ram(RamError::Size(_)) => Blame::Input,
-            Self::Load(LoadError::TooSmall { .. } | LoadError::Environment(_)) => Blame::Input,
-            Self::Load(LoadError::Copy(_) | LoadError::PageTables(_)) => Blame::Bug,
+            Self::Load(_) => Blame::Input,
             Self::Open(error) => match error.blame() {
                 jiffy_snapshots::Blame::Input => Blame::Input,
                 jiffy_snapshots::Blame::Host => Blame::Host,
@@ -267,13 +276,13 @@ impl Shell {
             kvm_ns: self.made_ns,
             ..Phases::default()
         };
-        let bytes = read_image(image, ram_bytes)?;
-        let image = Image::parse(&bytes)?;
+        let file = image;
+        let image = Image::read(file)?;
         phases.image_ns = lap();
         self.size(ram_bytes)?;
         let machine = self.prepared.machine_mut();
         machine.ram_mut().map_zeroed()?;
-        let loaded = boot::load(machine.ram(), &image, &bytes)?;
+        let loaded = boot::load(machine.ram(), &image, file)?;
         boot::set_environment(machine.ram(), environment)?;
         phases.load_ns = lap();
         let note = image.note();
@@ -346,7 +355,7 @@ impl Running {
                 let image = self.image.take().ok_or(ShellError::OutOfTurn("Capture"))?;
                 let file = files.into_iter().next().ok_or(ShellError::NoFile)?;
                 let state = self.vm.capture(image)?;
-                write_ram(self.vm.machine().ram(), &File::from(file)).map_err(ShellError::Write)?;
+                hand_over(self.vm.machine_mut().ram_mut(), &File::from(file))?;
                 return Ok(Event::Captured(Box::new(state)));
             }
             Command::Boot { .. } => return Err(ShellError::OutOfTurn("Boot")),
@@ -372,53 +381,34 @@ fn page_runs(runs: PageRuns) -> Option<Vec<PageRun>> {
     runs.into_iter().map(run).collect()
 }
 
-/// Writes the pages that were touched; the others are zero, as they are in the file.
-fn write_ram(ram: &Ram, file: &File) -> io::Result<()> {
+/// Writes the pages that were touched, and puts the file in the place of RAM; the other pages are zero, as they are in the
+/// file. A page that is written is dropped: both would count against the VM's memory, and a VM that uses more than half
+/// of it could never be captured.
+fn hand_over(ram: &mut Ram, file: &File) -> Result<(), ShellError> {
     let touched = ram.touched();
-    for number in 0..ram.bytes() / 4096 {
-        let index = usize::try_from(number).map_err(io::Error::other)?;
-        if touched
-            .as_ref()
-            .is_some_and(|touched| touched.get(index).is_some_and(|page| page & 1 == 0))
-        {
-            continue;
-        }
-        let page: [u8; 4096] = ram
-            .read_array(number * 4096)
-            .ok_or(io::ErrorKind::UnexpectedEof)?;
-        if page.iter().any(|byte| *byte != 0) {
-            file.write_all_at(&page, number * 4096)?;
-        }
-    }
-    Ok(())
-}
-
-/// Reads as much of an image as is needed to load it, and never more than `ram_bytes`: what is read
-/// counts against the VM's own memory limit.
-fn read_image(file: &File, ram_bytes: u64) -> Result<Vec<u8>, ShellError> {
-    let file_bytes = file.metadata().map_err(ShellError::Read)?.len();
-    if file_bytes > IMAGE_BYTES_MAX {
-        return Err(ImageError::FileTooLarge(file_bytes).into());
-    }
-    let mut bytes = Vec::new();
-    let read_to = |bytes: &mut Vec<u8>, end: u64| {
-        let more = end.saturating_sub(bytes.len() as u64);
-        file.take(more).read_to_end(bytes)
+    let is_touched = |page: u64| match (&touched, usize::try_from(page)) {
+        (Some(touched), Ok(index)) => touched.get(index).is_none_or(|page| page & 1 != 0),
+        _ => true,
     };
-    read_to(&mut bytes, IMAGE_HEAD_BYTES).map_err(ShellError::Read)?;
-    let needed_bytes = Image::file_bytes(&bytes);
-    if needed_bytes > file_bytes {
-        return Ok(bytes); // It is cut off, which parsing tells.
-    }
-    if needed_bytes > ram_bytes {
-        return Err(LoadError::TooSmall {
-            needed_bytes,
-            ram_bytes,
+    let pages = ram.bytes() / PAGE_BYTES;
+    for first in (0..pages).step_by(DROPPED_PAGES) {
+        let block = first..pages.min(first + DROPPED_PAGES as u64);
+        let mut was_written = false;
+        for number in block.clone().filter(|page| is_touched(*page)) {
+            let page: Option<Page> = ram.read_array(number * PAGE_BYTES);
+            let page =
+                page.ok_or_else(|| ShellError::Write(io::ErrorKind::UnexpectedEof.into()))?;
+            if page.iter().any(|byte| *byte != 0) {
+                let written = file.write_all_at(&page, number * PAGE_BYTES);
+                written.map_err(ShellError::Write)?;
+            }
+            was_written = true;
         }
-        .into());
+        if was_written {
+            ram.drop_pages(block)?;
+        }
     }
-    read_to(&mut bytes, needed_bytes).map_err(ShellError::Read)?;
-    Ok(bytes)
+    Ok(ram.map_over(file)?)
 }
 
 /// A function that tells the nanoseconds since it was called last.

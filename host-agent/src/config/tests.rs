@@ -1,3 +1,5 @@
+use std::fs;
+
 use super::*;
 
 fn variables(variables: &[(&str, &str)]) -> Vec<(String, String)> {

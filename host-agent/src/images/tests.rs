@@ -1,22 +1,30 @@
-use jiffy_abi::note::Note;
+use jiffy_abi::{layout::IMAGE, note::Note};
+use jiffy_image::{Image, ImageError as Refused};
 
 use super::*;
 
-/// A little-endian ELF file for 64 bits whose one program header is a segment of notes.
+/// Where the note is: behind the ELF header and two program headers.
+const NOTE: u64 = 64 + 2 * 56;
+
+/// The smallest image: a note, and some text.
 pub(crate) fn image(name: &str) -> Vec<u8> {
     let note = Note::new(0, "0.1.0", name, "1.2.3").to_bytes();
     let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
     file.extend([2, 0, 62, 0, 1, 0, 0, 0]); // An executable for x86-64.
-    for offset in [0_u64, 64, 0] {
+    for offset in [IMAGE, 64, 0] {
         file.extend(offset.to_le_bytes()); // Entry, program headers, sections.
     }
     file.extend([0; 4]);
-    for half in [64_u16, 56, 1, 0, 0, 0] {
+    for half in [64_u16, 56, 2, 0, 0, 0] {
         file.extend(half.to_le_bytes());
     }
     file.extend([4, 0, 0, 0, 4, 0, 0, 0]); // PT_NOTE, readable.
     let note_bytes = note.len() as u64;
-    for value in [120, 0, 0, note_bytes, note_bytes, 4] {
+    for value in [NOTE, 0, 0, note_bytes, note_bytes, 4] {
+        file.extend(value.to_le_bytes());
+    }
+    file.extend([1, 0, 0, 0, 5, 0, 0, 0]); // PT_LOAD, readable and executable.
+    for value in [NOTE, IMAGE, IMAGE, note_bytes, note_bytes, 1] {
         file.extend(value.to_le_bytes());
     }
     file.extend(note);
@@ -76,30 +84,39 @@ async fn what_is_refused_leaves_nothing() {
         .await
         .expect_err("too large");
     assert!(matches!(error, ImageError::TooLarge(_)));
-    let mut other_abi = good.clone();
-    other_abi[120 + 20] = 99;
-    let mut no_note = good.clone();
-    no_note[64] = 1;
-    let mut endless = good.clone();
-    endless[64 + 32..64 + 40].copy_from_slice(&u64::MAX.to_le_bytes());
-    type Case<'a> = (&'a [u8], fn(&NoteProblem) -> bool);
-    let cases: [Case<'_>; 6] = [
-        (b"", |problem| matches!(problem, NoteProblem::NotElf)),
-        (b"#!/bin/sh", |problem| {
-            matches!(problem, NoteProblem::NotElf)
-        }),
-        (&good[..100], |problem| {
-            matches!(problem, NoteProblem::NotElf)
-        }),
-        (&no_note, |problem| matches!(problem, NoteProblem::NoNote)),
-        (&endless, |problem| matches!(problem, NoteProblem::NoNote)),
-        (&other_abi, |problem| {
-            matches!(problem, NoteProblem::AbiVersion(99))
-        }),
+    let patched = |at: usize, bytes: &[u8]| {
+        let mut file = good.clone();
+        file[at..at + bytes.len()].copy_from_slice(bytes);
+        file
+    };
+    let text = 64 + 56;
+    let cases = [
+        (vec![], Refused::NotElf),
+        (b"#!/bin/sh".to_vec(), Refused::NotElf),
+        (good[..100].to_vec(), Refused::Truncated),
+        (patched(64, &[0]), Refused::NoNote),
+        (patched(64 + 32, &[0xff; 8]), Refused::NoteDamaged),
+        (patched(64 + 2 * 56 + 20, &[99]), Refused::AbiVersion(99)),
+        // What had a note was taken, and only a VM could say that it cannot be run.
+        (patched(18, &[183]), Refused::Machine(183)),
+        (
+            patched(text + 4, &[7]),
+            Refused::WritableExecutable { address: IMAGE },
+        ),
+        (
+            patched(text + 4, &[1]),
+            Refused::Unreadable { address: IMAGE },
+        ),
+        (patched(text, &[7]), Refused::ThreadLocal),
+        (patched(24, &[0; 8]), Refused::Entry(0)),
+        (patched(56, &[17]), Refused::TooManyHeaders(17)),
     ];
     for (bytes, expected) in cases {
-        match put(&images, bytes, 1 << 20).await {
-            Err(ImageError::NotAnImage(problem)) => assert!(expected(&problem), "{problem:?}"),
+        match put(&images, &bytes, 1 << 20).await {
+            Err(ImageError::NotAnImage(refused)) => {
+                assert_eq!(refused, expected);
+                assert_eq!(Image::parse(&bytes), Err(expected), "as a VMM says it");
+            }
             other => panic!("{other:?}"),
         }
     }

@@ -78,7 +78,7 @@ pub(crate) enum BuildError {
     Wrapper(#[from] WrapperError),
     #[error(transparent)]
     Cargo(#[from] CargoError),
-    #[error("cargo built no usable image: this is a bug of jiffy's")]
+    #[error("what cargo built cannot be used")]
     Image(#[from] ImageError),
     #[error("cannot write the image {path}")]
     Write { path: PathBuf, source: io::Error },
@@ -99,10 +99,11 @@ pub(crate) fn build(options: &Options) -> Result<Built, BuildError> {
     let package = package::find(&options.path)?;
     let wrapper = wrapper::generate(&package)?;
     let program = cargo::build(&package, &wrapper, options.profile)?;
-    let mut file = image::read(&program)?;
-    if options.strip {
-        file = image::stripped(&file)?;
-    }
+    let file = if options.strip {
+        image::read_stripped(&program)?
+    } else {
+        image::read(&program)?
+    };
     let image = Image::parse(&file)?;
     let path = match &options.output {
         Some(path) => path.clone(),

@@ -1,8 +1,7 @@
 //! The token that an agent may want.
 
 use std::{
-    env, fs,
-    io::{self, Read},
+    env, io,
     path::{Path, PathBuf},
 };
 
@@ -50,11 +49,7 @@ fn read(path: &Path) -> Result<HeaderValue, ClientError> {
         path: path.into(),
         source,
     };
-    let mut text = String::new();
-    let file = fs::File::open(path).map_err(unread)?;
-    file.take(TOKEN_BYTES_MAX + 1)
-        .read_to_string(&mut text)
-        .map_err(unread)?;
+    let text = jiffy_files::read_text(path, TOKEN_BYTES_MAX).map_err(unread)?;
     header(&text, path)
 }
 
@@ -76,6 +71,8 @@ fn header(text: &str, origin: &Path) -> Result<HeaderValue, ClientError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -102,5 +99,9 @@ mod tests {
         let header = find(Some(&path)).expect("read").expect("a token");
         assert_eq!(header, "Bearer secret");
         assert!(!format!("{header:?}").contains("secret"));
+        for path in [Path::new("/dev/zero"), folder.path()] {
+            let error = find(Some(path)).expect_err("no file");
+            assert!(matches!(error, ClientError::TokenFile { .. }), "{error}");
+        }
     }
 }

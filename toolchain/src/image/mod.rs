@@ -1,72 +1,25 @@
-//! What an image says of itself: its note, its segments, its sections.
+//! What an image says of itself, for people and programs: its note, its segments, its sections.
 //!
-//! The file is hostile. `object` bounds-checks every offset; what is checked here besides is what
-//! a VMM refuses, so that `jiffy inspect` names it without one.
-//! Not here: loading it (`jiffy-vmm`, which trusts none of this).
+//! Not here: reading and verifying it (`jiffy-image`, as the VMM and the agent do); loading it (`jiffy-vmm`).
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
 };
 
-use jiffy_abi::{
-    ABI_VERSION,
-    layout::{IMAGE, LARGE_PAGE_BYTES, PAGE_BYTES, RAM_BYTES_MAX, RAM_BYTES_MIN, RAM_BYTES_STEP},
-    note::{self, Note, NoteError},
-};
-use object::{
-    Endianness, Object as _, ObjectSection as _,
-    elf::{
-        EM_X86_64, ET_EXEC, FileHeader64, PF_R, PF_W, PF_X, PT_DYNAMIC, PT_INTERP, PT_LOAD,
-        ProgramHeader64, SHF_ALLOC,
-    },
-    read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _},
-};
+use jiffy_abi::{ABI_VERSION, layout::RAM_BYTES_STEP, note};
+pub(crate) use jiffy_image::ImageError as Refused;
+use jiffy_image::{Elf, IMAGE_BYTES_MAX, LoadHeader, ReadError, Source, sections};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
-
-/// Largest file that is looked at, bytes: RAM and as much again for symbols.
-const FILE_BYTES_MAX: u64 = 2 * RAM_BYTES_MAX;
 
 /// Why a file is no image that could run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ImageError {
     #[error("cannot read {path}")]
     Read { path: PathBuf, source: io::Error },
-    #[error("the file has {0} bytes, more than the {FILE_BYTES_MAX} of any image")]
-    TooLarge(u64),
-    #[error("the file is no 64-bit ELF file: build an image with `jiffy build`")]
-    NotElf(#[source] object::Error),
-    #[error("the file is damaged")]
-    Damaged(#[source] object::Error),
-    #[error("the file is for machine {0}, not x86-64: build an image with `jiffy build`")]
-    Machine(u16),
-    #[error("the file is ELF type {0}, not a static executable: build an image with `jiffy build`")]
-    NotStatic(u16),
-    #[error("the file is linked dynamically: build an image with `jiffy build`")]
-    Dynamic,
-    #[error("the file has no jiffy note, so it is no image: build one with `jiffy build`")]
-    NoNote,
-    #[error("the jiffy note has {0} bytes, not {DESC}", DESC = note::DESC_BYTES)]
-    NoteLength(usize),
-    #[error("the jiffy note has a text that is not UTF-8")]
-    NoteText,
-    #[error("the image has no segment to load")]
-    NoSegments,
-    #[error("the file ends before the segment at {0:#x} does: it was cut")]
-    Truncated(u64),
-    #[error("the segment at {0:#x} has more bytes in the file than in memory")]
-    SegmentSize(u64),
-    #[error("the segment at {0:#x} does not begin on a page")]
-    SegmentAlignment(u64),
-    #[error("the segment at {0:#x} is both writable and executable")]
-    WritableText(u64),
-    #[error("the segment at {address:#x} is not between {IMAGE:#x} and {RAM_BYTES_MAX:#x}")]
-    SegmentRange { address: u64 },
-    #[error("the segment at {0:#x} overlaps or precedes the one before it")]
-    Overlap(u64),
-    #[error("the entry point {0:#x} is not in an executable segment")]
-    Entry(u64),
+    #[error(transparent)]
+    Refused(#[from] Refused),
 }
 
 /// An image's facts, as `jiffy inspect -o json` prints them.
@@ -115,75 +68,80 @@ pub(crate) struct Section {
     pub(crate) bytes: u64,
 }
 
-type Elf<'a> = ElfFile64<'a, Endianness>;
-type ProgramHeader = ProgramHeader64<Endianness>;
-
-/// Reads the file at `path`, with its size checked first.
+/// Reads the file at `path`, which is one and not too large to be an image.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, ImageError> {
+    jiffy_files::read(path, IMAGE_BYTES_MAX).map_err(|source| {
+        match jiffy_files::Refused::of(&source) {
+            // As everybody says it.
+            Some(jiffy_files::Refused::TooLarge { bytes, .. }) => {
+                Refused::FileTooLarge(bytes).into()
+            }
+            _ => ImageError::Read {
+                path: path.into(),
+                source,
+            },
+        }
+    })
+}
+
+/// Reads what is loaded of the file at `path`, however large the rest of it is.
+pub(crate) fn read_stripped(path: &Path) -> Result<Vec<u8>, ImageError> {
     let error = |source| ImageError::Read {
         path: path.into(),
         source,
     };
-    let metadata = fs::metadata(path).map_err(error)?;
-    if metadata.len() > FILE_BYTES_MAX {
-        return Err(ImageError::TooLarge(metadata.len()));
-    }
-    fs::read(path).map_err(error)
+    let file = jiffy_files::open(path).map_err(error)?;
+    stripped(&file).map_err(|problem| match problem {
+        ReadError::Read(source) => error(source),
+        ReadError::Image(refused) => refused.into(),
+    })
 }
 
 impl Image {
-    /// The facts of an image whose bytes are `file`.
+    /// The facts of an image whose bytes are `file`: one that a VMM takes, or one of another ABI, which may be laid out
+    /// otherwise.
     pub(crate) fn parse(file: &[u8]) -> Result<Self, ImageError> {
-        let elf = Elf::parse(file).map_err(ImageError::NotElf)?;
-        let endian = elf.endian();
-        let header = elf.elf_header();
-        if header.e_machine(endian) != EM_X86_64 || endian != Endianness::Little {
-            return Err(ImageError::Machine(header.e_machine(endian).0));
-        }
-        let headers = elf.elf_program_headers();
-        if headers
-            .iter()
-            .any(|header| matches!(header.p_type(endian), PT_INTERP | PT_DYNAMIC))
-        {
-            return Err(ImageError::Dynamic);
-        }
-        if header.e_type(endian) != ET_EXEC {
-            return Err(ImageError::NotStatic(header.e_type(endian).0));
-        }
-        let note = find_note(headers, endian, file)?;
-        let (abi_version, note) = match Note::from_desc(note) {
-            Ok(note) => (ABI_VERSION, Some(note)),
-            Err(NoteError::AbiVersion(found)) => (found, None),
-            Err(NoteError::Length(bytes)) => return Err(ImageError::NoteLength(bytes)),
-            Err(NoteError::Text) => return Err(ImageError::NoteText),
+        let (abi_version, image) = match jiffy_image::Image::parse(file) {
+            Ok(image) => (ABI_VERSION, Some(image)),
+            Err(Refused::AbiVersion(found)) => (found, None),
+            Err(refused) => return Err(refused.into()),
         };
-        let entry = header.e_entry(endian);
-        // An image of another ABI may be laid out otherwise.
-        let segments = loaded(headers, endian, file)?;
-        let image_end = match note {
-            Some(_) => check_layout(&segments, entry)?,
-            None => segments.iter().map(Segment::end).max().unwrap_or_default(),
-        };
-        let text = |field: fn(&Note) -> &str| note.as_ref().map(|note| field(note).to_owned());
+        let elf = Elf::read(file).map_err(|error| match error {
+            ReadError::Image(refused) => refused,
+            // Memory cannot fail to be read, except where there is none.
+            ReadError::Read(_) => Refused::Truncated,
+        })?;
+        let mut segments: Vec<_> = elf
+            .load_headers()
+            .map(|header| Segment::new(&header))
+            .collect();
+        segments.sort_by_key(|segment| segment.address);
+        let end = segments.iter().map(Segment::end).max().unwrap_or_default();
+        let ram_bytes_min = image.as_ref().map_or_else(
+            || {
+                end.checked_next_multiple_of(RAM_BYTES_STEP)
+                    .unwrap_or(u64::MAX)
+            },
+            jiffy_image::Image::ram_bytes_min,
+        );
+        let note = image.as_ref().map(jiffy_image::Image::note);
+        // A VMM takes an image whose section table is damaged: it does without.
+        let found = sections(&elf, file).unwrap_or_default();
         Ok(Self {
             abi_version,
-            abi_is_supported: note.is_some(),
-            sdk_version: text(Note::sdk_version),
-            function_name: text(Note::function_name),
-            function_version: text(Note::function_version),
+            abi_is_supported: image.is_some(),
+            sdk_version: note.map(|note| note.sdk_version().into()),
+            function_name: note.map(|note| note.function_name().into()),
+            function_version: note.map(|note| note.function_version().into()),
             flags: note.map(|note| flags(note.flags)).unwrap_or_default(),
-            entry,
-            sections: sections(&elf, &segments)?,
-            has_symbols: elf.section_by_name(".debug_line").is_some(),
+            entry: elf.entry(),
+            sections: named(&found, &segments),
+            has_symbols: found.iter().any(|section| section.name == ".debug_line"),
             file_bytes: file.len() as u64,
-            loaded_bytes: segments.iter().map(|segment| segment.file_bytes).sum(),
-            stripped_bytes: stripped_len(&elf) as u64,
-            memory_bytes: segments.iter().map(|segment| segment.memory_bytes).sum(),
-            ram_bytes_min: image_end
-                .saturating_add(LARGE_PAGE_BYTES)
-                .checked_next_multiple_of(RAM_BYTES_STEP)
-                .unwrap_or(u64::MAX)
-                .max(RAM_BYTES_MIN),
+            loaded_bytes: sum(&segments, |segment| segment.file_bytes),
+            stripped_bytes: elf.needed_bytes(),
+            memory_bytes: sum(&segments, |segment| segment.memory_bytes),
+            ram_bytes_min,
             segments,
             sha256: sha256(file),
         })
@@ -199,148 +157,58 @@ impl Image {
 }
 
 impl Segment {
+    fn new(header: &LoadHeader) -> Self {
+        let [read, write, execute] = header.permissions;
+        Self {
+            address: header.address,
+            permissions: permissions(read, write, execute),
+            file_bytes: header.file_bytes,
+            memory_bytes: header.bytes,
+        }
+    }
+
     fn end(&self) -> u64 {
         self.address.saturating_add(self.memory_bytes)
     }
 }
 
+/// Sizes in a file of another ABI may be anything.
+fn sum(segments: &[Segment], of: impl Fn(&Segment) -> u64) -> u64 {
+    segments.iter().map(of).fold(0, u64::saturating_add)
+}
+
 /// `file` without what is not loaded: symbols, debug information, and the section table that names
 /// them. Program headers are all that a VMM reads.
-pub(crate) fn stripped(file: &[u8]) -> Result<Vec<u8>, ImageError> {
-    let elf = Elf::parse(file).map_err(ImageError::NotElf)?;
-    let mut stripped = file[..stripped_len(&elf)].to_vec();
-    // e_shoff, then e_shentsize, e_shnum and e_shstrndx; the header was parsed, so it is there.
+pub(crate) fn stripped<S: Source + ?Sized>(file: &S) -> Result<Vec<u8>, ReadError> {
+    let needed_bytes = Elf::read(file)?.needed_bytes();
+    if needed_bytes > IMAGE_BYTES_MAX {
+        return Err(Refused::FileTooLarge(needed_bytes).into());
+    }
+    let mut stripped = file.read_vec_at(0, needed_bytes)?;
+    // e_shoff, then e_shentsize, e_shnum and e_shstrndx; the header was read, so it is there.
     stripped[0x28..0x30].fill(0);
     stripped[0x3a..0x40].fill(0);
     Ok(stripped)
 }
 
-fn stripped_len(elf: &Elf<'_>) -> usize {
-    let endian = elf.endian();
-    let header = elf.elf_header();
-    let headers_end = header.e_phoff(endian).saturating_add(
-        u64::from(header.e_phentsize(endian)) * elf.elf_program_headers().len() as u64,
-    );
-    let end = elf
-        .elf_program_headers()
-        .iter()
-        .map(|header| {
-            header
-                .p_offset(endian)
-                .saturating_add(header.p_filesz(endian))
-        })
-        .fold(headers_end, u64::max)
-        .max(size_of::<FileHeader64<Endianness>>() as u64);
-    let file_len = elf.data().len();
-    usize::try_from(end).unwrap_or(usize::MAX).min(file_len)
-}
-
-fn find_note<'a>(
-    headers: &[ProgramHeader],
-    endian: Endianness,
-    file: &'a [u8],
-) -> Result<&'a [u8], ImageError> {
-    let name = note::NAME.strip_suffix(b"\0").unwrap_or(&note::NAME);
-    for header in headers {
-        let Some(mut notes) = header.notes(endian, file).map_err(ImageError::Damaged)? else {
-            continue;
-        };
-        while let Some(found) = notes.next().map_err(ImageError::Damaged)? {
-            if found.name() == name && found.n_type(endian).0 == note::TYPE {
-                return Ok(found.desc());
-            }
-        }
-    }
-    Err(ImageError::NoNote)
-}
-
-fn loaded(
-    headers: &[ProgramHeader],
-    endian: Endianness,
-    file: &[u8],
-) -> Result<Vec<Segment>, ImageError> {
-    let load = headers
-        .iter()
-        .filter(|header| header.p_type(endian) == PT_LOAD);
-    load.map(|header| {
-        let flags = header.p_flags(endian);
-        let data = header.data(endian, file);
-        let data = data.map_err(|()| ImageError::Truncated(header.p_vaddr(endian)))?;
-        Ok(Segment {
-            address: header.p_vaddr(endian),
-            permissions: permissions(
-                flags.contains(PF_R),
-                flags.contains(PF_W),
-                flags.contains(PF_X),
-            ),
-            file_bytes: data.len() as u64,
-            memory_bytes: header.p_memsz(endian),
-        })
-    })
-    .collect()
-}
-
-/// Checks what a VMM would refuse, and returns the image's end.
-fn check_layout(segments: &[Segment], entry: u64) -> Result<u64, ImageError> {
-    let mut end = IMAGE;
-    for segment in segments {
-        let address = segment.address;
-        if segment.file_bytes > segment.memory_bytes {
-            return Err(ImageError::SegmentSize(address));
-        }
-        if !address.is_multiple_of(PAGE_BYTES) {
-            return Err(ImageError::SegmentAlignment(address));
-        }
-        if segment.permissions.ends_with("wx") {
-            return Err(ImageError::WritableText(address));
-        }
-        if address < IMAGE || segment.end() > RAM_BYTES_MAX {
-            return Err(ImageError::SegmentRange { address });
-        }
-        if address < end {
-            return Err(ImageError::Overlap(address));
-        }
-        // Below the largest RAM, so this cannot overflow.
-        end = segment.end().next_multiple_of(PAGE_BYTES);
-    }
-    if segments.is_empty() {
-        return Err(ImageError::NoSegments);
-    }
-    let holds_entry = |segment: &Segment| {
-        segment.permissions.ends_with('x') && (segment.address..segment.end()).contains(&entry)
-    };
-    if segments.iter().any(holds_entry) {
-        Ok(end)
-    } else {
-        Err(ImageError::Entry(entry))
-    }
-}
-
 /// What is loaded, by name. A section may be called writable although its segment is not, so the
 /// segment's permissions are shown: constants with addresses in them are such.
-fn sections(elf: &Elf<'_>, segments: &[Segment]) -> Result<Vec<Section>, ImageError> {
-    let mut sections = vec![];
-    for section in elf.sections() {
-        let object::SectionFlags::Elf { sh_flags, .. } = section.flags() else {
-            continue;
-        };
-        let address = section.address();
+fn named(sections: &[jiffy_image::Section], segments: &[Segment]) -> Vec<Section> {
+    let loaded = sections
+        .iter()
+        .filter(|section| section.is_loaded && section.bytes > 0);
+    let named = loaded.filter_map(|section| {
+        let address = section.address;
         let holds = |segment: &&Segment| (segment.address..segment.end()).contains(&address);
-        let Some(segment) = segments.iter().find(holds) else {
-            continue;
-        };
-        if !sh_flags.contains(SHF_ALLOC) || section.size() == 0 {
-            continue;
-        }
-        let name = section.name_bytes().map_err(ImageError::Damaged)?;
-        sections.push(Section {
-            name: String::from_utf8_lossy(name).into_owned(),
+        let segment = segments.iter().find(holds)?;
+        Some(Section {
+            name: section.name.clone(),
             address,
             permissions: segment.permissions.clone(),
-            bytes: section.size(),
-        });
-    }
-    Ok(sections)
+            bytes: section.bytes,
+        })
+    });
+    named.collect()
 }
 
 fn permissions(read: bool, write: bool, execute: bool) -> String {

@@ -63,9 +63,17 @@ pub const ENVIRONMENT: u64 = LOG_RING + LOG_RING_BYTES;
 
 /// Where the page tables begin; the root table is the first page.
 pub const PAGE_TABLES: u64 = 0x1_0000;
-/// Room for page tables, bytes: root, one directory pointer table, up to four directories, and one
-/// table for each 2 MiB that is not mapped with large pages.
+/// Room for page tables, bytes. It holds those of every image: whatever lies in a whole large page is mapped with one, so
+/// a range of any size needs a table of small pages for its beginning and one for its end.
 pub const PAGE_TABLES_BYTES: u64 = 192 << 10;
+/// Page tables that a memory map of `ranges` image segments needs at most.
+pub const fn page_tables_max(ranges: u64) -> u64 {
+    // The root, the table below it, and a directory for each of the four GiB below the end of the MMIO windows.
+    let upper = 1 + 1 + 4;
+    // The pages below the stack, where the stack ends, the MMIO windows. The heap begins where the last segment ends.
+    let fixed = 3;
+    upper + fixed + 2 * ranges
+}
 
 /// The unmapped page below the stack.
 pub const STACK_GUARD: u64 = PAGE_TABLES + PAGE_TABLES_BYTES;
@@ -95,6 +103,7 @@ const _: () = {
     assert!(RING0_STACK_TOP <= RESUME_PAGE);
     assert!(ENVIRONMENT + PAGE_BYTES <= PAGE_TABLES);
     assert!(PAGE_TABLES + PAGE_TABLES_BYTES <= STACK_GUARD);
+    assert!(MMIO_VSOCK + MMIO_WINDOW_BYTES <= 4 << 30); // `page_tables_max` counts four GiB.
     assert!(VECTORS * STUB_BYTES <= PAGE_BYTES);
     assert!(STACK_TOP.is_multiple_of(PAGE_BYTES) && STACK < STACK_TOP);
     assert!((STACK_TOP - PAGE_BYTES).is_multiple_of(8 * PAGE_BYTES) && STACK_TOP == IMAGE);

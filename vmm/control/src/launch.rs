@@ -149,7 +149,7 @@ impl Launch {
 }
 
 pub(crate) fn open_image(path: &PathBuf) -> Result<File, LaunchError> {
-    File::open(path).map_err(|source| LaunchError::Image {
+    jiffy_files::open(path).map_err(|source| LaunchError::Image {
         path: path.clone(),
         source,
     })

@@ -1,32 +1,33 @@
 //! From an image to RAM that can run: verify, copy, build the tables the CPU reads.
 
-mod image;
+mod file;
 mod page_tables;
 mod system_tables;
 
-pub use image::{IMAGE_BYTES_MAX, Image, ImageError, PROGRAM_HEADERS_MAX, Permissions, Segment};
+pub use jiffy_image::{Image, ImageError, Permissions, Segment};
 pub use system_tables::{
     CODE_SELECTOR, DATA_SELECTOR, GDT_LIMIT, IDT_LIMIT, TSS_LIMIT, TSS_SELECTOR,
 };
 
-use std::io::Cursor;
-
 use jiffy_abi::{
     environment::ENVIRONMENT_BYTES_MAX,
     layout::{
-        CONTROL_PAGE, ENVIRONMENT, GDT, IDT, LARGE_PAGE_BYTES, LOG_RING, LOG_RING_BYTES,
-        MMIO_VSOCK, MMIO_WINDOW_BYTES, PAGE_BYTES, PAGE_TABLES, PAGE_TABLES_BYTES, RESUME_PAGE,
-        RING0_STACK, STACK, STACK_TOP, STUBS, TSS,
+        CONTROL_PAGE, ENVIRONMENT, GDT, IDT, LOG_RING, LOG_RING_BYTES, MMIO_VSOCK,
+        MMIO_WINDOW_BYTES, PAGE_BYTES, PAGE_TABLES, PAGE_TABLES_BYTES, RESUME_PAGE, RING0_STACK,
+        STACK, STACK_TOP, STUBS, TSS, page_tables_max,
     },
 };
+use jiffy_image::{HEAP_BYTES_MIN, PROGRAM_HEADERS_MAX, Source};
 use jiffy_snapshots::state::AddressRange;
 use linux_loader::loader::{KernelLoader, elf::Elf};
 
 use crate::mem::Ram;
+use file::ImageFile;
 use page_tables::{Access, PageTables};
 
-/// Least room behind an image, bytes: what the driver receives into, almost 1 MiB, and a heap.
-pub const HEAP_BYTES_MIN: u64 = (1 << 20) + (256 << 10);
+// Page tables of every image fit the room that the memory map has for them.
+const _: () =
+    assert!(page_tables_max(PROGRAM_HEADERS_MAX as u64) * PAGE_BYTES <= PAGE_TABLES_BYTES);
 
 /// Why an image cannot be put into RAM.
 #[derive(Debug, thiserror::Error)]
@@ -36,12 +37,10 @@ pub enum LoadError {
         "the image needs at least {needed_bytes} bytes of memory, but the VM has {ram_bytes}: give it more (--memory)"
     )]
     TooSmall { needed_bytes: u64, ram_bytes: u64 },
-    #[error("cannot copy the image into RAM")]
+    #[error("cannot copy the image into RAM: was its file changed meanwhile?")]
     Copy(#[source] linux_loader::loader::Error),
     #[error("the environment has {0} bytes, more than {ENVIRONMENT_BYTES_MAX}: make it smaller")]
     Environment(usize),
-    #[error("page tables of {0} bytes do not fit the room the memory map has for them")]
-    PageTables(u64),
 }
 
 /// What a loaded image has that the vCPU, the guest and its devices must be told.
@@ -59,8 +58,8 @@ pub struct Loaded {
     pub writable: Vec<AddressRange>,
 }
 
-/// Copies `image`, which `bytes` decoded to, into `ram` and builds page tables and system tables.
-pub fn load(ram: &Ram, image: &Image, bytes: &[u8]) -> Result<Loaded, LoadError> {
+/// Copies the segments of `image`, which was read from `source`, into `ram` and builds page tables and system tables.
+pub fn load<S: Source + ?Sized>(ram: &Ram, image: &Image, source: &S) -> Result<Loaded, LoadError> {
     let heap_start = image.end();
     let needed_bytes = heap_start + HEAP_BYTES_MIN;
     if needed_bytes > ram.bytes() {
@@ -69,20 +68,18 @@ pub fn load(ram: &Ram, image: &Image, bytes: &[u8]) -> Result<Loaded, LoadError>
             ram_bytes: ram.bytes(),
         });
     }
-    Elf::load(ram.memory(), None, &mut Cursor::new(bytes), None).map_err(LoadError::Copy)?;
+    let mut file = ImageFile::new(image, source);
+    Elf::load(ram.memory(), None, &mut file, None).map_err(LoadError::Copy)?;
 
     let tables = page_tables(image, ram.bytes());
-    let tables = tables.as_bytes();
-    let tables_bytes = tables.len() as u64;
-    if tables_bytes > PAGE_TABLES_BYTES {
-        return Err(LoadError::PageTables(tables_bytes));
-    }
+    // The image has at most so many segments; see the assertion above.
+    assert!(tables.bytes() <= PAGE_TABLES_BYTES, "room for page tables");
     let write = |address, bytes: &[u8]| {
         // The memory map's fixed part is inside every RAM; const asserts of the ABI say so.
         ram.write(address, bytes)
             .unwrap_or_else(|| unreachable!("{address:#x} is in RAM"));
     };
-    write(PAGE_TABLES, &tables);
+    write(PAGE_TABLES, &tables.as_bytes());
     write(GDT, &system_tables::gdt());
     write(TSS, &system_tables::tss());
     write(IDT, &system_tables::idt());
@@ -145,12 +142,11 @@ fn page_tables(image: &Image, ram_bytes: u64) -> PageTables {
         };
         tables.map(segment.address, segment.mapped_bytes(), access);
     }
-    // Large pages from the first boundary behind the image: 4 KiB entries for 32 MiB took half a
-    // millisecond to build (DESIGN §5).
     let heap_start = image.end();
-    let large = heap_start.next_multiple_of(LARGE_PAGE_BYTES).min(ram_bytes);
-    tables.map(heap_start, large - heap_start, Access::ReadWrite);
-    tables.map_large(large, ram_bytes - large, Access::ReadWrite);
+    tables.map(heap_start, ram_bytes - heap_start, Access::ReadWrite);
     tables.map(MMIO_VSOCK, MMIO_WINDOW_BYTES, Access::ReadWrite);
     tables
 }
+
+#[cfg(test)]
+mod tests;

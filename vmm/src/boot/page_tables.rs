@@ -59,20 +59,21 @@ impl PageTables {
         }
     }
 
-    /// Maps `len_bytes` at `address`, both multiples of a page, with small pages.
+    /// Maps `len_bytes` at `address`, both multiples of a page: with large pages wherever a whole one
+    /// lies in the range, so that tables grow with the number of ranges and not with their sizes.
     pub(super) fn map(&mut self, address: u64, len_bytes: u64, access: Access) {
-        for page in (address..address + len_bytes).step_by(PAGE_BYTES as usize) {
-            let table = self.table(page, 1);
-            self.tables[table][index(page, 0)] = page | access.bits() | PRESENT | ACCESSED_DIRTY;
-        }
-    }
-
-    /// Maps `len_bytes` at `address`, both multiples of a large page, with large pages.
-    pub(super) fn map_large(&mut self, address: u64, len_bytes: u64, access: Access) {
-        for page in (address..address + len_bytes).step_by(LARGE_PAGE_BYTES as usize) {
-            let table = self.table(page, 2);
-            self.tables[table][index(page, 1)] =
-                page | access.bits() | PRESENT | ACCESSED_DIRTY | LARGE;
+        let (mut page, end) = (address, address + len_bytes);
+        while page < end {
+            let is_large = page.is_multiple_of(LARGE_PAGE_BYTES) && end - page >= LARGE_PAGE_BYTES;
+            let (level, bytes, size) = if is_large {
+                (1, LARGE_PAGE_BYTES, LARGE)
+            } else {
+                (0, PAGE_BYTES, 0)
+            };
+            let table = self.table(page, level + 1);
+            self.tables[table][index(page, level)] =
+                page | access.bits() | PRESENT | ACCESSED_DIRTY | size;
+            page += bytes;
         }
     }
 
@@ -104,8 +105,13 @@ impl PageTables {
             .collect()
     }
 
+    /// Bytes that the tables take.
+    pub(super) fn bytes(&self) -> u64 {
+        self.tables.len() as u64 * PAGE_BYTES
+    }
+
     #[cfg(test)]
-    fn walk(&self, address: u64) -> Option<(u64, u64)> {
+    pub(super) fn walk(&self, address: u64) -> Option<(u64, u64)> {
         let mut table = 0;
         for level in (0..4).rev() {
             let entry = self.tables[table][index(address, level)];
@@ -139,15 +145,20 @@ mod tests {
     fn what_is_mapped_is_found_and_nothing_else() {
         let mut tables = PageTables::new(0x1_0000);
         tables.map(0x1000, 0x2000, Access::ReadOnly);
-        tables.map_large(0x20_0000, 0x40_0000, Access::ReadWrite);
+        tables.map(0x1f_f000, 0x40_2000, Access::ReadWrite);
         tables.map(0xd000_0000, 0x1000, Access::Execute);
         let ad = PRESENT | ACCESSED_DIRTY;
         assert_eq!(tables.walk(0xfff), None);
         assert_eq!(tables.walk(0x2fff), Some((0x2fff, ad | USER | NO_EXECUTE)));
         assert_eq!(tables.walk(0x3000), None);
         let large = ad | LARGE | USER | WRITABLE | NO_EXECUTE;
+        let small = large & !LARGE;
+        assert_eq!(tables.walk(0x1f_efff), None);
+        assert_eq!(tables.walk(0x1f_f000), Some((0x1f_f000, small)));
+        assert_eq!(tables.walk(0x20_0000), Some((0x20_0000, large)));
         assert_eq!(tables.walk(0x5f_ffff), Some((0x5f_ffff, large)));
-        assert_eq!(tables.walk(0x60_0000), None);
+        assert_eq!(tables.walk(0x60_0fff), Some((0x60_0fff, small)));
+        assert_eq!(tables.walk(0x60_1000), None);
         assert_eq!(tables.walk(0xd000_0abc), Some((0xd000_0abc, ad | USER)));
     }
 

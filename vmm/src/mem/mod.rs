@@ -215,7 +215,12 @@ impl Ram {
 
     /// Forgets every private page: RAM equals the file again, at a fault for each page to come.
     pub fn drop_private(&self) -> Result<(), RamError> {
-        self.advise(0, self.bytes / PAGE_BYTES, libc::MADV_DONTNEED)
+        self.drop_pages(0..self.bytes / PAGE_BYTES)
+    }
+
+    /// Drops `pages`, which are what [`Ram::map_zeroed`] or the file has from then on.
+    pub fn drop_pages(&self, pages: Range<u64>) -> Result<(), RamError> {
+        self.advise(pages.start, pages.end - pages.start, libc::MADV_DONTNEED)
             .map_err(RamError::Drop)
     }
 

@@ -2,6 +2,13 @@
     clippy::cast_possible_truncation,
     reason = "the numbers of these tests are small"
 )]
+use object::elf::{
+    EM_X86_64, ET_DYN, ET_EXEC, PF_R, PF_W, PF_X, PT_DYNAMIC, PT_INTERP, PT_LOAD, PT_NOTE, PT_TLS,
+};
+
+use crate::NOTES_BYTES_MAX;
+use proptest::prelude::*;
+
 use super::*;
 
 const HEADER_BYTES: usize = 64;
@@ -101,7 +108,12 @@ fn each_mistake_has_its_error() {
     );
     assert_eq!(
         patched(56, &17u16.to_le_bytes()),
-        Err(ImageError::Truncated)
+        Err(ImageError::TooManyHeaders(17))
+    );
+    // That says, the number is elsewhere: nobody has so many.
+    assert_eq!(
+        patched(56, &u16::MAX.to_le_bytes()),
+        Err(ImageError::TooManyHeaders(0xffff))
     );
     assert_eq!(
         patched(24, &(IMAGE + 64).to_le_bytes()),
@@ -179,4 +191,78 @@ fn another_abi_is_named() {
     );
     let sdk_version = abi + 8;
     assert_eq!(patched(sdk_version, &[0xff]), Err(ImageError::NoteDamaged));
+}
+
+/// The largest that has room for a heap in the largest VM, and the next larger one.
+#[test]
+fn memory_has_a_limit_on_both_sides() {
+    let address = IMAGE + 0x1000;
+    let bytes = |end: u64| end - address;
+    let largest = RAM_BYTES_MAX - HEAP_BYTES_MIN;
+    let image = patched(field(1, BYTES), &bytes(largest).to_le_bytes()).expect("it fits");
+    assert_eq!(
+        (image.end(), image.ram_bytes_min()),
+        (largest, RAM_BYTES_MAX)
+    );
+    let too_large = patched(field(1, BYTES), &bytes(largest + 1).to_le_bytes());
+    let needed_bytes = RAM_BYTES_MAX + PAGE_BYTES;
+    assert_eq!(too_large, Err(ImageError::TooLarge { needed_bytes }));
+}
+
+/// Only headers and notes are read: of a file with 200 MiB of text as much as of any other.
+#[test]
+fn a_file_is_read_as_memory_is() {
+    use std::io::Write as _;
+
+    let bytes = image();
+    let mut file = tempfile::tempfile().expect("a file");
+    file.write_all(&bytes).expect("written");
+    assert_eq!(
+        Image::read(&file).expect("an image"),
+        Image::parse(&bytes).expect("an image")
+    );
+    for len in 0..bytes.len() as u64 {
+        file.set_len(len).expect("cut");
+        let error = Image::read(&file).expect_err("truncated").to_string();
+        let expected = Image::parse(&bytes[..len as usize]).expect_err("truncated");
+        assert_eq!(error, expected.to_string());
+        file.set_len(0)
+            .and_then(|()| std::os::unix::fs::FileExt::write_all_at(&file, &bytes, 0))
+            .expect("whole again");
+    }
+    file.set_len(IMAGE_BYTES_MAX + 1).expect("a sparse file");
+    let error = Image::read(&file).expect_err("too large").to_string();
+    assert_eq!(
+        error,
+        ImageError::FileTooLarge(IMAGE_BYTES_MAX + 1).to_string()
+    );
+}
+
+#[test]
+fn notes_have_a_limit() {
+    for in_file in [NOTES_BYTES_MAX + 1, u64::MAX] {
+        let error = patched(field(2, IN_FILE), &in_file.to_le_bytes());
+        assert_eq!(error, Err(ImageError::NoteDamaged));
+    }
+}
+
+proptest! {
+    /// Whatever the bytes are, an image that is accepted keeps its promises.
+    #[test]
+    fn what_is_accepted_is_as_it_should_be(changes in proptest::collection::vec((0..0x160_usize, any::<u8>()), 0..6)) {
+        let mut file = image();
+        for (at, byte) in changes {
+            file[at] = byte;
+        }
+        if let Ok(image) = Image::parse(&file) {
+            let mut end = IMAGE;
+            for segment in image.segments() {
+                prop_assert!(segment.address >= end && segment.file_bytes <= segment.bytes);
+                prop_assert!(segment.offset + segment.file_bytes <= file.len() as u64);
+                end = segment.address + segment.mapped_bytes();
+            }
+            prop_assert!(end == image.end() && image.ram_bytes_min() <= RAM_BYTES_MAX);
+            prop_assert!(image.needed_bytes() <= file.len() as u64);
+        }
+    }
 }
