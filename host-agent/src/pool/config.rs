@@ -30,6 +30,9 @@ pub struct PoolConfig {
     pub ram_charged_per_mille: u32,
     /// How long a VM may take after a response until it is ready for the next request, milliseconds.
     pub settle_ms_max: u64,
+    /// How long a request waits for a VM that settles before another one is started for it, microseconds. A VM that takes
+    /// longer to settle is not waited for.
+    pub settle_wait_us: u64,
     /// How long a shell may take to be made, milliseconds.
     pub shell_ms_max: u64,
     /// How long to wait after a shell could not be made, milliseconds, unless a request needs one.
@@ -49,6 +52,7 @@ impl Default for PoolConfig {
             vm_overhead_bytes: 768 << 10,
             ram_charged_per_mille: 30,
             settle_ms_max: 10_000,
+            settle_wait_us: 1000,
             shell_ms_max: 10_000,
             shell_retry_ms: 1000,
         }
@@ -69,6 +73,10 @@ impl PoolConfig {
 
     pub(super) fn keep_alive(&self) -> Duration {
         Duration::from_millis(self.keep_alive_ms)
+    }
+
+    pub(super) fn settle_wait(&self) -> Duration {
+        Duration::from_micros(self.settle_wait_us)
     }
 
     pub(super) fn queue_time_max(&self) -> Duration {

@@ -218,7 +218,7 @@ impl<V: Vms> Pool<V> {
         enum Got<V: Vms> {
             Instance(VmId, V::Instance),
             Shell(VmId, V::Shell),
-            Wait(WaiterId, oneshot::Receiver<Granted<V>>),
+            Wait(WaiterId, oneshot::Receiver<Granted<V>>, bool),
         }
         let came = Instant::now();
         let got =
@@ -232,10 +232,11 @@ impl<V: Vms> Pool<V> {
                         let shell = state.take_shell(deployed).ok_or_else(|| lost("shell"))?;
                         Ok(Got::Shell(vm, shell))
                     }
-                    Answer::Wait(waiter) => {
+                    answer @ (Answer::Wait(waiter) | Answer::WaitSettling(waiter)) => {
                         let (sender, receiver) = oneshot::channel();
                         state.waiters.insert(waiter, sender);
-                        Ok(Got::Wait(waiter, receiver))
+                        let is_patient = matches!(answer, Answer::WaitSettling(_));
+                        Ok(Got::Wait(waiter, receiver, is_patient))
                     }
                     Answer::Refused(reason) => Err(Refused::from(reason)),
                 },
@@ -246,13 +247,16 @@ impl<V: Vms> Pool<V> {
                 self.lease(vm, instance, start, Duration::ZERO)
             }
             Got::Shell(vm, shell) => self.restore(vm, shell, deployed),
-            Got::Wait(waiter, granted) => {
+            Got::Wait(waiter, granted, is_patient) => {
                 let mut waiting = Waiting {
                     pool: self,
                     waiter,
                     granted,
                 };
-                let mut lease = waiting.wait().await?;
+                let mut lease = match is_patient {
+                    true => waiting.wait_settling().await?,
+                    false => waiting.wait().await?,
+                };
                 lease.queue = came.elapsed().saturating_sub(lease.restore);
                 Ok(lease)
             }

@@ -758,3 +758,34 @@ async fn a_fresh_request_is_cheap() {
     // A hundred times what it takes, so that only a task, a channel or a quadratic search trips it.
     assert!(acquiring / requests < Duration::from_micros(200));
 }
+
+/// One request after the other never needs a second VM, though each comes while the VM of the last one settles.
+#[tokio::test(start_paused = true)]
+async fn one_after_the_other_use_one_vm() {
+    let fixture = Fixture::new(PoolConfig {
+        settle_wait_us: 5000,
+        ..config()
+    });
+    let hello = deployed("hello", settings());
+    fixture
+        .vms
+        .behave(|behaviour| behaviour.settle_delay = Duration::from_millis(1));
+    fixture.rest().await;
+    let mut starts = vec![];
+    for _ in 0..20 {
+        starts.push(fixture.request(&hello, "x").await.expect("a VM").0);
+    }
+    assert_eq!(starts[0], Start::Cold);
+    assert!(
+        starts[1..].iter().all(|start| *start == Start::Fresh),
+        "{starts:?}"
+    );
+    assert_eq!(fixture.instances(), 1);
+    // One that takes longer is not waited for.
+    fixture
+        .vms
+        .behave(|behaviour| behaviour.settle_delay = Duration::from_millis(50));
+    fixture.request(&hello, "x").await.expect("a VM");
+    let (start, _) = fixture.request(&hello, "x").await.expect("a VM");
+    assert_eq!(start, Start::Cold);
+}

@@ -25,6 +25,17 @@ impl<V: Vms> Waiting<'_, V> {
         granted.unwrap_or(Err(Refused::ShuttingDown))
     }
 
+    /// The same, of a request that counts on a VM that settles: if it takes too long, another one is started.
+    pub(super) async fn wait_settling(&mut self) -> Granted<V> {
+        let soon = self.pool.config.settle_wait();
+        if let Ok(granted) = timeout(soon, &mut self.granted).await {
+            return granted.unwrap_or(Err(Refused::ShuttingDown));
+        }
+        self.pool
+            .with(|state, now| state.plan.hurry(now, self.waiter));
+        self.wait().await
+    }
+
     fn give_up(&self) -> Option<Reason> {
         self.pool.with(|state, now| {
             state.waiters.remove(&self.waiter);

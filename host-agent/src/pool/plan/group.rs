@@ -1,6 +1,6 @@
 //! The VMs and the waiting requests of one version, and the memory of all.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiffy_snapshots::Digest;
 
@@ -42,6 +42,12 @@ pub(super) struct Group<D> {
     /// The last one was used last.
     pub(super) idle: VecDeque<VmId>,
     pub(super) queue: VecDeque<WaiterId>,
+    /// VMs that settle.
+    pub(super) settling: u32,
+    /// Those of the queue for which no VM is started, because there is one for each that settles.
+    pub(super) patient: BTreeSet<WaiterId>,
+    /// How long the last one took to settle.
+    pub(super) settle_time: Moment,
     /// Whether it stands in the line.
     pub(super) in_line: bool,
 }
@@ -60,9 +66,22 @@ impl<D> Group<D> {
         self.min_ready.saturating_sub(self.vms - self.starting)
     }
 
+    /// Whether a VM settles that nobody counts on yet, and will be ready in a moment.
+    pub(super) fn settles_soon(&self, config: &PoolConfig) -> bool {
+        self.settling as usize > self.patient.len() && self.settle_time <= config.settle_wait()
+    }
+
+    /// Lets nobody count on a VM that has become another's, or none: who came last gets one started.
+    pub(super) fn check_patience(&mut self) {
+        while self.patient.len() > self.settling as usize {
+            self.patient.pop_last();
+        }
+    }
+
     /// Whether one more VM is to be started.
     fn wants(&self) -> bool {
-        self.queue.len() + self.missing() as usize > self.starting as usize
+        let impatient = self.queue.len() - self.patient.len();
+        impatient + self.missing() as usize > self.starting as usize
     }
 }
 
@@ -95,6 +114,9 @@ impl<D: Clone> Plan<D> {
             starting: 0,
             idle: VecDeque::new(),
             queue: VecDeque::new(),
+            settling: 0,
+            patient: BTreeSet::new(),
+            settle_time: Moment::ZERO,
             in_line: false,
         });
         group.data = data.clone();
@@ -332,6 +354,7 @@ impl<D: Clone> Plan<D> {
     pub(super) fn take_waiter(&mut self, id: GroupId) -> Option<WaiterId> {
         let group = self.groups.get_mut(&id)?;
         let waiter = group.queue.pop_front()?;
+        group.patient.remove(&waiter);
         self.waiters.remove(&waiter);
         if let Some(function) = self.functions.get_mut(&group.function) {
             function.waiting -= 1;
@@ -340,9 +363,14 @@ impl<D: Clone> Plan<D> {
     }
 
     pub(super) fn set_state(&mut self, id: VmId, state: VmState, now: Moment) {
-        if let Some(vm) = self.vms.get_mut(&id) {
-            vm.state = state;
-            vm.since = now;
+        let Some(vm) = self.vms.get_mut(&id) else {
+            return;
+        };
+        let before = std::mem::replace(&mut vm.state, state);
+        vm.since = now;
+        if let Some(group) = self.groups.get_mut(&vm.group) {
+            group.settling -= u32::from(before == VmState::Settling);
+            group.settling += u32::from(state == VmState::Settling);
         }
     }
 
@@ -421,6 +449,10 @@ impl<D: Clone> Plan<D> {
             group.vms -= 1;
             if vm.state == VmState::Starting {
                 group.starting -= 1;
+            }
+            if vm.state == VmState::Settling {
+                group.settling -= 1;
+                group.check_patience();
             }
             if let Some(function) = self.functions.get_mut(&group.function) {
                 function.vms -= 1;

@@ -73,6 +73,9 @@ pub(super) enum Answer {
     Restore(VmId),
     /// An action will say, unless the request gives up before.
     Wait(WaiterId),
+    /// The same, and no VM is started for it yet, because one that settles will be ready in a moment. After
+    /// [`PoolConfig::settle_wait`] it is to be said that this was long enough: [`Plan::hurry`].
+    WaitSettling(WaiterId),
     Refused(Reason),
 }
 
@@ -238,10 +241,14 @@ impl<D: Clone> Plan<D> {
             return Answer::Idle(vm);
         }
         let waiter = WaiterId(self.next_id());
-        let mut fits = true;
+        let (mut fits, mut is_patient) = (true, false);
         if let Some(group) = self.groups.get_mut(&id) {
             fits = group.charge_bytes(&self.config) <= self.config.vm_bytes_max();
+            is_patient = fits && group.settles_soon(&self.config);
             group.queue.push_back(waiter);
+            if is_patient {
+                group.patient.insert(waiter);
+            }
             self.waiters.insert(waiter, id);
         }
         let waiting = self.functions.get_mut(target.function).map(|function| {
@@ -266,7 +273,25 @@ impl<D: Clone> Plan<D> {
             self.leave(waiter);
             return Answer::Refused(Reason::QueueFull);
         }
-        Answer::Wait(waiter)
+        match is_patient {
+            true => Answer::WaitSettling(waiter),
+            false => Answer::Wait(waiter),
+        }
+    }
+
+    /// A request has waited for a VM that settles for long enough.
+    pub(super) fn hurry(&mut self, now: Moment, waiter: WaiterId) {
+        let Some(&id) = self.waiters.get(&waiter) else {
+            return;
+        };
+        let was_patient = self
+            .groups
+            .get_mut(&id)
+            .is_some_and(|group| group.patient.remove(&waiter));
+        if was_patient {
+            self.want(id);
+            self.start_vms(now);
+        }
     }
 
     /// A request does not wait any more. `None`: an action gave it its answer before.
@@ -283,6 +308,7 @@ impl<D: Clone> Plan<D> {
         if let Ok(at) = group.queue.binary_search(&waiter) {
             group.queue.remove(at);
         }
+        group.patient.remove(&waiter);
         let reason = if group.in_line {
             Reason::Memory
         } else {
@@ -304,9 +330,8 @@ impl<D: Clone> Plan<D> {
 
     /// A VM has responded and is being made ready.
     pub(super) fn settling(&mut self, now: Moment, vm: VmId) {
+        self.set_state(vm, VmState::Settling, now);
         if let Some(vm) = self.vms.get_mut(&vm) {
-            vm.state = VmState::Settling;
-            vm.since = now;
             vm.requests += 1;
         }
     }
@@ -319,6 +344,11 @@ impl<D: Clone> Plan<D> {
         let Some(vm) = self.vms.get(&id).copied() else {
             return;
         };
+        if let Some(group) = self.groups.get_mut(&vm.group)
+            && vm.requests > 0
+        {
+            group.settle_time = now.saturating_sub(vm.since);
+        }
         if self.is_to_end(&vm) || self.is_to_make_room(&vm) {
             self.end(id);
         } else if let Some(waiter) = self.take_waiter(vm.group) {
@@ -346,6 +376,10 @@ impl<D: Clone> Plan<D> {
 
     /// A VM of the function may have become free for another.
     fn after_change(&mut self, now: Moment, group: GroupId) {
+        if let Some(group) = self.groups.get_mut(&group) {
+            group.check_patience();
+        }
+        self.want(group);
         self.want_siblings(group);
         self.collect(group);
         self.start_vms(now);

@@ -91,7 +91,8 @@ impl<D: Clone> Plan<D> {
                 continue;
             };
             // The request may have got another VM by now, or have given up.
-            if group.queue.is_empty() && (group.missing() == 0 || self.closing) {
+            let has_impatient = group.queue.len() > group.patient.len();
+            if !has_impatient && (group.missing() == 0 || self.closing) {
                 self.remove(id);
                 self.collect(group_id);
                 is_one_unwanted = true;

@@ -45,6 +45,7 @@ fn names() -> [FunctionName; 2] {
 enum Op {
     Acquire(usize),
     GiveUp(usize),
+    Hurry(usize),
     Respond(usize),
     Settle(usize, Option<u64>),
     Die(usize),
@@ -61,6 +62,7 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => (0..4_usize).prop_map(Op::Acquire),
         1 => any::<usize>().prop_map(Op::GiveUp),
+        2 => any::<usize>().prop_map(Op::Hurry),
         5 => any::<usize>().prop_map(Op::Respond),
         5 => (any::<usize>(), prop::option::of(0..150_u64)).prop_map(|(at, bytes)| Op::Settle(at, bytes)),
         1 => any::<usize>().prop_map(Op::Die),
@@ -148,7 +150,9 @@ impl Model {
                 self.restore(vm, which);
                 self.busy.push(vm);
             }
-            Answer::Wait(waiter) => self.waiting.push((waiter, which)),
+            Answer::Wait(waiter) | Answer::WaitSettling(waiter) => {
+                self.waiting.push((waiter, which));
+            }
             Answer::Refused(_) => {}
         }
     }
@@ -217,6 +221,10 @@ impl Model {
                 let (waiter, _) = self.waiting.remove(at % self.waiting.len());
                 assert!(self.plan.give_up(now, waiter).is_some());
                 assert!(self.plan.give_up(now, waiter).is_none());
+            }
+            Op::Hurry(at) if !self.waiting.is_empty() => {
+                let (waiter, _) = self.waiting[at % self.waiting.len()];
+                self.plan.hurry(now, waiter);
             }
             Op::Respond(at) if !self.busy.is_empty() => {
                 let vm = self.busy.remove(at % self.busy.len());
@@ -301,8 +309,24 @@ impl Model {
             .filter(|vm| vm.state == VmState::Starting)
             .count();
         assert_eq!(starting, plan.shells.line.len());
-        for group in plan.groups.values() {
+        for (id, group) in &plan.groups {
             assert!(group.vms <= group.concurrency_max);
+            let settling = plan
+                .vms
+                .values()
+                .filter(|vm| vm.group == *id && vm.state == VmState::Settling);
+            assert_eq!(group.settling as usize, settling.count());
+            assert!(
+                group.patient.len() <= group.settling as usize,
+                "more count on VMs that settle than there are"
+            );
+            assert!(
+                group
+                    .patient
+                    .iter()
+                    .all(|waiter| group.queue.contains(waiter)),
+                "patient, and not in the queue"
+            );
             assert!(
                 group.idle.is_empty() || group.queue.is_empty(),
                 "idle beside a queue"
@@ -577,4 +601,65 @@ fn what_can_never_be_is_refused_at_once() {
         Answer::Refused(Reason::ShuttingDown)
     );
     assert!(plan.groups.is_empty() && plan.functions.is_empty());
+}
+
+/// A response, and at once the next request: the VM that settles is there sooner than another one.
+#[test]
+fn who_comes_while_a_vm_settles_waits_for_it_a_moment() {
+    let mut model = Model::new(config());
+    model.acquire(0);
+    for _ in 0..3 {
+        model.step(Op::ShellMade);
+    }
+    model.step(Op::Respond(0));
+    model.acquire(0);
+    assert_eq!((model.waiting.len(), model.busy.len()), (1, 0));
+    // A second one has nothing to count on.
+    model.acquire(0);
+    assert_eq!((model.waiting.len(), model.busy.len()), (1, 1));
+    model.step(Op::Settle(0, None));
+    assert_eq!((model.waiting.len(), model.busy.len()), (0, 2));
+    assert_eq!(model.plan.stats().vms_started, 2);
+    // One that dies instead, and one that takes too long: another is started.
+    model.step(Op::Respond(0));
+    model.acquire(0);
+    model.step(Op::Die(1));
+    serve_shells(&mut model);
+    assert_eq!(
+        (model.waiting.len(), model.plan.stats().vms_started),
+        (0, 3)
+    );
+    model.step(Op::Respond(0));
+    model.acquire(0);
+    model.step(Op::Hurry(0));
+    serve_shells(&mut model);
+    assert_eq!(
+        (model.waiting.len(), model.plan.stats().vms_started),
+        (0, 4)
+    );
+}
+
+/// Waiting is worth it only if it is short.
+#[test]
+fn a_vm_that_settles_slowly_is_not_waited_for() {
+    let mut model = Model::new(config());
+    model.acquire(0);
+    serve_shells(&mut model);
+    model.step(Op::Respond(0));
+    model.step(Op::Tick(2));
+    model.step(Op::Settle(0, None));
+    model.acquire(0);
+    model.step(Op::Respond(0));
+    model.acquire(0);
+    serve_shells(&mut model);
+    assert_eq!(
+        (model.waiting.len(), model.plan.stats().vms_started),
+        (0, 2)
+    );
+}
+
+fn serve_shells(model: &mut Model) {
+    for _ in 0..5 {
+        model.step(Op::ShellMade);
+    }
 }
