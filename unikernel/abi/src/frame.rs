@@ -21,6 +21,8 @@ pub const HEADER_BYTES: usize = 16;
 pub const HEAD_BYTES_MAX: u32 = 64 << 10;
 /// Largest body of a request or of a response, bytes.
 pub const BODY_BYTES_MAX: u32 = 16 << 20;
+/// HTTP statuses that a function may answer with: a response is final (RFC 9110, 15), and it is the only one.
+pub const STATUSES: core::ops::RangeInclusive<u16> = 200..=599;
 /// Bytes before a field's value.
 pub const FIELD_HEADER_BYTES: usize = 4;
 

@@ -59,7 +59,7 @@ pub enum Error {
     HeaderValue(String),
     /// The value of a header is no visible ASCII text.
     HeaderText,
-    /// A status is not between 100 and 999.
+    /// A status is not between 200 and 599: those below are not final, others are none.
     Status(u16),
 }
 
@@ -77,7 +77,7 @@ impl fmt::Display for Error {
             }
             Self::HeaderText => f.write_str("the value of an HTTP header is no ASCII text"),
             Self::Status(status) => {
-                write!(f, "{status} is no HTTP status: use one between 100 and 999")
+                write!(f, "{status} is no HTTP status: use one between 200 and 599")
             }
         }
     }

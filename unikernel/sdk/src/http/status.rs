@@ -2,9 +2,11 @@
 
 use core::fmt;
 
+use jiffy_abi::frame::STATUSES;
+
 use super::Error;
 
-/// A response's status, 100 to 999; the usual ones are constants.
+/// A response's status, 200 to 599; the usual ones are constants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StatusCode(u16);
 
@@ -75,7 +77,7 @@ impl TryFrom<u16> for StatusCode {
     type Error = Error;
 
     fn try_from(number: u16) -> Result<Self, Error> {
-        if (100..=999).contains(&number) {
+        if STATUSES.contains(&number) {
             Ok(Self(number))
         } else {
             Err(Error::Status(number))
@@ -95,8 +97,10 @@ mod tests {
 
     #[test]
     fn limits_hold_on_both_sides() {
-        assert!(StatusCode::try_from(100).is_ok() && StatusCode::try_from(999).is_ok());
-        assert_eq!(StatusCode::try_from(99), Err(Error::Status(99)));
-        assert_eq!(StatusCode::try_from(1000), Err(Error::Status(1000)));
+        assert!(StatusCode::try_from(200).is_ok() && StatusCode::try_from(599).is_ok());
+        // What the agent would refuse is told to the author, not to the client.
+        for wrong in [0, 99, 100, 199, 600, 999, u16::MAX] {
+            assert_eq!(StatusCode::try_from(wrong), Err(Error::Status(wrong)));
+        }
     }
 }
