@@ -3,6 +3,7 @@
 //! A variable names a key, with two underscores behind a section: `JIFFYD_LISTEN`, `JIFFYD_POOL__SHELLS_MIN`.
 //! `jiffyd.toml` beside this crate explains each key. Not here: the command line itself (`main`).
 
+mod cidr;
 mod settings;
 
 use std::{
@@ -12,10 +13,11 @@ use std::{
 };
 
 use axum::http::uri::Authority;
+pub use cidr::Cidr;
 use jiffy_abi::frame::{BODY_BYTES_MAX, HEAD_BYTES_MAX};
 pub use settings::{
-    FileConfig, JailSettings, LambdaSettings, Limits, LogFormat, LogSettings, PoolSettings,
-    UsageSettings,
+    AddressHeader, FileConfig, JailSettings, LambdaSettings, Limits, LogFormat, LogSettings,
+    PoolSettings, UsageSettings,
 };
 
 /// Bytes of `jiffyd.toml`, of the token file or of the key file at most.
@@ -24,6 +26,8 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 const TOKEN_CHARS_MIN: usize = 32;
 /// Names in `hosts` at most: each request is compared with all of them.
 const HOSTS_MAX: usize = 64;
+/// Ranges in `trusted_proxies` at most.
+const PROXIES_MAX: usize = 256;
 const VARIABLE_PREFIX: &str = "JIFFYD_";
 
 /// Why there is no configuration.
@@ -68,6 +72,12 @@ pub enum ConfigError {
     Host(String),
     #[error("there are {0} hosts, more than {HOSTS_MAX}: list fewer")]
     Hosts(usize),
+    #[error(
+        "invalid proxy {0:?} in trusted_proxies: must be an address or a range such as 10.0.0.0/8"
+    )]
+    Proxy(String),
+    #[error("{0} ranges in trusted_proxies: must be at most {PROXIES_MAX}")]
+    Proxies(usize),
     #[error("line {line} of {path} is no key: write ACCESS_KEY_ID:SECRET_ACCESS_KEY")]
     Keys { path: PathBuf, line: usize },
 }
@@ -102,6 +112,8 @@ pub struct Config {
     pub settings: FileConfig,
     /// The token that requests have to carry, if there is a `token_file`.
     pub token: Option<Secret>,
+    /// `trusted_proxies`, parsed.
+    pub proxies: Vec<Cidr>,
     /// Keys of the Lambda-compatible API: id and secret. Without any, signatures are not checked.
     pub lambda_keys: Vec<(String, Secret)>,
 }
@@ -200,6 +212,11 @@ impl Config {
     pub fn new(settings: FileConfig) -> Result<Self, ConfigError> {
         check_ranges(&settings)?;
         check_hosts(&settings.hosts)?;
+        if settings.trusted_proxies.len() > PROXIES_MAX {
+            return Err(ConfigError::Proxies(settings.trusted_proxies.len()));
+        }
+        let proxies = settings.trusted_proxies.iter().map(|text| text.parse());
+        let proxies = proxies.collect::<Result<_, _>>()?;
         let token = settings.token_file.as_deref().map(read_token).transpose()?;
         if token.is_none() && !settings.listen.ip().is_loopback() {
             return Err(ConfigError::OpenToAll(settings.listen));
@@ -207,6 +224,7 @@ impl Config {
         let keys = settings.lambda.keys_file.as_deref().map(read_keys);
         Ok(Self {
             token,
+            proxies,
             lambda_keys: keys.transpose()?.unwrap_or_default(),
             settings,
         })
@@ -234,10 +252,6 @@ impl Config {
                 "limits.{functions,versions,aliases,builds}_max",
                 registry(&now.limits) != registry(&next.limits),
             ),
-            (
-                "limits.connections_max",
-                now.limits.connections_max != next.limits.connections_max,
-            ),
             ("pool", now.pool != next.pool),
             ("jail", now.jail != next.jail),
             ("logs", now.logs != next.logs),
@@ -252,13 +266,26 @@ impl Config {
 
 fn check_ranges(settings: &FileConfig) -> Result<(), ConfigError> {
     let (limits, pool) = (&settings.limits, &settings.pool);
-    let ranges: [(&'static str, u64, u64, u64); 14] = [
+    let ranges: [(&'static str, u64, u64, u64); 17] = [
         (
             "limits.connections_max",
             limits.connections_max.into(),
             1,
             1 << 20,
         ),
+        (
+            "limits.connections_reserved",
+            limits.connections_reserved.into(),
+            0,
+            1 << 16,
+        ),
+        (
+            "limits.connections_per_address_max",
+            limits.connections_per_address_max.into(),
+            1,
+            1 << 20,
+        ),
+        ("limits.idle_ms_max", limits.idle_ms_max, 100, 3_600_000),
         (
             "limits.header_bytes_max",
             limits.header_bytes_max.into(),

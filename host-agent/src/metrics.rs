@@ -21,9 +21,11 @@ use prometheus_client::{
 use self::gauges::Shown;
 pub use self::{exposition::Exposition, gauges::Gauges};
 use crate::{
+    api::refusal::{Kind, word},
     logs::Dropped,
     model::FunctionName,
     pool::{Refused, Start},
+    serve::{End, places},
     usage::{Outcome, UsageRecord},
 };
 
@@ -60,6 +62,11 @@ struct FunctionReason {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TypeLabel {
+    r#type: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -114,6 +121,10 @@ pub struct Metrics {
     sent: Counter,
     log_lines_dropped: Family<Reason, Counter>,
     usage_records_dropped: Family<Reason, Counter>,
+    connections: Gauge,
+    connections_ended: Family<Reason, Counter>,
+    connections_refused: Family<Reason, Counter>,
+    problems: Family<TypeLabel, Counter>,
     shown: Shown,
     /// Functions with series of their own.
     functions: Mutex<HashSet<FunctionName>>,
@@ -150,6 +161,10 @@ impl Metrics {
             sent: Counter::default(),
             log_lines_dropped: Family::default(),
             usage_records_dropped: Family::default(),
+            connections: Gauge::default(),
+            connections_ended: Family::default(),
+            connections_refused: Family::default(),
+            problems: Family::default(),
             shown: Shown::register(&mut registry),
             functions: Mutex::default(),
             registry,
@@ -237,6 +252,26 @@ impl Metrics {
             "Usage records that were not kept",
             self.usage_records_dropped.clone(),
         );
+        registry.register(
+            "connections",
+            "Connections that are open",
+            self.connections.clone(),
+        );
+        registry.register(
+            "connections_ended",
+            "Connections that were served, by how they ended",
+            self.connections_ended.clone(),
+        );
+        registry.register(
+            "connections_refused",
+            "Connections that got no place",
+            self.connections_refused.clone(),
+        );
+        registry.register(
+            "problems",
+            "Answers of the agent's own that say what went wrong, by type",
+            self.problems.clone(),
+        );
         let build = Family::<BuildLabel, Gauge>::default();
         build
             .get_or_create(&BuildLabel {
@@ -257,6 +292,16 @@ impl Metrics {
         }
         for reason in [DROPPED_RATE, DROPPED_DISK, DROPPED_QUEUE] {
             drop(self.log_lines_dropped.get_or_create(&Reason { reason }));
+        }
+        for reason in End::LABELS {
+            drop(self.connections_ended.get_or_create(&Reason { reason }));
+        }
+        for reason in [places::Refused::Full, places::Refused::Address].map(places::Refused::as_str)
+        {
+            drop(self.connections_refused.get_or_create(&Reason { reason }));
+        }
+        for r#type in Kind::ALL.map(|kind| word(kind.parts().1)) {
+            drop(self.problems.get_or_create(&TypeLabel { r#type }));
         }
         for reason in [DROPPED_DISK, DROPPED_QUEUE] {
             drop(self.usage_records_dropped.get_or_create(&Reason { reason }));
@@ -311,6 +356,35 @@ impl Metrics {
         self.refused
             .get_or_create(&FunctionReason { function, reason })
             .inc();
+    }
+
+    /// A connection has a place.
+    pub(crate) fn connection_opened(&self) {
+        self.connections.inc();
+    }
+
+    /// It has it no more.
+    pub(crate) fn connection_closed(&self) {
+        self.connections.dec();
+    }
+
+    /// Counts how a connection ended.
+    pub(crate) fn connection_ended(&self, reason: &'static str) {
+        self.connections_ended
+            .get_or_create(&Reason { reason })
+            .inc();
+    }
+
+    /// Counts a connection that got no place.
+    pub(crate) fn connection_refused(&self, reason: &'static str) {
+        self.connections_refused
+            .get_or_create(&Reason { reason })
+            .inc();
+    }
+
+    /// Counts an answer of the agent's own, by the last word of its type.
+    pub(crate) fn problem(&self, r#type: &'static str) {
+        self.problems.get_or_create(&TypeLabel { r#type }).inc();
     }
 
     /// Counts a deploy.

@@ -1,43 +1,67 @@
-//! Connections: accepting, timeouts, limits, and the end of them.
+//! Connections: accepting, limits, and the end of them.
 //!
 //! ```text
-//! accept ─▶ task ─▶ hyper (HTTP/1.1) ─▶ Front::answer
-//!    └── waits while `connections_max` are open
+//! accept ─▶ a place (places) ─▶ task ─▶ hyper (connection, wire) ─▶ Front::answer
+//!    └── none: 503
 //! shutdown ─▶ no more accepts ─▶ requests under way end ─▶ `drain_ms_max` ─▶ what is left is cut off
 //! ```
 //!
-//! A client may be slow in four ways, and each has its end: with its headers or between two requests
-//! (`header_ms_max`: the connection is closed), with its body (`body_ms_max`: 408), and with taking the response
+//! A client may be slow in five ways, and each has its end: with its headers (`header_ms_max`: 408), between two requests
+//! (`idle_ms_max`: the connection is closed), with its body (`body_ms_max`: 408), and with taking the response
 //! ([`UNSENT_TIME_MAX`]: the kernel drops the connection). One that is gone without a word is found by
 //! [`SILENT_TIME_MAX`].
 
-use std::{convert::Infallible, future::Future, io, pin::pin, sync::Arc, time::Duration};
+mod connection;
+pub(crate) mod places;
+mod refusal;
+mod wire;
 
-use axum::body::Body;
-use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
+use std::{
+    future::Future,
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+pub(crate) use self::{connection::End, refusal::too_large};
+use self::{
+    connection::Rules,
+    places::{Places, Refused},
+    wire::{Clock, Shared},
+};
+#[doc(hidden)]
+pub use self::{connection::serve_alone, wire::Socket};
+use crate::{
+    api::{Front, Sender, refusal::Problem},
+    config::Config,
+    metrics::Metrics,
+    service::Service,
+    vm::Vms,
 };
 use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepidle, set_tcp_user_timeout};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
+    task::JoinSet,
     time::{sleep, timeout},
 };
-
-use crate::{api::Front, config::Config, service::Service, vm::Vms};
 
 /// What a client may take to accept a piece of a response before its connection is dropped.
 pub const UNSENT_TIME_MAX: Duration = Duration::from_secs(60);
 /// A client that has been silent for so long, because it waits for a function or follows a log, is asked whether it is
 /// still there.
 pub const SILENT_TIME_MAX: Duration = Duration::from_secs(60);
-/// hyper's own limit of a request's head lies this much above ours, bytes, so that a client gets our words
-/// and not an empty 431.
-const HEAD_MARGIN_BYTES: usize = 32 << 10;
 /// What to wait after an accept that failed for want of descriptors or memory.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+/// Refused connections that are told so at once; more are closed without a word.
+const REFUSED_TOLD_MAX: usize = 64;
+/// Lines about clients that were refused, in a second; more are only counted.
+const REFUSAL_LINES_PER_S_MAX: u64 = 10;
 
 /// Why the agent serves nothing.
 #[derive(Debug, thiserror::Error)]
@@ -75,59 +99,143 @@ pub async fn serve_on<V: Vms>(
     shutdown: impl Future<Output = ()>,
 ) {
     let (stop, stopping) = watch::channel(false);
-    let connections_max = service.config().limits.connections_max;
-    let room = Arc::new(Semaphore::new(connections_max as usize));
-    let front = Front::new(Arc::clone(&service), stopping);
-    let graceful = GracefulShutdown::new();
+    let mut server = Server {
+        front: Front::new(Arc::clone(&service), stopping),
+        places: Places::new(),
+        tasks: JoinSet::new(),
+        told: Arc::new(Semaphore::new(REFUSED_TOLD_MAX)),
+        lines: Arc::default(),
+        service,
+    };
     let mut shutdown = pin!(shutdown);
     loop {
-        let accepted = async {
-            let place = Arc::clone(&room).acquire_owned().await;
-            (place, listener.accept().await)
-        };
-        let (place, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             () = &mut shutdown => break,
-            accepted = accepted => accepted,
+            accepted = listener.accept() => accepted,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) if is_of_one_connection(&error) => continue,
+        match accepted {
+            Ok((stream, peer)) => server.take(stream, peer),
+            Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
+                server.places.spare_descriptors();
                 sleep(ACCEPT_RETRY).await;
-                continue;
             }
-        };
-        prepare(&stream);
-        let front = front.clone();
-        let answer = service_fn(move |request: Request<Incoming>| {
-            let front = front.clone();
-            async move { Ok::<_, Infallible>(front.answer(request.map(Body::new)).await) }
-        });
-        let connection = http(&service.config()).serve_connection(TokioIo::new(stream), answer);
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection broke off");
-            }
-            drop(place);
-        });
+        }
     }
     drop(listener);
     stop.send_replace(true);
-    let drain_time_max = Duration::from_millis(service.config().limits.drain_ms_max);
-    if timeout(drain_time_max, graceful.shutdown()).await.is_err() {
+    server.places.drain();
+    let drain_time_max = Duration::from_millis(server.service.config().limits.drain_ms_max);
+    let drained = async { while server.tasks.join_next().await.is_some() {} };
+    if timeout(drain_time_max, drained).await.is_err() {
         tracing::warn!("requests were still under way when the time to drain was over");
     }
 }
 
-fn http(config: &Config) -> http1::Builder {
-    let limits = &config.limits;
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_millis(limits.header_ms_max))
-        .max_buf_size(limits.header_bytes_max as usize + HEAD_MARGIN_BYTES);
-    http
+/// What accepts connections.
+struct Server<V: Vms> {
+    service: Arc<Service<V>>,
+    front: Front<V>,
+    places: Arc<Places>,
+    tasks: JoinSet<()>,
+    told: Arc<Semaphore>,
+    lines: Arc<Lines>,
+}
+
+impl<V: Vms> Server<V> {
+    /// Serves a connection, or refuses it.
+    fn take(&mut self, stream: TcpStream, peer: SocketAddr) {
+        while self.tasks.try_join_next().is_some() {}
+        let config = self.service.config();
+        prepare(&stream);
+        let place = match self.places.admit(peer.ip(), &config) {
+            Ok(place) => place,
+            Err(refused) => return self.refuse(stream, peer, refused, &config),
+        };
+        let metrics = Arc::clone(self.service.metrics());
+        let (lines, clock) = (Arc::clone(&self.lines), self.places.clock());
+        let rules = Rules::new(&config.limits);
+        let sender = Sender {
+            peer: peer.ip().to_canonical(),
+            is_reserved: place.seat.is_reserved,
+        };
+        let front = self.front.clone();
+        let answer = move |request| {
+            let front = front.clone();
+            async move { front.answer(request, sender).await }
+        };
+        metrics.connection_opened();
+        let open = Open(metrics);
+        self.tasks.spawn(async move {
+            let end = connection::serve(stream, &place, &rules, answer).await;
+            drop(place);
+            open.0.connection_ended(end.as_str());
+            if let End::Refused(kind, detail) = end {
+                open.0.problem(kind);
+                lines.refused(clock, peer.ip(), kind, &detail);
+            }
+        });
+    }
+
+    fn refuse(&mut self, stream: TcpStream, peer: SocketAddr, refused: Refused, config: &Config) {
+        let metrics = self.service.metrics();
+        metrics.connection_refused(refused.as_str());
+        let limits = &config.limits;
+        let detail = match refused {
+            Refused::Full => format!(
+                "all {} connections are in use (limits.connections_max): try again later",
+                limits.connections_max
+            ),
+            Refused::Address => format!(
+                "your address has {} connections, as many as it may (limits.connections_per_address_max): close some",
+                limits.connections_per_address_max
+            ),
+        };
+        self.lines
+            .refused(self.places.clock(), peer.ip(), refused.as_str(), &detail);
+        let Ok(told) = Arc::clone(&self.told).try_acquire_owned() else {
+            return;
+        };
+        self.tasks.spawn(async move {
+            connection::refuse(&Shared::new(stream), Problem::overloaded(detail)).await;
+            drop(told);
+        });
+    }
+}
+
+/// A connection that is counted until it is dropped.
+struct Open(Arc<Metrics>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connection_closed();
+    }
+}
+
+/// Keeps clients from filling the log.
+#[derive(Debug, Default)]
+struct Lines {
+    /// The second in which lines are counted, and above it how many there were.
+    counted: AtomicU64,
+}
+
+impl Lines {
+    fn refused(&self, clock: Clock, peer: IpAddr, kind: &str, detail: &str) {
+        let second = (clock.now_ms() / 1000) & u64::from(u32::MAX);
+        let next = |word: u64| match word & u64::from(u32::MAX) == second {
+            true => word + (1 << 32),
+            false => second,
+        };
+        let before = self
+            .counted
+            .fetch_update(Relaxed, Relaxed, |word| Some(next(word)));
+        let lines = before.map_or(0, |word| next(word) >> 32);
+        match lines < REFUSAL_LINES_PER_S_MAX {
+            true => tracing::info!(%peer, kind, detail, "refused a client"),
+            false => tracing::debug!(%peer, kind, detail, "refused a client"),
+        }
+    }
 }
 
 /// Whether an accept failed only because its client is gone again.

@@ -104,6 +104,12 @@ impl Client {
         &self.base
     }
 
+    /// Where the agent listens.
+    pub fn address(&self) -> SocketAddr {
+        let address = self.base.trim_start_matches("http://").parse();
+        address.expect("made of an address")
+    }
+
     /// Sends a request and waits for the answer; an error if there is none.
     pub fn send(
         &self,

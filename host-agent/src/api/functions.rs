@@ -104,7 +104,7 @@ pub(super) async fn deploy<V: Vms>(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let wanted: DeployView = document(&parts.headers, body, api.body_time_max()).await?;
+    let wanted: DeployView = document(&parts.headers, body, api.intake()).await?;
     let image = wanted.image;
     let settings = wanted.settings()?;
     let outcome = api.service.deploy(&name, image, settings).await?;
@@ -204,7 +204,7 @@ pub(super) async fn put_alias<V: Vms>(
     request: Request,
 ) -> Result<Json<AliasView>, Problem> {
     let (parts, body) = request.into_parts();
-    let to: AliasView = document(&parts.headers, body, api.body_time_max()).await?;
+    let to: AliasView = document(&parts.headers, body, api.intake()).await?;
     let mut function = api.service.put_alias(&name, &alias, to.into()).await?;
     let put = function.aliases.remove(&alias);
     put.map(|to| Json(to.into()))
@@ -236,7 +236,7 @@ pub(super) async fn roll_back<V: Vms>(
     let wanted = if body.is_end_stream() {
         RollBack::default()
     } else {
-        document(&parts.headers, body, api.body_time_max()).await?
+        document(&parts.headers, body, api.intake()).await?
     };
     let function = api.service.rollback(&name, wanted.version).await?;
     Ok(Json(function.into()))
@@ -255,7 +255,7 @@ pub(super) async fn put_concurrency<V: Vms>(
     request: Request,
 ) -> Result<Json<Concurrency>, Problem> {
     let (parts, body) = request.into_parts();
-    let wanted: Concurrency = document(&parts.headers, body, api.body_time_max()).await?;
+    let wanted: Concurrency = document(&parts.headers, body, api.intake()).await?;
     let reserved = wanted.reserved;
     if reserved > CONCURRENCY_MAX {
         let detail = format!("a reserve of {reserved} cannot be: use 0 to {CONCURRENCY_MAX}");

@@ -4,18 +4,24 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, header, request::Parts};
 use axum::{
-    body::{Body, Bytes},
-    extract::{FromRequestParts, Path, Query},
+    body::Body,
+    extract::{FromRequestParts, Path, Query, Request},
+    middleware::Next,
+    response::Response,
 };
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Body as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::problem::{Kind, Problem};
+use super::{
+    bodies::{Intake, collect},
+    problem::{Kind, Problem},
+};
 
 /// Bytes of a JSON document that describes a change, at most.
 pub(crate) const DOCUMENT_BYTES_MAX: usize = 64 << 10;
+
+/// Characters of a parameter that are shown to who should not have sent it.
+const QUERY_NAME_SHOWN_CHARS_MAX: usize = 64;
 
 /// Parts of the path; a problem if one is not what it has to be.
 #[derive(Debug)]
@@ -45,6 +51,19 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Paramet
     }
 }
 
+/// Answers a request without a query; a problem otherwise. For paths that have no parameters.
+pub(super) async fn refuse_query(request: Request, next: Next) -> Result<Response, Problem> {
+    match request.uri().query() {
+        None | Some("") => Ok(next.run(request).await),
+        Some(query) => {
+            let name = query.split(['=', '&']).next().unwrap_or_default();
+            let name: String = name.chars().take(QUERY_NAME_SHOWN_CHARS_MAX).collect();
+            let detail = format!("this path has no query parameters: leave out {name:?}");
+            Err(Problem::new(Kind::InvalidRequest, detail))
+        }
+    }
+}
+
 /// Why a body did not come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BodyError {
@@ -54,6 +73,10 @@ pub(crate) enum BodyError {
     Slow(Duration),
     #[error("the body broke off or is malformed: send it again")]
     Broken,
+    #[error(
+        "all bodies that the agent holds have {bytes_max} bytes together, as many as limits.bodies_bytes_max allows: try again later"
+    )]
+    Overloaded { bytes_max: u64 },
 }
 
 impl From<BodyError> for Problem {
@@ -62,31 +85,11 @@ impl From<BodyError> for Problem {
             BodyError::TooLarge { .. } => Kind::TooLarge,
             BodyError::Slow(_) => Kind::RequestTimeout,
             BodyError::Broken => Kind::InvalidRequest,
+            BodyError::Overloaded { .. } => {
+                return Self::overloaded(error.to_string());
+            }
         };
         Self::new(kind, error.to_string())
-    }
-}
-
-/// The whole body, in one piece. Refuses by the declared length before it reads a byte.
-pub(crate) async fn collect(
-    body: Body,
-    bytes_max: usize,
-    time_max: Duration,
-) -> Result<Bytes, BodyError> {
-    let too_large = BodyError::TooLarge {
-        bytes_max: bytes_max as u64,
-    };
-    if body.size_hint().lower() > bytes_max as u64 {
-        return Err(too_large);
-    }
-    if body.is_end_stream() {
-        return Ok(Bytes::new());
-    }
-    match tokio::time::timeout(time_max, Limited::new(body, bytes_max).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large),
-        Ok(Err(_)) => Err(BodyError::Broken),
-        Err(_) => Err(BodyError::Slow(time_max)),
     }
 }
 
@@ -94,7 +97,7 @@ pub(crate) async fn collect(
 pub(super) async fn document<T: DeserializeOwned>(
     headers: &HeaderMap,
     body: Body,
-    time_max: Duration,
+    mut intake: Intake,
 ) -> Result<T, Problem> {
     if !is_json(headers) {
         return Err(Problem::new(
@@ -102,7 +105,7 @@ pub(super) async fn document<T: DeserializeOwned>(
             "the body has to be JSON: send it with Content-Type: application/json",
         ));
     }
-    let body = collect(body, DOCUMENT_BYTES_MAX, time_max).await?;
+    let body = collect(body, DOCUMENT_BYTES_MAX, &mut intake).await?;
     let mut document = serde_json::from_slice(&body).map_err(no_document)?;
     make_integers(&mut document);
     serde_json::from_value(document).map_err(no_document)

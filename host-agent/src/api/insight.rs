@@ -51,6 +51,7 @@ pub(super) async fn metrics<V: Vms>(State(api): State<Api<V>>, headers: HeaderMa
     let gauges = Gauges {
         functions: api.service.health().functions,
         log_bytes: api.service.logs().total_bytes(),
+        body_bytes: api.bodies.held_bytes(),
         pool: api.service.pool().stats(),
     };
     let text = api.service.metrics().encode(&gauges, exposition);

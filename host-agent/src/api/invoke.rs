@@ -5,25 +5,28 @@
 //! ANY  /fn/{name}/…                  HTTP request ─▶ HTTP response
 //! ```
 
-use std::{fmt::Write as _, mem::take};
-
-use axum::http::{
-    HeaderMap, HeaderValue, StatusCode,
-    header::{self, HeaderName},
-    request::Parts,
+use std::{
+    fmt::Write as _,
+    mem::take,
+    net::{IpAddr, Ipv4Addr},
 };
+
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 use axum::{
     body::Body,
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
-use jiffy_abi::frame::FrameKind;
+use jiffy_abi::frame::{FrameKind, STATUSES};
 use jiffy_control::HttpRequest;
 use serde::Deserialize;
 
 use super::{
     Api,
-    input::{Parameters, Segments, collect},
+    bodies::{Held, Intake, collect, counted},
+    client::{Client, Peer, is_trusted},
+    headers::{Pass, add_facts, for_guest, of_function, settle_length},
+    input::{Parameters, Segments},
     problem::{Kind, Problem},
     trace::{RequestId, traceparent},
 };
@@ -34,35 +37,20 @@ use crate::{
     vm::Vms,
 };
 
-/// Headers that speak of one connection and not of the message (RFC 9110, 7.6.1), and the length, which the
-/// agent and the SDK set themselves.
-const HOP_BY_HOP: [HeaderName; 9] = [
-    header::CONNECTION,
-    header::CONTENT_LENGTH,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-];
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const OCTET_STREAM: HeaderValue = HeaderValue::from_static("application/octet-stream");
-/// Headers that only the agent sets begin with this, both of what a function gets and of what it answers.
-const OWN_HEADER_PREFIX: &str = "jiffy-";
-
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct InvokeParameters {
-    qualifier: String,
+    qualifier: Option<String>,
 }
 
 /// What the client asked for: what the handler returned, or its HTTP response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wanted {
+enum Wanted<'a> {
     Output,
-    Http,
+    /// For a request with this method.
+    Http(&'a Method),
 }
 
 /// `POST /v1/functions/{name}/invoke`
@@ -74,11 +62,20 @@ pub(super) async fn invoke<V: Vms>(
 ) -> Result<Response, Problem> {
     let id = RequestId::random();
     let answer = async {
-        let qualifier: Qualifier = parameters.qualifier.parse().map_err(invalid)?;
+        let qualifier = match &parameters.qualifier {
+            None => Qualifier::Live,
+            Some(text) if text.is_empty() => {
+                let detail = "invalid qualifier \"\": must be a version, an alias or live";
+                return Err(Problem::new(Kind::InvalidRequest, detail));
+            }
+            Some(text) => text.parse().map_err(invalid)?,
+        };
         let (parts, body) = request.into_parts();
-        let input = api.input(id, &parts, None, body).await?;
+        let mut intake = api.intake();
+        let body = api.body(body, &mut intake).await?;
+        let input = input(id, traceparent(&parts.headers), None, body);
         let invoked = api.service.invoke(&name, &qualifier, input).await;
-        finish(id, invoked, Wanted::Output)
+        api.finish(id, invoked, Wanted::Output)
     };
     answer.await.map_err(|problem| problem.of_request(id))
 }
@@ -92,36 +89,63 @@ pub(super) async fn http<V: Vms>(
     let answer = async {
         let (parts, body) = request.into_parts();
         let (name, target) = function_and_target(&parts)?;
+        let mut intake = api.intake();
+        let body = api.body(body, &mut intake).await?;
+        let traceparent = traceparent(&parts.headers);
         let http = HttpRequest {
             method: parts.method.as_str().to_owned(),
             target,
-            headers: headers_for_guest(&parts.headers, api.service.config().token.is_some()),
+            headers: api.headers_for_guest(&parts, &traceparent),
         };
-        let input = api.input(id, &parts, Some(http), body).await?;
+        let input = input(id, traceparent, Some(http), body);
         let invoked = api.service.invoke(&name, &Qualifier::Live, input).await;
-        finish(id, invoked, Wanted::Http)
+        api.finish(id, invoked, Wanted::Http(&parts.method))
     };
     answer.await.map_err(|problem| problem.of_request(id))
 }
 
 impl<V: Vms> Api<V> {
-    async fn input(
-        &self,
-        id: RequestId,
-        parts: &Parts,
-        http: Option<HttpRequest>,
-        body: Body,
-    ) -> Result<InvokeInput, Problem> {
+    async fn body(&self, body: Body, intake: &mut Intake) -> Result<Vec<u8>, Problem> {
+        let bytes_max = self.service.config().limits.body_bytes_max as usize;
+        // Without a copy if the body came in one piece.
+        Ok(collect(body, bytes_max, intake).await?.into())
+    }
+
+    /// What a function gets of a request's headers, and who sent it.
+    fn headers_for_guest(&self, parts: &Parts, traceparent: &str) -> Vec<(String, Vec<u8>)> {
         let config = self.service.config();
-        let bytes_max = config.limits.body_bytes_max as usize;
-        let body = collect(body, bytes_max, self.body_time_max()).await?;
-        Ok(InvokeInput {
-            request_id: Some(id.as_str().to_owned()),
-            traceparent: Some(traceparent(&parts.headers)),
-            http,
-            body: body.into(), // Without a copy if the body came in one piece.
-            wants_log_tail: false,
-        })
+        let peer = peer(parts);
+        let pass = Pass {
+            has_token: config.token.is_some(),
+            traceparent,
+            is_proxy: is_trusted(peer, &config.proxies),
+        };
+        let which = config.client_address_header;
+        let client = Client::new(peer, &parts.headers, &config.proxies, which);
+        let mut headers = for_guest(&parts.headers, pass);
+        headers.extend(client.headers(parts.headers.get(header::HOST)));
+        headers
+    }
+}
+
+/// Who is at the other end of the connection.
+fn peer(parts: &Parts) -> IpAddr {
+    let peer = parts.extensions.get::<Peer>();
+    peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0)
+}
+
+fn input(
+    id: RequestId,
+    traceparent: String,
+    http: Option<HttpRequest>,
+    body: Vec<u8>,
+) -> InvokeInput {
+    InvokeInput {
+        request_id: Some(id.as_str().to_owned()),
+        traceparent: Some(traceparent),
+        http,
+        body,
+        wants_log_tail: false,
     }
 }
 
@@ -144,82 +168,64 @@ fn invalid(error: InvalidValue) -> Problem {
     Problem::new(Kind::InvalidRequest, error.to_string())
 }
 
-/// The headers that a function gets: neither those of the connection, nor the agent's own, nor its token.
-fn headers_for_guest(headers: &HeaderMap, has_token: bool) -> Vec<(String, Vec<u8>)> {
-    let stays_behind = |name: &HeaderName| {
-        HOP_BY_HOP.contains(name)
-            || is_named_by_connection(headers, name)
-            || name.as_str().starts_with(OWN_HEADER_PREFIX)
-            || (has_token && name == header::AUTHORIZATION)
-    };
-    headers
-        .iter()
-        .filter(|(name, _)| !stays_behind(name))
-        .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_owned()))
-        .collect()
-}
-
-/// Whether `Connection` names this header as one of its own.
-fn is_named_by_connection(headers: &HeaderMap, name: &HeaderName) -> bool {
-    headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|token| token.trim().eq_ignore_ascii_case(name.as_str()))
-}
-
-fn finish(
-    id: RequestId,
-    invoked: Result<Invoked, InvokeFailure>,
-    wanted: Wanted,
-) -> Result<Response, Problem> {
-    match invoked {
-        Ok(invoked) => {
-            let facts = fact_headers(&invoked.facts);
-            match respond(invoked.response, wanted) {
-                Ok(mut response) => {
-                    response.headers_mut().extend(facts);
-                    response
-                        .headers_mut()
-                        .insert("jiffy-request-id", id.header());
-                    Ok(response)
+impl<V: Vms> Api<V> {
+    fn finish(
+        &self,
+        id: RequestId,
+        invoked: Result<Invoked, InvokeFailure>,
+        wanted: Wanted<'_>,
+    ) -> Result<Response, Problem> {
+        match invoked {
+            Ok(invoked) => {
+                let facts = fact_headers(&invoked.facts);
+                match respond(invoked.response, wanted, self.held()) {
+                    Ok(mut response) => {
+                        add_facts(response.headers_mut(), facts);
+                        response
+                            .headers_mut()
+                            .insert("jiffy-request-id", id.header());
+                        Ok(response)
+                    }
+                    Err(problem) => Err(problem.with_headers(facts)),
                 }
-                Err(problem) => Err(problem.with_headers(facts)),
             }
-        }
-        Err(mut failure) => {
-            let facts = fact_headers(&failure.facts);
-            let backtrace = match wanted {
-                Wanted::Output => take(&mut failure.facts.backtrace),
-                // Whoever visits a function's site is not its author.
-                Wanted::Http => vec![],
-            };
-            let problem = Problem::from(failure).with_headers(facts);
-            Err(problem.with_backtrace(backtrace))
+            Err(mut failure) => {
+                let facts = fact_headers(&failure.facts);
+                let backtrace = match wanted {
+                    Wanted::Output => take(&mut failure.facts.backtrace),
+                    // Whoever visits a function's site is not its author.
+                    Wanted::Http(_) => vec![],
+                };
+                let problem = Problem::from(failure).with_headers(facts);
+                Err(problem.with_backtrace(backtrace))
+            }
         }
     }
 }
 
-fn respond(response: jiffy_control::Response, wanted: Wanted) -> Result<Response, Problem> {
+fn respond(
+    response: jiffy_control::Response,
+    wanted: Wanted<'_>,
+    held: Held,
+) -> Result<Response, Problem> {
     let text = |body: &[u8]| String::from_utf8_lossy(body).into_owned();
     match response.kind {
         FrameKind::Ok => {
-            let is_json = is_json(&response);
-            let mut answer = Response::new(Body::from(response.body));
-            let content_type = if is_json { JSON } else { OCTET_STREAM };
+            let content_type = if is_json(&response) {
+                JSON
+            } else {
+                OCTET_STREAM
+            };
+            let mut answer = Response::new(Body::from(counted(response.body, held)?));
             answer
                 .headers_mut()
                 .insert(header::CONTENT_TYPE, content_type);
             Ok(answer)
         }
-        FrameKind::HttpResponse => {
-            let answer = http_response(response)?;
-            Ok(match wanted {
-                Wanted::Http => answer,
-                Wanted::Output => output_of_http(answer),
-            })
-        }
+        FrameKind::HttpResponse => match wanted {
+            Wanted::Http(method) => http_response(response, method, held),
+            Wanted::Output => http_response(response, &Method::POST, held).map(output_of_http),
+        },
         FrameKind::FunctionError => Err(Problem::new(Kind::FunctionError, text(&response.body))
             .with_error_type(response.error_type)),
         FrameKind::BadEvent => Err(Problem::new(Kind::BadEvent, text(&response.body))),
@@ -239,50 +245,28 @@ fn is_json(response: &jiffy_control::Response) -> bool {
 }
 
 /// A function's HTTP response. It comes from a guest: status and headers are checked.
-fn http_response(response: jiffy_control::Response) -> Result<Response, Problem> {
+fn http_response(
+    response: jiffy_control::Response,
+    method: &Method,
+    held: Held,
+) -> Result<Response, Problem> {
     let status = StatusCode::from_u16(response.status)
         .ok()
-        .filter(|status| (200..600).contains(&status.as_u16()))
+        .filter(|status| STATUSES.contains(&status.as_u16()))
         .ok_or_else(|| {
             let detail = format!(
-                "the function answered with HTTP status {}: it has to be 200 to 599",
-                response.status
+                "the function answered with HTTP status {}: must be {} to {}",
+                response.status,
+                STATUSES.start(),
+                STATUSES.end()
             );
             Problem::new(Kind::FunctionError, detail)
         })?;
-    let mut headers = HeaderMap::with_capacity(response.headers.len() + 4);
-    for (name, value) in response.headers {
-        let pair = (HeaderName::try_from(&name), HeaderValue::try_from(value));
-        let (Ok(name), Ok(value)) = pair else {
-            let detail = format!("the function answered with a malformed header {name:?}: mend it");
-            return Err(Problem::new(Kind::FunctionError, detail));
-        };
-        headers.append(name, value);
-    }
-    let connection = headers.remove(header::CONNECTION);
-    if let Some(value) = &connection {
-        let named = value.to_str().unwrap_or_default().split(',');
-        named.for_each(|name| {
-            headers.remove(name.trim());
-        });
-    }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
-    let own = |name: &&HeaderName| name.as_str().starts_with(OWN_HEADER_PREFIX);
-    let forged: Vec<_> = headers.keys().filter(own).cloned().collect();
-    for name in forged {
-        headers.remove(name);
-    }
-    let bodiless = matches!(
-        status,
-        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
-    );
-    let body = if bodiless {
-        Body::empty()
-    } else {
-        Body::from(response.body)
-    };
+    let mut headers = of_function(response.headers).map_err(|name| {
+        let detail = format!("the function answered with a malformed header {name:?}");
+        Problem::new(Kind::FunctionError, detail)
+    })?;
+    let body = settle_length(method, status, &mut headers, response.body, held)?;
     let mut answer = (status, body).into_response();
     *answer.headers_mut() = headers;
     Ok(answer)

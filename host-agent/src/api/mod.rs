@@ -8,13 +8,14 @@
 //! Handlers translate: they check what comes in, call one verb of the service, and put what it returns into
 //! a client's words. Not here: connections and their timeouts (`serve`).
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use axum::http::{HeaderMap, HeaderValue, Version, header, uri::Authority};
+use axum::http::{HeaderMap, HeaderValue, Method, Version, header, uri::Authority};
 use axum::{
     Router,
     body::Body,
     extract::Request,
+    middleware::from_fn,
     response::{IntoResponse, Response},
     routing::{MethodFilter, MethodRouter, delete, get, on, post, put},
 };
@@ -22,19 +23,42 @@ use subtle::ConstantTimeEq;
 use tokio::sync::{Semaphore, watch};
 use tower_service::Service as _;
 
-use self::problem::{Kind, Problem};
-use crate::{lambda, service::Service, vm::Vms};
+use self::{
+    bodies::{Budget, Held, Intake},
+    client::Peer,
+    headers::check_length,
+    problem::{Kind, Problem},
+};
+use crate::{lambda, serve::too_large, service::Service, vm::Vms};
 
+pub(crate) mod bodies;
+pub(crate) mod client;
 mod functions;
+mod headers;
 mod images;
 pub(crate) mod input;
 mod insight;
 mod invoke;
+mod preflight;
 mod problem;
 mod rest;
 pub(crate) mod stranger;
 pub(crate) mod trace;
 mod views;
+
+/// What a client gets that is refused before there is a request.
+pub(crate) mod refusal {
+    pub(crate) use super::problem::{Kind, Problem, word};
+}
+
+/// Who sent a request, as its connection knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Sender {
+    /// The other end of the connection.
+    pub peer: IpAddr,
+    /// The connection has a place of the reserve.
+    pub is_reserved: bool,
+}
 
 /// Bytes of path and query at most.
 pub const TARGET_BYTES_MAX: usize = 8 << 10;
@@ -43,6 +67,8 @@ pub const LIST_LEN_MAX: usize = 1000;
 /// Entries of a list that one response has unless the client says otherwise.
 pub const LIST_LEN_DEFAULT: usize = 100;
 
+/// What paths of functions' own sites begin with.
+const FUNCTIONS_PATH: &str = "/fn/";
 const HEALTH_PATH: &str = "/v1/health";
 const OPENAPI: &str = include_str!("openapi.json");
 
@@ -53,6 +79,9 @@ pub struct Api<V: Vms> {
     stopping: watch::Receiver<bool>,
     /// Places for uploads that have to be in memory as a whole.
     pub(crate) uploads: Arc<Semaphore>,
+    /// What all bodies have together.
+    bodies: Arc<Budget>,
+    host_memory_bytes: u64,
 }
 
 impl<V: Vms> Clone for Api<V> {
@@ -61,6 +90,8 @@ impl<V: Vms> Clone for Api<V> {
             service: Arc::clone(&self.service),
             stopping: self.stopping.clone(),
             uploads: Arc::clone(&self.uploads),
+            bodies: Arc::clone(&self.bodies),
+            host_memory_bytes: self.host_memory_bytes,
         }
     }
 }
@@ -94,10 +125,18 @@ impl<V: Vms> Front<V> {
             service,
             stopping,
             uploads: Arc::new(Semaphore::new(lambda::UPLOADS_MAX)),
+            bodies: Arc::default(),
+            host_memory_bytes: host_memory_bytes(),
         };
         let mut router = Router::new();
-        for (path, methods) in routes() {
-            router = router.route(path, methods);
+        for (path, query, methods) in routes() {
+            router = router.route(
+                path,
+                match query {
+                    Query::Taken => methods,
+                    Query::Refused => methods.route_layer(from_fn(input::refuse_query)),
+                },
+            );
         }
         let router = router
             .method_not_allowed_fallback(|| async {
@@ -117,7 +156,41 @@ impl<V: Vms> Front<V> {
     }
 
     /// Answers one request.
-    pub async fn answer(&self, request: Request) -> Response {
+    pub async fn answer(&self, mut request: Request, sender: Sender) -> Response {
+        request.extensions_mut().insert(Peer(sender.peer));
+        let is_head = request.method() == Method::HEAD;
+        let is_function = request.uri().path().starts_with(FUNCTIONS_PATH);
+        let is_everybodys = sender.is_reserved && !self.is_operators(&request);
+        let mut response = match is_everybodys {
+            false => self.route(request).await,
+            true => {
+                let detail = "all connections are in use (limits.connections_max): try again later";
+                Problem::overloaded(detail).into_response()
+            }
+        };
+        if sender.is_reserved {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        check_length(is_head, is_function, &mut response);
+        if response.status().as_u16() >= 400
+            && let Some(kind) = problem::kind_of(response.headers())
+        {
+            self.api.service.metrics().problem(kind);
+        }
+        response
+    }
+
+    /// Whether a request is what the reserve of connections is for: health, metrics, and what operators ask.
+    fn is_operators(&self, request: &Request) -> bool {
+        let path = request.uri().path();
+        let is_of_function = path.starts_with(FUNCTIONS_PATH)
+            || path.ends_with("/invoke")
+            || path.ends_with("/invocations");
+        path == HEALTH_PATH || (!is_of_function && self.api.has_token(request.headers()))
+    }
+
+    async fn route(&self, request: Request) -> Response {
         let config = self.api.service.config();
         let request = rest::discard_rest(request, self.api.body_time_max());
         if let Err(problem) = self.api.check_head(&request) {
@@ -138,7 +211,10 @@ impl<V: Vms> Front<V> {
             return Problem::from(stranger).into_response();
         }
         if path != HEALTH_PATH && !self.api.has_token(request.headers()) {
-            return unauthorized().into_response();
+            return match preflight::answer(&request) {
+                Some(response) if path.starts_with(FUNCTIONS_PATH) => response,
+                _ => unauthorized().into_response(),
+            };
         }
         match self.router.clone().call(request).await {
             Ok(response) => response,
@@ -152,6 +228,30 @@ fn unauthorized() -> Problem {
         Kind::Unauthorized,
         "send the agent's token: Authorization: Bearer TOKEN",
     )
+}
+
+/// Refuses a body that is coded otherwise than in chunks: nobody would decode it (RFC 9112, 6.1).
+fn check_coding(headers: &HeaderMap) -> Result<(), Problem> {
+    let mut codings = headers
+        .get_all(header::TRANSFER_ENCODING)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|coding| !coding.is_empty());
+    let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(()),
+        (Some(only), None) if is_chunked(only) => Ok(()),
+        (Some(first), Some(second)) if is_chunked(first) && is_chunked(second) => {
+            let detail = "the body is chunked twice: must be once";
+            Err(Problem::new(Kind::InvalidRequest, detail))
+        }
+        (Some(first), _) => {
+            let coding = String::from_utf8_lossy(first);
+            let detail = format!("transfer coding {coding:?} is not known: must be chunked alone");
+            Err(Problem::new(Kind::NotImplemented, detail))
+        }
+    }
 }
 
 /// Whether a request names its host once, as HTTP/1.1 demands (RFC 9112, 3.2): servers that choose different ones
@@ -187,8 +287,13 @@ impl<V: Vms> Api<V> {
         let header_bytes: usize = request.headers().iter().map(line_bytes).sum();
         let header_bytes_max = self.service.config().limits.header_bytes_max;
         if header_bytes > header_bytes_max as usize {
-            let detail = format!("send at most {header_bytes_max} bytes of headers");
+            let detail = too_large(header_bytes_max);
             return Err(Problem::new(Kind::HeadersTooLarge, detail));
+        }
+        check_coding(request.headers())?;
+        if request.method() == Method::CONNECT {
+            let detail = "CONNECT is not implemented: the agent is no proxy";
+            return Err(Problem::new(Kind::NotImplemented, detail));
         }
         Ok(())
     }
@@ -199,14 +304,45 @@ impl<V: Vms> Api<V> {
         let Some(token) = &config.token else {
             return true;
         };
-        let sent = headers
-            .get(header::AUTHORIZATION)
-            .map(HeaderValue::as_bytes);
-        let Some((scheme, sent)) = sent.and_then(|sent| sent.split_at_checked(b"Bearer ".len()))
-        else {
+        let mut sent = headers.get_all(header::AUTHORIZATION).iter();
+        let (Some(sent), None) = (sent.next(), sent.next()) else {
             return false;
         };
-        scheme.eq_ignore_ascii_case(b"Bearer ") && sent.ct_eq(token.expose().as_bytes()).into()
+        let sent = sent.as_bytes();
+        let Some((scheme, sent)) = sent.split_at_checked(b"Bearer".len()) else {
+            return false;
+        };
+        // The scheme in any case, one space or more (RFC 9110, 11.4).
+        let credentials = sent.trim_ascii_start();
+        scheme.eq_ignore_ascii_case(b"Bearer")
+            && sent.first() == Some(&b' ')
+            && credentials.ct_eq(token.expose().as_bytes()).into()
+    }
+
+    /// How a body is taken in.
+    pub(crate) fn intake(&self) -> Intake {
+        Intake {
+            time_max: self.body_time_max(),
+            held: self.held(),
+        }
+    }
+
+    /// How a body is taken in that has a place of its own.
+    pub(crate) fn intake_of_upload(&self) -> Intake {
+        Intake {
+            time_max: self.body_time_max(),
+            held: Held::new(&Arc::default(), u64::MAX),
+        }
+    }
+
+    /// Nothing yet of what all bodies may have together.
+    fn held(&self) -> Held {
+        let bytes_max = self
+            .service
+            .config()
+            .limits
+            .bodies_bytes_max(self.host_memory_bytes);
+        Held::new(&self.bodies, bytes_max)
     }
 
     /// What a body may take.
@@ -215,8 +351,17 @@ impl<V: Vms> Api<V> {
     }
 }
 
+/// What becomes of a path's query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Query {
+    /// The handler reads it, and refuses what it does not know; or it is a function's, or nobody's that minds.
+    Taken,
+    /// There are no parameters, so one that is sent is a mistake.
+    Refused,
+}
+
 /// Every path with its methods. `openapi.json` describes exactly these; a test holds that.
-fn routes<V: Vms>() -> Vec<(&'static str, MethodRouter<Api<V>>)> {
+fn routes<V: Vms>() -> Vec<(&'static str, Query, MethodRouter<Api<V>>)> {
     // TRACE would send a client's secrets back to it.
     let any = MethodFilter::GET
         .or(MethodFilter::HEAD)
@@ -226,50 +371,73 @@ fn routes<V: Vms>() -> Vec<(&'static str, MethodRouter<Api<V>>)> {
         .or(MethodFilter::DELETE)
         .or(MethodFilter::OPTIONS);
     vec![
-        (HEALTH_PATH, get(insight::health::<V>)),
-        ("/openapi.json", get(openapi)),
-        ("/metrics", get(insight::metrics::<V>)),
-        ("/v1/images", post(images::upload::<V>)),
-        ("/v1/functions", get(functions::list::<V>)),
+        (HEALTH_PATH, Query::Taken, get(insight::health::<V>)),
+        ("/openapi.json", Query::Taken, get(openapi)),
+        ("/metrics", Query::Taken, get(insight::metrics::<V>)),
+        ("/v1/images", Query::Refused, post(images::upload::<V>)),
+        ("/v1/functions", Query::Taken, get(functions::list::<V>)),
         (
             "/v1/functions/{name}",
+            Query::Refused,
             get(functions::describe::<V>)
                 .put(functions::deploy::<V>)
                 .delete(functions::remove::<V>),
         ),
         (
             "/v1/functions/{name}/versions",
+            Query::Taken,
             get(functions::list_versions::<V>),
         ),
         (
             "/v1/functions/{name}/versions/{version}",
+            Query::Refused,
             get(functions::describe_version::<V>).delete(functions::remove_version::<V>),
         ),
         (
             "/v1/functions/{name}/aliases",
+            Query::Refused,
             get(functions::list_aliases::<V>),
         ),
         (
             "/v1/functions/{name}/aliases/{alias}",
+            Query::Refused,
             get(functions::describe_alias::<V>)
                 .put(functions::put_alias::<V>)
                 .delete(functions::remove_alias::<V>),
         ),
         (
             "/v1/functions/{name}/rollback",
+            Query::Refused,
             post(functions::roll_back::<V>),
         ),
         (
             "/v1/functions/{name}/concurrency",
+            Query::Refused,
             put(functions::put_concurrency::<V>).merge(delete(functions::remove_concurrency::<V>)),
         ),
-        ("/v1/functions/{name}/invoke", post(invoke::invoke::<V>)),
-        ("/v1/functions/{name}/logs", get(insight::logs::<V>)),
-        ("/v1/instances", get(insight::instances::<V>)),
-        ("/v1/usage", get(insight::usage::<V>)),
-        ("/fn/{name}", on(any, invoke::http::<V>)),
-        ("/fn/{name}/", on(any, invoke::http::<V>)),
-        ("/fn/{name}/{*path}", on(any, invoke::http::<V>)),
+        (
+            "/v1/functions/{name}/invoke",
+            Query::Taken,
+            post(invoke::invoke::<V>),
+        ),
+        (
+            "/v1/functions/{name}/logs",
+            Query::Taken,
+            get(insight::logs::<V>),
+        ),
+        (
+            "/v1/instances",
+            Query::Refused,
+            get(insight::instances::<V>),
+        ),
+        ("/v1/usage", Query::Taken, get(insight::usage::<V>)),
+        ("/fn/{name}", Query::Taken, on(any, invoke::http::<V>)),
+        ("/fn/{name}/", Query::Taken, on(any, invoke::http::<V>)),
+        (
+            "/fn/{name}/{*path}",
+            Query::Taken,
+            on(any, invoke::http::<V>),
+        ),
     ]
 }
 
@@ -285,6 +453,11 @@ fn json(body: impl Into<Body>) -> Response {
         HeaderValue::from_static("application/json"),
     );
     response
+}
+
+fn host_memory_bytes() -> u64 {
+    let info = rustix::system::sysinfo();
+    info.totalram.saturating_mul(u64::from(info.mem_unit))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Errors as `application/problem+json` (RFC 9457).
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::{
@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::{stranger::Stranger, trace::RequestId};
 use crate::{
+    pool::RETRY_AFTER,
     service::{
         ChangeError, ChangeErrorKind, DeployError, DeployErrorKind, InvokeFailure,
         InvokeFailureKind,
@@ -26,7 +27,7 @@ const TYPE_PREFIX: &str = "urn:jiffy:";
 
 /// What a problem is about. Its type is `urn:jiffy:` and the kind in kebab case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     InvalidRequest,
     Unauthorized,
     OtherOrigin,
@@ -43,6 +44,9 @@ pub(super) enum Kind {
     Busy,
     HeadersTooLarge,
     Full,
+    NotImplemented,
+    VersionNotSupported,
+    Overloaded,
     FunctionError,
     BadEvent,
     Panic,
@@ -53,9 +57,8 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// All of them, for the test that holds `openapi.json`.
-    #[cfg(test)]
-    pub(super) const ALL: [Self; 23] = [
+    /// All of them.
+    pub(crate) const ALL: [Self; 26] = [
         Self::InvalidRequest,
         Self::Unauthorized,
         Self::OtherOrigin,
@@ -72,6 +75,9 @@ impl Kind {
         Self::Busy,
         Self::HeadersTooLarge,
         Self::Full,
+        Self::NotImplemented,
+        Self::VersionNotSupported,
+        Self::Overloaded,
         Self::FunctionError,
         Self::BadEvent,
         Self::Panic,
@@ -82,7 +88,7 @@ impl Kind {
     ];
 
     /// Status, type and title.
-    pub(super) const fn parts(self) -> (StatusCode, &'static str, &'static str) {
+    pub(crate) const fn parts(self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;
         match self {
             Self::InvalidRequest => (
@@ -165,6 +171,21 @@ impl Kind {
                 "urn:jiffy:full",
                 "A limit of the agent is reached",
             ),
+            Self::NotImplemented => (
+                S::NOT_IMPLEMENTED,
+                "urn:jiffy:not-implemented",
+                "The agent does not do this",
+            ),
+            Self::VersionNotSupported => (
+                S::HTTP_VERSION_NOT_SUPPORTED,
+                "urn:jiffy:version-not-supported",
+                "The agent speaks HTTP/1.1",
+            ),
+            Self::Overloaded => (
+                S::SERVICE_UNAVAILABLE,
+                "urn:jiffy:overloaded",
+                "The agent has too much to do",
+            ),
             Self::FunctionError => (
                 S::INTERNAL_SERVER_ERROR,
                 "urn:jiffy:function-error",
@@ -229,13 +250,13 @@ impl From<LogRecord> for LogLine {
 }
 
 /// The last word of a problem's type.
-fn word(r#type: &'static str) -> &'static str {
+pub(crate) fn word(r#type: &'static str) -> &'static str {
     r#type.strip_prefix(TYPE_PREFIX).unwrap_or(r#type)
 }
 
 /// An error for a client.
 #[derive(Debug)]
-pub(super) struct Problem(Box<Fields>);
+pub(crate) struct Problem(Box<Fields>);
 
 #[derive(Debug)]
 struct Fields {
@@ -266,7 +287,7 @@ struct Document<'a> {
 
 impl Problem {
     /// A problem; `detail` is a sentence with the fix in it.
-    pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
         Self(Box::new(Fields {
             kind,
             detail: detail.into(),
@@ -277,6 +298,13 @@ impl Problem {
             backtrace: vec![],
             headers: HeaderMap::new(),
         }))
+    }
+
+    /// A problem of having too much to do, which may be over soon.
+    pub(crate) fn overloaded(detail: impl Into<String>) -> Self {
+        let mut problem = Self::new(Kind::Overloaded, detail);
+        problem.0.retry_after = Some(RETRY_AFTER);
+        problem
     }
 
     /// The same, for a request that has an id already.
@@ -303,6 +331,37 @@ impl Problem {
         self
     }
 
+    /// The last word of its type, and what it says.
+    pub(crate) fn summary(&self) -> (&'static str, String) {
+        (word(self.0.kind.parts().1), self.0.detail.clone())
+    }
+
+    /// The response as it stands on a connection, which ends with it: for what comes before there is a request.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        let (kind, request_id) = (self.0.kind, self.0.request_id);
+        let id = request_id.unwrap_or_else(RequestId::random);
+        let (status, ..) = kind.parts();
+        let (headers, body) = self.of_request(id).headers_and_body();
+        let mut bytes = Vec::with_capacity(512 + body.len());
+        let reason = status.canonical_reason().unwrap_or_default();
+        let head = format!(
+            "HTTP/1.1 {} {reason}\r\ndate: {}\r\nconnection: close\r\ncontent-length: {}\r\n",
+            status.as_u16(),
+            httpdate::fmt_http_date(SystemTime::now()),
+            body.len()
+        );
+        bytes.extend_from_slice(head.as_bytes());
+        for (name, value) in &headers {
+            bytes.extend_from_slice(name.as_str().as_bytes());
+            bytes.extend_from_slice(b": ");
+            bytes.extend_from_slice(value.as_bytes());
+            bytes.extend_from_slice(b"\r\n");
+        }
+        bytes.extend_from_slice(b"\r\n");
+        bytes.extend_from_slice(&body);
+        bytes
+    }
+
     /// What it is about.
     #[cfg(test)]
     pub(super) fn kind(&self) -> Kind {
@@ -310,8 +369,8 @@ impl Problem {
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+impl Problem {
+    fn headers_and_body(self) -> (HeaderMap, Vec<u8>) {
         let fields = *self.0;
         let (status, r#type, title) = fields.kind.parts();
         let id = fields.request_id.unwrap_or_else(RequestId::random);
@@ -326,10 +385,7 @@ impl IntoResponse for Problem {
             backtrace: &fields.backtrace,
         };
         let body = serde_json::to_vec(&document).expect("texts and numbers always encode");
-        let mut response = Response::new(Body::from(body));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.extend(fields.headers);
+        let mut headers = fields.headers;
         headers.insert(
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
@@ -345,8 +401,26 @@ impl IntoResponse for Problem {
                 HeaderValue::from_static("Bearer realm=\"jiffy\""),
             );
         }
+        (headers, body)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let (status, ..) = self.0.kind.parts();
+        let (headers, body) = self.headers_and_body();
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
         response
     }
+}
+
+/// The last word of the type of the problem with these headers, if it is one.
+pub(super) fn kind_of(headers: &HeaderMap) -> Option<&'static str> {
+    let sent = headers.get(ERROR_HEADER)?;
+    let words = Kind::ALL.iter().map(|kind| word(kind.parts().1));
+    words.into_iter().find(|word| sent == word)
 }
 
 impl From<Stranger> for Problem {

@@ -18,6 +18,17 @@ pub enum LogFormat {
     Json,
 }
 
+/// Where a trusted proxy says for whom it speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AddressHeader {
+    /// `X-Forwarded-For`, and scheme and host in `X-Forwarded-Proto` and `X-Forwarded-Host`.
+    #[default]
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
 /// `jiffyd.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -30,6 +41,10 @@ pub struct FileConfig {
     pub token_file: Option<PathBuf>,
     /// Without a token: names beside those of loopback that requests may be addressed to, and pages be of. Reloaded.
     pub hosts: Vec<String>,
+    /// Addresses and ranges of proxies that are believed for whom they speak. Reloaded.
+    pub trusted_proxies: Vec<String>,
+    /// Where they say it. Reloaded.
+    pub client_address_header: AddressHeader,
     /// The `jiffy-vmm` program; a bare name is looked for beside `jiffyd`, then in `PATH`.
     pub vmm: PathBuf,
     /// What the agent logs of itself, as in `RUST_LOG`. Reloaded.
@@ -54,16 +69,25 @@ pub struct FileConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Connections at once; more wait to be accepted.
+    /// Connections at once. One more takes the place of one that is idle, or is refused.
     pub connections_max: u32,
+    /// Connections beyond those, for health, metrics and operators.
+    pub connections_reserved: u32,
+    /// Connections of one client address, of IPv6 of one /64; loopback and trusted proxies have no such limit.
+    pub connections_per_address_max: u32,
+    /// Time that a connection waits for its next request, milliseconds, before it is closed.
+    pub idle_ms_max: u64,
     /// Bytes of a request's line and headers.
     pub header_bytes_max: u32,
-    /// Time from a connection, or from the last response on it, to the end of a request's headers, milliseconds, before it is closed.
+    /// Time from a connection, or from the first byte of a further request on it, to the end of that request's headers, milliseconds.
     pub header_ms_max: u64,
     /// Time for a request's body, milliseconds.
     pub body_ms_max: u64,
     /// Bytes of a request to a function.
     pub body_bytes_max: u32,
+    /// Bytes of all bodies of requests and responses at once; 0: a part of the host's memory, see
+    /// [`Limits::bodies_bytes_max`].
+    pub bodies_bytes_max: u64,
     /// Bytes of an image.
     pub image_bytes_max: u64,
     /// Functions.
@@ -86,10 +110,14 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 10_000,
+            connections_reserved: 16,
+            connections_per_address_max: 1000,
+            idle_ms_max: 75_000,
             header_bytes_max: HEAD_BYTES_MAX,
             header_ms_max: 15_000,
             body_ms_max: 60_000,
             body_bytes_max: 6 << 20,
+            bodies_bytes_max: 0,
             image_bytes_max: 64 << 20,
             functions_max: 10_000,
             versions_max: 64,
@@ -98,6 +126,18 @@ impl Default for Limits {
             open_snapshots_max: 4096,
             unused_image_ms_max: 60 * 60 * 1000,
             drain_ms_max: 30_000,
+        }
+    }
+}
+
+impl Limits {
+    /// What all bodies may have together, bytes, on a host with this memory. By default a sixty-fourth of it: VMs are given
+    /// three quarters, and a body is in memory up to three times while it is handed to one. At least ten of the largest
+    /// bodies that are taken by default, at most a thousand.
+    pub fn bodies_bytes_max(&self, host_memory_bytes: u64) -> u64 {
+        match self.bodies_bytes_max {
+            0 => (host_memory_bytes / 64).clamp(60 << 20, 6000 << 20),
+            bytes => bytes,
         }
     }
 }
@@ -265,6 +305,8 @@ impl Default for FileConfig {
             data_dir: "/var/lib/jiffyd".into(),
             token_file: None,
             hosts: vec![],
+            trusted_proxies: vec![],
+            client_address_header: AddressHeader::default(),
             vmm: "jiffy-vmm".into(),
             log: "info".into(),
             log_format: LogFormat::Text,

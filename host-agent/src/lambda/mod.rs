@@ -39,7 +39,8 @@ use self::{
 use crate::{
     api::{
         Api,
-        input::{BodyError, DOCUMENT_BYTES_MAX, collect},
+        bodies::collect,
+        input::{BodyError, DOCUMENT_BYTES_MAX},
         stranger::Stranger,
         trace::RequestId,
     },
@@ -125,7 +126,12 @@ async fn respond<V: Vms>(api: &Api<V>, id: RequestId, request: Request) -> Answe
         }
     });
     let _place = place.await.map_err(|_| BodyError::Slow(time_max))?;
-    let body = collect(body, bytes_max, time_max).await?;
+    let mut intake = match is_upload {
+        // Their places are their limit.
+        true => api.intake_of_upload(),
+        false => api.intake(),
+    };
+    let body = collect(body, bytes_max, &mut intake).await?;
     if !is_known {
         authenticate(api, &parts, Some(&body))?;
     }

@@ -16,6 +16,8 @@ pub struct Gauges {
     pub functions: usize,
     /// Logs of functions on disk, bytes.
     pub log_bytes: u64,
+    /// Bodies of requests and responses in memory, bytes.
+    pub body_bytes: u64,
     /// Shells, VMs and who waits for them.
     pub pool: PoolStats,
 }
@@ -42,7 +44,8 @@ const GAUGES: [(&str, &str, Value); 8] = [
 ];
 
 #[rustfmt::skip]
-const GAUGES_BYTES: [(&str, &str, Value); 3] = [
+const GAUGES_BYTES: [(&str, &str, Value); 4] = [
+    ("bodies", "Bodies of requests and responses in memory", |all| all.body_bytes),
     ("memory_charged", "Memory that VMs are charged", |all| all.pool.memory_charged_bytes),
     ("memory_budget", "Memory that VMs may be charged", |all| all.pool.memory_bytes_max),
     ("function_logs", "Logs of functions on disk", |all| all.log_bytes),

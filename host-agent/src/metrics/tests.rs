@@ -33,6 +33,7 @@ fn filled() -> Metrics {
 const GAUGES: Gauges = Gauges {
     functions: 1,
     log_bytes: 2,
+    body_bytes: 16,
     pool: PoolStats {
         shells_ready: 3,
         shells_making: 4,

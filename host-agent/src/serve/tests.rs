@@ -1,6 +1,9 @@
 //! A server over a loopback port with VMs in memory, and what slow, rude and many clients get.
 
-use std::{net::SocketAddr, time::Instant};
+mod clients;
+mod semantics;
+
+use std::time::Instant;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -197,13 +200,15 @@ async fn a_connection_serves_many_requests() {
 }
 
 #[tokio::test]
-async fn slow_headers_and_idle_connections_are_closed() {
+async fn slow_headers_are_told_so_and_silent_connections_are_closed() {
     let server = Server::with(|config| config.settings.limits.header_ms_max = 100).await;
     let began = Instant::now();
-    server.raw(b"GET /v1/health HT").await;
-    let mut stream = server.connect().await;
-    stream.write_all(HEALTH).await.expect("sent");
-    read_to_end(&mut stream).await;
+    let answer = Answer::parse(&server.raw(b"GET /v1/health HT").await);
+    assert_eq!(
+        (answer.status, &*answer.problem()),
+        (408, "request-timeout")
+    );
+    assert!(server.raw(b"").await.is_empty());
     let took = began.elapsed();
     assert!(Duration::from_millis(200) <= took && took < Duration::from_secs(10));
 }
@@ -231,33 +236,15 @@ async fn a_slow_body_gets_408() {
 }
 
 #[tokio::test]
-async fn more_connections_than_may_be_wait_for_their_turn() {
+async fn an_idle_connection_makes_room_for_another() {
     let server = Server::with(|config| config.settings.limits.connections_max = 1).await;
     let mut first = server.connect().await;
     first.write_all(HEALTH).await.expect("sent");
     assert!(read_some(&mut first).await.starts_with("HTTP/1.1 200"));
     let mut second = server.connect().await;
     second.write_all(HEALTH).await.expect("sent");
-    let waiting = timeout(Duration::from_millis(100), read_some(&mut second)).await;
-    assert!(waiting.is_err());
-    drop(first);
     assert!(read_some(&mut second).await.starts_with("HTTP/1.1 200"));
-}
-
-#[tokio::test]
-async fn what_is_no_http_gets_400() {
-    let server = Server::start().await;
-    for rude in [
-        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"[..],
-        b"GET\r\n\r\n",
-        b"GET / HTTP/1.1\r\na b: c\r\n\r\n",
-        b"GET / HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
-        b"GET / HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
-    ] {
-        let answer = Answer::parse(&server.raw(rude).await);
-        assert_eq!(answer.status, 400, "{}", rude.escape_ascii());
-    }
-    assert_eq!(server.get("/v1/health").await.status, 200);
+    assert!(read_to_end(&mut first).await.is_empty());
 }
 
 #[tokio::test]
@@ -295,11 +282,14 @@ async fn heads_are_limited() {
         (answer.status, &*answer.problem()),
         (431, "headers-too-large")
     );
-    // Far beyond the limit hyper answers, before it has read all of it.
+    // Far beyond the limit it is refused before all of it was read.
     let value = "a".repeat(100_000);
     let request = format!("GET / HTTP/1.1\r\nhost: localhost\r\nx: {value}\r\n\r\n");
     let answer = Answer::parse(&server.raw(request.as_bytes()).await);
-    assert_eq!(answer.status, 431);
+    assert_eq!(
+        (answer.status, &*answer.problem()),
+        (431, "headers-too-large")
+    );
 }
 
 #[tokio::test]

@@ -11,6 +11,9 @@
 //! !die-settling responds, and dies before the next request     !hang-settling     responds, and is never ready again
 //! ```
 //!
+//! A request over HTTP with the header `x-answer: STATUS` gets an HTTP response of that status with the body of the request, and
+//! a header for each `x-answer-header: NAME=VALUE`. One with the body `!headers` gets the headers that came, a line each.
+//!
 //! Anything else is echoed. Not here: processes, KVM, or anything that takes time but on request.
 
 use std::{
@@ -371,8 +374,52 @@ impl VmInstance for FakeInstance {
     }
 }
 
+/// What a request over HTTP wants to be answered.
+fn http_answer(request: &Request) -> Option<Response> {
+    let headers = &request.http.as_ref()?.headers;
+    let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+    if request.body == b"!headers" {
+        let lines = headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {}\n", text(value)));
+        let body = lines.collect::<String>().into_bytes();
+        return Some(Response {
+            body,
+            ..http_response(200, vec![])
+        });
+    }
+    let status = headers.iter().find(|(name, _)| name == "x-answer")?;
+    let wanted = headers.iter().filter(|(name, _)| name == "x-answer-header");
+    let pair = |(_, value): &(String, Vec<u8>)| {
+        let (name, value) = text(value)
+            .split_once('=')
+            .map(|(a, b)| (a.into(), b.into()))?;
+        Some((name, value))
+    };
+    Some(Response {
+        body: request.body.clone(),
+        ..http_response(
+            text(&status.1).parse().unwrap_or(0),
+            wanted.filter_map(pair).collect(),
+        )
+    })
+}
+
+fn http_response(status: u16, headers: Vec<(String, Vec<u8>)>) -> Response {
+    Response {
+        kind: FrameKind::HttpResponse,
+        status,
+        error_type: String::new(),
+        headers,
+        body: vec![],
+    }
+}
+
 impl FakeInstance {
     async fn respond(&mut self, request: &Request) -> Result<Response, VmError> {
+        if let Some(response) = http_answer(request) {
+            return Ok(response);
+        }
         let event = String::from_utf8_lossy(&request.body);
         let (word, rest) = event.split_once(' ').unwrap_or((&event, ""));
         let backtrace = Backtrace::default;
