@@ -46,9 +46,9 @@ impl From<SocketAddr> for Peer {
 
 /// Who sent a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Client {
+pub(crate) struct Client {
     /// Its address.
-    pub(super) address: IpAddr,
+    pub(crate) address: IpAddr,
     /// The trusted proxies between it and the agent, the nearest to the agent last.
     via: Vec<IpAddr>,
     /// How it spoke to the first of them.

@@ -73,7 +73,13 @@ pub(super) async fn invoke<V: Vms>(
         let (parts, body) = request.into_parts();
         let mut intake = api.intake();
         let body = api.body(body, &mut intake).await?;
-        let input = input(id, traceparent(&parts.headers), None, body);
+        let input = input(
+            id,
+            traceparent(&parts.headers),
+            api.client(&parts),
+            None,
+            body,
+        );
         let invoked = api.service.invoke(&name, &qualifier, input).await;
         api.finish(id, invoked, Wanted::Output)
     };
@@ -92,12 +98,13 @@ pub(super) async fn http<V: Vms>(
         let mut intake = api.intake();
         let body = api.body(body, &mut intake).await?;
         let traceparent = traceparent(&parts.headers);
+        let client = api.client(&parts);
         let http = HttpRequest {
             method: parts.method.as_str().to_owned(),
             target,
-            headers: api.headers_for_guest(&parts, &traceparent),
+            headers: api.headers_for_guest(&parts, &client, &traceparent),
         };
-        let input = input(id, traceparent, Some(http), body);
+        let input = input(id, traceparent, client, Some(http), body);
         let invoked = api.service.invoke(&name, &Qualifier::Live, input).await;
         api.finish(id, invoked, Wanted::Http(&parts.method))
     };
@@ -111,17 +118,26 @@ impl<V: Vms> Api<V> {
         Ok(collect(body, bytes_max, intake).await?.into())
     }
 
-    /// What a function gets of a request's headers, and who sent it.
-    fn headers_for_guest(&self, parts: &Parts, traceparent: &str) -> Vec<(String, Vec<u8>)> {
+    /// Who sent a request.
+    pub(crate) fn client(&self, parts: &Parts) -> Client {
         let config = self.service.config();
-        let peer = peer(parts);
+        let which = config.client_address_header;
+        Client::new(peer(parts), &parts.headers, &config.proxies, which)
+    }
+
+    /// What a function gets of a request's headers, and who sent it.
+    fn headers_for_guest(
+        &self,
+        parts: &Parts,
+        client: &Client,
+        traceparent: &str,
+    ) -> Vec<(String, Vec<u8>)> {
+        let config = self.service.config();
         let pass = Pass {
             has_token: config.token.is_some(),
             traceparent,
-            is_proxy: is_trusted(peer, &config.proxies),
+            is_proxy: is_trusted(peer(parts), &config.proxies),
         };
-        let which = config.client_address_header;
-        let client = Client::new(peer, &parts.headers, &config.proxies, which);
         let mut headers = for_guest(&parts.headers, pass);
         headers.extend(client.headers(parts.headers.get(header::HOST)));
         headers
@@ -137,12 +153,14 @@ fn peer(parts: &Parts) -> IpAddr {
 fn input(
     id: RequestId,
     traceparent: String,
+    client: Client,
     http: Option<HttpRequest>,
     body: Vec<u8>,
 ) -> InvokeInput {
     InvokeInput {
         request_id: Some(id.as_str().to_owned()),
         traceparent: Some(traceparent),
+        client_address: Some(client.address.to_string()),
         http,
         body,
         wants_log_tail: false,

@@ -66,6 +66,7 @@ impl<V: Vms> Call<'_, V> {
         let input = InvokeInput {
             request_id: Some(self.id.as_str().to_owned()),
             traceparent: Some(traceparent(&self.parts.headers)),
+            client_address: Some(self.api.client(&self.parts).address.to_string()),
             http: None,
             body,
             wants_log_tail,

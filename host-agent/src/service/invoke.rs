@@ -146,6 +146,7 @@ impl<V: Vms> Service<V> {
             function_name: name.to_string(),
             function_version: number.to_string(),
             traceparent: input.traceparent,
+            client_address: input.client_address,
             http: input.http,
             body: input.body,
         };
@@ -389,6 +390,7 @@ fn check_size(request: &Request) -> Result<(), InvokeFailureKind> {
     let lens = texts
         .into_iter()
         .chain(&request.traceparent)
+        .chain(&request.client_address)
         .chain(http.clone().flat_map(|http| [&http.method, &http.target]))
         .map(String::len);
     let headers = http.flat_map(|http| &http.headers);

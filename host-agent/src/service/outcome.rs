@@ -142,6 +142,8 @@ pub struct InvokeInput {
     pub request_id: Option<String>,
     /// W3C trace context.
     pub traceparent: Option<String>,
+    /// IP address of whoever sent it.
+    pub client_address: Option<String>,
     /// What came over HTTP; `None`: the body is an event.
     pub http: Option<HttpRequest>,
     /// The event, or the HTTP body.

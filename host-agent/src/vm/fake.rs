@@ -14,7 +14,7 @@
 //! A request over HTTP with the header `x-answer: STATUS` gets an HTTP response of that status with the body of the request, and
 //! a header for each `x-answer-header: NAME=VALUE`. One with the body `!headers` gets the headers that came, a line each.
 //!
-//! Anything else is echoed. Not here: processes, KVM, or anything that takes time but on request.
+//! `!client` responds with the client's address. Anything else is echoed. Not here: processes, KVM, or anything that takes time but on request.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -428,6 +428,11 @@ impl FakeInstance {
                 take(Duration::from_millis(rest.parse().unwrap_or(0))).await;
                 vec![]
             }
+            "!client" => request
+                .client_address
+                .clone()
+                .unwrap_or_default()
+                .into_bytes(),
             "!count" => self.requests.to_string().into_bytes(),
             "!env" => self.variable(rest).into_bytes(),
             "!log" => {

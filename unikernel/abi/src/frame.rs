@@ -226,6 +226,8 @@ pub enum Tag {
     Status = 9,
     /// Function error: the name of its type, UTF-8.
     ErrorType = 10,
+    /// Request: the IP address of whoever sent it, UTF-8.
+    ClientAddress = 11,
 }
 
 impl Tag {
@@ -241,6 +243,7 @@ impl Tag {
             8 => Self::HeaderValue,
             9 => Self::Status,
             10 => Self::ErrorType,
+            11 => Self::ClientAddress,
             _ => return None,
         })
     }
@@ -328,6 +331,8 @@ pub struct RequestHead<'a> {
     pub function_version: &'a str,
     /// W3C trace context, if the caller sent one.
     pub traceparent: Option<&'a str>,
+    /// IP address of whoever sent the request, if that is known.
+    pub client_address: Option<&'a str>,
     /// HTTP method; empty for an event.
     pub method: &'a str,
     /// HTTP path and query; empty for an event.
@@ -343,6 +348,7 @@ impl<'a> RequestHead<'a> {
             function_name: "",
             function_version: "",
             traceparent: None,
+            client_address: None,
             method: "",
             target: "",
             head,
@@ -353,6 +359,7 @@ impl<'a> RequestHead<'a> {
                 Tag::FunctionName => parsed.function_name = text(tag, value)?,
                 Tag::FunctionVersion => parsed.function_version = text(tag, value)?,
                 Tag::Traceparent => parsed.traceparent = Some(text(tag, value)?),
+                Tag::ClientAddress => parsed.client_address = Some(text(tag, value)?),
                 Tag::Method => parsed.method = text(tag, value)?,
                 Tag::Target => parsed.target = text(tag, value)?,
                 _ => {}
@@ -491,6 +498,7 @@ mod tests {
         let head = head(&[
             (Tag::RequestId, b"r-1"),
             (Tag::Traceparent, b"00-0-0-00"),
+            (Tag::ClientAddress, b"2001:db8::1"),
             (Tag::Method, b"GET"),
             (Tag::Target, b"/a?b"),
             (Tag::HeaderName, b"x"),
@@ -504,6 +512,7 @@ mod tests {
             ("r-1", "GET", "/a?b")
         );
         assert_eq!(parsed.traceparent, Some("00-0-0-00"));
+        assert_eq!(parsed.client_address, Some("2001:db8::1"));
         let headers: Vec<_> = parsed.headers().collect();
         assert_eq!(headers, [("x", &b"\xff"[..]), ("y", b"")]);
     }

@@ -25,6 +25,7 @@ pub struct Context<'a> {
     function_name: &'a str,
     function_version: &'a str,
     traceparent: Option<&'a str>,
+    client_address: Option<&'a str>,
 }
 
 impl<'a> Context<'a> {
@@ -34,6 +35,7 @@ impl<'a> Context<'a> {
             function_name: head.function_name,
             function_version: head.function_version,
             traceparent: head.traceparent,
+            client_address: head.client_address,
         }
     }
 
@@ -55,6 +57,24 @@ impl<'a> Context<'a> {
     /// The caller's W3C trace context, the value of its `traceparent` header.
     pub fn traceparent(&self) -> Option<&'a str> {
         self.traceparent
+    }
+
+    /// The IP address of whoever sent the request: of the connection's other end, or of whom a proxy speaks for that the
+    /// agent trusts. `None` if the request did not come over a network.
+    ///
+    /// ```
+    /// #[jiffy::function]
+    /// pub fn whoami(_event: &[u8], context: &jiffy::Context) -> String {
+    ///     context.client_address().unwrap_or("nobody").into()
+    /// }
+    ///
+    /// # fn main() {
+    /// let call = jiffy::testing::call!().client_address("2001:db8::1");
+    /// assert_eq!(call.run().text(), r#""2001:db8::1""#);
+    /// # }
+    /// ```
+    pub fn client_address(&self) -> Option<&'a str> {
+        self.client_address
     }
 
     /// When the VM is stopped if the request is not answered by then.

@@ -110,6 +110,11 @@ impl Call {
         self.field(Tag::Traceparent, traceparent.as_bytes())
     }
 
+    /// The IP address of whoever sent the request; otherwise it is not known.
+    pub fn client_address(self, address: &str) -> Self {
+        self.field(Tag::ClientAddress, address.as_bytes())
+    }
+
     /// Unix time during the call; otherwise when it was begun.
     pub fn at(mut self, unix_time: Duration) -> Self {
         self.world.wall_ns = nanoseconds(unix_time);

@@ -24,6 +24,8 @@ pub struct Request {
     pub function_version: String,
     /// W3C trace context, if the caller sent one.
     pub traceparent: Option<String>,
+    /// IP address of whoever sent it, if that is known.
+    pub client_address: Option<String>,
     /// What came over HTTP; `None`: the body is an event.
     pub http: Option<HttpRequest>,
     /// The event, or the HTTP body.
@@ -115,6 +117,9 @@ fn encode_head(request: &Request) -> Result<Vec<u8>, FrameError> {
     if let Some(traceparent) = &request.traceparent {
         field(Tag::Traceparent, traceparent.as_bytes())?;
     }
+    if let Some(address) = &request.client_address {
+        field(Tag::ClientAddress, address.as_bytes())?;
+    }
     if let Some(http) = &request.http {
         field(Tag::Method, http.method.as_bytes())?;
         field(Tag::Target, http.target.as_bytes())?;
@@ -198,17 +203,23 @@ mod tests {
         let texts = any::<[String; 3]>();
         (
             texts,
-            any::<Option<String>>(),
+            any::<[Option<String>; 2]>(),
             prop::option::of(http()),
             any::<Vec<u8>>(),
         )
             .prop_map(
-                |([request_id, function_name, function_version], traceparent, http, body)| {
+                |(
+                    [request_id, function_name, function_version],
+                    [traceparent, client_address],
+                    http,
+                    body,
+                )| {
                     Request {
                         request_id,
                         function_name,
                         function_version,
                         traceparent,
+                        client_address,
                         http,
                         body,
                     }
@@ -236,6 +247,7 @@ mod tests {
             function_name: head.function_name.into(),
             function_version: head.function_version.into(),
             traceparent: head.traceparent.map(Into::into),
+            client_address: head.client_address.map(Into::into),
             http,
             body: body.into(),
         }
