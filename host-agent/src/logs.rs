@@ -19,8 +19,7 @@ use std::{
 };
 
 pub use jiffy_abi::log_ring::Level;
-use jiffy_abi::log_ring::TEXT_BYTES_MAX;
-use jiffy_control::error_chain;
+use jiffy_control::{LogLoss, cut, error_chain};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
@@ -32,7 +31,7 @@ use crate::{
 
 /// Lines that one call of [`Logs::read`] returns at most.
 pub const READ_LINES_MAX: usize = 10_000;
-/// Bytes of text that one call of [`Logs::read`] returns at most; the line that passes it is the last.
+/// Bytes of lines, encoded, that one call of [`Logs::read`] returns at most; the line that passes it is the last.
 pub const READ_BYTES_MAX: usize = 8 << 20;
 /// Lines that a follower may be behind before it misses some.
 pub const FOLLOWER_LINES_MAX: usize = 256;
@@ -42,6 +41,8 @@ pub const FOLLOWED_FUNCTIONS_MAX: usize = 64;
 const OPEN_FILES_MAX: usize = 64;
 /// Bytes of a line besides its text, about; what a line is charged before it is encoded.
 const LINE_OVERHEAD_BYTES: usize = 96;
+/// Bytes of encoded lines of one function after which they are written and their memory is given back.
+const BUFFER_BYTES_MAX: usize = 256 << 10;
 
 /// How much is kept. The rate has room for the `REPORT` lines of a busy function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,6 +164,17 @@ pub struct Dropped {
     pub rate_lines: u64,
     /// The disk would not take them.
     pub disk_lines: u64,
+    /// Kept, but without their end: they were too long.
+    pub cut_lines: u64,
+}
+
+/// Whether a line may be dropped for the rate of its function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// It is the function's own.
+    IfRoom,
+    /// It is the platform's, and there is one for each request.
+    Always,
 }
 
 /// The logs of all functions.
@@ -186,7 +198,7 @@ struct FunctionLog {
     journal: Journal,
     rate: Rate,
     /// Dropped above the rate, and not yet told in the log.
-    untold_lines: u64,
+    untold: LogLoss,
     /// Encoded lines that are not yet written, and their number.
     buffer: Vec<u8>,
     buffer_lines: u64,
@@ -226,7 +238,7 @@ impl Logs {
         Ok(FunctionLog {
             journal: Journal::open(&self.directory.join(function.as_ref()), limits)?,
             rate: Rate::new(self.limits.function_bytes_per_s_max),
-            untold_lines: 0,
+            untold: LogLoss::default(),
             buffer: vec![],
             buffer_lines: 0,
         })
@@ -237,18 +249,31 @@ impl Logs {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends lines, in order, and gives them to those who follow. A line that cannot be kept is
-    /// counted, and what is dropped for its rate is told in the log as soon as there is room. `now`
-    /// is what the rate is measured by.
+    /// As [`Logs::write_all`], of lines that functions wrote.
     pub fn write(
         &self,
         lines: impl IntoIterator<Item = (FunctionName, LogLine)>,
         now: Instant,
     ) -> Dropped {
+        let lines = lines.into_iter();
+        self.write_all(
+            lines.map(|(function, line)| (function, line, Keep::IfRoom)),
+            now,
+        )
+    }
+
+    /// Appends lines, in order, and gives them to those who follow. A line that cannot be kept is
+    /// counted, and what is dropped for its rate is told in the log as soon as there is room. `now`
+    /// is what the rate is measured by.
+    pub fn write_all(
+        &self,
+        lines: impl IntoIterator<Item = (FunctionName, LogLine, Keep)>,
+        now: Instant,
+    ) -> Dropped {
         let mut dropped = Dropped::default();
         let mut written: Vec<FunctionName> = vec![];
         let state = &mut *self.lock();
-        for (function, line) in lines {
+        for (function, mut line, keep) in lines {
             if !state.functions.contains_key(&function) {
                 match self.open_function(&function) {
                     Ok(log) => drop(state.functions.insert(function.clone(), log)),
@@ -263,17 +288,23 @@ impl Logs {
                 continue; // It is there since the step above.
             };
             let had_lines = log.buffer_lines > 0;
-            let kept = log.take(line, now);
-            if kept.is_empty() {
-                dropped.rate_lines += 1;
+            let is_cut = cut(&mut line.text);
+            let kept = log.take(line, keep, now);
+            match kept.is_empty() {
+                true => dropped.rate_lines += 1,
+                false => dropped.cut_lines += u64::from(is_cut),
             }
+            let kept_is_empty = kept.is_empty();
+            let is_full = log.buffer.len() >= BUFFER_BYTES_MAX;
             if let Some(followers) = state.followers.get(&function) {
                 for line in kept {
                     // An error says that nobody follows any more; `sweep` removes it.
                     let _ = followers.send(Arc::new(line));
                 }
             }
-            if !had_lines && log.buffer_lines > 0 {
+            if is_full {
+                dropped.disk_lines += state.write_buffer(&function);
+            } else if !had_lines && !kept_is_empty {
                 written.push(function);
             }
         }
@@ -344,27 +375,27 @@ impl Logs {
 impl FunctionLog {
     /// Puts `line` into the buffer. Returns what went in: nothing if it is above the rate, and a
     /// line about lost ones before it if there were some.
-    fn take(&mut self, mut line: LogLine, now: Instant) -> Vec<LogLine> {
-        let end = line.text.floor_char_boundary(TEXT_BYTES_MAX);
-        line.text.truncate(end);
-        if !self.rate.admit(line.text.len() + LINE_OVERHEAD_BYTES, now) {
-            self.untold_lines += 1;
+    fn take(&mut self, line: LogLine, keep: Keep, now: Instant) -> Vec<LogLine> {
+        let is_admitted = self.rate.admit(line.text.len() + LINE_OVERHEAD_BYTES, now);
+        if !is_admitted && keep == Keep::IfRoom {
+            self.untold.records += 1;
+            self.untold.bytes += line.text.len() as u64;
             return vec![];
         }
         let mut kept = vec![];
-        if self.untold_lines > 0 {
-            let text = format!(
-                "{} lines were dropped: the function logs more than {} bytes a second",
-                self.untold_lines, self.rate.bytes_per_s_max
+        let untold = std::mem::take(&mut self.untold);
+        if !untold.is_none() {
+            let why = format!(
+                "the function logs more than {} bytes a second",
+                self.rate.bytes_per_s_max
             );
-            self.untold_lines = 0;
-            kept.push(LogLine {
+            kept.extend(untold.notice(&why).map(|notice| LogLine {
                 ts_ms: line.ts_ms,
                 request_id: None,
                 version: line.version,
                 level: Level::Warn,
-                text,
-            });
+                text: notice.text,
+            }));
         }
         kept.push(line);
         for line in &kept {
@@ -384,6 +415,9 @@ impl State {
         let Some(log) = self.functions.get_mut(function) else {
             return 0;
         };
+        if log.buffer.is_empty() {
+            return 0;
+        }
         let buffer = std::mem::take(&mut log.buffer);
         let lines = std::mem::take(&mut log.buffer_lines);
         let appended = log.journal.append(&buffer);
@@ -462,9 +496,9 @@ fn read_segments(segments: &[Segment], query: &LogQuery) -> Result<Vec<LogLine>,
         // What does not decode was torn or zeroed by a power cut.
         let lines = bytes
             .rsplit(|byte| *byte == b'\n')
-            .filter_map(|line| serde_json::from_slice::<LogLine>(line).ok());
+            .filter_map(|line| Some((serde_json::from_slice::<LogLine>(line).ok()?, line.len())));
         let mut is_newest = true;
-        for line in lines {
+        for (line, line_bytes) in lines {
             if found.len() >= limit || found_bytes >= READ_BYTES_MAX {
                 break 'segments;
             }
@@ -475,7 +509,8 @@ fn read_segments(segments: &[Segment], query: &LogQuery) -> Result<Vec<LogLine>,
             }
             is_newest = false;
             if query.wants(&line) {
-                found_bytes += line.text.len();
+                // As it is sent: a control character has six bytes, and no line is free.
+                found_bytes += line_bytes;
                 found.push(line);
             }
         }

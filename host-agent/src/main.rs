@@ -344,3 +344,26 @@ fn host_memory_bytes() -> u64 {
     let info = rustix::system::sysinfo();
     info.totalram.saturating_mul(u64::from(info.mem_unit))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_strangers_say_steers_no_terminal_and_begins_no_line() {
+        let written = tempfile::NamedTempFile::new().expect("a file");
+        let lines = tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .with_writer(Arc::new(written.reopen().expect("the same file")))
+            .fmt_fields(readable_fields());
+        let evil =
+            "a\u{1b}]52;c;cHduZWQ=\u{7}\u{9b}31m\r\n2026-01-01 ERROR forged\u{202e}\u{2028}b";
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines), || {
+            tracing::warn!(function = evil, error = %evil, other = ?evil, "said {evil}");
+        });
+        let text = std::fs::read_to_string(written.path()).expect("text");
+        let one_line = text.strip_suffix('\n').expect("a whole line");
+        assert!(!one_line.contains(jiffy_control::is_deceptive), "{text}");
+        assert_eq!(text.matches("\\u{202e}").count(), 4, "{text}");
+    }
+}

@@ -12,6 +12,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
 };
 
+use jiffy_control::LogLoss;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -120,6 +121,7 @@ pub struct Metrics {
     received: Counter,
     sent: Counter,
     log_lines_dropped: Family<Reason, Counter>,
+    log_lines_cut: Counter,
     usage_records_dropped: Family<Reason, Counter>,
     connections: Gauge,
     connections_ended: Family<Reason, Counter>,
@@ -160,6 +162,7 @@ impl Metrics {
             received: Counter::default(),
             sent: Counter::default(),
             log_lines_dropped: Family::default(),
+            log_lines_cut: Counter::default(),
             usage_records_dropped: Family::default(),
             connections: Gauge::default(),
             connections_ended: Family::default(),
@@ -248,6 +251,11 @@ impl Metrics {
             self.log_lines_dropped.clone(),
         );
         registry.register(
+            "log_lines_cut",
+            "Log lines that were too long and lost their end",
+            self.log_lines_cut.clone(),
+        );
+        registry.register(
             "usage_records_dropped",
             "Usage records that were not kept",
             self.usage_records_dropped.clone(),
@@ -290,7 +298,13 @@ impl Metrics {
         for is_ok in [true, false] {
             drop(self.deploys.get_or_create(&outcome_of(is_ok)));
         }
-        for reason in [DROPPED_RATE, DROPPED_DISK, DROPPED_QUEUE] {
+        for reason in [
+            DROPPED_REQUEST,
+            DROPPED_MEMORY,
+            DROPPED_RATE,
+            DROPPED_DISK,
+            DROPPED_QUEUE,
+        ] {
             drop(self.log_lines_dropped.get_or_create(&Reason { reason }));
         }
         for reason in End::LABELS {
@@ -392,6 +406,17 @@ impl Metrics {
         self.deploys.get_or_create(&outcome_of(is_ok)).inc();
     }
 
+    /// Counts what of a request's log was lost before it came here: by its VMM, which bounds the log of a request, and
+    /// by the agent, which bounds those of all.
+    pub(crate) fn log_lost(&self, by_vmm: &LogLoss, by_agent: &LogLoss) {
+        for (reason, lost) in [(DROPPED_REQUEST, by_vmm), (DROPPED_MEMORY, by_agent)] {
+            self.log_lines_dropped
+                .get_or_create(&Reason { reason })
+                .inc_by(lost.records);
+        }
+        self.log_lines_cut.inc_by(by_vmm.and(by_agent).cut);
+    }
+
     pub(crate) fn log_lines_dropped(&self, dropped: Dropped) {
         for (reason, lines) in [
             (DROPPED_RATE, dropped.rate_lines),
@@ -401,6 +426,7 @@ impl Metrics {
                 .get_or_create(&Reason { reason })
                 .inc_by(lines);
         }
+        self.log_lines_cut.inc_by(dropped.cut_lines);
     }
 
     pub(crate) fn log_lines_dropped_in_queue(&self, lines: u64) {
@@ -470,6 +496,10 @@ impl Metrics {
     }
 }
 
+/// Beyond what one request may log.
+const DROPPED_REQUEST: &str = "request";
+/// Beyond what the agent holds for all requests that run.
+const DROPPED_MEMORY: &str = "memory";
 const DROPPED_RATE: &str = "rate";
 const DROPPED_DISK: &str = "disk";
 const DROPPED_QUEUE: &str = "queue";

@@ -20,10 +20,10 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use jiffy_control::{LogRecord, error_chain};
+use jiffy_control::{LogLoss, LogRecord, charge, error_chain};
 
 use crate::{
-    logs::{Level, LogLimits, LogLine, Logs, LogsError},
+    logs::{Keep, Level, LogLimits, LogLine, Logs, LogsError},
     metrics::Metrics,
     model::{FunctionName, VersionNumber},
     usage::{Usage, UsageError, UsageLimits, UsageRecord},
@@ -31,12 +31,12 @@ use crate::{
 
 /// Messages that wait at most. At 10,000 requests a second, 200 come between two batches.
 const QUEUE_MESSAGES_MAX: usize = 8192;
-/// Bytes of log text that wait at most.
-const QUEUE_TEXT_BYTES_MAX: usize = 32 << 20;
+/// What the log records that wait are charged at most, bytes.
+const QUEUE_LOG_BYTES_MAX: usize = 32 << 20;
 /// Messages that are taken at once.
 const BATCH_MESSAGES_MAX: usize = 1024;
-/// Bytes of log text after which a batch ends.
-const BATCH_TEXT_BYTES_MAX: usize = 4 << 20;
+/// What the log records are charged after which a batch ends, bytes.
+const BATCH_LOG_BYTES_MAX: usize = 4 << 20;
 /// Time between two batches: what a line may be late.
 const BATCH_INTERVAL: Duration = Duration::from_millis(20);
 /// Time between two checkpoints of sums, while there is something to write.
@@ -67,24 +67,29 @@ struct Shared {
     logs: Arc<Logs>,
     usage: Arc<Usage>,
     metrics: Arc<Metrics>,
-    /// Bytes of log text in the queue.
-    queued_text_bytes: AtomicUsize,
+    /// What the log records in the queue are charged, bytes.
+    queued_log_bytes: AtomicUsize,
 }
 
 #[derive(Debug)]
 enum Message {
     Invoked(Box<UsageRecord>, Vec<LogRecord>),
-    Logged(Box<Logged>),
+    Logged(Box<Written>),
     Forget(FunctionName),
     Flush(mpsc::Sender<()>),
 }
 
+/// What a request or a deploy wrote. Lines are made of it one after another: a record takes little of its own, and a
+/// line repeats what is said here.
 #[derive(Debug)]
-struct Logged {
+struct Written {
     ts_ms: u64,
     function: FunctionName,
     version: VersionNumber,
+    request_id: Option<String>,
     records: Vec<LogRecord>,
+    /// Of a request.
+    report: Option<String>,
 }
 
 impl Observer {
@@ -98,7 +103,7 @@ impl Observer {
             logs: Arc::new(Logs::open(&directory.join("logs"), log_limits)?),
             usage: Arc::new(Usage::open(&directory.join("usage"), usage_limits)?),
             metrics: Arc::new(Metrics::new()),
-            queued_text_bytes: AtomicUsize::new(0),
+            queued_log_bytes: AtomicUsize::new(0),
         });
         let (sender, receiver) = mpsc::sync_channel(QUEUE_MESSAGES_MAX);
         let thread = thread::Builder::new().name("observe".to_owned()).spawn({
@@ -127,11 +132,13 @@ impl Observer {
             return;
         }
         let ts_ms = now_ms();
-        let logged = Logged {
+        let logged = Written {
             ts_ms,
             function,
             version,
+            request_id: None,
             records,
+            report: None,
         };
         self.try_send(Message::Logged(Box::new(logged)));
     }
@@ -170,21 +177,26 @@ impl Observer {
         &self.shared.metrics
     }
 
-    /// Charges the queue for the text, or drops it.
+    /// Charges the queue for the records, or drops them and has the log say so.
     fn admit(&self, logs: Vec<LogRecord>) -> Vec<LogRecord> {
-        let bytes = text_bytes(&logs);
-        if bytes == 0 {
+        let bytes = charge(&logs);
+        let queued = &self.shared.queued_log_bytes;
+        if bytes == 0 || queued.fetch_add(bytes, Ordering::Relaxed) + bytes <= QUEUE_LOG_BYTES_MAX {
             return logs;
         }
-        let queued = &self.shared.queued_text_bytes;
-        if queued.fetch_add(bytes, Ordering::Relaxed) + bytes > QUEUE_TEXT_BYTES_MAX {
-            queued.fetch_sub(bytes, Ordering::Relaxed);
-            self.shared
-                .metrics
-                .log_lines_dropped_in_queue(logs.len() as u64);
-            return vec![];
-        }
-        logs
+        self.shared
+            .metrics
+            .log_lines_dropped_in_queue(logs.len() as u64);
+        let mut lost = LogLoss::default();
+        logs.iter().for_each(|record| lost.count(record));
+        let why = format!(
+            "{} MiB of log wait to be written already",
+            QUEUE_LOG_BYTES_MAX >> 20
+        );
+        let notice = Vec::from_iter(lost.notice(&why));
+        // It takes little, and there is one for each message at most.
+        queued.fetch_sub(bytes - charge(&notice).min(bytes), Ordering::Relaxed);
+        notice
     }
 
     fn try_send(&self, message: Message) -> bool {
@@ -198,8 +210,8 @@ impl Observer {
             }
         };
         if let Some(logs) = message.logs() {
-            let queued = &self.shared.queued_text_bytes;
-            queued.fetch_sub(text_bytes(logs), Ordering::Relaxed);
+            let queued = &self.shared.queued_log_bytes;
+            queued.fetch_sub(charge(logs), Ordering::Relaxed);
             self.shared
                 .metrics
                 .log_lines_dropped_in_queue(logs.len() as u64);
@@ -233,9 +245,9 @@ impl Message {
 #[derive(Debug, Default)]
 struct Batch {
     records: Vec<UsageRecord>,
-    lines: Vec<(FunctionName, LogLine)>,
+    written: Vec<Written>,
     messages: usize,
-    text_bytes: usize,
+    log_bytes: usize,
 }
 
 impl Shared {
@@ -270,17 +282,17 @@ impl Shared {
         let mut has_usage = false;
         for message in messages {
             batch.messages += 1;
-            let text_bytes = message.logs().map_or(0, text_bytes);
-            batch.text_bytes += text_bytes;
-            self.queued_text_bytes
-                .fetch_sub(text_bytes, Ordering::Relaxed);
+            let log_bytes = message.logs().map_or(0, charge);
+            batch.log_bytes += log_bytes;
+            self.queued_log_bytes
+                .fetch_sub(log_bytes, Ordering::Relaxed);
             match message {
                 Message::Invoked(record, logs) => {
                     has_usage = true;
                     self.metrics.invoked(&record);
                     batch.invoked(*record, logs);
                 }
-                Message::Logged(logged) => batch.logged(*logged),
+                Message::Logged(logged) => batch.written.push(*logged),
                 Message::Forget(function) => {
                     self.write(batch);
                     self.metrics.forget(&function);
@@ -294,7 +306,7 @@ impl Shared {
                     let _ = done.send(()); // Whoever asked may be gone.
                 }
             }
-            if batch.messages >= BATCH_MESSAGES_MAX || batch.text_bytes >= BATCH_TEXT_BYTES_MAX {
+            if batch.messages >= BATCH_MESSAGES_MAX || batch.log_bytes >= BATCH_LOG_BYTES_MAX {
                 self.write(batch);
             }
         }
@@ -310,11 +322,12 @@ impl Shared {
             self.metrics.usage_records_dropped_by_disk(lost);
         }
         batch.records.clear();
-        if !batch.lines.is_empty() {
-            let dropped = self.logs.write(batch.lines.drain(..), Instant::now());
+        if !batch.written.is_empty() {
+            let lines = batch.written.drain(..).flat_map(Written::into_lines);
+            let dropped = self.logs.write_all(lines, Instant::now());
             self.metrics.log_lines_dropped(dropped);
         }
-        (batch.messages, batch.text_bytes) = (0, 0);
+        (batch.messages, batch.log_bytes) = (0, 0);
     }
 
     fn checkpoint(&self) {
@@ -325,41 +338,44 @@ impl Shared {
 }
 
 impl Batch {
-    fn invoked(&mut self, record: UsageRecord, logs: Vec<LogRecord>) {
-        let ts_ms = now_ms();
-        let line = |level, text| {
-            let line = LogLine {
-                ts_ms,
-                request_id: Some(record.request_id.clone()),
-                version: record.version,
-                level,
-                text,
-            };
-            (record.function.clone(), line)
-        };
-        let logs = logs.into_iter().map(|log| line(log.level(), log.text));
-        self.lines.extend(logs);
-        self.lines.push(line(Level::Info, record.report_line()));
-        self.records.push(record);
-    }
-
-    fn logged(&mut self, logged: Logged) {
-        let lines = logged.records.into_iter().map(|log| {
-            let line = LogLine {
-                ts_ms: logged.ts_ms,
-                request_id: None,
-                version: logged.version,
-                level: log.level(),
-                text: log.text,
-            };
-            (logged.function.clone(), line)
+    fn invoked(&mut self, record: UsageRecord, records: Vec<LogRecord>) {
+        self.written.push(Written {
+            ts_ms: now_ms(),
+            function: record.function.clone(),
+            version: record.version,
+            request_id: Some(record.request_id.clone()),
+            records,
+            report: Some(record.report_line()),
         });
-        self.lines.extend(lines);
+        self.records.push(record);
     }
 }
 
-fn text_bytes(logs: &[LogRecord]) -> usize {
-    logs.iter().map(|log| log.text.len()).sum()
+impl Written {
+    fn into_lines(self) -> impl Iterator<Item = (FunctionName, LogLine, Keep)> {
+        let Self {
+            ts_ms,
+            function,
+            version,
+            request_id,
+            records,
+            report,
+        } = self;
+        let records = records
+            .into_iter()
+            .map(|record| (record.level(), record.text, Keep::IfRoom));
+        let report = report.map(|text| (Level::Info, text, Keep::Always));
+        records.chain(report).map(move |(level, text, keep)| {
+            let line = LogLine {
+                ts_ms,
+                request_id: request_id.clone(),
+                version,
+                level,
+                text,
+            };
+            (function.clone(), line, keep)
+        })
+    }
 }
 
 fn now_ms() -> u64 {

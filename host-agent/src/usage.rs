@@ -22,7 +22,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use jiffy_control::{Stats, error_chain};
+use jiffy_control::{LogLoss, Stats, error_chain};
 use serde::{Deserialize, Serialize};
 
 use self::sums::{Bucket, Timeline};
@@ -133,6 +133,9 @@ pub struct UsageRecord {
     pub memory_bytes: u64,
     /// RAM that the VM wrote since it was made, bytes.
     pub memory_touched_bytes: u64,
+    /// What of its log was dropped or cut before it was written.
+    #[serde(default, skip_serializing_if = "LogLoss::is_none")]
+    pub log_lost: LogLoss,
 }
 
 impl UsageRecord {
@@ -171,6 +174,17 @@ impl UsageRecord {
             self.pages_written,
             self.exits,
         );
+        let LogLoss {
+            records,
+            bytes,
+            cut,
+        } = self.log_lost;
+        if records > 0 {
+            let _ = write!(text, "\tLog Dropped: {records} records, {bytes} bytes");
+        }
+        if cut > 0 {
+            let _ = write!(text, "\tLog Cut: {cut} records");
+        }
         text
     }
 }
@@ -431,6 +445,7 @@ pub(crate) mod testing {
             bytes_out: 200,
             memory_bytes: 16 << 20,
             memory_touched_bytes: 24 * 4096,
+            log_lost: super::LogLoss::default(),
         }
     }
 }

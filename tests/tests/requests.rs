@@ -304,7 +304,7 @@ fn log_lines_arrive_in_order_and_complete() {
     let answer = vm.ask(format!(r#"{{"log":{LINES}}}"#)).body;
     assert_eq!(answer, format!(r#"{{"logged":{LINES}}}"#).into_bytes());
     let (report, log) = vm.finish();
-    assert_eq!(report.stats.log_bytes_dropped, 0);
+    assert!(report.stats.log_lost.is_none());
     let mut expected = vec![(Level::Info, "init".to_owned())];
     expected.extend((0..LINES).map(|line| (Level::Info, format!("line {line}"))));
     expected.push((Level::Error, "an error".into()));
@@ -330,9 +330,14 @@ fn a_flood_of_log_is_cut_and_counted() {
     let mut vm = Vm::start(&image("faults"), None, TIMEOUT_AMPLE);
     let answer = vm.ask(r#"{"kind":"log-flood"}"#).body;
     assert_eq!(answer, br#"{"logged-lines":20000}"#);
-    let (report, log) = vm.finish();
+    let (report, mut log) = vm.finish();
+    let lost = report.stats.log_lost;
+    let notice = log.pop().expect("a notice").text;
+    let expected = format!("{} log records (", lost.records);
+    assert!(notice.starts_with(&expected), "{notice}");
+    assert_eq!(log.len() as u64 + lost.records, 20_000);
     let arrived: usize = log.iter().map(|record| record.text.len()).sum();
-    let dropped = report.stats.log_bytes_dropped;
+    let dropped = lost.bytes;
     let sent: usize = (0..20_000)
         .map(|line| format!("line {line} of a flood that goes on and on until somebody says stop"))
         .map(|line| line.len())

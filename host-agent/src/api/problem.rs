@@ -7,7 +7,7 @@ use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
-use jiffy_control::LogRecord;
+use jiffy_control::{CUT_MARK, LogRecord};
 use serde::Serialize;
 
 use super::{stranger::Stranger, trace::RequestId};
@@ -225,6 +225,9 @@ impl Kind {
     }
 }
 
+/// Longest text that says what is wrong, bytes.
+const DETAIL_BYTES_MAX: usize = 64 << 10;
+
 /// A log line, as clients see it.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct LogLine {
@@ -288,9 +291,15 @@ struct Document<'a> {
 impl Problem {
     /// A problem; `detail` is a sentence with the fix in it.
     pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        let mut detail = detail.into();
+        // A function's error may have as many bytes as a response, and a control character has six in JSON.
+        if detail.len() > DETAIL_BYTES_MAX {
+            detail.truncate(detail.floor_char_boundary(DETAIL_BYTES_MAX));
+            detail.push_str(CUT_MARK);
+        }
         Self(Box::new(Fields {
             kind,
-            detail: detail.into(),
+            detail,
             request_id: None,
             error_type: None,
             retry_after: None,

@@ -1,12 +1,13 @@
 //! Errors as the SDKs of Lambda know them.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
+use jiffy_control::Untrusted;
 use serde_json::json;
 
 use super::{code::CodeError, sigv4::SignatureError};
@@ -224,8 +225,7 @@ impl From<DeployError> for LambdaError {
         // There is no other place where a client of this API could read them.
         let first = error.logs.len().saturating_sub(LOG_LINES_MAX);
         for record in &error.logs[first..] {
-            refused.message.push_str("\n  ");
-            refused.message.push_str(&record.text);
+            let _ = write!(refused.message, "\n  {}", Untrusted(&record.text));
         }
         refused
     }

@@ -3,6 +3,9 @@ use std::{fs::OpenOptions, io::Write, time::Duration};
 use tempfile::TempDir;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
+use jiffy_abi::log_ring::TEXT_BYTES_MAX;
+use jiffy_control::CUT_MARK;
+
 use super::*;
 
 const LIMITS: LogLimits = LogLimits {
@@ -158,7 +161,8 @@ fn rate_is_bounded_and_what_is_dropped_is_told() {
     assert_eq!(dropped.rate_lines, 15);
     let kept = logs.read(&name("f"), &LogQuery::default()).expect("read");
     assert_eq!(kept.len(), 10 + 1 + 5);
-    let told = "30 lines were dropped: the function logs more than 1000 bytes a second";
+    let told =
+        "30 log records (210 B) were dropped: the function logs more than 1000 bytes a second";
     assert_eq!(
         (kept[10].level, kept[10].text.as_str()),
         (Level::Warn, told)
@@ -173,7 +177,60 @@ fn a_line_longer_than_allowed_is_cut_at_a_character() {
     let long = format!("x{}", "ü".repeat(TEXT_BYTES_MAX));
     logs.write([(name("f"), line(0, &long))], Instant::now());
     let read = logs.read(&name("f"), &LogQuery::default()).expect("read");
-    assert_eq!(read[0].text.len(), TEXT_BYTES_MAX - 1);
+    let (text, mark) = read[0].text.split_at(TEXT_BYTES_MAX - 1);
+    assert_eq!((mark, text), (CUT_MARK, &long[..text.len()]));
+}
+
+/// A line for each request is the platform's: it is kept beside a flood, and says what the flood lost.
+#[test]
+fn the_platforms_lines_are_kept_above_the_rate() {
+    let directory = TempDir::new().expect("directory");
+    let limits = LogLimits {
+        function_bytes_per_s_max: 1000,
+        ..LogLimits::default()
+    };
+    let logs = Logs::open(directory.path(), limits).expect("open");
+    let flood = lines("f", 0..40).into_iter();
+    let flood = flood.map(|(function, line)| (function, line, Keep::IfRoom));
+    let report = [(name("f"), line(40, "REPORT"), Keep::Always)];
+    let dropped = logs.write_all(flood.chain(report), Instant::now());
+    assert_eq!(dropped.rate_lines, 30);
+    let kept = logs.read(&name("f"), &LogQuery::default()).expect("read");
+    let texts: Vec<_> = kept.iter().map(|line| line.text.as_str()).collect();
+    let told =
+        "30 log records (210 B) were dropped: the function logs more than 1000 bytes a second";
+    assert_eq!(texts[10..], [told, "REPORT"]);
+}
+
+/// A batch of empty lines is written in pieces: encoded, each has more than a hundred bytes.
+#[test]
+fn a_flood_of_empty_lines_takes_no_memory_to_speak_of() {
+    let directory = TempDir::new().expect("directory");
+    let limits = LogLimits {
+        function_bytes_per_s_max: 1 << 30,
+        ..LogLimits::default()
+    };
+    let logs = Logs::open(directory.path(), limits).expect("open");
+    let (folder, line_bytes) = (
+        directory.path().join("f"),
+        serde_json::to_vec(&line(10_000, "")).expect("JSON").len() as u64,
+    );
+    let empty = (0..50_000).map(|ts_ms| {
+        if ts_ms % 1000 == 999 {
+            let files = fs::read_dir(&folder).into_iter().flatten().flatten();
+            let written: u64 = files
+                .map(|file| file.metadata().map_or(0, |data| data.len()))
+                .sum();
+            let buffered = (ts_ms * line_bytes).saturating_sub(written);
+            assert!(
+                buffered <= BUFFER_BYTES_MAX as u64 + line_bytes,
+                "{buffered}"
+            );
+        }
+        (name("f"), line(ts_ms, ""), Keep::IfRoom)
+    });
+    assert_eq!(logs.write_all(empty, Instant::now()), Dropped::default());
+    assert_eq!(all(&logs, "f").len(), READ_LINES_MAX);
 }
 
 #[test]
@@ -259,4 +316,26 @@ fn more_functions_than_open_files() {
         }
     }
     assert_eq!(all(&logs, "f17"), [0, 0, 0]);
+}
+
+/// Text that JSON spells out is counted as it is sent.
+#[test]
+fn what_is_read_at_once_is_bounded_as_it_is_sent() {
+    let directory = TempDir::new().expect("directory");
+    let limits = LogLimits {
+        function_bytes_per_s_max: 1 << 30,
+        ..LogLimits::default()
+    };
+    let logs = Logs::open(directory.path(), limits).expect("open");
+    let text = "\u{1}".repeat(TEXT_BYTES_MAX);
+    let evil = (0..600).map(|ts_ms| (name("f"), line(ts_ms, &text)));
+    assert_eq!(logs.write(evil, Instant::now()), Dropped::default());
+    let read = logs.read(&name("f"), &LogQuery::default()).expect("read");
+    let sent: usize = read
+        .iter()
+        .map(|line| serde_json::to_vec(line).expect("JSON").len())
+        .sum();
+    let most = READ_BYTES_MAX + 6 * TEXT_BYTES_MAX + 1024;
+    assert!((READ_BYTES_MAX..most).contains(&sent), "{sent}");
+    assert_eq!(read.last().expect("lines").ts_ms, 599);
 }

@@ -84,17 +84,20 @@ fn dropping_writes_what_is_queued() {
 fn what_does_not_fit_the_queue_is_dropped_and_counted() {
     let directory = TempDir::new().expect("directory");
     let mut observer = open(&directory);
-    let (sender, _receiver) = mpsc::sync_channel(2);
+    let (sender, receiver) = mpsc::sync_channel(2);
     observer.sender = Some(sender);
-    let long = "x".repeat(QUEUE_TEXT_BYTES_MAX / 2);
+    let long = "x".repeat(QUEUE_LOG_BYTES_MAX / 2 - 64);
     observer.invoked(record("f", 0), vec![log(3, &long)]);
     // Its text would be too much, the record itself fits.
     observer.invoked(record("f", 1), vec![log(3, &long), log(3, "y")]);
     // Neither fits; the text's charge is given back.
     observer.invoked(record("f", 2), vec![log(3, "z")]);
     observer.logged(name("f"), VersionNumber::FIRST, vec![log(3, "z")]);
-    let queued = observer.shared.queued_text_bytes.load(Ordering::Relaxed);
-    assert_eq!(queued, long.len());
+    let queued = observer.shared.queued_log_bytes.load(Ordering::Relaxed);
+    let notice = "2 log records (16.8 MB) were dropped: 32 MiB of log wait to be written already";
+    assert_eq!(queued, QUEUE_LOG_BYTES_MAX / 2 + 64 + notice.len());
+    let second = receiver.try_iter().nth(1).expect("two");
+    assert_eq!(second.logs().expect("a notice")[0].text, notice);
     let metrics = observer
         .metrics()
         .encode(&Gauges::default(), Exposition::OpenMetrics);

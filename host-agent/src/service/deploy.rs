@@ -9,7 +9,7 @@
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
-use jiffy_control::{LogRecord, error_chain};
+use jiffy_control::{LogRecord, error_chain, newest};
 use jiffy_snapshots::Digest;
 
 use super::{
@@ -21,6 +21,9 @@ use crate::{
     registry::{NewVersion, RegistryError},
     vm::Vms,
 };
+
+/// What the log in the answer to a deploy is charged at most, bytes.
+const DEPLOY_LOG_BYTES_MAX: usize = 64 << 10;
 
 /// What a deploy may find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +80,7 @@ impl<V: Vms> Service<V> {
             let deploy = this.deploy_once(mode, &name, image, settings, &mut logs);
             let deployed = deploy.await;
             this.metrics().deployed(deployed.is_ok());
+            let logs = newest(logs, DEPLOY_LOG_BYTES_MAX);
             match deployed {
                 Ok(outcome) => Ok(DeployOutcome { logs, ..outcome }),
                 Err(kind) => Err(DeployError { kind, logs }),

@@ -12,7 +12,7 @@ use jiffy_abi::{
     frame::{BODY_BYTES_MAX, FIELD_HEADER_BYTES, FrameKind, HEAD_BYTES_MAX},
     log_ring::Level,
 };
-use jiffy_control::{INDENT, LogRecord, Request, Response, Untrusted, error_chain};
+use jiffy_control::{INDENT, LogLoss, LogRecord, Request, Response, Untrusted, error_chain};
 use jiffy_snapshots::{PageRun, write_working_set};
 use tokio::{sync::oneshot, task::spawn_blocking};
 use uuid::Uuid;
@@ -265,6 +265,7 @@ fn record<V: Vms>(request: &Request, deployed: &Deployed, lease: &Lease<V>) -> U
         bytes_out: 0,
         memory_bytes: deployed.settings.memory_bytes,
         memory_touched_bytes: 0,
+        log_lost: LogLoss::default(),
     }
 }
 
@@ -289,6 +290,11 @@ impl<V: Vms> After<V> {
         let stats = stopped.unwrap_or(settled.stats);
         let is_cold = self.record.restore_us > 0 || self.record.start == crate::pool::Start::Cold;
         self.record = self.record.measured(&stats);
+        let (by_vmm, by_agent) = (stats.last_request_log_lost, settled.log_lost);
+        self.record.log_lost = by_vmm.and(&by_agent);
+        if !self.record.log_lost.is_none() {
+            self.service.metrics().log_lost(&by_vmm, &by_agent);
+        }
         if is_cold && stats.phases.restore_ns > 0 {
             self.record.restore_us = stats.phases.restore_ns / 1000;
         }

@@ -369,6 +369,7 @@ impl VmInstance for FakeInstance {
         Ok(Settled {
             stats: self.settled.stats,
             logs: std::mem::take(&mut self.settled.logs),
+            log_lost: std::mem::take(&mut self.settled.log_lost),
             working_set: records.then(|| vec![(1, 2)]),
         })
     }

@@ -24,7 +24,7 @@ use jiffy_abi::{
 use jiffy_control::{
     Command, ControlError, ControlSocket, Event, LogRecord, Missing, Packet, PageRuns,
     RAM_FILE_NAME, Request, Response, Shell, ShellProcess, SpawnError, Spawner, SpawnerOptions,
-    Stats, boot_packet, page_reader, read_response, restore_packet, write_request,
+    Stats, boot_packet, bound_text, page_reader, read_response, restore_packet, write_request,
 };
 use jiffy_snapshots::{Digest, State, Store};
 use rustix::fs::{MemfdFlags, OFlags, fcntl_getfl, fcntl_setfl, memfd_create};
@@ -35,7 +35,11 @@ use tokio::{
     time::timeout,
 };
 
-use super::{OpenSnapshot, Settled, VmError, VmInstance, Vms, stream::Stream};
+use super::{
+    OpenSnapshot, Settled, VmError, VmInstance, Vms,
+    held_logs::{EndlessLog, HeldLogs, LogBudget},
+    stream::Stream,
+};
 use crate::model::Settings;
 
 /// What is granted beyond a VM's own deadline before it is held for lost.
@@ -44,8 +48,8 @@ const GRACE: Duration = Duration::from_secs(5);
 const SHELL_TIMEOUT: Duration = Duration::from_secs(10);
 /// What handing over the RAM of a captured VM may take.
 const CAPTURE_TIMEOUT: Duration = Duration::from_secs(60);
-/// Bytes of log that are kept of one request; a VMM sends no more unless it was taken over.
-const LOG_BYTES_MAX: usize = 4 << 20;
+/// Layers of a jail that may be missing; there are fewer.
+const MISSING_MAX: usize = 16;
 /// Bytes that are read of a response at first: most are smaller.
 const RESPONSE_BYTES_FIRST: usize = 4 << 10;
 const IMAGE_READ_BYTES: usize = 64 << 10;
@@ -66,6 +70,7 @@ pub struct JailedOptions {
 pub struct JailedVms {
     options: JailedOptions,
     spawner: Mutex<Arc<Spawner>>,
+    log_budget: Arc<LogBudget>,
 }
 
 /// A shell that waits.
@@ -93,6 +98,7 @@ impl JailedVms {
         Ok(Self {
             options,
             spawner: Mutex::new(Arc::new(spawner)),
+            log_budget: Arc::default(),
         })
     }
 
@@ -162,11 +168,11 @@ impl Vms for JailedVms {
 
     async fn shell(&self, ram_bytes: u64) -> Result<JailedShell, VmError> {
         let (spawner, shell) = self.make(ram_bytes).await?;
-        let mut link = Link::new(shell)?;
+        let mut link = Link::new(shell, &self.log_budget)?;
         let missing = link
             .wait_for(SHELL_TIMEOUT, |news| news.waiting.take())
             .await?;
-        for Missing { layer, reason } in missing {
+        for Missing { layer, reason } in missing.into_iter().take(MISSING_MAX) {
             tracing::debug!(layer, reason, "a VM's jail lacks a layer");
         }
         Ok(JailedShell {
@@ -218,7 +224,7 @@ impl Vms for JailedVms {
             Err(error) => return (Err(error), vec![]),
         };
         let built = shell.link.build(image, settings, store).await;
-        (built, std::mem::take(&mut shell.link.news.logs))
+        (built, shell.link.news.logs.release().0)
     }
 }
 
@@ -246,10 +252,11 @@ impl VmInstance for JailedInstance {
     async fn settle(&mut self) -> Result<Settled, VmError> {
         let stats = self.link.wait_for(GRACE, |news| news.done.take()).await;
         let news = &mut self.link.news;
-        news.log_bytes = 0;
+        let (logs, log_lost) = news.logs.release();
         let mut settled = Settled {
             stats: Stats::default(),
-            logs: std::mem::take(&mut news.logs),
+            logs,
+            log_lost,
             working_set: news.working_set.take(),
         };
         match stats {
@@ -275,7 +282,7 @@ struct Link {
 }
 
 impl Link {
-    fn new(shell: Shell) -> Result<Self, VmError> {
+    fn new(shell: Shell, log_budget: &Arc<LogBudget>) -> Result<Self, VmError> {
         let Shell {
             process,
             control,
@@ -292,7 +299,7 @@ impl Link {
             control,
             stream: Stream::new(stream).map_err(host)?,
             process,
-            news: News::default(),
+            news: News::new(log_budget),
         })
     }
 
@@ -496,19 +503,30 @@ fn digest_of(image: &mut File) -> std::io::Result<[u8; 32]> {
 }
 
 /// What a VM has told and nobody has asked for yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct News {
     waiting: Option<Vec<Missing>>,
     is_ready: bool,
     captured: Option<Box<State>>,
     done: Option<Stats>,
     working_set: Option<PageRuns>,
-    logs: Vec<LogRecord>,
-    log_bytes: usize,
+    logs: HeldLogs,
     end: Option<VmError>,
 }
 
 impl News {
+    fn new(log_budget: &Arc<LogBudget>) -> Self {
+        Self {
+            waiting: None,
+            is_ready: false,
+            captured: None,
+            done: None,
+            working_set: None,
+            logs: HeldLogs::new(log_budget),
+            end: None,
+        }
+    }
+
     fn take(&mut self, event: Event) -> Result<(), VmError> {
         match event {
             Event::Waiting { missing } => self.waiting = Some(missing),
@@ -517,15 +535,12 @@ impl News {
             Event::Done(stats) => self.done = Some(stats),
             Event::WorkingSet(runs) => self.working_set = Some(runs),
             Event::Log(records) => {
-                let bytes = records.iter().map(|record| record.text.len() + 16);
-                self.log_bytes += bytes.sum::<usize>();
-                if self.log_bytes > LOG_BYTES_MAX {
-                    return Err(malformed("it logs without end"));
-                }
-                self.logs.extend(records);
+                let taken = self.logs.take(records);
+                taken.map_err(|EndlessLog| malformed("it logs without end"))?;
             }
-            Event::Stopped(report) => self.end = Some(VmError::Stopped(Box::new(report))),
-            Event::Failed { blame, message } => {
+            Event::Stopped(report) => self.end = Some(VmError::Stopped(Box::new(report.bounded()))),
+            Event::Failed { blame, mut message } => {
+                bound_text(&mut message);
                 self.end = Some(VmError::Failed { blame, message });
             }
             // Behind a report it says nothing new.

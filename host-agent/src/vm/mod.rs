@@ -9,14 +9,16 @@
 
 #[doc(hidden)]
 pub mod fake;
+mod held_logs;
 mod jailed;
 mod stream;
 
+pub use held_logs::HELD_LOG_BYTES_MAX;
 pub use jailed::{JailedInstance, JailedOptions, JailedShell, JailedVms};
 
 use std::{fs::File, future::Future, path::Path, sync::Arc};
 
-use jiffy_control::{Blame, LogRecord, Report, Request, Response, Stats};
+use jiffy_control::{Blame, LogLoss, LogRecord, Report, Request, Response, Stats};
 use jiffy_snapshots::{Digest, Snapshot};
 
 use crate::model::{Isolation, Settings};
@@ -77,6 +79,8 @@ pub struct Settled {
     pub stats: Stats,
     /// Log records, oldest first.
     pub logs: Vec<LogRecord>,
+    /// Log that the agent could not hold; what the VMM dropped is in `stats`.
+    pub log_lost: LogLoss,
     /// Pages written until the first response, if the snapshot had no working set.
     pub working_set: Option<Vec<(u64, u64)>>,
 }

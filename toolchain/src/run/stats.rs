@@ -142,8 +142,13 @@ impl fmt::Display for StatsView {
         amounts.row(&[&"RAM", &Bytes(self.vmm.ram_bytes)]);
         amounts.row(&[&"bytes in", &Bytes(self.vmm.bytes_in)]);
         amounts.row(&[&"bytes out", &Bytes(self.vmm.bytes_out)]);
-        if self.vmm.log_bytes_dropped > 0 {
-            amounts.row(&[&"log dropped", &Bytes(self.vmm.log_bytes_dropped)]);
+        let lost = self.vmm.log_lost;
+        if lost.records > 0 {
+            amounts.row(&[&"log records dropped", &lost.records]);
+            amounts.row(&[&"text of these", &Bytes(lost.bytes)]);
+        }
+        if lost.cut > 0 {
+            amounts.row(&[&"log records cut", &lost.cut]);
         }
         write!(f, "{times}")?;
         if several.is_some() {

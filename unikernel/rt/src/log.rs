@@ -20,7 +20,7 @@ const TAIL: usize = control_offset(LOG_TAIL);
 // SAFETY: the VMM maps the ring read-write in every guest, and nothing but this window refers to it.
 const RING: Window = unsafe { Window::new(LOG_RING, LOG_RING_BYTES) };
 
-/// Writes one record; text beyond [`TEXT_BYTES_MAX`] is cut. If the ring is full, the VMM is asked
+/// Writes one record; text beyond [`TEXT_BYTES_MAX`] is cut, and the record says so. If the ring is full, the VMM is asked
 /// to empty it, so that nothing is lost.
 pub fn log(level: Level, text: fmt::Arguments<'_>) {
     let most_bytes = (RECORD_HEADER_BYTES + TEXT_BYTES_MAX) as u64;
@@ -31,11 +31,13 @@ pub fn log(level: Level, text: fmt::Arguments<'_>) {
     let mut record = Record {
         at: head + RECORD_HEADER_BYTES as u64,
         text_bytes: 0,
+        is_cut: false,
     };
     // A failing `Display` of the author's ends the text; what came before it still counts.
     let _ = record.write_fmt(text);
     let header = RecordHeader {
         level,
+        is_cut: record.is_cut,
         text_bytes: record.text_bytes,
     };
     store(head, &header.to_bytes());
@@ -46,6 +48,7 @@ pub fn log(level: Level, text: fmt::Arguments<'_>) {
 struct Record {
     at: u64,
     text_bytes: u16,
+    is_cut: bool,
 }
 
 impl fmt::Write for Record {
@@ -56,6 +59,7 @@ impl fmt::Write for Record {
         self.at += piece.len() as u64;
         self.text_bytes += piece.len() as u16; // At most `TEXT_BYTES_MAX` in all.
         if piece.len() < text.len() {
+            self.is_cut = true;
             Err(fmt::Error)
         } else {
             Ok(())

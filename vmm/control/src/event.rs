@@ -4,7 +4,7 @@ use jiffy_abi::log_ring::Level;
 use jiffy_snapshots::State;
 use serde::{Deserialize, Serialize};
 
-use crate::{Message, Missing};
+use crate::{LogLoss, Message, Missing, cut};
 
 /// Frames a backtrace holds at most.
 pub const BACKTRACE_FRAMES_MAX: usize = 32;
@@ -103,6 +103,55 @@ pub struct Report {
     pub outcome: Outcome,
     /// What it took.
     pub stats: Stats,
+}
+
+impl Report {
+    /// The report as an honest VMM sends it: one that was taken over can fill a packet with a text or a backtrace.
+    #[must_use]
+    pub fn bounded(mut self) -> Self {
+        match &mut self.outcome {
+            Outcome::Finished | Outcome::Exited(_) => {}
+            Outcome::TimedOut { backtrace, .. } => backtrace.bound(),
+            Outcome::Fault(fault) => fault.bound(),
+        }
+        self
+    }
+}
+
+/// Cuts the text of a report to what it may have.
+pub fn bound_text(text: &mut String) {
+    cut(text);
+}
+
+impl Backtrace {
+    fn bound(&mut self) {
+        self.0.truncate(BACKTRACE_FRAMES_MAX);
+    }
+}
+
+impl GuestFault {
+    fn bound(&mut self) {
+        match self {
+            Self::Exception { backtrace, .. } | Self::OutOfMemory { backtrace, .. } => {
+                backtrace.bound();
+            }
+            Self::Panic {
+                message,
+                file,
+                backtrace,
+                ..
+            } => {
+                bound_text(message);
+                bound_text(file);
+                backtrace.bound();
+            }
+            Self::Init { message } | Self::Runtime { message } => bound_text(message),
+            Self::Device { message, backtrace } | Self::Cpu { message, backtrace } => {
+                bound_text(message);
+                backtrace.bound();
+            }
+        }
+    }
 }
 
 /// How a VM ended.
@@ -274,10 +323,53 @@ pub struct Stats {
     pub pages_touched: u64,
     /// RAM of the VM, bytes.
     pub ram_bytes: u64,
-    /// Bytes of log that were dropped because they were too many.
-    pub log_bytes_dropped: u64,
+    /// Log that was dropped or cut because it was too much.
+    pub log_lost: LogLoss,
+    /// That of the last request, or of `init`.
+    pub last_request_log_lost: LogLoss,
     /// CPU time of the VMM's thread since its process was made, nanoseconds, the guest's included.
     pub cpu_ns: u64,
     /// Where the time of the start went.
     pub phases: Phases,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RECORD_TEXT_BYTES_MAX;
+
+    #[test]
+    fn what_a_vmm_says_of_its_end_is_bounded() {
+        let long = || "ü".repeat(60 << 10);
+        let backtrace = || Backtrace(vec![1; 1000]);
+        let report = |fault| Report {
+            outcome: Outcome::Fault(fault),
+            stats: Stats::default(),
+        };
+        let panic = report(GuestFault::Panic {
+            message: long(),
+            file: long(),
+            line: 1,
+            column: 1,
+            backtrace: backtrace(),
+        });
+        let Outcome::Fault(GuestFault::Panic {
+            message,
+            file,
+            backtrace: frames,
+            ..
+        }) = panic.bounded().outcome
+        else {
+            panic!("another outcome");
+        };
+        assert!(message.len() <= RECORD_TEXT_BYTES_MAX && file.len() <= RECORD_TEXT_BYTES_MAX);
+        assert_eq!(frames.0.len(), BACKTRACE_FRAMES_MAX);
+        let init = report(GuestFault::Init { message: long() });
+        assert!(format!("{:?}", init.bounded()).len() < 8 << 10);
+        let device = GuestFault::Device {
+            message: "short".into(),
+            backtrace: Backtrace(vec![1, 2]),
+        };
+        assert_eq!(report(device.clone()).bounded(), report(device));
+    }
 }

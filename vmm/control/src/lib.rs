@@ -13,6 +13,7 @@ mod event;
 mod exit_code;
 mod instance;
 mod launch;
+mod log;
 mod pump;
 mod request;
 mod socket;
@@ -28,10 +29,14 @@ pub use create::{
 };
 pub use event::{
     BACKTRACE_FRAMES_MAX, Backtrace, Blame, Death, Event, Exits, GuestFault, LogRecord, Outcome,
-    Phases, Report, Stats,
+    Phases, Report, Stats, bound_text,
 };
 pub use instance::{Instance, InvokeError};
 pub use launch::{Launch, LaunchError, Source, boot_packet, restore_packet, timeout_ms};
+pub use log::{
+    CUT_MARK, LOG_BYTES_MAX, LogLoss, RECORD_COST_BYTES, RECORD_TEXT_BYTES_MAX, charge, cut,
+    cut_and_mark, newest,
+};
 pub use request::{
     HttpRequest, Request, RequestError, Response, ResponseError, read_response, write_request,
 };

@@ -28,7 +28,7 @@ pub const MESSAGE_BYTES_MAX: usize = 128 << 10;
 pub const DESCRIPTORS_MAX: usize = 2;
 /// Version of the packets: every change of a message raises it. Both ends come from one build today;
 /// the agent of tomorrow may meet a VMM of yesterday.
-pub(crate) const MESSAGE_VERSION: u16 = 3;
+pub(crate) const MESSAGE_VERSION: u16 = 4;
 const HEADER_BYTES: usize = 3;
 
 thread_local! {
@@ -399,7 +399,7 @@ mod tests {
         }]);
         assert_eq!(
             Packet::new(&event).expect("encode").bytes(),
-            b"\x03\x00\x01\x01\x01\x03\x02hi"
+            b"\x04\x00\x01\x01\x01\x03\x02hi"
         );
     }
 
@@ -413,18 +413,18 @@ mod tests {
         assert!(matches!(check(&[1]), ControlError::TooShort(1)));
         assert!(matches!(check(&[1, 0, 1, 0]), ControlError::Version(1)));
         assert!(matches!(
-            check(&[3, 0, 9, 0]),
+            check(&[4, 0, 9, 0]),
             ControlError::Kind { found: 9, .. }
         ));
-        assert!(matches!(check(&[3, 0, 1]), ControlError::Decode(_)));
-        assert!(matches!(check(&[3, 0, 1, 99]), ControlError::Decode(_)));
+        assert!(matches!(check(&[4, 0, 1]), ControlError::Decode(_)));
+        assert!(matches!(check(&[4, 0, 1, 99]), ControlError::Decode(_)));
         // A list that claims 2^32 entries must not be believed before they are there.
         assert!(matches!(
-            check(b"\x03\x00\x01\x01\xff\xff\xff\xff\x0f"),
+            check(b"\x04\x00\x01\x01\xff\xff\xff\xff\x0f"),
             ControlError::Decode(_)
         ));
         assert!(matches!(
-            check(&[3, 0, 1, 1, 0, 7]),
+            check(&[4, 0, 1, 1, 0, 7]),
             ControlError::Trailing(1)
         ));
         let long = vec![1; MESSAGE_BYTES_MAX + 1];

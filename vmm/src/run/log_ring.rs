@@ -8,7 +8,7 @@ use jiffy_abi::{
     layout::{LOG_RING, LOG_RING_BYTES},
     log_ring::{RECORD_HEADER_BYTES, RecordHeader, TEXT_BYTES_MAX},
 };
-use jiffy_control::LogRecord;
+use jiffy_control::{LogRecord, cut, cut_and_mark};
 
 use crate::mem::Ram;
 
@@ -41,11 +41,12 @@ impl LogRing {
         self.tail
     }
 
-    /// Calls `sink` with each record the guest wrote since the last time.
+    /// Calls `sink` with each record the guest wrote since the last time, and whether its text was cut: by the guest, or
+    /// here because it is longer with what replaces its bytes that are not UTF-8.
     pub(super) fn drain(
         &mut self,
         ram: &Ram,
-        mut sink: impl FnMut(LogRecord),
+        mut sink: impl FnMut(LogRecord, bool),
     ) -> Result<(), LogRingError> {
         let Some(head) = ram.read_u64(LOG_HEAD) else {
             return Ok(());
@@ -71,11 +72,12 @@ impl LogRing {
                 return Err(too_long);
             }
             let text = self.take(ram, text_bytes, head).ok_or(too_long)?;
-            let text = String::from_utf8_lossy(&text).into_owned();
-            sink(LogRecord {
-                level: header.level as u8,
-                text,
-            });
+            let mut text = String::from_utf8_lossy(&text).into_owned();
+            if header.is_cut {
+                cut_and_mark(&mut text);
+            }
+            let is_cut = header.is_cut | cut(&mut text);
+            sink(LogRecord::new(header.level, text), is_cut);
         }
         ram.write(LOG_TAIL, &self.tail.to_le_bytes());
         Ok(())
@@ -99,6 +101,7 @@ impl LogRing {
 mod tests {
     use super::*;
     use jiffy_abi::{layout::RAM_BYTES_MIN, log_ring::Level};
+    use jiffy_control::CUT_MARK;
 
     fn ram() -> Ram {
         Ram::new(RAM_BYTES_MIN).expect("4 MiB")
@@ -113,7 +116,7 @@ mod tests {
 
     fn drain(ring: &mut LogRing, ram: &Ram) -> Result<Vec<LogRecord>, LogRingError> {
         let mut records = vec![];
-        ring.drain(ram, |record| records.push(record))
+        ring.drain(ram, |record, _| records.push(record))
             .map(|()| records)
     }
 
@@ -124,6 +127,7 @@ mod tests {
             let text = format!("record {number}");
             let header = RecordHeader {
                 level: Level::Warn,
+                is_cut: false,
                 text_bytes: u16::try_from(text.len()).expect("short"),
             };
             put(&ram, head, &header.to_bytes());
@@ -140,6 +144,32 @@ mod tests {
             );
             assert_eq!(ram.read_u64(LOG_TAIL), Some(head));
         }
+    }
+
+    #[test]
+    fn a_cut_text_is_marked_and_told() {
+        let check = |flags: u8, text: &[u8], expected: &str| {
+            let ram = ram();
+            let [low, high] = u16::try_from(text.len()).expect("short").to_le_bytes();
+            put(&ram, 0, &[3, flags, low, high]);
+            put(&ram, 4, text);
+            let head = 4 + text.len() as u64;
+            ram.write(LOG_HEAD, &head.to_le_bytes()).expect("in RAM");
+            let mut found = vec![];
+            let drained =
+                LogRing::default().drain(&ram, |record, is_cut| found.push((record.text, is_cut)));
+            drained.expect("well-formed");
+            assert_eq!(found, [(expected.to_owned(), expected.ends_with(CUT_MARK))]);
+        };
+        check(0, b"whole", "whole");
+        check(1, b"the begin", "the begin… (cut)");
+        check(0xfe, b"flags of tomorrow", "flags of tomorrow");
+        let long = "x".repeat(TEXT_BYTES_MAX);
+        check(0, long.as_bytes(), &long);
+        check(1, long.as_bytes(), &format!("{long}… (cut)"));
+        // Each of these bytes is replaced by three.
+        let replaced = "\u{fffd}".repeat(TEXT_BYTES_MAX / 3);
+        check(0, &[0xff; TEXT_BYTES_MAX], &format!("{replaced}… (cut)"));
     }
 
     #[test]

@@ -27,12 +27,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiffy_abi::{
-    doorbell::{self, Wait},
-    log_ring::RECORD_HEADER_BYTES,
-};
+use jiffy_abi::doorbell::{self, Wait};
 use jiffy_control::{
-    Backtrace, Event, Exits, GuestFault, LogRecord, Outcome, Phases, Report, Stats,
+    Backtrace, Event, Exits, GuestFault, LOG_BYTES_MAX, LogLoss, LogRecord, Outcome, Phases,
+    RECORD_COST_BYTES, Report, Stats,
 };
 use rustix::time::{ClockId, clock_gettime};
 
@@ -48,9 +46,7 @@ use resume::Resume;
 use snapshot::Baseline;
 use wake::{Readiness, Wake};
 
-/// Bytes of log that one request, or `init`, may write; the rest is counted and dropped.
-pub const LOG_BYTES_MAX: u64 = 1 << 20;
-/// Bytes of log records that travel in one event.
+/// What the log records that travel in one event are charged together, bytes.
 const LOG_BATCH_BYTES: usize = 16 << 10;
 
 /// Why a VM cannot go on. All blame the host.
@@ -153,8 +149,10 @@ pub struct Vm<F> {
     resume: Resume,
     deadline: Deadline,
     log_ring: LogRing,
-    /// Bytes of log since the request, or `init`, began.
-    log_bytes: u64,
+    /// What the log is charged since the request, or `init`, began, bytes.
+    log_bytes: usize,
+    /// Log that was lost before that.
+    log_lost_before: LogLoss,
     state: State,
     /// A doorbell that was rung and not answered yet.
     rung: Option<Wait>,
@@ -217,6 +215,7 @@ impl<F: FnMut(Event)> Prepared<F> {
             deadline,
             log_ring: LogRing::default(),
             log_bytes: 0,
+            log_lost_before: LogLoss::default(),
             state: State::Starting,
             rung: None,
             page_map,
@@ -281,6 +280,9 @@ impl<F: FnMut(Event)> Vm<F> {
                 Err(stop) => {
                     // What the guest logged before its end matters most when it ended badly.
                     let _ = self.drain_log();
+                    if self.state != State::Idle {
+                        self.tell_log_lost();
+                    }
                     return self.outcome(stop).map(Turn::Ended);
                 }
             }
@@ -452,6 +454,7 @@ impl<F: FnMut(Event)> Vm<F> {
         if self.state == State::Starting {
             self.deadline.end().map_err(RunError::Deadline)?;
             self.drain_log()?;
+            self.tell_log_lost();
             self.state = State::Idle;
             self.stats.phases.init_ns = nanoseconds(self.began.elapsed());
             (self.on_event)(Event::Ready(self.stats.phases));
@@ -550,6 +553,7 @@ impl<F: FnMut(Event)> Vm<F> {
             self.exits_before = self.stats.exits;
             self.bytes_out_before = self.stats.bytes_out;
             self.log_bytes = 0;
+            self.log_lost_before = self.stats.log_lost;
             self.deadline.begin(now).map_err(RunError::Deadline)?;
         }
         // An idle guest is woken by a request's bytes and by nothing else.
@@ -573,6 +577,7 @@ impl<F: FnMut(Event)> Vm<F> {
                 "the guest went idle without answering its request".into(),
             ));
         }
+        self.tell_log_lost();
         self.state = State::Idle;
         self.deadline.end().map_err(RunError::Deadline)?;
         self.stats.requests_done += 1;
@@ -594,18 +599,18 @@ impl<F: FnMut(Event)> Vm<F> {
 
     fn drain_log(&mut self) -> Result<(), LogRingError> {
         let (mut batch, mut batch_bytes) = (Vec::new(), 0);
-        let (log_bytes, dropped) = (&mut self.log_bytes, &mut self.stats.log_bytes_dropped);
+        let (log_bytes, lost) = (&mut self.log_bytes, &mut self.stats.log_lost);
         let on_event = &mut self.on_event;
         let result = self
             .log_ring
-            .drain(self.machine.ram(), |record: LogRecord| {
-                let bytes = record.text.len();
-                // An empty record counts too, or there would be no end to them.
-                *log_bytes += (bytes + RECORD_HEADER_BYTES) as u64;
+            .drain(self.machine.ram(), |record: LogRecord, is_cut| {
+                let bytes = record.charge();
+                *log_bytes = log_bytes.saturating_add(bytes);
                 if *log_bytes > LOG_BYTES_MAX {
-                    *dropped += bytes as u64;
+                    lost.count(&record);
                     return;
                 }
+                lost.cut += u64::from(is_cut);
                 batch_bytes += bytes;
                 batch.push(record);
                 if batch_bytes >= LOG_BATCH_BYTES {
@@ -617,6 +622,22 @@ impl<F: FnMut(Event)> Vm<F> {
             on_event(Event::Log(batch));
         }
         result
+    }
+
+    /// Says at the end of a request, or of `init`, what of its log is lost.
+    fn tell_log_lost(&mut self) {
+        let lost = self.stats.log_lost.since(&self.log_lost_before);
+        self.stats.last_request_log_lost = lost;
+        if lost.is_none() {
+            return;
+        }
+        let why = format!(
+            "a request may log {} MiB, of which each record takes {RECORD_COST_BYTES} bytes besides its text",
+            LOG_BYTES_MAX >> 20
+        );
+        if let Some(notice) = lost.notice(&why) {
+            (self.on_event)(Event::Log(vec![notice]));
+        }
     }
 
     fn backtrace(&self) -> Result<Backtrace, KvmError> {
