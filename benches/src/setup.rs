@@ -11,8 +11,8 @@ use std::{
 };
 
 use jiffy_control::{
-    Event, Isolation, NewSnapshot, Phases, Request, Shell, Spawner, SpawnerOptions, Stats,
-    create_snapshot, read_response, restore_packet, write_request,
+    Event, Exchange, Isolation, NewSnapshot, Phases, Request, Shell, Spawner, SpawnerOptions,
+    Stats, create_snapshot, restore_packet,
 };
 use jiffy_snapshots::{PageRun, Snapshot};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -194,11 +194,12 @@ impl Function {
     pub fn hand_over(&self, shell: &Shell, isolation: Isolation) -> Fallible<Duration> {
         let request = self.request();
         let packet = restore_packet(&self.snapshot, isolation, Some(LIMIT))?;
+        let mut exchange = Exchange::new()?;
         let began = Instant::now();
         let file = [self.snapshot.ram_file().as_fd()];
         shell.control.send_with(&packet, &file)?;
-        write_request(&mut &shell.stream, &request)?;
-        let response = read_response(&mut &shell.stream)?;
+        exchange.write(&mut &shell.stream, &request)?;
+        let response = exchange.read(&mut &shell.stream)?;
         let took = began.elapsed();
         if response.kind != jiffy_abi::frame::FrameKind::Ok {
             return Err(format!("the function failed: {}", text(&response.body)).into());
@@ -244,9 +245,10 @@ pub fn waiting(spawner: &Spawner, ram_bytes: u64) -> Fallible<Shell> {
 
 /// From `request` written to its response read, by a VM that waits for one.
 pub fn request(shell: &Shell, request: &Request) -> Fallible<Duration> {
+    let mut exchange = Exchange::new()?;
     let began = Instant::now();
-    write_request(&mut &shell.stream, request)?;
-    let response = read_response(&mut &shell.stream)?;
+    exchange.write(&mut &shell.stream, request)?;
+    let response = exchange.read(&mut &shell.stream)?;
     let took = began.elapsed();
     if response.kind != jiffy_abi::frame::FrameKind::Ok {
         return Err(format!("the function failed: {}", text(&response.body)).into());

@@ -1,13 +1,16 @@
-//! Frames from the other side: headers, heads, and a response as the host reads it from a guest.
+//! Frames from the other side: headers and heads; and a life of a request stream, in which the bytes
+//! are what a guest sends, cut and interleaved as they say.
 #![no_main]
 
-use jiffy_abi::frame::{BODY_BYTES_MAX, FrameHeader, HEAD_BYTES_MAX, RequestHead, ResponseHead};
-use jiffy_control::read_response;
+use jiffy_abi::frame::{
+    BODY_BYTES_MAX, FrameHeader, FrameKind, HEAD_BYTES_MAX, HEADER_BYTES, RequestHead, ResponseHead,
+};
+use jiffy_control::{Exchange, Request, Stats};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     if let Some(Ok(header)) = bytes.first_chunk().map(FrameHeader::from_bytes) {
-        assert_eq!(header.to_bytes(), bytes[..16]);
+        assert_eq!(header.to_bytes(), bytes[..HEADER_BYTES]);
         assert!(header.head_bytes <= HEAD_BYTES_MAX && header.body_bytes <= BODY_BYTES_MAX);
     }
     if let Ok(head) = RequestHead::parse(bytes) {
@@ -17,9 +20,92 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(head) = ResponseHead::parse(bytes) {
         assert!(head.headers().count() <= bytes.len() / 8);
     }
-    let mut stream = bytes;
-    while let Ok(response) = read_response(&mut stream) {
-        assert!(!response.kind.is_request());
-        assert!(response.body.len() <= bytes.len());
-    }
+    live(bytes);
 });
+
+/// What is left of the input, taken from its front.
+struct Script<'a>(&'a [u8]);
+
+impl<'a> Script<'a> {
+    fn byte(&mut self) -> Option<u8> {
+        let (byte, rest) = self.0.split_first()?;
+        self.0 = rest;
+        Some(*byte)
+    }
+
+    fn bytes(&mut self) -> &'a [u8] {
+        let len = usize::from(self.byte().unwrap_or_default()).min(self.0.len());
+        let (bytes, rest) = self.0.split_at(len);
+        self.0 = rest;
+        bytes
+    }
+}
+
+/// One request after the other, until the guest does what ends it.
+fn live(bytes: &[u8]) {
+    let mut script = Script(bytes);
+    let mut exchange = Exchange::from_seed([1; 32]);
+    let (mut done, mut written) = (Stats::default(), 0);
+    let mut kept = vec![];
+    for number in 0_u64.. {
+        if script.0.is_empty() {
+            return;
+        }
+        let id = number.to_le_bytes();
+        let request = Request {
+            body: id.to_vec(),
+            ..Request::default()
+        };
+        let frame = exchange.ask(&request).expect("it fits");
+        let header = frame.first.first_chunk().map(FrameHeader::from_bytes);
+        let nonce = header.expect("a header").expect("a header").nonce;
+        let answer = |nonce: u64, body: &[u8]| {
+            let header = FrameHeader::new(FrameKind::Ok, nonce, 0, body.len());
+            [&header.expect("small").to_bytes()[..], body].concat()
+        };
+        let mut stream = vec![];
+        let mut unread = 0;
+        for _ in 0..8 {
+            match script.byte().unwrap_or_default() {
+                0 => break,
+                1..=127 => stream.extend(answer(nonce, &id)),
+                128..=143 => stream.append(&mut kept),
+                144..=159 => kept = answer(nonce, &id),
+                160..=175 => stream.extend(answer(nonce.wrapping_add(1), b"forged")),
+                176..=191 => stream.extend(&answer(nonce, &id)[..usize::from(script.byte().unwrap_or_default()) % 32]),
+                192..=207 => unread = 1,
+                208..=255 => stream.extend(script.bytes()),
+            }
+        }
+        written += frame.first.len() as u64;
+        done.bytes_in = written - unread;
+        done.bytes_out += stream.len() as u64;
+        done.requests_done += 1;
+        let mut stream = &stream[..];
+        let response = loop {
+            if exchange.incomplete(&done).is_some() {
+                return;
+            }
+            let buffer = exchange.buffer().expect("it was asked");
+            let room = buffer.capacity() - buffer.len();
+            let piece = 1 + usize::from(script.byte().unwrap_or(u8::MAX));
+            let (piece, rest) = stream.split_at(piece.min(room).min(stream.len()));
+            assert!(!piece.is_empty(), "it waits for what was all sent");
+            buffer.extend_from_slice(piece);
+            stream = rest;
+            match exchange.take(piece.len()) {
+                Ok(Some(response)) => break response,
+                Ok(None) => {}
+                Err(_) => return,
+            }
+        };
+        // Bytes with the right nonce can only be the guest's own of this very request.
+        let is_own = response.body == id || bytes.windows(8).any(|window| window == nonce.to_le_bytes());
+        assert!(is_own, "an answer to another request");
+        let settled = exchange.settle(&done);
+        assert_eq!(settled.is_ok(), stream.is_empty() && unread == 0);
+        if settled.is_err() {
+            return;
+        }
+    }
+}

@@ -59,8 +59,10 @@ impl Rings {
     }
 }
 
-/// A good response, whose body is "ok".
-pub const ANSWER: &[u8] = b"jfRS\x01\0\x01\0\0\0\0\0\x02\0\0\0ok";
+/// A good response but for its nonce, with the body "ok".
+pub const ANSWER: &[u8] = b"jfRS\x02\0\x01\0\0\0\0\0\x02\0\0\0nonce...ok";
+/// Where a frame has its nonce.
+const NONCE_AT: u64 = 16;
 
 /// What the guest is to do.
 #[derive(Clone, Debug, Default)]
@@ -234,6 +236,16 @@ impl Script {
         self.packet(packet(op::RW, len), payload)
     }
 
+    /// As [`Script::payload`], with a frame that gets the nonce of the request in the receive buffers.
+    pub fn reply(self, frame: &[u8]) -> Self {
+        let to = TX_PACKETS + 0x2000 * u64::from(self.packets) + 0x1000 + NONCE_AT;
+        self.payload(frame).op(Op::Nonce {
+            from: RX_BUFFER.0,
+            len: u64::from(RX_BUFFERS) * u64::from(RX_BUFFER.1),
+            to,
+        })
+    }
+
     /// Runs the script in a VM of its own that gets one small request.
     ///
     /// # Panics
@@ -369,12 +381,15 @@ pub fn entry() -> u64 {
     u64::from_le_bytes(entry.expect("8 bytes"))
 }
 
-/// The hostile guest, linked as `jiffy build` links images; it is no function, so that does not
-/// build it.
 fn hostile_image() -> PathBuf {
+    raw_image("hostile")
+}
+
+/// A guest of `tests/guests` that is no function, linked as `jiffy build` links images.
+pub fn raw_image(name: &str) -> PathBuf {
     const TARGET: &str = "x86_64-unknown-linux-gnu";
     let target_dir = cache_dir().join("guests");
-    once_in_a_run("image-hostile", || {
+    once_in_a_run(&format!("image-{name}"), || {
         let root = workspace_root();
         let flags = [
             "-Cpanic=abort".into(),
@@ -389,12 +404,12 @@ fn hostile_image() -> PathBuf {
         ];
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.current_dir(root.join("tests/guests"));
-        cargo.args(["build", "--release", "--locked", "-p", "hostile"]);
+        cargo.args(["build", "--release", "--locked", "-p", name]);
         cargo
             .args(["--target", TARGET, "--target-dir"])
             .arg(&target_dir);
         cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
         check(&mut cargo);
     });
-    target_dir.join(TARGET).join("release/hostile")
+    target_dir.join(TARGET).join("release").join(name)
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use jiffy_control::{
-    Command, Death, Event, Isolation, LogRecord, Missing, Packet, PageRuns, Report, Request,
+    Command, Death, Event, Exchange, Isolation, LogRecord, Missing, Packet, PageRuns, Report,
     Response, Shell, Spawner, Stats, boot_packet, restore_packet,
 };
 use jiffy_snapshots::Snapshot;
@@ -30,6 +30,7 @@ pub type Broken = String;
 #[derive(Debug)]
 pub struct Owner {
     shell: Shell,
+    exchange: Exchange,
     /// What the guest logged.
     pub log: Vec<LogRecord>,
     /// Pages that the guest wrote until its first response.
@@ -47,6 +48,7 @@ impl Owner {
         set_socket_timeout(&shell.control, Timeout::Recv, Some(EVENT_TIMEOUT)).map_err(broken)?;
         Ok(Self {
             shell,
+            exchange: Exchange::new().map_err(broken)?,
             log: vec![],
             working_set: None,
         })
@@ -109,23 +111,31 @@ impl Owner {
     }
 
     /// Writes a request and leaves it at that.
-    pub fn request(&self, body: impl Into<Vec<u8>>) -> Result<(), Broken> {
-        write(&self.shell, &event(body))
+    pub fn request(&mut self, body: impl Into<Vec<u8>>) -> Result<(), Broken> {
+        let mut stream = &self.shell.stream;
+        self.exchange
+            .write(&mut stream, &event(body))
+            .map_err(broken)
     }
 
     /// Asks, and waits until the VM is ready for the next request.
     pub fn ask(&mut self, body: impl Into<Vec<u8>>) -> Result<Response, Broken> {
         self.request(body)?;
         match self.response() {
-            Ok(response) => self.done().map(|_| response),
+            Ok(response) => {
+                let done = self.done()?;
+                self.exchange.settle(&done).map_err(broken)?;
+                Ok(response)
+            }
             // Why there is none comes as an event.
             Err(error) => Err(format!("{error}: {:?}", self.event()?)),
         }
     }
 
     /// The response to what was asked.
-    pub fn response(&self) -> Result<Response, Broken> {
-        jiffy_control::read_response(&mut &self.shell.stream).map_err(broken)
+    pub fn response(&mut self) -> Result<Response, Broken> {
+        let mut stream = &self.shell.stream;
+        self.exchange.read(&mut stream).map_err(broken)
     }
 
     /// Waits until a command or a request is done.
@@ -173,10 +183,6 @@ impl Owner {
             death => Err(broken(death)),
         }
     }
-}
-
-fn write(shell: &Shell, request: &Request) -> Result<(), Broken> {
-    jiffy_control::write_request(&mut &shell.stream, request).map_err(broken)
 }
 
 fn broken(what: impl Debug) -> Broken {

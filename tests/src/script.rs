@@ -49,6 +49,15 @@ pub enum Op {
         /// Says which.
         seed: u64,
     },
+    /// Looks for a request's frame and copies its nonce.
+    Nonce {
+        /// Where to look.
+        from: u64,
+        /// How far, bytes.
+        len: u64,
+        /// Where the nonce goes.
+        to: u64,
+    },
     /// Calls the machine code.
     Call,
     /// Goes on with the operation of this number.
@@ -103,6 +112,7 @@ impl Op {
             Self::Call => [6, 0, 0, 0],
             Self::Jump(number) => [7, number, 0, 0],
             Self::Registers => [8, 0, 0, 0],
+            Self::Nonce { from, len, to } => [9, from, len, to],
         }
     }
 
@@ -132,6 +142,11 @@ impl Op {
             6 => Self::Call,
             7 => Self::Jump(a),
             8 => Self::Registers,
+            9 => Self::Nonce {
+                from: a,
+                len: b,
+                to: c,
+            },
             _ => Self::End,
         }
     }
@@ -164,6 +179,11 @@ mod tests {
                 Op::Call,
                 Op::Jump(6),
                 Op::Registers,
+                Op::Nonce {
+                    from: 7,
+                    len: 8,
+                    to: 9,
+                },
             ] {
                 assert_eq!(Op::from_words(op.to_words()), op);
             }

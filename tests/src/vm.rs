@@ -8,10 +8,9 @@ use std::{
     time::Duration,
 };
 
-use jiffy_abi::frame::FrameError;
 use jiffy_control::{
     GuestFault, Instance, InvokeError, Launch, LogRecord, Outcome, Report, Request, Response,
-    Source, SpawnerOptions,
+    Source, SpawnerOptions, StreamFault,
 };
 
 use tempfile::TempDir;
@@ -34,7 +33,7 @@ pub struct Vm {
 #[derive(Debug)]
 pub struct Ending {
     /// What it answered, or what was wrong with that; `None` if it ended first.
-    pub response: Option<Result<Response, FrameError>>,
+    pub response: Option<Result<Response, StreamFault>>,
     /// How it ended, and what it took.
     pub report: Report,
     /// What it logged.
@@ -99,7 +98,9 @@ impl Vm {
     /// If the VMM dies, hangs, blames itself or breaks its protocol, whatever the guest did.
     #[track_caller]
     pub fn ending(mut self, request: &Request) -> Ending {
-        let response = match self.instance.invoke(request) {
+        let answered = self.instance.invoke(request);
+        let settled = answered.and_then(|response| self.instance.settle().map(|()| response));
+        let response = match settled {
             Ok(response) => Some(Ok(response)),
             Err(InvokeError::Response(error)) => Some(Err(error)),
             Err(InvokeError::Stopped(report)) => {
@@ -112,9 +113,6 @@ impl Vm {
                     log,
                 };
             }
-            // A guest may say half of a response and go idle. The VMM knows of no frames, so it is
-            // the host that gives up; that the VMM is well shows when it ends.
-            Err(InvokeError::Unresponsive(_)) => None,
             Err(error) => panic!("the VMM gave no outcome: {error:?}"),
         };
         let (report, log) = self.finish();

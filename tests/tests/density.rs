@@ -13,7 +13,8 @@ use std::{fs, net::Shutdown, os::fd::AsFd, path::Path, time::Instant};
 
 use common::Guest;
 use jiffy_control::{
-    Death, Event, Isolation, Outcome, Report, Shell, Spawner, SpawnerOptions, restore_packet,
+    Death, Event, Exchange, Isolation, Outcome, Report, Shell, Spawner, SpawnerOptions,
+    restore_packet,
 };
 use jiffy_snapshots::Snapshot;
 use jiffy_tests::vm::TIMEOUT_AMPLE;
@@ -49,9 +50,10 @@ impl Instance {
 
     fn ask(&mut self) {
         let question = jiffy_tests::vm::event(br#"{"name":"Ada"}"#);
-        jiffy_control::write_request(&mut self.shell.stream, &question)
-            .expect("room for a request");
-        let response = jiffy_control::read_response(&mut self.shell.stream).expect("a response");
+        let mut exchange = Exchange::new().expect("random bytes");
+        let asked = exchange.write(&mut self.shell.stream, &question);
+        asked.expect("room for a request");
+        let response = exchange.read(&mut self.shell.stream).expect("a response");
         let body = response.body;
         assert!(body.starts_with(br#"{"greeting":"Hello, Ada!"#), "{body:?}");
     }

@@ -197,7 +197,7 @@ fn packets_to_others_are_refused_and_the_stream_goes_on() {
     let ending = script
         .wait(Wait::Poll)
         .ready()
-        .payload(ANSWER)
+        .reply(ANSWER)
         .wait(Wait::Idle)
         .ends();
     let response = ending.response.expect("answered").expect("well-formed");
@@ -242,7 +242,7 @@ fn closing_the_stream_ends_the_guest() {
             .breaks("closed the request stream");
     }
     // Payload on a stream that is not open yet is refused.
-    let early = Script::new().up().payload(ANSWER).wait(Wait::Poll);
+    let early = Script::new().up().reply(ANSWER).wait(Wait::Poll);
     early
         .packet(packet(op::RESPONSE, 0), &[])
         .ready()
@@ -289,7 +289,7 @@ fn credit_that_lies_only_harms_the_guest() {
             ..packet(op::CREDIT_UPDATE, 0)
         };
         let script = Script::connected().packet(lie, &[]).ready();
-        let ending = script.payload(ANSWER).wait(Wait::Idle).ends();
+        let ending = script.reply(ANSWER).wait(Wait::Idle).ends();
         assert!(
             ending.response.is_some(),
             "{buf_alloc} {fwd_cnt}: {ending:?}"
@@ -316,14 +316,14 @@ fn a_guest_cannot_keep_itself_awake() {
         .code(&spin)
         .ends();
     Script::asked()
-        .payload(ANSWER)
+        .reply(ANSWER)
         .packet(stray, &[])
         .wait(Wait::Idle)
         .code(&spin)
         .ends();
     // And a ping-pong with the device.
     let answered = Script::asked()
-        .payload(ANSWER)
+        .reply(ANSWER)
         .packet(stray, &[])
         .wait(Wait::Idle);
     let begin = answered.here();
@@ -357,7 +357,7 @@ fn random_packets_come_to_a_typed_end() {
             };
             script = script.packet(header, &[7; 40]).wait(Wait::Poll);
         }
-        script.ready().payload(ANSWER).wait(Wait::Idle).run(SHORT);
+        script.ready().reply(ANSWER).wait(Wait::Idle).run(SHORT);
     }
 }
 

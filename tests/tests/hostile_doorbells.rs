@@ -14,7 +14,7 @@ use jiffy_abi::{
     },
     log_ring::TEXT_BYTES_MAX,
 };
-use jiffy_control::{GuestFault, InvokeError, Outcome};
+use jiffy_control::{GuestFault, InvokeError, Outcome, StreamFault};
 use jiffy_tests::{
     hostile::{ARENA, Script},
     require_kvm,
@@ -327,8 +327,8 @@ fn fault_records_of_garbage_are_told_as_far_as_they_go() {
 
 /// What the host makes of a guest that answers with these bytes and goes idle.
 #[track_caller]
-fn answer(bytes: &[u8]) -> Option<Result<usize, FrameError>> {
-    let ending = Script::asked().payload(bytes).wait(Wait::Idle).ends();
+fn answer(bytes: &[u8]) -> Option<Result<usize, StreamFault>> {
+    let ending = Script::asked().reply(bytes).wait(Wait::Idle).ends();
     ending
         .response
         .map(|response| response.map(|response| response.body.len()))
@@ -339,8 +339,18 @@ fn header(kind: FrameKind, head_bytes: u32, body_bytes: u32) -> Vec<u8> {
         kind,
         head_bytes,
         body_bytes,
+        nonce: 0,
     };
     header.to_bytes().to_vec()
+}
+
+/// What is wrong with these bytes as a frame.
+#[track_caller]
+fn frame_error(bytes: &[u8]) -> FrameError {
+    match answer(bytes).expect("an answer") {
+        Err(StreamFault::Frame(error)) => error,
+        other => panic!("expected a malformed frame, got {other:?}"),
+    }
 }
 
 #[test]
@@ -353,12 +363,12 @@ fn responses_that_are_no_frames_are_refused() {
     let changed = |at: usize, byte: u8| {
         let mut bytes = good.clone();
         bytes[at] = byte;
-        answer(&bytes).expect("an answer").expect_err("malformed")
+        frame_error(&bytes)
     };
     assert!(matches!(changed(0, b'x'), FrameError::Magic(_)));
     assert!(matches!(changed(4, 9), FrameError::Version(9)));
     assert!(matches!(changed(6, 77), FrameError::Kind(77)));
-    let check = |bytes: &[u8]| answer(bytes).expect("an answer").expect_err("malformed");
+    let check = frame_error;
     assert_eq!(
         check(&header(FrameKind::Event, 0, 0)),
         FrameError::Direction
@@ -390,19 +400,20 @@ fn responses_that_do_not_end_where_they_say_are_told_apart() {
         return;
     }
     let short = [header(FrameKind::Ok, 0, 100), b"short".to_vec()].concat();
-    let script = Script::asked().payload(&short);
-    // More than announced: the rest is for the next request, and there is none.
+    let script = Script::asked().reply(&short);
+    // More than announced: it would answer the next request.
     let long = [header(FrameKind::Ok, 0, 4), b"good, and more".to_vec()].concat();
-    assert_eq!(answer(&long), Some(Ok(4)));
+    assert_eq!(answer(&long), Some(Err(StreamFault::Surplus(10))));
     // Less than announced, and then the end.
     script.survives();
-    // Less than announced, and then idle: the VMM knows of no frames, so the host gives up.
-    let mut vm = script
-        .clone()
-        .wait(Wait::Idle)
-        .start(Duration::from_millis(300));
+    // Less than announced, and then idle: known at once, whatever the deadline.
+    let mut vm = script.clone().wait(Wait::Idle).start(TIMEOUT_AMPLE);
     let error = vm.invoke(&event("ask")).expect_err("no response");
-    assert!(matches!(error, InvokeError::Unresponsive(_)), "{error:?}");
+    let fault = StreamFault::Incomplete { sent_bytes: 29 };
+    assert!(
+        matches!(error, InvokeError::Response(found) if found == fault),
+        "{error:?}"
+    );
     assert_eq!(vm.finish().0.outcome, Outcome::Finished);
     // Less than announced, and then still busy: the deadline.
     script.code(&[0xeb, 0xfe]).times_out();

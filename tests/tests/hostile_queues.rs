@@ -391,7 +391,7 @@ fn queues_that_lie_over_each_other_only_harm_the_guest() {
             let script = script
                 .packet(packet(op::CREDIT_REQUEST, 0), &[])
                 .wait(Wait::Poll);
-            script.ready().payload(ANSWER).wait(Wait::Idle).run(SHORT);
+            script.ready().reply(ANSWER).wait(Wait::Idle).run(SHORT);
         }
     }
     // Receive buffers over the rings, and all of them the same.
@@ -400,7 +400,7 @@ fn queues_that_lie_over_each_other_only_harm_the_guest() {
         for number in 1..RX_BUFFERS {
             script = script.desc(RX, number, address, 4096, DESC_WRITE, 0);
         }
-        script.ready().payload(ANSWER).wait(Wait::Idle).run(SHORT);
+        script.ready().reply(ANSWER).wait(Wait::Idle).run(SHORT);
     }
 }
 
@@ -420,7 +420,7 @@ fn random_bytes_in_queues_come_to_a_typed_end() {
         script
             .wait(Wait::Poll)
             .ready()
-            .payload(ANSWER)
+            .reply(ANSWER)
             .wait(Wait::Idle)
             .run(SHORT);
     }

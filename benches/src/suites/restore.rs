@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiffy_control::{Isolation, Stats};
+use jiffy_control::{Exchange, Isolation, Stats};
 use jiffy_snapshots::Snapshot;
 use jiffy_vmm::{kvm::Machine, mem::Ram, run::Prepared};
 
@@ -87,7 +87,7 @@ pub fn run(run: &mut Run) -> Fallible<()> {
 fn here(function: &Function) -> Fallible<Duration> {
     let snapshot = Snapshot::open(&function.path())?;
     let (stream, mut client) = UnixStream::pair()?;
-    jiffy_control::write_request(&mut client, &function.request())?;
+    Exchange::new()?.write(&mut client, &function.request())?;
     let machine = Machine::new(Ram::reserve(snapshot.ram_bytes())?)?;
     let prepared = Prepared::new(machine, stream, None, |_| {})?;
     let began = Instant::now();

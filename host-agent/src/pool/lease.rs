@@ -176,7 +176,7 @@ impl<V: Vms> Drop for Lease<V> {
                     let settled = timeout(time_max, instance.settle()).await;
                     let settled = settled.unwrap_or(Err(VmError::Unresponsive(time_max)));
                     match &settled {
-                        Ok(settled) if used == Use::Responded => {
+                        Ok(settled) if used == Use::Responded && settled.fault.is_none() => {
                             guard.is_done = true;
                             guard
                                 .pool

@@ -14,7 +14,7 @@ pub(super) fn of_request(error: &VmError) -> InvokeFailureKind {
         VmError::Failed { .. } | VmError::Died(_) | VmError::Unresponsive(_) | VmError::Host(_) => {
             InvokeFailureKind::Platform(error.to_string())
         }
-        VmError::Malformed(_) => InvokeFailureKind::Fault(error.to_string()),
+        VmError::Malformed(_) | VmError::Stream(_) => InvokeFailureKind::Fault(error.to_string()),
         VmError::Request(text) => InvokeFailureKind::TooLarge(text.clone()),
     }
 }
@@ -88,7 +88,7 @@ pub(super) fn of_build(error: &VmError) -> DeployErrorKind {
             blame: Blame::Input,
             message,
         } => DeployErrorKind::Image(message.clone()),
-        VmError::Malformed(_) => DeployErrorKind::Image(error.to_string()),
+        VmError::Malformed(_) | VmError::Stream(_) => DeployErrorKind::Image(error.to_string()),
         VmError::Failed { .. }
         | VmError::Died(_)
         | VmError::Undelivered(_)

@@ -299,6 +299,11 @@ impl<V: Vms> After<V> {
             self.record.restore_us = stats.phases.restore_ns / 1000;
         }
         let mut logs = settled.logs;
+        if let Some(fault) = settled.fault {
+            // Its caller has an answer, which was the function's own; what else it sent reaches nobody.
+            self.record.outcome = Outcome::Fault;
+            self.failure = Some(InvokeFailureKind::Fault(fault.to_string()).to_string());
+        }
         if let Some(text) = self.failure.take() {
             let level = Level::Error as u8;
             logs.push(LogRecord { level, text });

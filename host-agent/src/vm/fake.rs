@@ -371,6 +371,7 @@ impl VmInstance for FakeInstance {
             logs: std::mem::take(&mut self.settled.logs),
             log_lost: std::mem::take(&mut self.settled.log_lost),
             working_set: records.then(|| vec![(1, 2)]),
+            fault: None,
         })
     }
 }

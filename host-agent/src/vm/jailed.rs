@@ -17,14 +17,11 @@ use std::{
     time::Duration,
 };
 
-use jiffy_abi::{
-    environment::write_variable,
-    frame::{FrameHeader, HEADER_BYTES},
-};
+use jiffy_abi::environment::write_variable;
 use jiffy_control::{
-    Command, ControlError, ControlSocket, Event, LogRecord, Missing, Packet, PageRuns,
+    Command, ControlError, ControlSocket, Event, Exchange, LogRecord, Missing, Packet, PageRuns,
     RAM_FILE_NAME, Request, Response, Shell, ShellProcess, SpawnError, Spawner, SpawnerOptions,
-    Stats, boot_packet, bound_text, page_reader, read_response, restore_packet, write_request,
+    Stats, boot_packet, bound_text, page_reader, restore_packet,
 };
 use jiffy_snapshots::{Digest, State, Store};
 use rustix::fs::{MemfdFlags, OFlags, fcntl_getfl, fcntl_setfl, memfd_create};
@@ -50,8 +47,6 @@ const SHELL_TIMEOUT: Duration = Duration::from_secs(10);
 const CAPTURE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Layers of a jail that may be missing; there are fewer.
 const MISSING_MAX: usize = 16;
-/// Bytes that are read of a response at first: most are smaller.
-const RESPONSE_BYTES_FIRST: usize = 4 << 10;
 const IMAGE_READ_BYTES: usize = 64 << 10;
 
 /// How VMs are made on this host.
@@ -243,7 +238,9 @@ impl VmInstance for JailedInstance {
         match response {
             Ok(_) => self.is_broken = false,
             Err(VmError::Request(_)) => self.is_broken = false, // Nothing of it was sent.
-            Err(VmError::Unresponsive(_) | VmError::Malformed(_)) => self.link.process.kill(),
+            Err(VmError::Unresponsive(_) | VmError::Malformed(_) | VmError::Stream(_)) => {
+                self.link.process.kill();
+            }
             Err(_) => {}
         }
         response
@@ -258,9 +255,17 @@ impl VmInstance for JailedInstance {
             logs,
             log_lost,
             working_set: news.working_set.take(),
+            fault: None,
         };
         match stats {
-            Ok(stats) => settled.stats = stats,
+            Ok(stats) if self.is_broken => settled.stats = stats,
+            Ok(stats) => {
+                settled.stats = stats;
+                if let Err(fault) = self.link.exchange.settle(&stats) {
+                    self.link.process.kill();
+                    settled.fault = Some(fault);
+                }
+            }
             // How it ended was the answer to the request; what it logged is all that is left.
             Err(_) if self.is_broken => {}
             Err(error) => {
@@ -277,6 +282,7 @@ impl VmInstance for JailedInstance {
 struct Link {
     control: AsyncFd<ControlSocket>,
     stream: Stream,
+    exchange: Exchange,
     process: ShellProcess,
     news: News,
 }
@@ -298,6 +304,7 @@ impl Link {
         Ok(Self {
             control,
             stream: Stream::new(stream).map_err(host)?,
+            exchange: Exchange::new().map_err(host)?,
             process,
             news: News::new(log_budget),
         })
@@ -330,32 +337,8 @@ impl Link {
     /// Sends a request and takes its response; events are taken meanwhile, lest the VM waits for
     /// room to tell them.
     async fn exchange(&mut self, request: &Request) -> Result<Response, VmError> {
-        let mut bytes = Vec::with_capacity(256 + request.body.len());
-        write_request(&mut bytes, request)
-            .map_err(|error| VmError::Request(jiffy_control::error_chain(&error)))?;
         let mut end = None;
-        let exchanged = {
-            let exchanged = async {
-                match self.stream.write_all(&bytes).await {
-                    Err(0) => Ok(Exchanged::Undelivered),
-                    // One that is gone by now closes its end: reading then says so.
-                    Ok(()) | Err(_) => read(&self.stream).await,
-                }
-            };
-            tokio::pin!(exchanged);
-            loop {
-                tokio::select! {
-                    biased;
-                    exchanged = &mut exchanged => break exchanged?,
-                    // After the end only the stream has something to say: whether the request was read.
-                    heard = hear(&self.control, &mut self.news), if end.is_none() => match heard {
-                        Ok(()) => end = self.news.end.take(),
-                        Err(died @ VmError::Died(_)) => end = Some(died),
-                        Err(error) => return Err(error),
-                    },
-                }
-            }
-        };
+        let exchanged = self.exchange_unless(request, &mut end).await?;
         if let Exchanged::Response(response) = exchanged {
             self.news.end = end;
             return Ok(response);
@@ -371,6 +354,65 @@ impl Link {
             }
             (_, end) => end,
         })
+    }
+
+    /// As [`Link::exchange`], but without its end, which goes to `end` if it is heard of.
+    async fn exchange_unless(
+        &mut self,
+        request: &Request,
+        end: &mut Option<VmError>,
+    ) -> Result<Exchanged, VmError> {
+        let Self {
+            control,
+            stream,
+            exchange,
+            news,
+            ..
+        } = self;
+        let frame = exchange
+            .ask(request)
+            .map_err(|error| VmError::Request(error.to_string()))?;
+        let written = stream.write_all([&frame.first, frame.rest]);
+        // One that is gone after it took some of it closes its end: reading then says so.
+        if while_hearing(written, control, news, end).await? == Err(0) {
+            return Ok(Exchanged::Undelivered);
+        }
+        loop {
+            if let Some(fault) = news
+                .done
+                .as_ref()
+                .and_then(|done| exchange.incomplete(done))
+            {
+                return Err(VmError::Stream(fault));
+            }
+            let has_begun = exchange.has_begun();
+            let Some(buffer) = exchange.buffer() else {
+                return Ok(Exchanged::Closed); // It is there until the response is.
+            };
+            let read = stream.read(buffer);
+            let read = match news.done {
+                // All that there is has been sent.
+                Some(_) => read.await,
+                None => match until_done(read, control, news, end).await? {
+                    Some(read) => read,
+                    None => continue,
+                },
+            };
+            match read {
+                Ok(0) => return Ok(Exchanged::Closed),
+                Ok(bytes) => {
+                    if let Some(response) = exchange.take(bytes).map_err(VmError::Stream)? {
+                        return Ok(Exchanged::Response(response));
+                    }
+                }
+                // Of a Unix stream this means that the other end was closed before all was read there (unix(7) calls it
+                // a reset as TCP does; `unix_release_sock` in Linux).
+                Err(error) if error.kind() == ErrorKind::ConnectionReset && !has_begun => {
+                    return Ok(Exchanged::Unread);
+                }
+                Err(_) => return Ok(Exchanged::Closed),
+            }
+        }
     }
 
     /// How it ended, if it did.
@@ -456,38 +498,53 @@ fn gone() -> VmError {
     VmError::Died("nobody is there to say how".into())
 }
 
-/// Reads a response.
-async fn read(stream: &Stream) -> Result<Exchanged, VmError> {
-    let mut frame = Vec::with_capacity(RESPONSE_BYTES_FIRST);
-    let header = loop {
-        match stream.read(&mut frame).await {
-            Ok(0) => return Ok(Exchanged::Closed),
-            Ok(_) => {}
-            // Of a Unix stream this means that the other end was closed before all was read there (unix(7) calls it
-            // a reset as TCP does; `unix_release_sock` in Linux).
-            Err(error) if error.kind() == ErrorKind::ConnectionReset && frame.is_empty() => {
-                return Ok(Exchanged::Unread);
-            }
-            Err(_) => return Ok(Exchanged::Closed),
-        }
-        if let Some(header) = frame.first_chunk::<HEADER_BYTES>() {
-            break FrameHeader::from_bytes(header).map_err(malformed)?;
-        }
-    };
-    // At most the limits of the framing, which were just checked.
-    let frame_bytes = HEADER_BYTES + header.payload_len();
-    while frame.len() < frame_bytes {
-        frame.reserve_exact(frame_bytes - frame.len());
-        if let 0 | usize::MAX = stream.read(&mut frame).await.unwrap_or(usize::MAX) {
-            return Ok(Exchanged::Closed);
+/// Does `work` and takes events meanwhile. After the VM's end, which goes to `end`, only the stream has something to say:
+/// whether the request was read.
+async fn while_hearing<T>(
+    work: impl Future<Output = T>,
+    control: &AsyncFd<ControlSocket>,
+    news: &mut News,
+    end: &mut Option<VmError>,
+) -> Result<T, VmError> {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return Ok(done),
+            heard = hear(control, news), if end.is_none() => keep_end(heard, news, end)?,
         }
     }
-    if frame.len() > frame_bytes {
-        return Err(malformed("it goes on behind its response"));
+}
+
+/// As [`while_hearing`], until the VM is done: then `None`.
+async fn until_done<T>(
+    work: impl Future<Output = T>,
+    control: &AsyncFd<ControlSocket>,
+    news: &mut News,
+    end: &mut Option<VmError>,
+) -> Result<Option<T>, VmError> {
+    tokio::pin!(work);
+    while news.done.is_none() {
+        tokio::select! {
+            biased;
+            done = &mut work => return Ok(Some(done)),
+            heard = hear(control, news), if end.is_none() => keep_end(heard, news, end)?,
+        }
     }
-    read_response(&mut &frame[..])
-        .map(Exchanged::Response)
-        .map_err(|error| malformed(jiffy_control::error_chain(&error)))
+    Ok(None)
+}
+
+fn keep_end(
+    heard: Result<(), VmError>,
+    news: &mut News,
+    end: &mut Option<VmError>,
+) -> Result<(), VmError> {
+    match heard {
+        Ok(()) => *end = news.end.take(),
+        Err(died @ VmError::Died(_)) => *end = Some(died),
+        Err(error) => return Err(error),
+    }
+    Ok(())
 }
 
 fn digest_of(image: &mut File) -> std::io::Result<[u8; 32]> {

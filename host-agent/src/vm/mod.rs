@@ -18,7 +18,7 @@ pub use jailed::{JailedInstance, JailedOptions, JailedShell, JailedVms};
 
 use std::{fs::File, future::Future, path::Path, sync::Arc};
 
-use jiffy_control::{Blame, LogLoss, LogRecord, Report, Request, Response, Stats};
+use jiffy_control::{Blame, LogLoss, LogRecord, Report, Request, Response, Stats, StreamFault};
 use jiffy_snapshots::{Digest, Snapshot};
 
 use crate::model::{Isolation, Settings};
@@ -61,9 +61,12 @@ pub enum VmError {
     Undelivered(Box<VmError>),
     #[error("the VM did not answer within {0:?}")]
     Unresponsive(std::time::Duration),
-    /// The response is none, or the VMM broke the protocol.
+    /// The VMM broke the protocol of its control socket.
     #[error("the VM's answer is malformed: {0}")]
     Malformed(String),
+    /// The guest broke the rules of its request stream.
+    #[error(transparent)]
+    Stream(StreamFault),
     /// The request is larger than a frame holds.
     #[error("the request does not fit a frame: {0}")]
     Request(String),
@@ -83,6 +86,8 @@ pub struct Settled {
     pub log_lost: LogLoss,
     /// Pages written until the first response, if the snapshot had no working set.
     pub working_set: Option<Vec<(u64, u64)>>,
+    /// What the guest did after its response that no guest may: the VM has ended for it.
+    pub fault: Option<StreamFault>,
 }
 
 /// Makes virtual machines. One implementation drives `jiffy-vmm`; tests have one in memory.

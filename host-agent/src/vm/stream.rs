@@ -23,8 +23,15 @@ impl Stream {
         watched(stream, Interest::READABLE).map(Self)
     }
 
-    /// Writes all of `bytes`, and says how many of them were taken if the stream fails first.
-    pub(super) async fn write_all(&self, bytes: &[u8]) -> Result<(), usize> {
+    /// Writes all of `pieces`, and says how many bytes of them were taken if the stream fails first.
+    pub(super) async fn write_all(&self, pieces: [&[u8]; 2]) -> Result<(), usize> {
+        let [first, rest] = pieces;
+        self.write_piece(first).await?;
+        let written = self.write_piece(rest).await;
+        written.map_err(|taken| first.len() + taken)
+    }
+
+    async fn write_piece(&self, bytes: &[u8]) -> Result<(), usize> {
         let mut taken = 0;
         match write_some(self.0.get_ref(), bytes, &mut taken) {
             Ok(()) => return Ok(()),
@@ -109,7 +116,10 @@ mod tests {
         let sent: Vec<u8> = (0..BYTES)
             .map(|index| u8::try_from(index % 251).expect("small"))
             .collect();
-        assert_eq!(agent.write_all(&sent).await, Ok(()));
+        assert_eq!(
+            agent.write_all(sent.split_at(BYTES / 3).into()).await,
+            Ok(())
+        );
         let mut received = Vec::with_capacity(BYTES + 1);
         while agent.read(&mut received).await.expect("bytes or the end") > 0 {}
         assert!(received == sent);
@@ -134,12 +144,12 @@ mod tests {
         let (agent, mut vm) = ends();
         let sent = vec![7; 4 << 20];
         let reader = std::thread::spawn(move || vm.read_exact(&mut vec![0; 1 << 20]));
-        let write = agent.write_all(&sent).await;
+        let write = agent.write_all(sent.split_at(1 << 10).into()).await;
         reader.join().expect("no panic").expect("some of it");
         let taken = write.expect_err("nobody is there");
         assert!((1 << 20..4 << 20).contains(&taken), "{taken}");
         let (agent, vm) = ends();
         drop(vm);
-        assert_eq!(agent.write_all(&sent).await, Err(0));
+        assert_eq!(agent.write_all([&sent, &[]]).await, Err(0));
     }
 }

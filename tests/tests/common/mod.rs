@@ -17,7 +17,7 @@ use jiffy_abi::{
     frame::FrameKind,
     layout::{PAGE_BYTES, RAM_BYTES_DEFAULT, RESUME_PAGE},
 };
-use jiffy_control::{Event, LogRecord, Outcome, Phases, Response};
+use jiffy_control::{Event, Exchange, LogRecord, Outcome, Phases, Response};
 use jiffy_snapshots::{
     PAGE_LEN, Page, Snapshot, State,
     state::{ImageInfo, VcpuState, VsockState},
@@ -186,7 +186,12 @@ impl Folder {
         let ram = Ram::reserve(snapshot.ram_bytes()).expect("an address range");
         let (prepared, client, logs) = prepare(ram);
         let vm = prepared.restore(snapshot, isolation)?;
-        Ok(Restored { vm, client, logs })
+        Ok(Restored {
+            vm,
+            client,
+            exchange: Exchange::new().expect("random bytes"),
+            logs,
+        })
     }
 
     /// Restores it into a VM of its own.
@@ -199,6 +204,7 @@ impl Folder {
 pub(crate) struct Restored {
     pub(crate) vm: Vm<OnEvent>,
     client: UnixStream,
+    exchange: Exchange,
     logs: Logs,
 }
 
@@ -217,10 +223,16 @@ impl Restored {
     pub(crate) fn try_ask(&mut self, body: &[u8]) -> Result<Response, Outcome> {
         assert!(body.len() <= BODY_BYTES_MAX, "nobody reads meanwhile");
         let request = jiffy_tests::vm::event(body);
-        jiffy_control::write_request(&mut self.client, &request).expect("room for a request");
+        let asked = self.exchange.write(&mut self.client, &request);
+        asked.expect("room for a request");
         match self.vm.serve_request().expect("a host that works") {
             Some(end) => Err(end),
-            None => Ok(jiffy_control::read_response(&mut self.client).expect("a response")),
+            None => {
+                let response = self.exchange.read(&mut self.client).expect("a response");
+                let settled = self.exchange.settle(self.vm.stats());
+                settled.expect("nothing is left in the stream");
+                Ok(response)
+            }
         }
     }
 

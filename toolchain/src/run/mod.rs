@@ -256,6 +256,10 @@ fn invoke(
         if let (1, Some(snapshot)) = (number, &target.unrecorded) {
             record_working_set(instance, snapshot);
         }
+        // Off the clock: the response is there, and the VM gets ready for the next request.
+        if let Err(error) = instance.settle() {
+            break Err(error);
+        }
         if number == requests || !outcome::is_ok(&response) {
             break Ok(response);
         }

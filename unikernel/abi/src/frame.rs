@@ -2,21 +2,27 @@
 //!
 //! ```text
 //! frame  = header head body
-//! header = magic: [u8; 4], version: u16, kind: u16, head_bytes: u32, body_bytes: u32
+//! header = magic: [u8; 4], version: u16, kind: u16, head_bytes: u32, body_bytes: u32, nonce: u64
 //! head   = field*
 //! field  = tag: u16, value_bytes: u16, value
 //! ```
 //!
 //! All numbers are little-endian. The host sends one request and reads one response before it sends
-//! the next. Unknown tags are skipped, so that a field can be added without a new version.
+//! the next. Each request has a nonce that cannot be guessed, and its response returns it: whatever
+//! else a guest leaves in the stream can never be taken for the answer to a later request.
+//! Unknown tags are skipped, so that a field can be added without a new version.
 //! The VMM parses none of this: the agent and the SDK do, each distrusting the other.
 
 use crate::bytes::{get, put};
 
 /// Version of the framing.
-pub const FRAME_VERSION: u16 = 1;
+pub const FRAME_VERSION: u16 = 2;
 /// Bytes of a frame's header.
-pub const HEADER_BYTES: usize = 16;
+pub const HEADER_BYTES: usize = NONCE + 8;
+
+const NONCE: usize = 16;
+const _: () = assert!(HEADER_BYTES == 24);
+
 /// Largest head, bytes.
 pub const HEAD_BYTES_MAX: u32 = 64 << 10;
 /// Largest body of a request or of a response, bytes.
@@ -142,17 +148,25 @@ pub struct FrameHeader {
     pub head_bytes: u32,
     /// Bytes of the body.
     pub body_bytes: u32,
+    /// Of a request: drawn at random for it alone. Of a response: that of its request.
+    pub nonce: u64,
 }
 
 impl FrameHeader {
     /// A header for a head and a body of these lengths, both checked against their limits.
-    pub fn new(kind: FrameKind, head_len: usize, body_len: usize) -> Result<Self, FrameError> {
+    pub fn new(
+        kind: FrameKind,
+        nonce: u64,
+        head_len: usize,
+        body_len: usize,
+    ) -> Result<Self, FrameError> {
         let head_bytes = u32::try_from(head_len).unwrap_or(u32::MAX);
         let body_bytes = u32::try_from(body_len).unwrap_or(u32::MAX);
         Self {
             kind,
             head_bytes,
             body_bytes,
+            nonce,
         }
         .checked()
     }
@@ -176,6 +190,7 @@ impl FrameHeader {
         put(&mut header, 6, number.to_le_bytes());
         put(&mut header, 8, self.head_bytes.to_le_bytes());
         put(&mut header, 12, self.body_bytes.to_le_bytes());
+        put(&mut header, NONCE, self.nonce.to_le_bytes());
         header
     }
 
@@ -191,6 +206,7 @@ impl FrameHeader {
                 kind: kind?,
                 head_bytes: u32::from_le_bytes(get(header, 8)),
                 body_bytes: u32::from_le_bytes(get(header, 12)),
+                nonce: u64::from_le_bytes(get(header, NONCE)),
             }
             .checked(),
         }
@@ -460,8 +476,10 @@ mod tests {
 
     #[test]
     fn golden_header() {
-        let header = FrameHeader::new(FrameKind::Event, 3, 0x0102).expect("within limits");
-        let golden = *b"jfRQ\x01\x00\x01\x00\x03\x00\x00\x00\x02\x01\x00\x00";
+        let nonce = 0x0706_0504_0302_01ff;
+        let header = FrameHeader::new(FrameKind::Event, nonce, 3, 0x0102).expect("within limits");
+        let golden =
+            *b"jfRQ\x02\x00\x01\x00\x03\x00\x00\x00\x02\x01\x00\x00\xff\x01\x02\x03\x04\x05\x06\x07";
         assert_eq!(header.to_bytes(), golden);
         assert_eq!(FrameHeader::from_bytes(&golden), Ok(header));
     }
@@ -469,16 +487,16 @@ mod tests {
     #[test]
     fn limits_hold_on_both_sides() {
         let (head, body) = (HEAD_BYTES_MAX as usize, BODY_BYTES_MAX as usize);
-        assert!(FrameHeader::new(FrameKind::Ok, head, body).is_ok());
-        assert!(FrameHeader::new(FrameKind::Ok, head + 1, body).is_err());
-        assert!(FrameHeader::new(FrameKind::Ok, head, body + 1).is_err());
+        assert!(FrameHeader::new(FrameKind::Ok, 0, head, body).is_ok());
+        assert!(FrameHeader::new(FrameKind::Ok, 0, head + 1, body).is_err());
+        assert!(FrameHeader::new(FrameKind::Ok, 0, head, body + 1).is_err());
         assert!(write_field(Tag::Target, &[b'/'; 65535], |_| {}).is_ok());
         assert!(write_field(Tag::Target, &[b'/'; 65536], |_| {}).is_err());
     }
 
     #[test]
     fn a_bad_header_is_named() {
-        let good = FrameHeader::new(FrameKind::HttpResponse, 0, 0)
+        let good = FrameHeader::new(FrameKind::HttpResponse, 0, 0, 0)
             .expect("empty")
             .to_bytes();
         let with = |offset: usize, value: u8| {

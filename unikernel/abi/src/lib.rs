@@ -22,4 +22,4 @@ mod bytes;
 
 /// Version of everything in this crate. An image carries the one it was linked with in its ELF
 /// note, and a VMM refuses every other: a guest and its VMM must agree on each byte.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;

@@ -112,7 +112,8 @@ mod tests {
     use jiffy_abi::frame::FrameKind;
 
     fn frame(payload: &[u8]) -> Vec<u8> {
-        let header = FrameHeader::new(FrameKind::Event, 0, payload.len()).expect("within limits");
+        let header =
+            FrameHeader::new(FrameKind::Event, 7, 0, payload.len()).expect("within limits");
         [&header.to_bytes()[..], payload].concat()
     }
 
@@ -159,7 +160,7 @@ mod tests {
         surplus.push(0);
         let check = |packet: &[u8]| Assembler::default().push(packet).expect_err("malformed");
         assert_eq!(check(&surplus), AssemblyError::Surplus(1));
-        let response = FrameHeader::new(FrameKind::Ok, 0, 0)
+        let response = FrameHeader::new(FrameKind::Ok, 0, 0, 0)
             .expect("empty")
             .to_bytes();
         assert_eq!(
@@ -167,7 +168,7 @@ mod tests {
             AssemblyError::Frame(FrameError::Direction)
         );
         assert_eq!(
-            check(&[0; 16]),
+            check(&[0; HEADER_BYTES]),
             AssemblyError::Frame(FrameError::Magic([0; 4]))
         );
     }

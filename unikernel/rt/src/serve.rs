@@ -53,18 +53,18 @@ pub fn serve(init: fn() -> Result<(), String>, handle: fn(Request<'_>) -> Respon
         };
         let response = match progress {
             Progress::Partial => None,
-            Progress::InPlace(header, payload) => Some(handle(split(header, payload))),
-            Progress::Gathered(header, payload) => Some(handle(split(header, &payload))),
+            Progress::InPlace(header, payload) => Some((header, handle(split(header, payload)))),
+            Progress::Gathered(header, payload) => Some((header, handle(split(header, &payload)))),
         };
         stream.release(packet);
         let idle = response.is_some();
-        if let Some(Response {
-            kind: frame_kind,
-            head,
-            body,
-        }) = response
-        {
-            match FrameHeader::new(frame_kind, head.len(), body.len()) {
+        if let Some((request, response)) = response {
+            let Response {
+                kind: frame_kind,
+                head,
+                body,
+            } = response;
+            match FrameHeader::new(frame_kind, request.nonce, head.len(), body.len()) {
                 Ok(header) => stream.send(&[&header.to_bytes(), &head], body),
                 Err(_) => give_up(
                     kind::RUNTIME,

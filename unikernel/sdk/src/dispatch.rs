@@ -78,7 +78,7 @@ impl Reply {
 
     /// The reply, or the author's error that it does not fit a frame.
     fn within_limits(self) -> Self {
-        match FrameHeader::new(self.kind, self.head.len(), self.body.len()) {
+        match FrameHeader::new(self.kind, 0, self.head.len(), self.body.len()) {
             Ok(_) => self,
             Err(error) => too_large(error),
         }

@@ -1,21 +1,27 @@
 //! A VM that serves requests.
 //!
 //! ```text
-//! spawn ── wait_ready ── invoke* ── finish          each may instead end in an `InvokeError`
+//! spawn ── wait_ready ── (invoke ── settle)* ── finish          each may instead end in an `InvokeError`
 //! ```
 //!
 //! Not here: any policy of when to start or stop.
 
-use std::{fmt, io, net::Shutdown, time::Duration};
+use std::{
+    fmt, io,
+    net::Shutdown,
+    time::{Duration, Instant},
+};
 
 use jiffy_abi::frame::FrameError;
+use jiffy_snapshots::Snapshot;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{
-    Blame, ControlError, ControlSocket, Death, Event, Launch, LaunchError, LogRecord, Missing,
-    PageRuns, Phases, Report, Request, Response, Shell, Source, Spawner,
+    Blame, ControlError, ControlSocket, Death, Event, Exchange, Isolation, Launch, LaunchError,
+    LogRecord, Missing, PageRuns, Phases, Report, Request, RequestError, Response, ResponseError,
+    Shell, Source, Spawner, Stats, StreamFault,
+    launch::restore,
     pump::{GRACE, Pump},
-    read_response,
-    request::{RequestError, ResponseError, write_request},
 };
 
 /// Why there is no response. After any of them but [`InvokeError::Request`] the instance is of no
@@ -25,8 +31,8 @@ use crate::{
 pub enum InvokeError {
     #[error("the request does not fit a frame")]
     Request(#[source] FrameError),
-    #[error("the guest's response is malformed")]
-    Response(#[source] FrameError),
+    #[error("the guest broke the rules of its request stream")]
+    Response(#[source] StreamFault),
     /// The guest came to an end before its response; the report says how.
     #[error("the VM stopped before it responded")]
     Stopped(Box<Report>),
@@ -56,6 +62,19 @@ pub struct Instance {
     timeout: Option<Duration>,
     /// Known once it is ready.
     phases: Option<Phases>,
+    exchange: Exchange,
+    settling: Settling,
+}
+
+/// Whether the last request is over.
+#[derive(Debug)]
+enum Settling {
+    /// Nothing was asked, or all of it is.
+    Settled,
+    /// There is a response, and perhaps the VM is done with it.
+    Answered(Option<Box<Stats>>),
+    /// Something was left in the stream.
+    Broken(StreamFault),
 }
 
 impl Instance {
@@ -72,6 +91,20 @@ impl Instance {
             // It takes a request at once; if it cannot, it says so then.
             instance.phases = Some(Phases::default());
         }
+        Ok(instance)
+    }
+
+    /// Restores `snapshot` into a shell of `spawner`; the rest as [`Instance::spawn`].
+    pub fn restore(
+        spawner: &Spawner,
+        snapshot: &Snapshot,
+        isolation: Isolation,
+        timeout: Option<Duration>,
+        on_log: impl FnMut(LogRecord) + Send + 'static,
+    ) -> Result<Self, LaunchError> {
+        let shell = restore(spawner, snapshot, isolation, timeout)?;
+        let mut instance = Self::of(shell, timeout, on_log)?;
+        instance.phases = Some(Phases::default());
         Ok(instance)
     }
 
@@ -93,6 +126,8 @@ impl Instance {
             spawner: None,
             timeout,
             phases: None,
+            exchange: Exchange::new().map_err(LaunchError::Stream)?,
+            settling: Settling::Settled,
         })
     }
 
@@ -124,21 +159,110 @@ impl Instance {
         }
     }
 
-    /// Sends a request and waits for its response. Waits for `init` first, so that time spent
-    /// there is never taken for the request's.
+    /// Sends a request and waits for its response. Waits for `init` first, and for the request before
+    /// to be over, so that time spent there is never taken for the request's.
     pub fn invoke(&mut self, request: &Request) -> Result<Response, InvokeError> {
         self.wait_ready()?;
-        match write_request(&mut &self.pump.shell().stream, request) {
+        self.settle()?;
+        match self.exchange.write(&mut &self.pump.shell().stream, request) {
             // A broken pipe has a reason, and the VMM tells it.
             Ok(()) => {}
             Err(RequestError::Frame(error)) => return Err(InvokeError::Request(error)),
             Err(RequestError::Write(error)) => return Err(self.stream_error(error)),
         }
-        read_response(&mut &self.pump.shell().stream).map_err(|error| match error {
-            ResponseError::Frame(error) => InvokeError::Response(error),
-            ResponseError::Closed | ResponseError::Truncated => self.wait_end_error(),
-            ResponseError::Read(error) => self.stream_error(error),
-        })
+        self.response()
+    }
+
+    /// Waits until the VM is ready for the next request, pristine again if it is to be, and proves
+    /// that nothing of the last one is left in the stream. Asked again, it answers the same at once.
+    pub fn settle(&mut self) -> Result<(), InvokeError> {
+        let done = match &mut self.settling {
+            Settling::Settled => return Ok(()),
+            Settling::Broken(fault) => return Err(InvokeError::Response(*fault)),
+            Settling::Answered(done) => done.take(),
+        };
+        let done = match done {
+            Some(done) => done,
+            None => match self.pump.done(self.timeout.map(|timeout| timeout + GRACE)) {
+                Some(done) => Box::new(done),
+                None => return Err(self.wait_end_error()),
+            },
+        };
+        self.exchange
+            .settle(&done)
+            .map_err(|fault| self.broken(fault))?;
+        self.settling = Settling::Settled;
+        Ok(())
+    }
+
+    /// Reads the response. A VM that is done before all of it is there does not answer any more.
+    fn response(&mut self) -> Result<Response, InvokeError> {
+        let deadline = self.timeout.map(|timeout| Instant::now() + timeout + GRACE);
+        let mut done = None;
+        loop {
+            let fault = done
+                .as_deref()
+                .and_then(|done| self.exchange.incomplete(done));
+            if let Some(fault) = fault {
+                return Err(self.broken(fault));
+            }
+            let [can_read, is_done] = self.wait(done.is_none(), deadline)?;
+            if is_done {
+                done = self.pump.done(Some(Duration::ZERO)).map(Box::new);
+            }
+            if !can_read {
+                continue;
+            }
+            match self.exchange.read_some(&mut &self.pump.shell().stream) {
+                Ok(None) => {}
+                Ok(Some(response)) => {
+                    self.settling = Settling::Answered(done);
+                    return Ok(response);
+                }
+                Err(ResponseError::Guest(fault)) => return Err(self.broken(fault)),
+                Err(ResponseError::Closed | ResponseError::Truncated) => {
+                    return Err(self.wait_end_error());
+                }
+                Err(ResponseError::Read(error)) => return Err(self.stream_error(error)),
+            }
+        }
+    }
+
+    /// Waits until the stream can be read from or, with `for_done`, the VM is done.
+    fn wait(&self, for_done: bool, deadline: Option<Instant>) -> Result<[bool; 2], InvokeError> {
+        let (stream, bell) = (&self.pump.shell().stream, self.pump.bell());
+        let mut watched = [
+            PollFd::new(stream, PollFlags::IN),
+            PollFd::from_borrowed_fd(bell, PollFlags::IN),
+        ];
+        let watched = &mut watched[..1 + usize::from(for_done)];
+        loop {
+            let rest = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            // A time that the kernel has no number for is as good as none.
+            let rest = rest.and_then(|rest| Timespec::try_from(rest).ok());
+            match poll(watched, rest.as_ref()) {
+                Ok(0) => return Err(self.unresponsive()),
+                Ok(_) => {
+                    let has = |index: usize| {
+                        watched
+                            .get(index)
+                            .is_some_and(|fd| !fd.revents().is_empty())
+                    };
+                    return Ok([has(0), has(1)]);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(InvokeError::Stream(error.into())),
+            }
+        }
+    }
+
+    fn broken(&mut self, fault: StreamFault) -> InvokeError {
+        self.settling = Settling::Broken(fault);
+        InvokeError::Response(fault)
+    }
+
+    fn unresponsive(&self) -> InvokeError {
+        InvokeError::Unresponsive(self.timeout.unwrap_or_default() + GRACE)
     }
 
     /// The pages that a restored VM wrote until its first response, as (first page, pages): the VMM
@@ -156,13 +280,24 @@ impl Instance {
         self.pump.next_event(Some(wait))
     }
 
-    /// Closes the request stream, waits for the VM's end and reaps the process. All log records
-    /// have been handed over when this returns.
+    /// Waits for the last request to be over, closes the request stream, waits for the VM's end and reaps
+    /// the process. All log records have been handed over when this returns. An error of the stream is
+    /// returned only by the one who meets it first.
     pub fn finish(mut self) -> Result<Report, InvokeError> {
+        let was_broken = matches!(self.settling, Settling::Broken(_));
+        let settled = match self.settle() {
+            Err(InvokeError::Stopped(report)) => {
+                self.pump.reap();
+                return Ok(*report);
+            }
+            Err(error) if !was_broken => Err(error),
+            _ => Ok(()),
+        };
         // Fails only if the VMM is gone, and then its last event says why.
         let _ = self.pump.shell().stream.shutdown(Shutdown::Write);
         let end = self.wait_end();
         self.pump.reap();
+        settled?;
         match end? {
             Event::Stopped(report) => Ok(report),
             other => Err(end_error(other)),
@@ -172,9 +307,7 @@ impl Instance {
     fn stream_error(&mut self, error: io::Error) -> InvokeError {
         match error.kind() {
             io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => self.wait_end_error(),
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                InvokeError::Unresponsive(self.timeout.unwrap_or_default() + GRACE)
-            }
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => self.unresponsive(),
             _ => InvokeError::Stream(error),
         }
     }

@@ -124,28 +124,41 @@ impl Launch {
                 let image = open_image(path)?;
                 let ram_bytes = ram_bytes.unwrap_or(RAM_BYTES_DEFAULT);
                 let packet = boot_packet(ram_bytes, self.timeout, vec![])?;
-                self.start_with(ram_bytes, &packet, &image)
+                let spawner = Spawner::start(&self.vmm, &self.spawner)?;
+                let shell = shell_with(&spawner, ram_bytes, &packet, &image)?;
+                Ok((spawner, shell))
             }
             Source::Snapshot { path, isolation } => {
                 let snapshot = Snapshot::open(path)?;
-                let packet = restore_packet(&snapshot, *isolation, self.timeout)?;
-                self.start_with(snapshot.ram_bytes(), &packet, snapshot.ram_file())
+                let spawner = Spawner::start(&self.vmm, &self.spawner)?;
+                let shell = restore(&spawner, &snapshot, *isolation, self.timeout)?;
+                Ok((spawner, shell))
             }
         }
     }
+}
 
-    fn start_with(
-        &self,
-        ram_bytes: u64,
-        packet: &Packet,
-        file: &File,
-    ) -> Result<(Spawner, Shell), LaunchError> {
-        let spawner = Spawner::start(&self.vmm, &self.spawner)?;
-        let shell = spawner.shell(ram_bytes)?;
-        // A shell that is gone already has said why.
-        let _ = shell.control.send_with(packet, &[file.as_fd()]);
-        Ok((spawner, shell))
-    }
+/// A shell that was told to restore `snapshot`.
+pub(crate) fn restore(
+    spawner: &Spawner,
+    snapshot: &Snapshot,
+    isolation: Isolation,
+    timeout: Option<Duration>,
+) -> Result<Shell, LaunchError> {
+    let packet = restore_packet(snapshot, isolation, timeout)?;
+    shell_with(spawner, snapshot.ram_bytes(), &packet, snapshot.ram_file())
+}
+
+fn shell_with(
+    spawner: &Spawner,
+    ram_bytes: u64,
+    packet: &Packet,
+    file: &File,
+) -> Result<Shell, LaunchError> {
+    let shell = spawner.shell(ram_bytes)?;
+    // A shell that is gone already has said why.
+    let _ = shell.control.send_with(packet, &[file.as_fd()]);
+    Ok(shell)
 }
 
 pub(crate) fn open_image(path: &PathBuf) -> Result<File, LaunchError> {

@@ -10,6 +10,7 @@
 mod command;
 mod create;
 mod event;
+mod exchange;
 mod exit_code;
 mod instance;
 mod launch;
@@ -31,15 +32,14 @@ pub use event::{
     BACKTRACE_FRAMES_MAX, Backtrace, Blame, Death, Event, Exits, GuestFault, LogRecord, Outcome,
     Phases, Report, Stats, bound_text,
 };
+pub use exchange::{Exchange, Frame, RequestError, ResponseError, StreamFault};
 pub use instance::{Instance, InvokeError};
 pub use launch::{Launch, LaunchError, Source, boot_packet, restore_packet, timeout_ms};
 pub use log::{
     CUT_MARK, LOG_BYTES_MAX, LogLoss, RECORD_COST_BYTES, RECORD_TEXT_BYTES_MAX, charge, cut,
     cut_and_mark, newest,
 };
-pub use request::{
-    HttpRequest, Request, RequestError, Response, ResponseError, read_response, write_request,
-};
+pub use request::{HttpRequest, Request, Response};
 pub use socket::{
     ControlError, ControlSocket, DESCRIPTORS_MAX, MESSAGE_BYTES_MAX, Message, Packet, rehearse,
 };

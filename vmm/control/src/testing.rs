@@ -51,14 +51,22 @@ impl Fake {
         Instance::of(Self::shell(script), timeout, on_log).expect("an instance")
     }
 
+    pub(crate) fn instance_of(
+        script: impl FnOnce(Fake) + Send + 'static,
+        timeout: Option<Duration>,
+    ) -> Instance {
+        Instance::of(Self::shell(script), timeout, |_| {}).expect("an instance")
+    }
+
     pub(crate) fn send(&self, event: &Event) {
         self.control.send(event).expect("send");
     }
 
     /// Takes a request of this many bytes.
-    pub(crate) fn take(&mut self, bytes: usize) {
+    pub(crate) fn take(&mut self, bytes: usize) -> Vec<u8> {
         let mut request = vec![0; bytes];
         self.stream.read_exact(&mut request).expect("a request");
+        request
     }
 
     /// Waits until nobody sends requests any longer.

@@ -67,6 +67,7 @@ fn __jiffy_main() -> ! {
             Op::Out(width, port, value) => out(width, port, value),
             Op::In(width, port) => read_port(width, port),
             Op::Garbage { address, len, seed } => garbage(address, len, seed),
+            Op::Nonce { from, len, to } => copy_nonce(from, len, to),
             // SAFETY: the code is the test's; what it breaks, it is meant to break.
             Op::Call => unsafe { hostile_code() },
             Op::Registers => crate::registers::registers(),
@@ -137,4 +138,19 @@ fn garbage(address: u64, len: u64, seed: u64) {
         state = next_random(state);
         store(Width::U8, address + offset, state);
     }
+}
+
+/// If there is no request, nothing is copied.
+fn copy_nonce(from: u64, len: u64, to: u64) {
+    for at in from..from + len - 24 {
+        if read::<[u8; 4]>(at) == *b"jfRQ" {
+            return store(Width::U64, to, u64::from_le_bytes(read(at + 16)));
+        }
+    }
+}
+
+fn read<T>(address: u64) -> T {
+    let pointer = core::ptr::with_exposed_provenance::<T>(address as usize);
+    // SAFETY: the script's own receive buffers, read as bytes, which have no alignment.
+    unsafe { pointer.read_volatile() }
 }

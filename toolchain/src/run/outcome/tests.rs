@@ -130,7 +130,7 @@ fn each_end_has_its_code() {
     check(failed(Blame::Host), Exit::Host);
     check(failed(Blame::Bug), Exit::Host);
     check(
-        InvokeError::Response(jiffy_abi::frame::FrameError::Direction),
+        InvokeError::Response(jiffy_control::StreamFault::Nonce),
         Exit::Fault,
     );
     check(InvokeError::OutOfTurn("Ready"), Exit::Host);

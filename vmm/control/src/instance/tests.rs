@@ -1,5 +1,6 @@
 use std::{io::Write, os::fd::AsFd, sync::mpsc::channel};
 
+use jiffy_abi::frame::{FrameHeader, FrameKind, HEADER_BYTES};
 use rustix::net::{SendFlags, send};
 
 use super::*;
@@ -13,14 +14,13 @@ fn a_life_with_one_response() {
     let script = |mut fake: Fake| {
         fake.send(&Event::Waiting { missing: vec![] });
         fake.send(&ready());
-        fake.take(16); // The header of an empty request.
+        let request = fake.take(HEADER_BYTES); // The header of an empty request.
         fake.send(&Event::Log(vec![LogRecord {
             level: 3,
             text: "hi".into(),
         }]));
-        let response = b"jfRS\x01\0\x01\0\0\0\0\0\x02\0\0\0ok";
-        fake.stream.write_all(response).expect("write");
-        fake.send(&Event::Done(crate::Stats::default()));
+        fake.stream.write_all(&ok(&request, b"ok")).expect("write");
+        fake.send(&done(1, 26));
         fake.wait_closed();
         fake.send(&finished());
         fake.send(&Event::Died(Death::Exited(0)));
@@ -76,8 +76,10 @@ fn what_is_no_event_or_no_response_is_named() {
     assert!(matches!(error, InvokeError::Control(_)), "{error:?}");
     let script = |mut fake: Fake| {
         fake.send(&ready());
-        fake.take(16); // Or the request may find nobody.
-        fake.stream.write_all(b"HTTP/1.1 200 OK..").expect("write");
+        fake.take(HEADER_BYTES); // Or the request may find nobody.
+        fake.stream
+            .write_all(b"HTTP/1.1 200 OK, as one says")
+            .expect("write");
     };
     let error = Fake::instance(script)
         .invoke(&Request::default())
@@ -135,6 +137,80 @@ fn a_missing_vmm_is_named() {
         .expect_err("no such file")
         .to_string();
     assert!(error.contains("/nonexistent/vmm"), "{error}");
+}
+
+/// The response to an empty request.
+fn ok(request: &[u8], body: &[u8]) -> Vec<u8> {
+    let request = FrameHeader::from_bytes(request.first_chunk().expect("a header"));
+    let nonce = request.expect("a header").nonce;
+    let header = FrameHeader::new(FrameKind::Ok, nonce, 0, body.len()).expect("small");
+    [&header.to_bytes()[..], body].concat()
+}
+
+/// This many empty requests are done, and this was sent for them.
+fn done(requests_done: u64, bytes_out: u64) -> Event {
+    Event::Done(Stats {
+        requests_done,
+        bytes_in: requests_done * HEADER_BYTES as u64,
+        bytes_out,
+        ..Stats::default()
+    })
+}
+
+#[test]
+fn a_vm_is_asked_again_only_if_nothing_is_left_in_its_stream() {
+    let script = |requests: u64, surplus: &'static [u8]| {
+        move |mut fake: Fake| {
+            fake.send(&ready());
+            for number in 1..=requests {
+                let request = fake.take(HEADER_BYTES);
+                fake.stream.write_all(&ok(&request, b"ok")).expect("write");
+                fake.stream.write_all(surplus).expect("write");
+                fake.send(&done(number, number * (26 + surplus.len() as u64)));
+            }
+            fake.wait_closed();
+            fake.send(&finished());
+        }
+    };
+    let ask = |instance: &mut Instance| instance.invoke(&Request::default());
+    let mut good = Fake::instance(script(2, b""));
+    ask(&mut good).expect("the first");
+    ask(&mut good).expect("the second");
+    good.finish().expect("a report");
+    let mut bad = Fake::instance(script(1, b"more"));
+    // It is found at once if it comes with the response, and else when the VM is done.
+    let first = ask(&mut bad).map(|_| ());
+    let found = first.and_then(|()| bad.settle()).expect_err("a surplus");
+    assert!(
+        matches!(found, InvokeError::Response(StreamFault::Surplus(4))),
+        "{found:?}"
+    );
+    assert!(matches!(ask(&mut bad), Err(InvokeError::Response(_))));
+    bad.finish().expect("the report of a VM that is well");
+}
+
+#[test]
+fn half_of_a_response_fails_when_the_vm_is_done_and_not_at_the_deadline() {
+    let script = |mut fake: Fake| {
+        fake.send(&ready());
+        let request = fake.take(HEADER_BYTES);
+        fake.stream
+            .write_all(&ok(&request, b"ok")[..25])
+            .expect("write");
+        fake.send(&done(1, 25));
+        fake.wait_closed();
+        fake.send(&finished());
+    };
+    let mut instance = Fake::instance_of(script, None);
+    let error = instance
+        .invoke(&Request::default())
+        .expect_err("half of it");
+    let fault = StreamFault::Incomplete { sent_bytes: 25 };
+    assert!(
+        matches!(error, InvokeError::Response(found) if found == fault),
+        "{error:?}"
+    );
+    instance.finish().expect("a report");
 }
 
 fn raw(fake: &Fake, packet: &[u8]) {

@@ -1,0 +1,251 @@
+//! Guests that misuse the request stream: whatever they send, withhold and interleave, no caller gets
+//! a byte that is not its own.
+
+#[path = "../guests/liar/src/deed.rs"]
+#[allow(dead_code, reason = "the guest's half of it is not needed here")]
+mod deed;
+
+use std::{ops::Range, path::PathBuf, time::Duration};
+
+use deed::{Deed, EVENT_BYTES_MIN};
+use jiffy_control::{
+    Instance, InvokeError, Isolation, NewSnapshot, Request, Spawner, SpawnerOptions, StreamFault,
+    create_snapshot,
+};
+use jiffy_snapshots::Snapshot;
+use jiffy_tests::{
+    agent::Setup,
+    hostile::raw_image,
+    is_slow_host, require_kvm,
+    vm::{TIMEOUT_AMPLE, event},
+    vmm_path,
+};
+use serde_json::json;
+use tempfile::TempDir;
+
+/// Requests of the property test, and those of the long one.
+const REQUESTS: u32 = 3000;
+const REQUESTS_LONG: u32 = 1_000_000;
+/// Larger than the liar's receive buffers and the socket together hold.
+const LARGE_BODY_BYTES: usize = 600 << 10;
+/// Of the liar's answer: header and id.
+const ANSWER_BYTES: u64 = 24 + 16;
+
+/// The liar, its snapshot, and what makes shells for it.
+struct Liar {
+    spawner: Spawner,
+    snapshot: Snapshot,
+    _folder: TempDir,
+}
+
+impl Liar {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let new = NewSnapshot {
+            vmm: vmm_path(),
+            spawner: SpawnerOptions::default(),
+            image: liar_image(),
+            ram_bytes: None,
+            timeout: Some(TIMEOUT_AMPLE),
+            output: folder.path().join("liar.snap"),
+        };
+        create_snapshot(&new, |_| {}).expect("a snapshot");
+        Self {
+            spawner: Spawner::start(&vmm_path(), &SpawnerOptions::default()).expect("a spawner"),
+            snapshot: Snapshot::open(&new.output).expect("a snapshot"),
+            _folder: folder,
+        }
+    }
+
+    fn start(&self, isolation: Isolation) -> Instance {
+        let timeout = Some(TIMEOUT_AMPLE);
+        Instance::restore(&self.spawner, &self.snapshot, isolation, timeout, |_| {})
+            .expect("an instance")
+    }
+}
+
+fn liar_image() -> PathBuf {
+    raw_image("liar")
+}
+
+/// An event, and the answer that it is to have.
+fn ask(deed: Deed, parameter: u8, number: u64, body_bytes: usize) -> (Request, Vec<u8>) {
+    let id = format!("{number:016x}").into_bytes();
+    let mut body = vec![deed as u8, parameter];
+    body.extend(&id);
+    body.resize(body.len().max(body_bytes), b'.');
+    assert!(body.len() >= EVENT_BYTES_MIN);
+    (event(body), id)
+}
+
+/// How a request and what came behind it went.
+fn serve(vm: &mut Instance, request: &Request) -> (Option<Vec<u8>>, Result<(), InvokeError>) {
+    match vm.invoke(request) {
+        Ok(response) => (Some(response.body), vm.settle()),
+        Err(error) => (None, Err(error)),
+    }
+}
+
+/// Each deed alone: what the caller gets, and that the VM is ended where something was left.
+#[test]
+fn each_lie_ends_the_vm_that_tells_it() {
+    if !require_kvm() {
+        return;
+    }
+    let liar = Liar::new();
+    let own = Some(format!("{:016x}", 7).into_bytes());
+    for isolation in [Isolation::Fresh, Isolation::Reuse] {
+        let told = |deed, parameter, body_bytes| {
+            let mut vm = liar.start(isolation);
+            let (request, _) = ask(deed, parameter, 7, body_bytes);
+            serve(&mut vm, &request)
+        };
+        let fault = |deed, parameter, body_bytes| match told(deed, parameter, body_bytes) {
+            (_, Err(InvokeError::Response(fault))) => fault,
+            other => panic!("{deed:?} in {isolation:?}: {other:?}"),
+        };
+        for deed in [Deed::Honest, Deed::ReadyAgain] {
+            let (answer, settled) = told(deed, 0, 0);
+            assert!(answer == own && settled.is_ok(), "{deed:?}: {settled:?}");
+        }
+        for deed in [Deed::TwiceAtOnce, Deed::TwiceInTurn, Deed::Forge] {
+            assert_eq!(fault(deed, 0, 0), StreamFault::Surplus(ANSWER_BYTES));
+        }
+        for later in [1, 100] {
+            let found = fault(Deed::TwiceLater, later, 0);
+            assert_eq!(found, StreamFault::Surplus(ANSWER_BYTES));
+        }
+        assert_eq!(fault(Deed::Noise, 5, 0), StreamFault::Surplus(5));
+        let sent_bytes = 30;
+        assert_eq!(
+            fault(Deed::Half, 30, 0),
+            StreamFault::Incomplete { sent_bytes }
+        );
+        for deed in [Deed::Stale, Deed::StaleFirst] {
+            assert_eq!(fault(deed, 0, 0), StreamFault::Nonce);
+        }
+        // The rest is taken for a request by whoever is in the VM next, and that is nobody's caller.
+        let (_, early) = told(Deed::Early, 0, LARGE_BODY_BYTES);
+        let is_guest = matches!(
+            early,
+            Err(InvokeError::Response(_) | InvokeError::Stopped(_))
+        );
+        assert!(is_guest, "{early:?}");
+        let (answer, silent) = told(Deed::Silent, 0, 0);
+        assert!(answer.is_none() && matches!(silent, Err(InvokeError::Stopped(_))));
+    }
+}
+
+/// Deeds at random, good ones most of the time; one VM after the other.
+#[test]
+fn no_caller_gets_a_byte_that_is_not_its_own() {
+    if !require_kvm() {
+        return;
+    }
+    let is_long = std::env::var("JIFFY_LONG").is_ok_and(|value| value == "1");
+    let requests = match (is_long, is_slow_host()) {
+        (true, _) => REQUESTS_LONG,
+        (false, false) => REQUESTS,
+        (false, true) => REQUESTS / 10,
+    };
+    let liar = Liar::new();
+    let mut random = fastrand::Rng::with_seed(0x6a69_6666_7900_0011);
+    for isolation in [Isolation::Fresh, Isolation::Reuse] {
+        let (mut honest, mut ended) = (0, 0);
+        let mut vm = liar.start(isolation);
+        // What the guest may have left in its own memory, where requests share it.
+        let mut is_clean = true;
+        for number in 0..requests / 2 {
+            let deed = match random.u8(..4) {
+                0 => Deed::ALL[random.usize(..Deed::ALL.len())],
+                _ => Deed::Honest,
+            };
+            let sizes: Range<usize> = match random.u8(..20) {
+                0 => 100 << 10..LARGE_BODY_BYTES,
+                _ => 0..3000,
+            };
+            let size = random.usize(sizes);
+            let (request, own) = ask(deed, random.u8(..), u64::from(number), size);
+            let (answer, settled) = serve(&mut vm, &request);
+            if let Some(answer) = answer {
+                assert_eq!(answer, own, "{deed:?} of {size} bytes in {isolation:?}");
+            }
+            let is_good = matches!(deed, Deed::Honest | Deed::ReadyAgain);
+            if is_good && (is_clean || isolation == Isolation::Fresh) {
+                assert!(settled.is_ok(), "{deed:?} in {isolation:?}: {settled:?}");
+                honest += 1;
+            }
+            is_clean &= deed != Deed::Early;
+            // What was not read of a small request lies in the guest's own memory and not on the way.
+            let may_settle = is_good || deed == Deed::Early;
+            match settled {
+                Ok(()) => assert!(may_settle, "{deed:?} of {size} bytes in {isolation:?}"),
+                Err(_) => {
+                    ended += 1;
+                    vm = liar.start(isolation);
+                    is_clean = true;
+                }
+            }
+        }
+        assert!(honest > requests / 8 && ended > requests / 100);
+    }
+}
+
+/// The same through the agent, where the callers are strangers to each other.
+#[test]
+fn the_agent_gives_no_caller_what_another_was_answered() {
+    if !require_kvm() || !rustix::process::geteuid().is_root() {
+        assert!(
+            std::env::var(jiffy_tests::REQUIRE_KVM).is_err(),
+            "only root gets the whole jail"
+        );
+        return;
+    }
+    let setup = Setup::new(&[]);
+    let agent = setup.start();
+    let uploaded = agent.send(
+        "POST",
+        "/v1/images",
+        &[("content-type", "application/octet-stream")],
+        &std::fs::read(liar_image()).expect("an image"),
+    );
+    let image = uploaded.expect("an answer").expect(201).json();
+    let image = image["digest"].as_str().expect("a digest").to_owned();
+    for isolation in ["fresh", "reuse"] {
+        let settings = json!({ "isolation": isolation, "max_concurrency": 1 });
+        agent.deploy(isolation, &image, settings).expect(201);
+        let mut number = 0;
+        for deed in Deed::ALL {
+            for body_bytes in [0, 100 << 10] {
+                for path in [
+                    format!("/v1/functions/{isolation}/invoke"),
+                    format!("/fn/{isolation}/"),
+                ] {
+                    let mut send = |deed, body_bytes| {
+                        number += 1;
+                        let (request, own) = ask(deed, 3, number, body_bytes);
+                        let answer = agent.send("POST", &path, &[], &request.body);
+                        let answer = answer.expect("an answer");
+                        if answer.status == 200 {
+                            assert_eq!(answer.body, own, "{deed:?} {path}");
+                        }
+                        answer.status
+                    };
+                    send(deed, body_bytes);
+                    for _ in 0..3 {
+                        let status = send(Deed::Honest, 0);
+                        // With reuse, what an early answer left unread in the guest's own memory is its business.
+                        let is_own = isolation == "reuse" && deed == Deed::Early;
+                        assert!(status == 200 || is_own, "after {deed:?} {path}: {status}");
+                    }
+                }
+            }
+        }
+    }
+    // What was left is the function's fault, in its log and its usage.
+    let logged = || {
+        let log = agent.get("/v1/functions/fresh/logs").text();
+        log.contains("beyond its response").then_some(())
+    };
+    jiffy_tests::agent::within(Duration::from_secs(20), logged).expect("a line in the log");
+}

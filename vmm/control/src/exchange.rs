@@ -1,0 +1,424 @@
+//! The owner's half of a VM's request stream, without I/O: frames each request under a nonce, takes
+//! the response apart as it arrives, and proves that nothing is left when a request is done.
+//!
+//! ```text
+//!         ask               take: a whole frame               settle
+//! Idle ─────────▶ Asked ────────────────────────▶ Answered ────────────▶ Idle
+//!                   └─ what a guest may not do ──────┴─────▶ Broken: the VM is of no more use
+//! ```
+//!
+//! Where a byte can rest between one request and the next, and what shows that none does:
+//!
+//! | place | shown empty by |
+//! |---|---|
+//! | the owner's buffer | [`Exchange::take`]: not a byte behind a response is accepted |
+//! | Unix stream, guest to owner | [`Exchange::settle`]: the VMM sent as many bytes as were read |
+//! | Unix stream, owner to guest | [`Exchange::settle`]: the VMM took as many bytes as were written |
+//! | device, transmit queue | the VMM is done only when all of it is sent |
+//! | device, packets of its own | they have no payload |
+//! | guest's receive buffers | a reset puts RAM back; with *reuse* they are the guest's own memory |
+//!
+//! The VMM counts from the VM's start and tells with [`Event::Done`](crate::Event::Done); so does
+//! this side. A guest that gets ahead of the counts, by answering twice or before it has read all,
+//! ends its VM. And if something were overlooked, the nonce holds: a frame that was made for one
+//! request does not answer another.
+//! Not here: waiting and time limits, which are the caller's.
+
+use std::{
+    io::{self, Read, Write},
+    mem,
+};
+
+use jiffy_abi::frame::{
+    FrameError, FrameHeader, FrameKind, HEADER_BYTES, ResponseHead, Tag, write_field,
+};
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng, SeedableRng};
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use crate::{Request, Response, Stats};
+
+/// Requests up to this size, bytes, are written in one piece: a VMM that reads half of a request
+/// resumes its guest for it, and that costs an exit.
+const ONE_PIECE_BYTES_MAX: usize = 64 << 10;
+/// Room for what is read of a response first, bytes: most are smaller.
+const FIRST_READ_BYTES: usize = 4 << 10;
+/// What is read in one piece at most, bytes: what a Unix stream holds by default.
+const READ_BYTES: usize = 208 << 10;
+
+/// What a guest did to its request stream that no guest may. Ends its VM.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each message documents its variant")]
+pub enum StreamFault {
+    #[error("its response is malformed: {0}")]
+    Frame(#[from] FrameError),
+    #[error("its response is not for the request that was sent: the nonce differs")]
+    Nonce,
+    #[error("it sent {0} bytes beyond its response")]
+    Surplus(u64),
+    #[error("it went idle after {sent_bytes} bytes of a response: send all of it first")]
+    Incomplete { sent_bytes: u64 },
+    #[error("it went idle with {0} bytes of its request unread: read all of it first")]
+    Unread(u64),
+    #[error("it went idle {done} times for {asked} requests: once for each is the rule")]
+    Requests { done: u64, asked: u64 },
+}
+
+/// Why there is no response, for who reads it with [`Exchange::read`].
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message documents its variant")]
+pub enum ResponseError {
+    #[error("the request stream was closed before a response")]
+    Closed,
+    #[error("the request stream was closed in the middle of a response")]
+    Truncated,
+    #[error("the guest broke the rules of its request stream: {0}")]
+    Guest(#[from] StreamFault),
+    #[error("cannot read from the request stream")]
+    Read(#[from] io::Error),
+}
+
+/// Why a request was not written.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message documents its variant")]
+pub enum RequestError {
+    #[error("the request does not fit a frame")]
+    Frame(#[from] FrameError),
+    #[error("cannot write to the request stream")]
+    Write(#[from] io::Error),
+}
+
+/// A request as it goes into the stream: `first`, then `rest`.
+#[derive(Debug)]
+pub struct Frame<'a> {
+    /// Header and head, and a body that is small.
+    pub first: Vec<u8>,
+    /// A body that is not.
+    pub rest: &'a [u8],
+}
+
+/// The owner's half of one VM's request stream.
+#[derive(Debug)]
+pub struct Exchange {
+    nonces: ChaCha8Rng,
+    state: State,
+    asked: u64,
+    written_bytes: u64,
+    read_bytes: u64,
+}
+
+#[derive(Debug)]
+enum State {
+    Idle,
+    Asked(Incoming),
+    Answered,
+    Broken,
+}
+
+/// What has arrived of a response.
+#[derive(Debug)]
+struct Incoming {
+    nonce: u64,
+    header: Option<FrameHeader>,
+    /// Header and head; until the header is known also what came behind them.
+    start: Vec<u8>,
+    body: Vec<u8>,
+}
+
+impl Exchange {
+    /// The stream of a VM that has not been asked yet.
+    pub fn new() -> io::Result<Self> {
+        let mut seed = [0; 32];
+        // So few bytes come whole once the kernel's generator is seeded (getrandom(2)).
+        getrandom(&mut seed, GetRandomFlags::empty())?;
+        Ok(Self::from_seed(seed))
+    }
+
+    /// As [`Exchange::new`], with nonces that follow from `seed`, for tests.
+    pub fn from_seed(seed: [u8; 32]) -> Self {
+        Self {
+            nonces: ChaCha8Rng::from_seed(seed),
+            state: State::Idle,
+            asked: 0,
+            written_bytes: 0,
+            read_bytes: 0,
+        }
+    }
+
+    /// Frames `request`, all of which the caller then writes. If it does not fit, nothing changed.
+    ///
+    /// # Panics
+    /// If the request before was not settled.
+    pub fn ask<'a>(&mut self, request: &'a Request) -> Result<Frame<'a>, FrameError> {
+        assert!(
+            matches!(self.state, State::Idle),
+            "a VM was asked before it had settled"
+        );
+        let head = encode_head(request)?;
+        let kind = match request.http {
+            Some(_) => FrameKind::HttpRequest,
+            None => FrameKind::Event,
+        };
+        let mut header = FrameHeader::new(kind, 0, head.len(), request.body.len())?;
+        header.nonce = self.nonces.next_u64();
+        let mut rest = &request.body[..];
+        let small_bytes = match HEADER_BYTES + header.payload_len() {
+            bytes @ ..=ONE_PIECE_BYTES_MAX => bytes,
+            _ => HEADER_BYTES + head.len(),
+        };
+        let mut first = Vec::with_capacity(small_bytes);
+        first.extend_from_slice(&header.to_bytes());
+        first.extend_from_slice(&head);
+        if first.len() < small_bytes {
+            first.extend_from_slice(mem::take(&mut rest));
+        }
+        self.asked += 1;
+        self.written_bytes += (HEADER_BYTES + header.payload_len()) as u64;
+        self.state = State::Asked(Incoming {
+            nonce: header.nonce,
+            header: None,
+            start: Vec::with_capacity(FIRST_READ_BYTES),
+            body: vec![],
+        });
+        Ok(Frame { first, rest })
+    }
+
+    /// Where the next bytes of the response are to be appended: it has room, for less than would go
+    /// beyond the response once its length is known. `None`: none are due.
+    pub fn buffer(&mut self) -> Option<&mut Vec<u8>> {
+        match &mut self.state {
+            State::Asked(incoming) => Some(incoming.buffer()),
+            State::Idle | State::Answered | State::Broken => None,
+        }
+    }
+
+    /// Takes in `bytes` that were appended to [`Exchange::buffer`]; returns the response when it is
+    /// there.
+    pub fn take(&mut self, bytes: usize) -> Result<Option<Response>, StreamFault> {
+        self.read_bytes += bytes as u64;
+        let State::Asked(incoming) = &mut self.state else {
+            self.state = State::Broken;
+            return Err(StreamFault::Surplus(bytes as u64));
+        };
+        let response = incoming.take();
+        match &response {
+            Ok(None) => {}
+            Ok(Some(_)) => self.state = State::Answered,
+            Err(_) => self.state = State::Broken,
+        }
+        response
+    }
+
+    /// Whether any byte of the response to the request in hand has arrived.
+    pub fn has_begun(&self) -> bool {
+        match &self.state {
+            State::Asked(incoming) => !incoming.start.is_empty(),
+            State::Idle | State::Answered | State::Broken => true,
+        }
+    }
+
+    /// What the guest did wrong if its VM was done, with `done`, when the response had not all
+    /// arrived; `None` while some of it is still on its way.
+    pub fn incomplete(&self, done: &Stats) -> Option<StreamFault> {
+        match &self.state {
+            State::Asked(incoming) if self.read_bytes >= done.bytes_out => {
+                let sent_bytes = (incoming.start.len() + incoming.body.len()) as u64;
+                Some(StreamFault::Incomplete { sent_bytes })
+            }
+            _ => None,
+        }
+    }
+
+    /// Proves, of a VM that has answered and is done with `done`, that no byte is left on the way in
+    /// either direction. After an error it may get no further request.
+    pub fn settle(&mut self, done: &Stats) -> Result<(), StreamFault> {
+        let settled = match self.state {
+            State::Answered => self.check(done),
+            // Broken, or nothing was asked: what the VMM told is then of no request.
+            State::Idle | State::Asked(_) | State::Broken => Err(StreamFault::Requests {
+                done: done.requests_done,
+                asked: self.asked.saturating_sub(1),
+            }),
+        };
+        self.state = match settled {
+            Ok(()) => State::Idle,
+            Err(_) => State::Broken,
+        };
+        settled
+    }
+
+    fn check(&self, done: &Stats) -> Result<(), StreamFault> {
+        if done.bytes_out != self.read_bytes {
+            return Err(StreamFault::Surplus(
+                done.bytes_out.saturating_sub(self.read_bytes),
+            ));
+        }
+        if done.bytes_in != self.written_bytes {
+            return Err(StreamFault::Unread(
+                self.written_bytes.saturating_sub(done.bytes_in),
+            ));
+        }
+        if done.requests_done != self.asked {
+            return Err(StreamFault::Requests {
+                done: done.requests_done,
+                asked: self.asked,
+            });
+        }
+        Ok(())
+    }
+
+    /// Frames `request` and writes it. On [`RequestError::Frame`] nothing was written.
+    pub fn write(
+        &mut self,
+        stream: &mut impl Write,
+        request: &Request,
+    ) -> Result<(), RequestError> {
+        let frame = self.ask(request)?;
+        stream.write_all(&frame.first)?;
+        stream.write_all(frame.rest)?;
+        Ok(stream.flush()?)
+    }
+
+    /// Reads the response, from a stream that blocks.
+    pub fn read(&mut self, stream: &mut impl Read) -> Result<Response, ResponseError> {
+        loop {
+            if let Some(response) = self.read_some(stream)? {
+                return Ok(response);
+            }
+        }
+    }
+
+    /// Reads once; returns the response when it is there.
+    pub(crate) fn read_some(
+        &mut self,
+        stream: &mut impl Read,
+    ) -> Result<Option<Response>, ResponseError> {
+        let has_begun = self.has_begun();
+        let buffer = self.buffer().ok_or(ResponseError::Closed)?;
+        match read_once(stream, buffer) {
+            Ok(0) if has_begun => Err(ResponseError::Truncated),
+            Ok(0) => Err(ResponseError::Closed),
+            Ok(bytes) => Ok(self.take(bytes)?),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Reads into the room that `buffer` has; zero at the stream's end.
+fn read_once(stream: &mut impl Read, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    let start = buffer.len();
+    buffer.resize(buffer.capacity().min(start + READ_BYTES), 0);
+    loop {
+        let read = stream.read(&mut buffer[start..]);
+        if let Err(error) = &read
+            && error.kind() == io::ErrorKind::Interrupted
+        {
+            continue;
+        }
+        buffer.truncate(start + *read.as_ref().unwrap_or(&0));
+        return match read {
+            // A Unix stream whose other end died with unread bytes is reset and not just at its end.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(0),
+            read => read,
+        };
+    }
+}
+
+impl Incoming {
+    fn buffer(&mut self) -> &mut Vec<u8> {
+        let Some(header) = self.header else {
+            // It is larger than a header, so there is room.
+            return &mut self.start;
+        };
+        let start_bytes = HEADER_BYTES + header.head_bytes as usize;
+        if self.start.len() < start_bytes {
+            let missing = start_bytes - self.start.len();
+            self.start.reserve_exact(missing);
+            return &mut self.start;
+        }
+        let missing = header.body_bytes as usize - self.body.len();
+        self.body.reserve_exact(missing);
+        &mut self.body
+    }
+
+    fn take(&mut self) -> Result<Option<Response>, StreamFault> {
+        let Some(header) = self.header()? else {
+            return Ok(None);
+        };
+        let start_bytes = HEADER_BYTES + header.head_bytes as usize;
+        // At most the limits of a frame, which were checked.
+        let frame_bytes = HEADER_BYTES + header.payload_len();
+        let behind = self.start.len().saturating_sub(start_bytes);
+        if behind > 0 {
+            self.body.reserve_exact(header.body_bytes as usize);
+            self.body.extend(self.start.drain(start_bytes..));
+        }
+        let arrived = self.start.len() + self.body.len();
+        if arrived > frame_bytes {
+            return Err(StreamFault::Surplus((arrived - frame_bytes) as u64));
+        }
+        if arrived < frame_bytes {
+            return Ok(None);
+        }
+        let head = ResponseHead::parse(&self.start[HEADER_BYTES..])?;
+        let headers = head.headers();
+        Ok(Some(Response {
+            kind: header.kind,
+            status: head.status,
+            error_type: head.error_type.into(),
+            headers: headers
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+            body: mem::take(&mut self.body),
+        }))
+    }
+
+    /// The header once it has arrived, checked against the request.
+    fn header(&mut self) -> Result<Option<FrameHeader>, StreamFault> {
+        if self.header.is_none()
+            && let Some(header) = self.start.first_chunk()
+        {
+            let header = FrameHeader::from_bytes(header)?;
+            if header.kind.is_request() {
+                return Err(FrameError::Direction.into());
+            }
+            if header.nonce != self.nonce {
+                return Err(StreamFault::Nonce);
+            }
+            self.header = Some(header);
+        }
+        Ok(self.header)
+    }
+}
+
+fn encode_head(request: &Request) -> Result<Vec<u8>, FrameError> {
+    let mut head = vec![];
+    let mut field =
+        |tag, value: &[u8]| write_field(tag, value, |piece| head.extend_from_slice(piece));
+    let texts = [
+        (Tag::RequestId, &request.request_id),
+        (Tag::FunctionName, &request.function_name),
+        (Tag::FunctionVersion, &request.function_version),
+    ];
+    for (tag, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
+        field(tag, text.as_bytes())?;
+    }
+    if let Some(traceparent) = &request.traceparent {
+        field(Tag::Traceparent, traceparent.as_bytes())?;
+    }
+    if let Some(address) = &request.client_address {
+        field(Tag::ClientAddress, address.as_bytes())?;
+    }
+    if let Some(http) = &request.http {
+        field(Tag::Method, http.method.as_bytes())?;
+        field(Tag::Target, http.target.as_bytes())?;
+        for (name, value) in &http.headers {
+            field(Tag::HeaderName, name.as_bytes())?;
+            field(Tag::HeaderValue, value)?;
+        }
+    }
+    Ok(head)
+}
+
+#[cfg(test)]
+mod tests;
