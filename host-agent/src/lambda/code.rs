@@ -9,7 +9,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use zip::{ZipArchive, result::ZipError};
+use zip::{CompressionMethod, ZipArchive, result::ZipError};
 
 /// Entries of a zip file at most.
 pub const ENTRIES_MAX: usize = 64;
@@ -30,6 +30,12 @@ pub enum CodeError {
         "the zip file has several files and none is called {ENTRY_NAME}: call the image that, or put only it in"
     )]
     Ambiguous,
+    #[error(
+        "the zip file's {name} is compressed with {method}: make the zip file with deflate, which `zip` does by default, or without compression"
+    )]
+    Method { name: String, method: String },
+    #[error("the zip file's {0} is encrypted: make the zip file without a password")]
+    Encrypted(String),
     #[error("the zip file has no file in it: put the image in it")]
     Empty,
     #[error("the image has more than {0} bytes: make it smaller or raise image_bytes_max")]
@@ -47,6 +53,7 @@ pub(super) fn image_of(zip_file: &str, image_bytes_max: u64) -> Result<Vec<u8>, 
         return Err(CodeError::Entries(archive.len()));
     }
     let index = image_index(&mut archive)?;
+    check_method(&mut archive, index)?;
     let entry = archive.by_index(index)?;
     if entry.size() > image_bytes_max {
         return Err(CodeError::TooLarge(image_bytes_max));
@@ -80,7 +87,12 @@ fn image_index(archive: &mut ZipArchive<Cursor<Vec<u8>>>) -> Result<usize, CodeE
         if entry.is_dir() {
             continue;
         }
-        if entry.name_raw() == ENTRY_NAME.as_bytes() {
+        // `zip -r x.zip .` puts a folder before the name that means nothing.
+        let mut name = entry.name_raw();
+        while let Some(rest) = name.strip_prefix(b"./") {
+            name = rest;
+        }
+        if name == ENTRY_NAME.as_bytes() {
             return Ok(index);
         }
         files += 1;
@@ -92,11 +104,45 @@ fn image_index(archive: &mut ZipArchive<Cursor<Vec<u8>>>) -> Result<usize, CodeE
     }
 }
 
+/// Refuses what cannot be read because of how it was made, so that it is not taken for damaged.
+fn check_method(archive: &mut ZipArchive<Cursor<Vec<u8>>>, index: usize) -> Result<(), CodeError> {
+    let entry = archive.by_index_raw(index)?;
+    let name = || String::from_utf8_lossy(entry.name_raw()).into_owned();
+    if entry.encrypted() {
+        return Err(CodeError::Encrypted(name()));
+    }
+    let method = entry.compression();
+    if matches!(
+        method,
+        CompressionMethod::Stored | CompressionMethod::Deflated
+    ) {
+        return Ok(());
+    }
+    // The numbers are those of APPNOTE.TXT 4.4.5.
+    #[expect(
+        deprecated,
+        reason = "the number is all that is known of a method that is not built in"
+    )]
+    let method = match method.to_u16() {
+        9 => "Deflate64".into(),
+        12 => "bzip2".into(),
+        14 => "LZMA".into(),
+        93 => "Zstandard".into(),
+        95 => "xz".into(),
+        98 => "PPMd".into(),
+        number => format!("method {number}"),
+    };
+    Err(CodeError::Method {
+        name: name(),
+        method,
+    })
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use std::io::Write;
 
-    use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
+    use zip::{ZipWriter, write::SimpleFileOptions};
 
     use super::*;
 
@@ -125,10 +171,48 @@ pub(super) mod tests {
         assert_eq!(check(&two).expect("image"), b"2");
         let two: [(&str, &[u8]); 2] = [("a", b"1"), ("b", b"2")];
         assert!(matches!(check(&two), Err(CodeError::Ambiguous)));
+        let two: [(&str, &[u8]); 2] = [("a", b"1"), ("././bootstrap", b"2")];
+        assert_eq!(check(&two).expect("image"), b"2");
+        let two: [(&str, &[u8]); 2] = [("a", b"1"), ("d/bootstrap", b"2")];
+        assert!(matches!(check(&two), Err(CodeError::Ambiguous)));
         assert!(matches!(check(&[]), Err(CodeError::Empty)));
         let names: Vec<_> = (0..=ENTRIES_MAX).map(|n| n.to_string()).collect();
         let many: Vec<_> = names.iter().map(|name| (&**name, &b""[..])).collect();
         assert!(matches!(check(&many), Err(CodeError::Entries(65))));
+    }
+
+    /// Made by Python's `zipfile`: a file `bootstrap` that holds `image`.
+    const BZIP2: &str = "UEsDBC4AAAAMAAAAIQBfBD3FKAAAAAUAAAAJAAAAYm9vdHN0cmFwQlpoOTFBWSZTWXaAKk4AAAGBACKiIAAhhoGaDFNxdyRThQkHaAKk4FBLAQIuAy4AAAAMAAAAIQBfBD3FKAAAAAUAAAAJAAAAAAAAAAAAAACAAQAAAABib290c3RyYXBQSwUGAAAAAAEAAQA3AAAATwAAAAAA";
+    const LZMA: &str = "UEsDBD8AAgAOAAAAIQBfBD3FGAAAAAUAAAAJAAAAYm9vdHN0cmFwCQQFAF0AAIAAADSbSEdXEHoOx//8LzAAUEsBAj8DPwACAA4AAAAhAF8EPcUYAAAABQAAAAkAAAAAAAAAAAAAAIABAAAAAGJvb3RzdHJhcFBLBQYAAAAAAQABADcAAAA/AAAAAAA=";
+
+    #[test]
+    fn a_method_that_is_not_taken_is_named() {
+        for (zip_file, name) in [(BZIP2, "bzip2"), (LZMA, "LZMA")] {
+            let error = image_of(zip_file, 100).expect_err("not taken");
+            assert!(
+                matches!(&error, CodeError::Method { method, .. } if method == name),
+                "{error}"
+            );
+            let text = error.to_string();
+            assert!(
+                text.contains("deflate") && text.contains("bootstrap"),
+                "{text}"
+            );
+        }
+        // The flag that says so, in both headers.
+        let mut bytes = BASE64
+            .decode(zip_of(&[("bootstrap", b"image")]))
+            .expect("base64");
+        for signature in [b"PK\x03\x04", b"PK\x01\x02"] {
+            let start = bytes.windows(4).position(|window| window == signature);
+            let flags = if signature[2] == 3 { 6 } else { 8 };
+            bytes[start.expect("a header") + flags] |= 1;
+        }
+        let error = image_of(&BASE64.encode(&bytes), 100).expect_err("encrypted");
+        assert!(
+            matches!(&error, CodeError::Encrypted(name) if name == "bootstrap"),
+            "{error}"
+        );
     }
 
     #[test]
