@@ -41,13 +41,32 @@ pub fn require_kvm() -> bool {
     let Err(error) = OpenOptions::new().read(true).write(true).open("/dev/kvm") else {
         return true;
     };
-    let is_required = env::var(REQUIRE_KVM).is_ok_and(|value| value == "1");
-    assert!(
-        !is_required,
-        "/dev/kvm cannot be opened ({error}), and {REQUIRE_KVM}=1 demands it"
-    );
-    eprintln!("skipped: /dev/kvm cannot be opened ({error})");
+    skip(&format!("/dev/kvm cannot be opened ({error})"));
     false
+}
+
+/// Whether this process is root, who alone gets the whole jail, other users and mounts. If not, it says why the test
+/// is not run, which is `what`.
+///
+/// # Panics
+/// If it is not and [`REQUIRE_KVM`] is set: what is demanded of a host is demanded of who runs the tests, too.
+#[must_use]
+pub fn require_root(what: &str) -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        skip(&format!("{what}, and this is not root"));
+    }
+    is_root
+}
+
+/// Says why a test, or a part of it, is not run: the one way to leave one out for want of something.
+///
+/// # Panics
+/// If [`REQUIRE_KVM`] is set, as where all of it has to be run.
+pub fn skip(why: &str) {
+    let is_required = env::var(REQUIRE_KVM).is_ok_and(|value| value == "1");
+    assert!(!is_required, "{why}, and {REQUIRE_KVM}=1 demands it");
+    eprintln!("skipped: {why}");
 }
 
 /// Set to `1` on a host that is tens of times slower than others, as one in software emulation is: what

@@ -69,16 +69,9 @@ const ACTS: &[(&str, End, End)] = &[
     ),
 ];
 
-fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
 /// Whether these tests can run; as another user there are fewer layers (`jail_user.rs`).
 fn can_run() -> bool {
-    if !is_root() {
-        eprintln!("skipped: only root gets the whole jail");
-    }
-    is_root() && jiffy_tests::require_kvm()
+    jiffy_tests::require_root("only root gets the whole jail") && jiffy_tests::require_kvm()
 }
 
 fn obeying(no_jail: bool) -> Spawner {
@@ -200,7 +193,7 @@ fn a_vmm_that_eats_memory_dies_of_that() {
         .iter()
         .find(|one| one.layer.contains("memory"))
     {
-        eprintln!("skipped: {missing:?}");
+        jiffy_tests::skip(&format!("{missing:?}"));
         return;
     }
     let (_folder, snapshot) = snapshot();

@@ -34,11 +34,8 @@ const READY_P50_MAX: Duration = Duration::from_millis(5);
 const READY_P50_BUSY_MAX: Duration = Duration::from_millis(50);
 
 fn can_run() -> bool {
-    let is_root = rustix::process::geteuid().is_root();
-    if !is_root {
-        eprintln!("skipped: only root has all that has to be cleaned up");
-    }
-    is_root && jiffy_tests::require_kvm()
+    jiffy_tests::require_root("only root has all that has to be cleaned up")
+        && jiffy_tests::require_kvm()
 }
 
 fn spawner() -> Spawner {

@@ -18,11 +18,8 @@ exec setpriv --reuid="$0" --regid="$0" --clear-groups --inh-caps=-all --bounding
 
 #[test]
 fn an_ordinary_user_runs_a_function_and_is_told_what_is_missing() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only root can play another user");
-        return;
-    }
-    if !jiffy_tests::require_kvm() {
+    if !jiffy_tests::require_root("only root can play another user") || !jiffy_tests::require_kvm()
+    {
         return;
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -47,7 +44,7 @@ fn an_ordinary_user_runs_a_function_and_is_told_what_is_missing() {
     );
     println!("{stderr}");
     if stderr.contains("Permission denied") && stderr.contains("exec") {
-        eprintln!("skipped: another user may not execute what was built here");
+        jiffy_tests::skip("another user may not execute what was built here");
         return;
     }
     assert!(output.status.success(), "{stderr}");

@@ -12,11 +12,7 @@ use serde_json::Value;
 
 /// Whether an agent can run here with all that belongs to it.
 pub(crate) fn can_run() -> bool {
-    let is_root = rustix::process::geteuid().is_root();
-    if !is_root {
-        eprintln!("skipped: only root gets the whole jail");
-    }
-    is_root && jiffy_tests::require_kvm()
+    jiffy_tests::require_root("only root gets the whole jail") && jiffy_tests::require_kvm()
 }
 
 /// Whether the long runs are wanted.

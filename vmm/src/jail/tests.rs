@@ -31,6 +31,19 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// Whether this is root. If not, it says why the test is not run; with `JIFFY_REQUIRE_KVM=1` it fails.
+fn require_root(what: &str) -> bool {
+    let required = env::var("JIFFY_REQUIRE_KVM").is_ok_and(|value| value == "1");
+    assert!(
+        is_root() || !required,
+        "{what}, and JIFFY_REQUIRE_KVM=1 demands root"
+    );
+    if !is_root() {
+        eprintln!("skipped: {what}");
+    }
+    is_root()
+}
+
 fn has_kvm(who: Who) -> bool {
     if who != Who::Tester && is_root() {
         return false; // The device is root's here.
@@ -102,8 +115,7 @@ fn acts(who: Who) -> impl Iterator<Item = &'static str> {
 /// The same list that the jail refuses: so the tests are known to bite.
 #[test]
 fn without_the_jail_all_of_it_succeeds() {
-    if !is_root() {
-        eprintln!("skipped: only root may mount and change its user");
+    if !require_root("only root may mount and change its user") {
         return;
     }
     for act in acts(Who::Tester) {
@@ -135,8 +147,7 @@ fn the_full_jail_kills_whoever_tries() {
 /// What the other layers refuse on their own, should the filter have a hole.
 #[test]
 fn each_layer_beneath_the_filter_holds() {
-    if !is_root() {
-        eprintln!("skipped: an ordinary user has fewer layers");
+    if !require_root("an ordinary user has fewer layers") {
         return;
     }
     for act in acts(Who::Tester) {
@@ -194,8 +205,7 @@ fn root_gets_every_layer_and_a_user_is_told_what_is_reduced() {
 /// What the kernel says of a shell, not what the report does.
 #[test]
 fn the_kernel_agrees_with_the_report() {
-    if !is_root() {
-        eprintln!("skipped: an ordinary user has fewer layers");
+    if !require_root("an ordinary user has fewer layers") {
         return;
     }
     let status = play_as(Who::Tester, "full/be looked at");
