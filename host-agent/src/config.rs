@@ -15,6 +15,7 @@ use std::{
 use axum::http::uri::Authority;
 pub use cidr::Cidr;
 use jiffy_abi::frame::{BODY_BYTES_MAX, HEAD_BYTES_MAX};
+use jiffy_snapshots::{SecretError, read_secret, why};
 pub use settings::{
     AddressHeader, FileConfig, JailSettings, LambdaSettings, Limits, LogFormat, LogSettings,
     PoolSettings, UsageSettings,
@@ -34,7 +35,9 @@ const VARIABLE_PREFIX: &str = "JIFFYD_";
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each message documents its variant")]
 pub enum ConfigError {
-    #[error("cannot read {path}: does it exist, and may you read it?")]
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error("cannot read {path}: {}", why(source))]
     Read {
         path: PathBuf,
         #[source]
@@ -48,7 +51,7 @@ pub enum ConfigError {
         #[source]
         source: Box<toml::de::Error>,
     },
-    #[error("variable {name} is not a key or value that is known: mend it")]
+    #[error("variable {name} has a value that its key cannot have: correct it")]
     Variable {
         name: String,
         #[source]
@@ -127,7 +130,7 @@ impl std::ops::Deref for Config {
 }
 
 impl FileConfig {
-    /// The configuration in `path`, or the default, with `variables` over it.
+    /// The configuration in `path`, or the default, with `variables` over it. Those of [`unknown_variables`] are passed over.
     pub fn load(
         path: Option<&Path>,
         variables: impl IntoIterator<Item = (String, String)>,
@@ -136,8 +139,9 @@ impl FileConfig {
             Some(path) => read_table(path)?,
             None => toml::Table::new(),
         };
+        let known = every_key();
         for (name, value) in variables {
-            apply_variable(&mut table, &name, &value)?;
+            apply_variable(&mut table, &known, &name, &value)?;
         }
         table.try_into().map_err(|source| ConfigError::Parse {
             path: path.unwrap_or(Path::new("the configuration")).to_owned(),
@@ -157,14 +161,60 @@ fn read_table(path: &Path) -> Result<toml::Table, ConfigError> {
     text.parse().map_err(parse)
 }
 
-/// Sets the key that a variable names and checks that such a key exists and can have this value.
-fn apply_variable(table: &mut toml::Table, name: &str, value: &str) -> Result<(), ConfigError> {
+/// The variables that begin as ours do and name no key, so that they change nothing. Kubernetes and Docker set such ones
+/// for a service that is called `jiffyd`: `JIFFYD_PORT`, `JIFFYD_SERVICE_HOST`.
+pub fn unknown_variables<'a>(
+    names: impl IntoIterator<Item = &'a str>,
+) -> impl Iterator<Item = &'a str> {
+    let known = every_key();
+    names.into_iter().filter(move |name| {
+        let key = name.strip_prefix(VARIABLE_PREFIX);
+        key.is_some_and(|key| !is_key(&known, &key.to_ascii_lowercase()))
+    })
+}
+
+/// A table with every key there is.
+fn every_key() -> toml::Table {
+    let default = FileConfig::default();
+    let complete = FileConfig {
+        // What has no value by default would be left out.
+        token_file: Some(PathBuf::new()),
+        lambda: LambdaSettings {
+            keys_file: Some(PathBuf::new()),
+            ..default.lambda
+        },
+        ..default
+    };
+    toml::Table::try_from(complete).unwrap_or_default()
+}
+
+/// Whether a variable's name, without the prefix and in lower case, is that of a key.
+fn is_key(known: &toml::Table, name: &str) -> bool {
+    // The command line's own variable.
+    if name == "config" {
+        return true;
+    }
+    match name.split_once("__") {
+        Some((section, key)) => {
+            let section = known.get(section).and_then(toml::Value::as_table);
+            section.is_some_and(|section| section.contains_key(key))
+        }
+        None => known.contains_key(name),
+    }
+}
+
+/// Sets the key that a variable names, if there is one, and checks that it can have this value.
+fn apply_variable(
+    table: &mut toml::Table,
+    known: &toml::Table,
+    name: &str,
+    value: &str,
+) -> Result<(), ConfigError> {
     let Some(key) = name.strip_prefix(VARIABLE_PREFIX) else {
         return Ok(());
     };
     let key = key.to_ascii_lowercase();
-    // The command line's own variable.
-    if key == "config" {
+    if key == "config" || !is_key(known, &key) {
         return Ok(());
     }
     let parsed = format!("v = {value}")
@@ -230,32 +280,85 @@ impl Config {
         })
     }
 
-    /// The keys that differ in `next` and take effect only at the next start.
+    /// Whether who has come past the check of the native API may see the values of environment variables. Without a
+    /// token that is anybody on this machine, and values may be secrets.
+    pub fn shows_environment(&self) -> bool {
+        self.token.is_some()
+    }
+
+    /// As [`Config::shows_environment`], of the Lambda-compatible API, which checks signatures, too.
+    pub fn shows_environment_to_lambda(&self) -> bool {
+        self.token.is_some() || !self.lambda_keys.is_empty()
+    }
+
+    /// The keys that differ in `next` and take effect only at the next start. All others are read from the configuration
+    /// whenever they are needed: a key that is new does not compile before it is decided which of the two it is.
     pub fn needs_restart(&self, next: &Self) -> Vec<&'static str> {
-        let (now, next) = (&self.settings, &next.settings);
-        let registry = |limits: &Limits| {
-            let Limits {
-                functions_max,
-                versions_max,
-                aliases_max,
-                builds_max,
-                ..
-            } = *limits;
-            (functions_max, versions_max, aliases_max, builds_max)
-        };
+        let FileConfig {
+            listen,
+            data_dir,
+            token_file: _,
+            hosts: _,
+            trusted_proxies: _,
+            client_address_header: _,
+            vmm,
+            log: _,
+            log_format,
+            limits,
+            pool,
+            jail,
+            logs,
+            usage,
+            lambda,
+        } = &self.settings;
+        let Limits {
+            connections_max: _,
+            connections_reserved: _,
+            connections_per_address_max: _,
+            idle_ms_max: _,
+            header_bytes_max: _,
+            header_ms_max: _,
+            body_ms_max: _,
+            body_bytes_max: _,
+            bodies_bytes_max: _,
+            image_bytes_max: _,
+            functions_max,
+            versions_max,
+            aliases_max,
+            builds_max,
+            open_snapshots_max: _,
+            unused_image_ms_max: _,
+            drain_ms_max: _,
+        } = limits;
+        let LambdaSettings {
+            enabled: _,
+            region: _,
+            account_id: _,
+            keys_file: _,
+        } = lambda;
+        let (next, next_limits) = (&next.settings, &next.settings.limits);
         let differs = [
-            ("listen", now.listen != next.listen),
-            ("data_dir", now.data_dir != next.data_dir),
-            ("vmm", now.vmm != next.vmm),
-            ("log_format", now.log_format != next.log_format),
+            ("listen", *listen != next.listen),
+            ("data_dir", *data_dir != next.data_dir),
+            ("vmm", *vmm != next.vmm),
+            ("log_format", *log_format != next.log_format),
             (
-                "limits.{functions,versions,aliases,builds}_max",
-                registry(&now.limits) != registry(&next.limits),
+                "limits.functions_max",
+                *functions_max != next_limits.functions_max,
             ),
-            ("pool", now.pool != next.pool),
-            ("jail", now.jail != next.jail),
-            ("logs", now.logs != next.logs),
-            ("usage", now.usage != next.usage),
+            (
+                "limits.versions_max",
+                *versions_max != next_limits.versions_max,
+            ),
+            (
+                "limits.aliases_max",
+                *aliases_max != next_limits.aliases_max,
+            ),
+            ("limits.builds_max", *builds_max != next_limits.builds_max),
+            ("pool", *pool != next.pool),
+            ("jail", *jail != next.jail),
+            ("logs", *logs != next.logs),
+            ("usage", *usage != next.usage),
         ];
         differs
             .into_iter()
@@ -374,7 +477,7 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 }
 
 fn read_token(path: &Path) -> Result<Secret, ConfigError> {
-    let text = read(path)?;
+    let text = read_secret(path, FILE_BYTES_MAX)?;
     let token = text.trim();
     if token.len() < TOKEN_CHARS_MIN || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(ConfigError::Token(path.to_owned()));
@@ -383,7 +486,7 @@ fn read_token(path: &Path) -> Result<Secret, ConfigError> {
 }
 
 fn read_keys(path: &Path) -> Result<Vec<(String, Secret)>, ConfigError> {
-    let text = read(path)?;
+    let text = read_secret(path, FILE_BYTES_MAX)?;
     let lines = (1..).zip(text.lines().map(str::trim));
     let keys = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
     keys.map(|(line, text)| match text.split_once(':') {

@@ -26,7 +26,7 @@ use clap::{Parser, Subcommand};
 use jiffy_console::{Exit, arguments, stderr, stdout};
 use jiffy_control::Line;
 use jiffyd::{
-    config::{Config, FileConfig, LogFormat},
+    config::{Config, FileConfig, LogFormat, unknown_variables},
     serve,
     service::{HostIdentity, Parts, Service, open_registry},
     symbols::{self, Innermost, Symbolizer},
@@ -164,6 +164,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         return Ok(());
     }
     let filter = start_log(&config)?;
+    warn_of_unknown_variables();
     raise_descriptor_limit();
     let vmm = find_vmm(&config.vmm)?;
     let host = HostIdentity::read(&vmm)
@@ -300,6 +301,19 @@ fn readable_fields() -> impl for<'a> FormatFields<'a> + Send + Sync + 'static {
         }
     })
     .delimited(" ")
+}
+
+/// They change nothing, and may be a key with a mistake in it, or those of a service that is called as this program.
+fn warn_of_unknown_variables() {
+    let names: Vec<_> = env::vars_os()
+        .filter_map(|(name, _)| name.into_string().ok())
+        .collect();
+    for variable in unknown_variables(names.iter().map(String::as_str)) {
+        tracing::warn!(
+            variable,
+            "this variable names no key of the configuration and is passed over"
+        );
+    }
 }
 
 fn log_filter(config: &Config) -> anyhow::Result<EnvFilter> {

@@ -57,6 +57,8 @@ pub enum InvalidValue {
     VariableName(String),
     #[error("the value of {0} has a zero byte: leave it out")]
     VariableValue(String),
+    #[error("the value of {0} is what stands for one that is not shown: give its real value")]
+    HiddenValue(String),
     #[error("the environment has {0} bytes: use at most {ENVIRONMENT_BYTES_MAX}")]
     Environment(usize),
     #[error("the description has {0} characters: use at most {DESCRIPTION_CHARS_MAX}")]
@@ -66,6 +68,9 @@ pub enum InvalidValue {
     #[error("a weight of {0} per mille cannot be: use 0 to 1000")]
     Weight(u16),
 }
+
+/// What is shown in place of the value of an environment variable where that is not shown.
+pub const HIDDEN_VALUE: &str = "(hidden: the agent has no token)";
 
 /// Name of a function.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -274,6 +279,15 @@ impl Settings {
         self.check_environment()
     }
 
+    /// The same without the values of environment variables, which may be secrets.
+    #[must_use]
+    pub fn without_values(mut self) -> Self {
+        for value in self.environment.values_mut() {
+            HIDDEN_VALUE.clone_into(value);
+        }
+        self
+    }
+
     fn check_environment(&self) -> Result<(), InvalidValue> {
         let mut bytes = 0;
         for (name, value) in &self.environment {
@@ -285,6 +299,10 @@ impl Settings {
             }
             if value.contains('\0') {
                 return Err(InvalidValue::VariableValue(name.clone()));
+            }
+            // Who writes back what was shown to them would lose what is hidden.
+            if value == HIDDEN_VALUE {
+                return Err(InvalidValue::HiddenValue(name.clone()));
             }
             bytes += name.len() + value.len() + 2;
         }

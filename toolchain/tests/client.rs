@@ -2,11 +2,11 @@
 
 mod support;
 
-use std::{fs, net::TcpListener};
+use std::{fs, net::TcpListener, path::Path};
 
 use jiffy_abi::{layout::IMAGE, note::Note};
 use serde_json::{Value, json};
-use support::{Agent, Asked, Reply, ask, jiffy, lines};
+use support::{Agent, Asked, Reply, ask, jiffy, jiffy_with, lines};
 
 /// The only request there was.
 fn only(asked: &[Asked]) -> &Asked {
@@ -441,7 +441,7 @@ fn the_token_goes_along_and_is_never_shown() {
     let home = tempfile::tempdir().expect("temporary folder");
     let folder = home.path().join(".config/jiffy");
     fs::create_dir_all(&folder).expect("folder");
-    fs::write(folder.join("token"), "top-secret\n").expect("written");
+    write_secret(&folder.join("token"), "top-secret\n");
     let agent = Agent::new(vec![Reply::problem(
         401,
         "unauthorized",
@@ -456,7 +456,7 @@ fn the_token_goes_along_and_is_never_shown() {
     assert_eq!(ended.code, 2);
     assert!(!ended.stderr.contains("top-secret"));
     let file = home.path().join("other");
-    fs::write(&file, "of-a-file").expect("written");
+    write_secret(&file, "of-a-file");
     let agent = Agent::new(vec![Reply::json(&json!({ "functions": [] }))]);
     let file = file.to_str().expect("UTF-8");
     let ended = jiffy(&agent.url, &["ls", "--token-file", file], Some(home.path()));
@@ -492,4 +492,31 @@ fn an_agent_that_is_not_there_is_told_with_what_to_do() {
     assert_eq!(ended.code, 9);
     let ended = jiffy("https://example.com", &["ls"], None);
     assert_eq!(ended.code, 2);
+}
+
+/// A file that its owner alone can read: no other is taken for one with a token.
+fn write_secret(path: &Path, text: &str) {
+    fs::write(path, text).expect("written");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    fs::set_permissions(path, mode).expect("mode");
+}
+
+/// Kubernetes sets such variables for a Service that is called `jiffy`. They are not ours.
+#[test]
+fn variables_of_a_service_of_our_name_are_passed_over() {
+    let agent = Agent::new(vec![Reply::json(&json!({ "functions": [] }))]);
+    let ended = jiffy_with(
+        &agent.url,
+        &["ls"],
+        None,
+        &[
+            ("JIFFY_PORT", "tcp://10.96.0.1:80"),
+            ("JIFFY_SERVICE_HOST", "10.96.0.1"),
+            ("JIFFY_SERVICE_PORT", "80"),
+            ("JIFFY_PORT_80_TCP", "tcp://10.96.0.1:80"),
+            ("JIFFY_AGENT_PORT", "tcp://10.96.0.1:80"),
+            ("JIFFY_AGENT_SERVICE_HOST", "10.96.0.1"),
+        ],
+    );
+    assert_eq!(ended.code, 0, "{ended:?}");
 }

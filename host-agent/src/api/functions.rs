@@ -16,7 +16,7 @@ use super::{
     views::{AliasView, DeployView, FunctionView, VersionView},
 };
 use crate::{
-    model::{AliasName, CONCURRENCY_MAX, FunctionName, InvalidValue, VersionNumber},
+    model::{AliasName, CONCURRENCY_MAX, FunctionName, InvalidValue, Version, VersionNumber},
     vm::Vms,
 };
 
@@ -70,6 +70,14 @@ pub(super) async fn list<V: Vms>(
     }))
 }
 
+/// What a client sees of a version: without the values of its environment, unless it had to show a token.
+fn view<V: Vms>(api: &Api<V>, function: &FunctionName, mut version: Version) -> VersionView {
+    if !api.service.config().shows_environment() {
+        version.settings = version.settings.without_values();
+    }
+    VersionView::new(function, version)
+}
+
 #[derive(Debug, Serialize)]
 pub(super) struct Description {
     #[serde(flatten)]
@@ -86,7 +94,7 @@ pub(super) async fn describe<V: Vms>(
     let live = api.service.version(&name, function.live)?;
     Ok(Json(Description {
         function: function.into(),
-        live_version: VersionView::new(&name, live),
+        live_version: view(&api, &name, live),
     }))
 }
 
@@ -114,7 +122,7 @@ pub(super) async fn deploy<V: Vms>(
         StatusCode::OK
     };
     let deployed = Deployed {
-        version: VersionView::new(&name, outcome.version),
+        version: view(&api, &name, outcome.version),
         logs: outcome.logs.into_iter().map(LogLine::from).collect(),
     };
     Ok((status, Json(deployed)).into_response())
@@ -144,7 +152,7 @@ pub(super) async fn list_versions<V: Vms>(
     let limit = page.limit()?;
     let versions = api.service.versions(&name, page.after, limit)?;
     let next = next(&versions, limit, |version| version.number);
-    let view = |version| VersionView::new(&name, version);
+    let view = |version| view(&api, &name, version);
     Ok(Json(VersionList {
         versions: versions.into_iter().map(view).collect(),
         next,
@@ -157,7 +165,7 @@ pub(super) async fn describe_version<V: Vms>(
     Segments((name, version)): Segments<(FunctionName, VersionNumber)>,
 ) -> Result<Json<VersionView>, Problem> {
     let version = api.service.version(&name, version)?;
-    Ok(Json(VersionView::new(&name, version)))
+    Ok(Json(view(&api, &name, version)))
 }
 
 /// `DELETE /v1/functions/{name}/versions/{version}`

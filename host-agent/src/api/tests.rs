@@ -134,7 +134,10 @@ async fn a_function_lives_from_deploy_to_delete() {
 
     let described = server.get("/v1/functions/hello").await.document();
     assert_eq!(described["live"], 2);
-    assert_eq!(described["live_version"]["environment"]["A"], "b");
+    assert_eq!(
+        described["live_version"]["environment"]["A"],
+        crate::model::HIDDEN_VALUE
+    );
     let list = server.get("/v1/functions").await.document();
     assert_eq!(list["functions"][0]["name"], "hello");
     assert_eq!(list["next"], Value::Null);
@@ -527,4 +530,60 @@ async fn a_full_queue_answers_429_at_once() {
     let mut statuses = [one.status, two.status, three.status, four.status];
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 200, 429, 429]);
+}
+
+/// Without a token anybody on the machine can ask, so names are all that is told; with one, values are.
+#[tokio::test]
+async fn values_of_an_environment_are_shown_only_with_a_token() {
+    const SECRET: &str = "a value that is nobody's business";
+    let token = "t".repeat(32);
+    for is_guarded in [false, true] {
+        let server = Server::with(|config| {
+            config.token = is_guarded.then(|| token.clone().into());
+        })
+        .await;
+        let authorization = format!("Bearer {token}");
+        let headers = [("authorization", &*authorization)];
+        let upload = server
+            .send("POST", "/v1/images", &headers, &image("f"))
+            .await;
+        let digest = upload.document()["digest"].clone();
+        let wanted = json!({ "image": digest, "environment": { "NAME": SECRET } });
+        let json_headers = [headers[0], ("content-type", "application/json")];
+        let body = wanted.to_string();
+        let deployed = server
+            .send("PUT", "/v1/functions/f", &json_headers, body.as_bytes())
+            .await;
+        assert_eq!(deployed.status, 201, "{}", deployed.text());
+        let mut answers = vec![deployed];
+        for path in [
+            "/v1/functions/f",
+            "/v1/functions/f/versions",
+            "/v1/functions/f/versions/1",
+            "/2015-03-31/functions",
+            "/2015-03-31/functions/f",
+            "/2015-03-31/functions/f/configuration",
+            "/2015-03-31/functions/f/versions",
+        ] {
+            answers.push(server.send("GET", path, &headers, b"").await);
+        }
+        for answer in answers {
+            assert!(answer.status < 300, "{}", answer.text());
+            assert!(answer.text().contains("NAME"), "{}", answer.text());
+            assert_eq!(
+                answer.text().contains(SECRET),
+                is_guarded,
+                "{}",
+                answer.text()
+            );
+        }
+        // What stands for a value is not taken for one.
+        let wanted =
+            json!({ "image": digest, "environment": { "NAME": crate::model::HIDDEN_VALUE } });
+        let body = wanted.to_string();
+        let refused = server
+            .send("PUT", "/v1/functions/f", &json_headers, body.as_bytes())
+            .await;
+        assert_eq!(refused.status, 400, "{}", refused.text());
+    }
 }

@@ -11,6 +11,8 @@ fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().join("file");
     fs::write(&path, text).expect("write");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    fs::set_permissions(&path, mode).expect("mode");
     (folder, path)
 }
 
@@ -91,9 +93,9 @@ fn unknown_keys_and_values_are_named() {
         assert!(matches!(error, ConfigError::Parse { .. }), "{error}");
     }
     for (name, value) in [
-        ("JIFFYD_LISEN", "x"),
+        ("JIFFYD_LISTEN", "nonsense"),
         ("JIFFYD_POOL__SHELLS_MIN", "many"),
-        ("JIFFYD_LISTEN__X", "1"),
+        ("JIFFYD_POOL", "3"),
     ] {
         let error = FileConfig::load(None, variables(&[(name, value)])).expect_err(name);
         assert!(matches!(error, ConfigError::Variable { .. }), "{error}");
@@ -171,17 +173,173 @@ fn ranges_hold_on_both_sides() {
     assert!(check(|settings| settings.pool.shells_max = settings.pool.shells_min - 1).is_err());
 }
 
+/// A Service of Kubernetes that is called `jiffyd`, or a linked container of Docker, sets these.
 #[test]
-fn a_reload_names_what_needs_a_restart() {
+fn variables_of_a_service_of_our_name_are_passed_over_and_named() {
+    let of_kubernetes = [
+        ("JIFFYD_PORT", "tcp://10.96.0.1:7070"),
+        ("JIFFYD_SERVICE_HOST", "10.96.0.1"),
+        ("JIFFYD_SERVICE_PORT", "7070"),
+        ("JIFFYD_SERVICE_PORT_HTTP", "7070"),
+        ("JIFFYD_PORT_7070_TCP", "tcp://10.96.0.1:7070"),
+        ("JIFFYD_PORT_7070_TCP_PROTO", "tcp"),
+        ("JIFFYD_PORT_7070_TCP_PORT", "7070"),
+        ("JIFFYD_PORT_7070_TCP_ADDR", "10.96.0.1"),
+        ("JIFFYD_LISTEN__X", "1"),
+        ("JIFFYD_POOL__SHELS_MIN", "1"),
+    ];
+    let loaded = FileConfig::load(None, variables(&of_kubernetes)).expect("passed over");
+    assert_eq!(loaded, FileConfig::default());
+    let names = of_kubernetes.map(|(name, _)| name);
+    let others = [
+        "JIFFYD_LISTEN",
+        "JIFFYD_LAMBDA__KEYS_FILE",
+        "JIFFYD_TOKEN_FILE",
+        "JIFFYD_CONFIG",
+        "HOME",
+    ];
+    let unknown: Vec<_> = unknown_variables(names.into_iter().chain(others)).collect();
+    assert_eq!(unknown, names);
+}
+
+/// `every_key` lacks none: the decoder lists what it knows when it meets what it does not.
+#[test]
+fn every_key_is_known() {
+    let known = every_key();
+    let listed = |section: Option<&str>| {
+        let table = match section {
+            Some(section) => format!("[{section}]\n\"?\" = 1"),
+            None => "\"?\" = 1".into(),
+        };
+        let error = toml::from_str::<FileConfig>(&table).expect_err("unknown");
+        let text = error.message().to_owned();
+        let (_, keys) = text.split_once("expected").expect("a list");
+        let mut keys: Vec<String> = keys
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .map(str::to_owned)
+            .collect();
+        keys.sort_unstable();
+        keys
+    };
+    let keys = |table: &toml::Table| {
+        let mut keys: Vec<String> = table.keys().cloned().collect();
+        keys.sort_unstable();
+        keys
+    };
+    assert_eq!(keys(&known), listed(None));
+    for (section, value) in &known {
+        if let Some(table) = value.as_table() {
+            assert_eq!(keys(table), listed(Some(section)), "{section}");
+        }
+    }
+}
+
+/// What is read anew whenever it is needed. Each has a test elsewhere that shows it.
+const RELOADED: [&str; 22] = [
+    "token_file",
+    "hosts",
+    "log",
+    "trusted_proxies",
+    "client_address_header",
+    "limits.connections_max",
+    "limits.connections_reserved",
+    "limits.connections_per_address_max",
+    "limits.idle_ms_max",
+    "limits.bodies_bytes_max",
+    "limits.header_bytes_max",
+    "limits.header_ms_max",
+    "limits.body_ms_max",
+    "limits.body_bytes_max",
+    "limits.image_bytes_max",
+    "limits.open_snapshots_max",
+    "limits.unused_image_ms_max",
+    "limits.drain_ms_max",
+    "lambda.enabled",
+    "lambda.region",
+    "lambda.account_id",
+    "lambda.keys_file",
+];
+
+/// Each key is either reloaded or named, and never neither.
+#[test]
+fn a_reload_names_every_key_that_needs_a_restart() {
     let now = Config::new(FileConfig::default()).expect("valid");
-    let mut next = now.clone();
-    next.settings.limits.body_bytes_max = 1;
-    next.settings.log = "debug".into();
-    next.token = Some("x".to_owned().into());
-    assert_eq!(now.needs_restart(&next), [""; 0]);
-    next.settings.data_dir = "/elsewhere".into();
-    next.settings.pool.shells_min = 1;
-    assert_eq!(now.needs_restart(&next), ["data_dir", "pool"]);
+    let changed = |value: &toml::Value| match value {
+        toml::Value::Integer(number) => (number + 1).into(),
+        toml::Value::Boolean(is_set) => (!is_set).into(),
+        toml::Value::Array(_) => toml::Value::Array(vec!["other".into()]),
+        toml::Value::String(text) if text == "text" => "json".into(),
+        toml::Value::String(text) if text == "x-forwarded-for" => "forwarded".into(),
+        toml::Value::String(text) if text.parse::<SocketAddr>().is_ok() => "127.0.0.1:1".into(),
+        toml::Value::String(text) => format!("{text}x").into(),
+        other => panic!("a kind of value that is new: {other}"),
+    };
+    let mut keys = 0;
+    let mut check = |name: String, table: toml::Table| {
+        let next = Config {
+            settings: table.try_into().expect(&name),
+            ..now.clone()
+        };
+        assert_ne!(next, now, "{name}");
+        let named = now.needs_restart(&next);
+        let is_named = named
+            .iter()
+            .any(|key| name == *key || name.starts_with(&format!("{key}.")));
+        let is_reloaded = RELOADED.contains(&&*name);
+        assert!(is_named != is_reloaded, "{name}: {named:?}");
+        keys += 1;
+    };
+    for (key, value) in every_key() {
+        let mut table = toml::Table::try_from(FileConfig::default()).expect("table");
+        match value {
+            toml::Value::Table(section) => {
+                for (inner, value) in section {
+                    let mut table = table.clone();
+                    let section = table[&key].as_table_mut().expect("a section");
+                    section.insert(inner.clone(), changed(&value));
+                    check(format!("{key}.{inner}"), table);
+                }
+            }
+            value => {
+                table.insert(key.clone(), changed(&value));
+                check(key, table);
+            }
+        }
+    }
+    assert!(keys > 40, "{keys}");
+}
+
+#[test]
+fn values_are_shown_only_to_who_had_to_prove_something() {
+    let mut config = Config::new(FileConfig::default()).expect("valid");
+    assert!(!config.shows_environment() && !config.shows_environment_to_lambda());
+    config.lambda_keys = vec![("AKID".into(), "secret".to_owned().into())];
+    assert!(!config.shows_environment() && config.shows_environment_to_lambda());
+    config.token = Some("x".to_owned().into());
+    assert!(config.shows_environment() && config.shows_environment_to_lambda());
+}
+
+#[test]
+fn secrets_that_others_can_read_are_refused() {
+    let (_folder, path) = file(&"x".repeat(32));
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("mode");
+    let mut settings = FileConfig {
+        token_file: Some(path.clone()),
+        ..FileConfig::default()
+    };
+    let exposed = |settings: &FileConfig| {
+        let error = Config::new(settings.clone()).expect_err("exposed");
+        assert!(
+            matches!(error, ConfigError::Secret(SecretError::Exposed { .. })),
+            "{error}"
+        );
+    };
+    exposed(&settings);
+    settings.token_file = None;
+    settings.lambda.keys_file = Some(path);
+    exposed(&settings);
 }
 
 #[test]

@@ -31,10 +31,14 @@ impl<V: Vms> Call<'_, V> {
     fn configuration(
         &self,
         function: &Function,
-        version: Version,
+        mut version: Version,
         is_latest: bool,
     ) -> FunctionConfiguration {
         let config = self.api.service.config();
+        // Without a token and without keys whoever asks may be anybody on this machine.
+        if !config.shows_environment_to_lambda() {
+            version.settings = version.settings.without_values();
+        }
         FunctionConfiguration::new(&config.lambda, function, version, is_latest)
     }
 

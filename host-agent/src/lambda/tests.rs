@@ -84,7 +84,10 @@ async fn a_function_is_created_read_updated_and_deleted() {
         ("Version", json!("1")),
         ("MemorySize", json!(130)),
         ("Timeout", json!(7)),
-        ("Environment", json!({ "Variables": { "A": "b" } })),
+        (
+            "Environment",
+            json!({ "Variables": { "A": crate::model::HIDDEN_VALUE } }),
+        ),
         ("Description", json!("text")),
         ("State", json!("Active")),
         ("LastUpdateStatus", json!("Successful")),

@@ -30,6 +30,7 @@ use std::{
 };
 
 use jiffy_console::{Exit, stderr};
+use jiffy_snapshots::SecretError;
 use jiffy_symbols::Frame;
 
 pub(crate) use self::{
@@ -61,8 +62,8 @@ pub(crate) enum ClientError {
         "{0} is an address for TLS, which jiffy does not speak: use http:// on this machine or through a tunnel"
     )]
     Https(String),
-    #[error("cannot read the token in {path}")]
-    TokenFile { path: PathBuf, source: io::Error },
+    #[error("cannot take a token from its file")]
+    TokenFile(#[from] SecretError),
     #[error("{0} holds no token: put the agent's token there, printable and in one line")]
     Token(PathBuf),
     #[error(
@@ -131,7 +132,7 @@ impl ClientError {
             Self::Problem(problem) => Some(problem.exit()),
             Self::Url(_)
             | Self::Https(_)
-            | Self::TokenFile { .. }
+            | Self::TokenFile(_)
             | Self::Token(_)
             | Self::Request { .. }
             | Self::Method(_)

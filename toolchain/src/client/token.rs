@@ -1,10 +1,11 @@
 //! The token that an agent may want.
 
 use std::{
-    env, io,
+    env,
     path::{Path, PathBuf},
 };
 
+use jiffy_snapshots::read_secret;
 use ureq::http::HeaderValue;
 
 use super::ClientError;
@@ -45,12 +46,7 @@ pub(crate) fn user_folder(variable: &str, below: &str) -> Option<PathBuf> {
 }
 
 fn read(path: &Path) -> Result<HeaderValue, ClientError> {
-    let unread = |source: io::Error| ClientError::TokenFile {
-        path: path.into(),
-        source,
-    };
-    let text = jiffy_files::read_text(path, TOKEN_BYTES_MAX).map_err(unread)?;
-    header(&text, path)
+    header(&read_secret(path, TOKEN_BYTES_MAX)?, path)
 }
 
 /// The header with this token, which is from `origin`.
@@ -71,7 +67,7 @@ fn header(text: &str, origin: &Path) -> Result<HeaderValue, ClientError> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, os::unix::fs::PermissionsExt};
 
     use super::*;
 
@@ -91,11 +87,18 @@ mod tests {
     fn a_file_that_is_named_has_to_be_there() {
         let folder = tempfile::tempdir().expect("temporary folder");
         let path = folder.path().join("token");
-        assert!(matches!(
-            find(Some(&path)),
-            Err(ClientError::TokenFile { .. })
-        ));
+        assert!(matches!(find(Some(&path)), Err(ClientError::TokenFile(_))));
         fs::write(&path, "secret\n").expect("written");
+        let with_mode = |mode| {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("mode");
+            find(Some(&path))
+        };
+        let exposed = with_mode(0o644).expect_err("others can read it");
+        assert!(
+            crate::output::chain(&exposed).contains("chmod 600"),
+            "{exposed}"
+        );
+        with_mode(0o600).expect("its owner alone can");
         let header = find(Some(&path)).expect("read").expect("a token");
         assert_eq!(header, "Bearer secret");
         assert!(!format!("{header:?}").contains("secret"));

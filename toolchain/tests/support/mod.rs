@@ -147,6 +147,16 @@ pub(crate) struct Ended {
 
 /// `jiffy` with these arguments against the agent at `url`, in an empty home.
 pub(crate) fn jiffy(url: &str, arguments: &[&str], home: Option<&Path>) -> Ended {
+    jiffy_with(url, arguments, home, &[])
+}
+
+/// As [`jiffy`], with these variables too.
+pub(crate) fn jiffy_with(
+    url: &str,
+    arguments: &[&str],
+    home: Option<&Path>,
+    variables: &[(&str, &str)],
+) -> Ended {
     let empty = tempfile::tempdir().expect("temporary folder");
     let output = Command::new(env!("CARGO_BIN_EXE_jiffy"))
         .args(arguments)
@@ -154,6 +164,7 @@ pub(crate) fn jiffy(url: &str, arguments: &[&str], home: Option<&Path>) -> Ended
         .env("HOME", home.unwrap_or(empty.path()))
         .env_remove("JIFFY_TOKEN")
         .env_remove("XDG_CONFIG_HOME")
+        .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .output()
         .expect("jiffy");
