@@ -12,19 +12,23 @@ mod note;
 use std::{
     fs::{self, File},
     io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use jiffy_image::ReadError;
-use jiffy_snapshots::Digest;
+use jiffy_snapshots::{Digest, PrivateDirError, private_dir, why};
 use sha2::{Digest as _, Sha256};
 use tokio::{fs as async_fs, io::AsyncWriteExt, task::spawn_blocking};
 
 pub use note::ImageNote;
 
 const TEMPORARY: &str = "tmp";
+/// The agent alone reads and writes images.
+const FILE_MODE: u32 = 0o600;
+const DIR_MODE: u32 = 0o700;
 
 /// Why there is no such image, or none was stored.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +40,11 @@ pub enum ImageError {
     TooLarge(u64),
     #[error(transparent)]
     NotAnImage(#[from] jiffy_image::ImageError),
-    #[error("cannot use the images at {path}: is the disk full, and may the agent write there?")]
+    #[error(transparent)]
+    Private(#[from] PrivateDirError),
+    #[error("{0} is not an image and stays: remove it if it is not wanted")]
+    Stranger(PathBuf),
+    #[error("cannot use the images at {path}: {}", why(source))]
     Directory {
         path: PathBuf,
         #[source]
@@ -55,6 +63,15 @@ pub struct StoredImage {
     pub note: ImageNote,
 }
 
+/// What [`Images::remove_unreferenced`] did.
+#[derive(Debug, Default)]
+pub struct Removed {
+    /// Bytes that the removed images had.
+    pub freed_bytes: u64,
+    /// What could not be removed, or is not ours to remove.
+    pub left: Vec<ImageError>,
+}
+
 /// The images. A clone is the same store.
 #[derive(Clone, Debug)]
 pub struct Images {
@@ -65,20 +82,21 @@ pub struct Images {
 }
 
 impl Images {
-    /// The images in directory `root`, which is made if its parent is there. Uploads that a killed agent
-    /// left are removed, so no other agent may use the directory.
+    /// The images in directory `root`, which is made if its parent is there, and closed to other users. Uploads that
+    /// a killed agent left are removed, so no other agent may use the directory.
     pub fn new(root: impl Into<PathBuf>) -> Result<Self, ImageError> {
         let root = root.into();
         let temporary = root.join(TEMPORARY);
-        let prepare = || {
-            fs::create_dir_all(&temporary)?;
-            sync_dir(root.parent().unwrap_or(Path::new("/")))?;
-            for entry in fs::read_dir(&temporary)? {
-                fs::remove_file(entry?.path())?;
+        private_dir(&root)?;
+        private_dir(&temporary)?;
+        sync_dir(root.parent().unwrap_or(Path::new("/"))).map_err(at(&root))?;
+        for entry in fs::read_dir(&temporary).map_err(at(&temporary))? {
+            let path = entry.map_err(at(&temporary))?.path();
+            if let Err(error) = fs::remove_file(&path) {
+                // It takes room and stands in nobody's way.
+                tracing::warn!(path = %path.display(), %error, "cannot remove what is left of an upload");
             }
-            Ok(())
-        };
-        prepare().map_err(at(&root))?;
+        }
         Ok(Self {
             root: root.into(),
             names: Arc::default(),
@@ -92,6 +110,7 @@ impl Images {
         let file = async_fs::OpenOptions::new()
             .create_new(true)
             .write(true)
+            .mode(FILE_MODE)
             .open(&path)
             .await
             .map_err(at(&path))?;
@@ -120,47 +139,53 @@ impl Images {
         }
     }
 
-    /// Removes the images that `keep` refuses and that were uploaded longer ago than `older_than`. Returns
-    /// the bytes they had. Who has one open keeps it. Blocks.
+    /// Removes the images that `keep` refuses and that were uploaded longer ago than `older_than`. What cannot be
+    /// removed holds up nothing else. Who has one open keeps it. Blocks.
     pub fn remove_unreferenced(
         &self,
         keep: &dyn Fn(&Digest) -> bool,
         older_than: Duration,
-    ) -> Result<u64, ImageError> {
+    ) -> Removed {
+        let mut removed = Removed::default();
         let Some(before) = SystemTime::now().checked_sub(older_than) else {
-            return Ok(0);
+            return removed;
         };
-        let mut freed_bytes = 0;
-        for digest in self.list()?.iter().filter(|digest| !keep(digest)) {
-            let path = self.path(digest);
-            let removed = self.remove_if_older(&path, before).map_err(at(&path))?;
-            freed_bytes += removed;
+        let digests = self.list(&mut removed.left);
+        for digest in digests.iter().filter(|digest| !keep(digest)) {
+            match self.remove_if_older(&self.path(digest), before) {
+                Ok(freed_bytes) => removed.freed_bytes += freed_bytes,
+                Err(error) => removed.left.push(error),
+            }
         }
-        Ok(freed_bytes)
+        removed
     }
 
-    fn remove_if_older(&self, path: &Path, before: SystemTime) -> io::Result<u64> {
+    fn remove_if_older(&self, path: &Path, before: SystemTime) -> Result<u64, ImageError> {
         let _names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        let metadata = fs::metadata(path)?;
-        if metadata.modified()? > before {
+        let metadata = match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            metadata => metadata.map_err(at(path))?,
+        };
+        if !metadata.is_file() {
+            return Err(ImageError::Stranger(path.to_owned()));
+        }
+        if metadata.modified().map_err(at(path))? > before {
             return Ok(0);
         }
-        fs::remove_file(path)?;
+        fs::remove_file(path).map_err(at(path))?;
         Ok(metadata.len())
     }
 
-    /// All images.
-    fn list(&self) -> Result<Vec<Digest>, ImageError> {
+    /// All images but those in a directory that cannot be read.
+    fn list(&self, unread: &mut Vec<ImageError>) -> Vec<Digest> {
         let mut digests = vec![];
-        for shard in fs::read_dir(&self.root).map_err(at(&self.root))? {
-            let shard = shard.map_err(at(&self.root))?.path();
-            for entry in fs::read_dir(&shard).map_err(at(&shard))? {
-                let name = entry.map_err(at(&shard))?.file_name();
-                // What is no digest is not ours.
-                digests.extend(name.to_str().and_then(|name| name.parse::<Digest>().ok()));
-            }
+        for shard in paths_in(&self.root, unread) {
+            // What has no digest for a name is not ours, wherever it lies.
+            let names = paths_in(&shard, unread).into_iter();
+            let names = names.filter_map(|path| path.file_name()?.to_str()?.parse::<Digest>().ok());
+            digests.extend(names.filter(|digest| self.path(digest).starts_with(&shard)));
         }
-        Ok(digests)
+        digests
     }
 
     fn path(&self, digest: &Digest) -> PathBuf {
@@ -172,7 +197,7 @@ impl Images {
     fn publish(&self, temporary: &Path, digest: &Digest) -> io::Result<()> {
         let path = self.path(digest);
         let shard = path.parent().unwrap_or(&self.root);
-        match fs::create_dir(shard) {
+        match fs::DirBuilder::new().mode(DIR_MODE).create(shard) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             made => made?,
         }
@@ -251,6 +276,26 @@ impl Drop for Temporary {
         // It has another name by now, or the next start of the agent removes it.
         let _ = fs::remove_file(&self.0);
     }
+}
+
+/// What is in a directory; nothing if it is not one.
+fn paths_in(directory: &Path, unread: &mut Vec<ImageError>) -> Vec<PathBuf> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return vec![],
+        Err(error) => {
+            unread.push(at(directory)(error));
+            return vec![];
+        }
+    };
+    let mut paths = vec![];
+    for entry in entries {
+        match entry {
+            Ok(entry) => paths.push(entry.path()),
+            Err(error) => unread.push(at(directory)(error)),
+        }
+    }
+    paths
 }
 
 fn sync_dir(path: &Path) -> io::Result<()> {

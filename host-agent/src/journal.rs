@@ -13,11 +13,13 @@
 
 use std::{
     collections::VecDeque,
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
-    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
+
+use jiffy_snapshots::{PrivateDirError, private_dir, why};
 
 const SUFFIX: &str = ".jsonl";
 /// What is read at once while the last line feed of a file is looked for, bytes.
@@ -25,8 +27,19 @@ const REPAIR_CHUNK_BYTES: u64 = 64 << 10;
 
 /// Why lines cannot be kept or read. All blame the host.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} {}", path.display())]
-pub struct JournalError {
+pub enum JournalError {
+    /// Its directory cannot be kept from others.
+    #[error(transparent)]
+    Private(#[from] PrivateDirError),
+    /// What was tried with a file.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// What could not be done with a file or directory of a journal.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {}: {}", path.display(), why(source))]
+pub struct FileError {
     action: &'static str,
     path: PathBuf,
     source: io::Error,
@@ -35,10 +48,12 @@ pub struct JournalError {
 /// Turns an error into one that says what was tried, and where.
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> JournalError {
     let path = path.to_owned();
-    move |source| JournalError {
-        action,
-        path,
-        source,
+    move |source| {
+        JournalError::File(FileError {
+            action,
+            path,
+            source,
+        })
     }
 }
 
@@ -110,17 +125,17 @@ impl Journal {
     /// Opens the journal in `directory`, which is made if it is not there, and cuts off a line that
     /// a crash tore.
     pub fn open(directory: &Path, limits: JournalLimits) -> Result<Self, JournalError> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(failed("make the directory", directory))?;
+        private_dir(directory)?;
         let list = || -> io::Result<Vec<Numbered>> {
             let mut files = vec![];
             for entry in fs::read_dir(directory)? {
                 let entry = entry?;
-                if let Some(number) = number(&entry.file_name().to_string_lossy()) {
-                    let bytes = entry.metadata()?.len();
+                let metadata = entry.metadata()?;
+                // A directory or a pipe of such a name is not ours.
+                if let Some(number) = number(&entry.file_name().to_string_lossy())
+                    && metadata.is_file()
+                {
+                    let bytes = metadata.len();
                     files.push(Numbered { number, bytes });
                 }
             }

@@ -20,6 +20,7 @@ use std::{
 
 pub use jiffy_abi::log_ring::Level;
 use jiffy_control::{LogLoss, cut, error_chain};
+use jiffy_snapshots::{PrivateDirError, private_dir, why};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
@@ -151,7 +152,9 @@ impl LogQuery {
 pub enum LogsError {
     #[error(transparent)]
     Journal(#[from] JournalError),
-    #[error("cannot list the logs in {}", path.display())]
+    #[error(transparent)]
+    Private(#[from] PrivateDirError),
+    #[error("cannot list or remove the logs in {}: {}", path.display(), why(source))]
     List { path: PathBuf, source: io::Error },
     #[error("{FOLLOWED_FUNCTIONS_MAX} functions are followed already: try again when one is not")]
     TooManyFollowed,
@@ -211,7 +214,7 @@ impl Logs {
             path: directory.to_owned(),
             source,
         };
-        fs::create_dir_all(directory).map_err(list)?;
+        private_dir(directory)?;
         let logs = Self {
             directory: directory.to_owned(),
             limits,
@@ -219,8 +222,12 @@ impl Logs {
         };
         let mut state = State::default();
         for entry in fs::read_dir(directory).map_err(list)? {
-            let name = entry.map_err(list)?.file_name();
-            if let Some(Ok(function)) = name.to_str().map(str::parse::<FunctionName>) {
+            let entry = entry.map_err(list)?;
+            let name = entry.file_name();
+            // What is not a directory, or has no function's name, is not ours.
+            if entry.file_type().is_ok_and(|kind| kind.is_dir())
+                && let Some(Ok(function)) = name.to_str().map(str::parse::<FunctionName>)
+            {
                 let log = logs.open_function(&function)?;
                 state.total_bytes += log.journal.total_bytes();
                 state.functions.insert(function, log);

@@ -16,13 +16,15 @@ mod sums;
 
 use std::{
     fmt::Write as _,
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use jiffy_control::{LogLoss, Stats, error_chain};
+use jiffy_snapshots::why;
 use serde::{Deserialize, Serialize};
 
 use self::sums::{Bucket, Timeline};
@@ -226,9 +228,9 @@ impl Default for UsageLimits {
 pub enum UsageError {
     #[error(transparent)]
     Journal(#[from] JournalError),
-    #[error("cannot write the sums of usage to {}", path.display())]
+    #[error("cannot write the sums of usage to {}: {}", path.display(), why(source))]
     Checkpoint { path: PathBuf, source: io::Error },
-    #[error("cannot read the sums of usage in {}", path.display())]
+    #[error("cannot read the sums of usage in {}: {}", path.display(), why(source))]
     ReadCheckpoint { path: PathBuf, source: io::Error },
 }
 
@@ -374,7 +376,12 @@ impl Usage {
                 serde_json::to_writer(&mut text, &bucket)?;
                 text.push(b'\n');
             }
-            let mut file = File::create(&new)?;
+            let mut file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&new)?;
             file.write_all(&text)?;
             file.sync_all()?;
             fs::rename(&new, self.directory.join(CHECKPOINT_NAME))?;

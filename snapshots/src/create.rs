@@ -13,6 +13,7 @@ use crate::{
     Blame, Digest, OpenError, PageRun, Snapshot, State, WORKING_SET_FILE, WorkingSetError, disk,
     ram::Page,
     staging::{CreateError, Staging, WORKING_SET_TEMPORARY, directory, is_snapshot, parent},
+    why,
     working_set::encode_working_set,
 };
 
@@ -73,8 +74,12 @@ pub enum WriteWorkingSetError {
     Runs(#[from] WorkingSetError),
     #[error("another process works on {0}: try again when it is done")]
     Busy(PathBuf),
-    #[error("cannot write the snapshot's working set: is the disk full, and may you write there?")]
-    Write(#[source] io::Error),
+    #[error("cannot write a working set in {path}: {}", why(source))]
+    Write {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
 }
 
 impl WriteWorkingSetError {
@@ -83,18 +88,25 @@ impl WriteWorkingSetError {
         match self {
             Self::Snapshot(error) => error.blame(),
             Self::Runs(_) => Blame::Input,
-            Self::Busy(_) | Self::Write(_) => Blame::Host,
+            Self::Busy(_) | Self::Write { .. } => Blame::Host,
         }
     }
 }
 
 /// Puts a working set beside the snapshot in `dir`, in one step, in place of the one it has.
 pub fn write_working_set(dir: &Path, runs: &[PageRun]) -> Result<(), WriteWorkingSetError> {
-    let dir = fs::canonicalize(dir).map_err(OpenError::Directory)?;
-    let lock = disk::lock_dir(&dir).map_err(WriteWorkingSetError::Write)?;
+    let dir = fs::canonicalize(dir).map_err(|source| OpenError::Directory {
+        path: dir.to_owned(),
+        source,
+    })?;
+    let failed = |source| WriteWorkingSetError::Write {
+        path: dir.clone(),
+        source,
+    };
+    let lock = disk::lock_dir(&dir).map_err(failed)?;
     let _lock = lock.ok_or_else(|| WriteWorkingSetError::Busy(dir.clone()))?;
     let bytes = encode_working_set(runs, Snapshot::open(&dir)?.ram_bytes())?;
-    replace_working_set(&dir, &bytes).map_err(WriteWorkingSetError::Write)
+    replace_working_set(&dir, &bytes).map_err(failed)
 }
 
 fn replace_working_set(dir: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -6,7 +6,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt},
     path::Path,
 };
 
@@ -17,19 +17,22 @@ use rustix::{
     rand::{GetRandomFlags, getrandom},
 };
 
-/// Mode of a snapshot's files: nobody writes what is published.
-const FILE_MODE: u32 = 0o444;
+/// Mode of a snapshot's files: nobody writes what is published, and nobody else reads it, for what `init` was given,
+/// such as secrets in its environment, is in RAM.
+const FILE_MODE: u32 = 0o400;
+/// Mode of all directories, for the same reason.
+const DIR_MODE: u32 = 0o700;
 
-/// Makes a directory; one that is there already is fine.
+/// Makes a directory that is the caller's alone; one that is there already is fine.
 pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
     fault::step("create_dir")?;
-    match fs::create_dir(path) {
+    match fs::DirBuilder::new().mode(DIR_MODE).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         result => result,
     }
 }
 
-/// Makes a file that nobody but the caller can write, not even its owner later.
+/// Makes a file that nobody but the caller can write, not even its owner later, and that only the owner reads.
 pub(crate) fn create_file(path: &Path) -> io::Result<File> {
     fault::step("create_file")?;
     OpenOptions::new()

@@ -17,10 +17,12 @@ mod create;
 mod digest;
 mod disk;
 mod format;
+mod private;
 mod ram;
 mod snapshot;
 mod staging;
 mod store;
+mod why;
 mod working_set;
 
 #[cfg(test)]
@@ -33,11 +35,13 @@ pub use format::{
     FORMAT_VERSION, FormatError, HEADER_BYTES, RamSummary, STATE_BYTES_MAX, STATE_FILE_BYTES_MAX,
     STATE_MAGIC, StateFile, seal,
 };
+pub use private::{PrivateDirError, SecretError, private_dir, read_secret};
 pub use ram::{PAGE_LEN, Page};
 pub use snapshot::{OpenError, Snapshot, Verified, VerifyError};
 pub use staging::CreateError;
 pub use state::{State, StateError};
-pub use store::{Store, StoreError};
+pub use store::{Collected, Store, StoreError};
+pub use why::{why, why_of};
 pub use working_set::{
     PageRun, WORKING_SET_FILE_BYTES_MAX, WORKING_SET_MAGIC, WORKING_SET_RUNS_MAX,
     WORKING_SET_VERSION, WorkingSetError, decode_working_set, encode_working_set, seal_working_set,

@@ -7,7 +7,7 @@ use std::{
     fs::File,
     io::{self, Read},
     os::{fd::OwnedFd, unix::fs::FileExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use jiffy_abi::layout::PAGE_BYTES;
@@ -23,6 +23,7 @@ use crate::{
     format::{FormatError, STATE_FILE_BYTES_MAX, StateFile},
     ram::{PAGE_LEN, Page, RamHash},
     state::State,
+    why,
     working_set::{
         PageRun, WORKING_SET_FILE_BYTES_MAX, WorkingSetError, check_runs, decode_working_set,
     },
@@ -48,9 +49,13 @@ pub enum OpenError {
         found_bytes: u64,
         expected_bytes: u64,
     },
-    #[error("cannot open the snapshot's directory: is the path right, and may you read it?")]
-    Directory(#[source] io::Error),
-    #[error("cannot read the snapshot's {file}: may you read it?")]
+    #[error("cannot open the snapshot {path}: {}", why(source))]
+    Directory {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot read the snapshot's {file}: {}", why(source))]
     Read {
         file: &'static str,
         #[source]
@@ -65,7 +70,7 @@ impl OpenError {
             Self::Format(_) | Self::Missing(_) | Self::NotAFile(_) | Self::RamLength { .. } => {
                 Blame::Input
             }
-            Self::Directory(_) | Self::Read { .. } => Blame::Host,
+            Self::Directory { .. } | Self::Read { .. } => Blame::Host,
         }
     }
 }
@@ -125,12 +130,12 @@ impl Snapshot {
     /// A snapshot that is being replaced is opened as it was or as it will be, never mixed.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         for _ in 1..ATTEMPTS_MAX {
-            let directory = disk::open_dir(dir).map_err(OpenError::Directory)?;
+            let directory = disk::open_dir(dir).map_err(directory_at(dir))?;
             if let Some(snapshot) = Self::open_unless_replaced(&directory, dir)? {
                 return Ok(snapshot);
             }
         }
-        Self::open_in(&disk::open_dir(dir).map_err(OpenError::Directory)?)
+        Self::open_in(&disk::open_dir(dir).map_err(directory_at(dir))?)
     }
 
     /// None if a file is missing because `directory` was `dir`, was replaced, and is being removed.
@@ -293,12 +298,20 @@ impl Snapshot {
         })
     }
 
-    fn verify_ram(&self) -> Result<(), VerifyError> {
+    /// Reads and checks every byte of RAM, as who runs on this snapshot sees it now.
+    pub fn verify_ram(&self) -> Result<(), VerifyError> {
         let wrong = |source| OpenError::Read {
             file: RAM_FILE,
             source,
         };
         let ram_bytes = self.ram_bytes();
+        let found_bytes = self.ram.metadata().map_err(wrong)?.len();
+        if found_bytes != ram_bytes {
+            return Err(VerifyError::Open(OpenError::RamLength {
+                found_bytes,
+                expected_bytes: ram_bytes,
+            }));
+        }
         let mut hash = RamHash::default();
         let mut buffer = vec![0; PAGES_PER_READ * PAGE_LEN];
         let mut offset = 0;
@@ -365,6 +378,11 @@ fn open_file(directory: &File, file: &'static str) -> Result<File, OpenError> {
         return Err(OpenError::NotAFile(file));
     }
     Ok(opened)
+}
+
+fn directory_at(dir: &Path) -> impl FnOnce(io::Error) -> OpenError {
+    let path = dir.to_owned();
+    |source| OpenError::Directory { path, source }
 }
 
 /// Reads to the end, but no more than one byte beyond `bytes_max`, which no decoder takes.

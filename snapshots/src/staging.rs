@@ -22,6 +22,7 @@ use crate::{
     format::{FormatError, StateFile},
     ram::{Page, RamError, write_ram},
     state::State,
+    why,
 };
 
 /// Where a working set is written before it gets its name.
@@ -56,19 +57,19 @@ pub enum CreateError {
         #[source]
         source: io::Error,
     },
-    #[error("cannot use the directory {path}: may you write there?")]
+    #[error("cannot use the directory {path}: {}", why(source))]
     Directory {
         path: PathBuf,
         #[source]
         source: io::Error,
     },
-    #[error("cannot write the snapshot's {file}: is the disk full?")]
+    #[error("cannot write {path}: {}", why(source))]
     Write {
-        file: &'static str,
+        path: PathBuf,
         #[source]
         source: io::Error,
     },
-    #[error("cannot give the snapshot its name {to}: remove what is there, or choose another name")]
+    #[error("cannot give the snapshot its name {to}: {}", why(source))]
     Publish {
         to: PathBuf,
         #[source]
@@ -133,7 +134,10 @@ impl Staging {
         ram_bytes: u64,
         read: impl FnMut(u64, &mut Page) -> io::Result<()>,
     ) -> Result<Digest, CreateError> {
-        let wrong = |file| move |source| CreateError::Write { file, source };
+        let wrong = |file| {
+            let path = self.path.join(file);
+            move |source| CreateError::Write { path, source }
+        };
         // Before a page is read: a state that cannot be saved should cost nothing.
         StateFile::check(state, ram_bytes).map_err(CreateError::State)?;
 
@@ -211,18 +215,21 @@ impl Drop for Staging {
 
 /// Whether a directory holds nothing but a snapshot, of whatever format, and may be replaced by one.
 pub(crate) fn is_snapshot(dir: &Path) -> io::Result<bool> {
+    Ok(holds_only_ours(dir)? && fs::symlink_metadata(dir.join(STATE_FILE)).is_ok())
+}
+
+/// Whether it is a directory in which nothing is but what a snapshot, or a part of one, has.
+pub(crate) fn holds_only_ours(dir: &Path) -> io::Result<bool> {
     if !fs::symlink_metadata(dir)?.is_dir() {
         return Ok(false);
     }
-    let mut has_state = false;
     for entry in fs::read_dir(dir)? {
         let name = entry?.file_name();
         if !FILES.iter().any(|file| name == OsStr::new(file)) {
             return Ok(false);
         }
-        has_state |= name == STATE_FILE;
     }
-    Ok(has_state)
+    Ok(true)
 }
 
 /// The directory in which `path` has its name.

@@ -14,9 +14,10 @@ use std::{
 };
 
 use crate::{
-    Blame, CreateError, Digest, OpenError, Snapshot, State, disk,
+    Blame, CreateError, Digest, OpenError, PrivateDirError, Snapshot, State, disk, private_dir,
     ram::Page,
-    staging::{Staging, directory, is_snapshot, parent},
+    staging::{Staging, directory, holds_only_ours, is_snapshot, parent},
+    why,
 };
 
 const TEMPORARY: &str = "tmp";
@@ -33,18 +34,22 @@ pub enum StoreError {
     NotFound(Digest),
     #[error("the store's snapshot {expected} is {found}: create it again")]
     WrongDigest { expected: Digest, found: Digest },
-    #[error("cannot use the snapshot store at {path}: may you write there?")]
+    #[error(transparent)]
+    Private(#[from] PrivateDirError),
+    #[error("cannot use the snapshot store at {path}: {}", why(source))]
     Directory {
         path: PathBuf,
         #[source]
         source: io::Error,
     },
-    #[error("cannot remove the snapshot at {path}: may you write there?")]
+    #[error("cannot remove the snapshot at {path}: {}", why(source))]
     Remove {
         path: PathBuf,
         #[source]
         source: io::Error,
     },
+    #[error("{0} is not a snapshot and stays: remove it if it is not wanted")]
+    Stranger(PathBuf),
 }
 
 impl StoreError {
@@ -54,9 +59,20 @@ impl StoreError {
             Self::Create(error) => error.blame(),
             Self::Open(error) => error.blame(),
             Self::NotFound(_) | Self::WrongDigest { .. } => Blame::Input,
-            Self::Directory { .. } | Self::Remove { .. } => Blame::Host,
+            Self::Private(_) | Self::Directory { .. } | Self::Remove { .. } | Self::Stranger(_) => {
+                Blame::Host
+            }
         }
     }
+}
+
+/// What [`Store::gc`] did.
+#[derive(Debug, Default)]
+pub struct Collected {
+    /// Bytes that became free on disk.
+    pub freed_bytes: u64,
+    /// What could not be removed, or is not ours to remove. It stood in nobody else's way.
+    pub left: Vec<StoreError>,
 }
 
 /// A store.
@@ -66,12 +82,12 @@ pub struct Store {
 }
 
 impl Store {
-    /// The store in directory `root`, which is made if its parent is there.
+    /// The store in directory `root`, which is made if its parent is there, and closed to other users.
     pub fn new(root: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let root = root.into();
-        let made = disk::create_dir(&root)
-            .and_then(|()| disk::create_dir(&root.join(TEMPORARY)))
-            .and_then(|()| disk::sync_dir(parent(&root)));
+        private_dir(&root)?;
+        let made =
+            disk::create_dir(&root.join(TEMPORARY)).and_then(|()| disk::sync_dir(parent(&root)));
         made.map_err(at(&root))?;
         Ok(Self { root })
     }
@@ -119,7 +135,9 @@ impl Store {
     pub fn open(&self, digest: &Digest) -> Result<Snapshot, StoreError> {
         let path = self.path(digest);
         let snapshot = match Snapshot::open(&path) {
-            Err(OpenError::Directory(error)) if error.kind() == io::ErrorKind::NotFound => {
+            Err(OpenError::Directory { source, .. })
+                if source.kind() == io::ErrorKind::NotFound =>
+            {
                 return Err(StoreError::NotFound(*digest));
             }
             snapshot => snapshot?,
@@ -136,47 +154,76 @@ impl Store {
 
     /// The digests of all snapshots, ascending.
     pub fn list(&self) -> Result<Vec<Digest>, StoreError> {
+        let mut unread = vec![];
+        let digests = self.list_readable(&mut unread);
+        unread.pop().map_or(Ok(digests), Err)
+    }
+
+    /// As [`Store::list`], without what is in a directory that cannot be read.
+    fn list_readable(&self, unread: &mut Vec<StoreError>) -> Vec<Digest> {
         let mut digests = vec![];
-        for shard in names(&self.root).map_err(at(&self.root))? {
-            if shard == TEMPORARY {
-                continue;
-            }
+        let shards = names(&self.root).map_err(at(&self.root));
+        let shards = shards.unwrap_or_else(|error| {
+            unread.push(error);
+            vec![]
+        });
+        for shard in shards.into_iter().filter(|shard| shard != TEMPORARY) {
             let path = self.root.join(&shard);
             let names = match names(&path) {
+                Ok(names) => names,
                 Err(error) if error.kind() == io::ErrorKind::NotADirectory => continue,
-                names => names.map_err(at(&path))?,
+                Err(error) => {
+                    unread.push(at(&path)(error));
+                    continue;
+                }
             };
             let here = names.iter().filter(|name| name.starts_with(&shard));
             digests.extend(here.filter_map(|name| name.parse::<Digest>().ok()));
         }
         digests.sort_unstable();
-        Ok(digests)
+        digests
     }
 
-    /// Removes the snapshots that `keep` refuses, and what killed processes left behind. Returns the
-    /// bytes that became free on disk.
+    /// Removes the snapshots that `keep` refuses, and what killed processes left behind. What cannot be removed
+    /// holds up nothing else.
     ///
     /// `keep` has to know every digest that a [`Store::put`] beside this call returns. Who has a
     /// removed snapshot open keeps it until they close it.
-    pub fn gc(&self, keep: &dyn Fn(&Digest) -> bool) -> Result<u64, StoreError> {
-        for digest in self.list()?.iter().filter(|digest| !keep(digest)) {
-            let path = self.path(digest);
-            match disk::rename(&path, &self.temporary()?) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {} // By another collector.
-                result => result.map_err(remove_at(&path))?,
+    pub fn gc(&self, keep: &dyn Fn(&Digest) -> bool) -> Collected {
+        let mut collected = Collected::default();
+        let digests = self.list_readable(&mut collected.left);
+        for digest in digests.iter().filter(|digest| !keep(digest)) {
+            if let Err(error) = self.put_aside(&self.path(digest)) {
+                collected.left.push(error);
             }
         }
-        let mut freed_bytes = 0;
         let temporary = self.root.join(TEMPORARY);
-        for name in names(&temporary).map_err(at(&temporary))? {
-            let path = temporary.join(name);
-            if let Some(left) = Staging::take_over(path.clone()).map_err(remove_at(&path))? {
-                let disk_bytes = left.disk_bytes();
-                left.remove().map_err(remove_at(&path))?;
-                freed_bytes += disk_bytes;
+        let names = names(&temporary).map_err(at(&temporary));
+        let names = names.unwrap_or_else(|error| {
+            collected.left.push(error);
+            vec![]
+        });
+        for name in names {
+            match remove_left_over(temporary.join(name)) {
+                Ok(freed_bytes) => collected.freed_bytes += freed_bytes,
+                Err(error) => collected.left.push(error),
             }
         }
-        Ok(freed_bytes)
+        collected
+    }
+
+    /// Takes a snapshot its name away; what is none keeps it.
+    fn put_aside(&self, path: &Path) -> Result<(), StoreError> {
+        let aside = self.temporary()?;
+        let moved = match holds_only_ours(path) {
+            Ok(true) => disk::rename(path, &aside),
+            Ok(false) => return Err(StoreError::Stranger(path.to_owned())),
+            Err(error) => Err(error),
+        };
+        match moved {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()), // By another collector.
+            moved => moved.map_err(remove_at(path)),
+        }
     }
 
     /// A name that nobody else uses.
@@ -185,6 +232,22 @@ impl Store {
         let number = disk::unique().map_err(at(&temporary))?;
         Ok(temporary.join(format!("{number:016x}")))
     }
+}
+
+/// Removes what a killed process or a collection left, unless a living one works on it. Returns the bytes it had.
+fn remove_left_over(path: PathBuf) -> Result<u64, StoreError> {
+    match holds_only_ours(&path) {
+        Ok(true) => {}
+        Ok(false) => return Err(StoreError::Stranger(path)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(remove_at(&path)(error)),
+    }
+    let Some(left) = Staging::take_over(path.clone()).map_err(remove_at(&path))? else {
+        return Ok(0);
+    };
+    let freed_bytes = left.disk_bytes();
+    left.remove().map_err(remove_at(&path))?;
+    Ok(freed_bytes)
 }
 
 /// Names in a directory; those that are not UTF-8 are not ours.

@@ -9,6 +9,7 @@ use std::{
     fs,
     io::{self, BufRead, BufReader},
     net::SocketAddr,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread,
@@ -236,6 +237,8 @@ pub struct Setup {
     pub settings: Vec<(&'static str, String)>,
     /// If its data are not in a folder of the host.
     pub disk: Option<Disk>,
+    /// Start it with a umask of 0.
+    umask_0: bool,
 }
 
 impl Setup {
@@ -249,6 +252,7 @@ impl Setup {
                 .map(|(key, value)| (*key, (*value).to_owned()))
                 .collect(),
             disk: None,
+            umask_0: false,
         };
         // A build meanwhile changes neither.
         fs::copy(crate::vmm_path(), setup.vmm()).expect("a copy of the VMM");
@@ -262,8 +266,27 @@ impl Setup {
         let image = self.folder.path().join("disk");
         match Disk::new(&self.data_dir(), &image, bytes) {
             Ok(disk) => self.disk = Some(disk),
-            Err(error) => eprintln!("skipped: what a full disk does ({error})"),
+            Err(error) => crate::skip(&format!("what a full disk does ({error})")),
         }
+        self
+    }
+
+    /// The same with a data directory that everybody may enter, as are those in it, and with a umask of 0.
+    pub fn with_open_folders(mut self) -> Self {
+        let data = self.data_dir();
+        let inner =
+            ["", "images", "images/tmp", "snapshots", "logs", "usage"].map(|name| data.join(name));
+        inner
+            .iter()
+            .for_each(|path| fs::create_dir_all(path).expect("a directory"));
+        for path in inner
+            .iter()
+            .map(PathBuf::as_path)
+            .chain([self.folder.path()])
+        {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("open");
+        }
+        self.umask_0 = true;
         self
     }
 
@@ -303,6 +326,13 @@ impl Setup {
         let program = self.program();
         let mut command = match &self.disk {
             Some(disk) => disk.command(&program),
+            None if self.umask_0 => {
+                let mut shell = Command::new("sh");
+                shell
+                    .args(["-c", "umask 0; exec \"$@\"", "sh"])
+                    .arg(program);
+                shell
+            }
             None => Command::new(program),
         };
         let log = fs::File::create(self.log_path()).expect("a file");

@@ -72,7 +72,9 @@ impl From<ImageError> for Problem {
             ImageError::NotFound(_) => Kind::NotFound,
             ImageError::TooLarge(_) => Kind::TooLarge,
             ImageError::NotAnImage(_) => Kind::ImageRefused,
-            ImageError::Directory { .. } => Kind::Platform,
+            ImageError::Directory { .. } | ImageError::Private(_) | ImageError::Stranger(_) => {
+                Kind::Platform
+            }
         };
         Self::new(kind, error.to_string())
     }

@@ -119,7 +119,9 @@ impl From<LogsError> for Problem {
     fn from(error: LogsError) -> Self {
         let kind = match error {
             LogsError::TooManyFollowed => Kind::Busy,
-            LogsError::Journal(_) | LogsError::List { .. } => Kind::Platform,
+            LogsError::Journal(_) | LogsError::List { .. } | LogsError::Private(_) => {
+                Kind::Platform
+            }
         };
         Self::new(kind, error.to_string())
     }

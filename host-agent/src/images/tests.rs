@@ -45,6 +45,13 @@ async fn put(images: &Images, bytes: &[u8], bytes_max: u64) -> Result<StoredImag
     upload.finish().await
 }
 
+fn digests(images: &Images) -> Vec<Digest> {
+    let mut unread = vec![];
+    let digests = images.list(&mut unread);
+    assert!(unread.is_empty(), "{unread:?}");
+    digests
+}
+
 fn left_over(images: &Images) -> usize {
     fs::read_dir(images.root.join(TEMPORARY))
         .expect("folder")
@@ -70,10 +77,7 @@ async fn an_image_is_stored_under_its_digest() {
         io::Read::read_to_end(&mut file, &mut read).expect("read");
         assert_eq!((read, len), (bytes.clone(), stored.bytes));
     }
-    assert_eq!(
-        (images.list().expect("list").len(), left_over(&images)),
-        (1, 0)
-    );
+    assert_eq!((digests(&images).len(), left_over(&images)), (1, 0));
 }
 
 #[tokio::test]
@@ -123,10 +127,7 @@ async fn what_is_refused_leaves_nothing() {
     let mut dropped = images.upload(1 << 20).await.expect("upload");
     dropped.write(&good).await.expect("write");
     drop(dropped);
-    assert_eq!(
-        (images.list().expect("list").len(), left_over(&images)),
-        (0, 0)
-    );
+    assert_eq!((digests(&images).len(), left_over(&images)), (0, 0));
     let missing = images.open(&Digest::of(b"")).expect_err("missing");
     assert!(matches!(missing, ImageError::NotFound(_)));
 }
@@ -141,12 +142,10 @@ async fn only_old_and_unwanted_images_are_removed() {
     let old = put(&images, &image("old"), 1 << 20).await.expect("stored");
     let hour = Duration::from_secs(3600);
     let keep = |digest: &Digest| *digest == kept;
-    assert_eq!(images.remove_unreferenced(&keep, hour).expect("young"), 0);
-    let freed = images
-        .remove_unreferenced(&keep, Duration::ZERO)
-        .expect("old");
-    assert_eq!(freed, old.bytes);
-    assert_eq!(images.list().expect("list"), [kept]);
+    assert_eq!(images.remove_unreferenced(&keep, hour).freed_bytes, 0);
+    let removed = images.remove_unreferenced(&keep, Duration::ZERO);
+    assert_eq!(removed.freed_bytes, old.bytes);
+    assert_eq!(digests(&images), [kept]);
     assert!(matches!(
         images.open(&old.digest),
         Err(ImageError::NotFound(_))
@@ -159,4 +158,42 @@ async fn a_killed_agents_uploads_are_removed() {
     fs::write(images.root.join(TEMPORARY).join("left"), b"x").expect("write");
     Images::new(&*images.root).expect("again");
     assert_eq!(left_over(&images), 0);
+}
+
+/// Whatever lies about among the images, what is garbage goes, and the agent starts.
+#[tokio::test]
+async fn a_stranger_stops_no_collection() {
+    let (_folder, images) = images();
+    let old = put(&images, &image("old"), 1 << 20).await.expect("stored");
+    fs::write(images.root.join("notes"), b"mine").expect("write");
+    let shard = images.path(&old.digest);
+    let shard = shard.parent().expect("shard");
+    fs::write(shard.join("notes"), b"mine").expect("write");
+    let mut name = old.digest.to_string();
+    name.replace_range(2.., &"0".repeat(62));
+    fs::create_dir(shard.join(&name)).expect("directory");
+    fs::create_dir(images.root.join(TEMPORARY).join("mine")).expect("directory");
+
+    let removed = images.remove_unreferenced(&|_| false, Duration::ZERO);
+    assert_eq!(removed.freed_bytes, old.bytes);
+    assert!(matches!(&removed.left[..], [ImageError::Stranger(path)] if path.ends_with(&name)));
+    assert_eq!(fs::read(images.root.join("notes")).expect("there"), b"mine");
+    Images::new(&*images.root).expect("again");
+}
+
+#[tokio::test]
+async fn nobody_else_reads_an_image() {
+    use std::os::unix::fs::MetadataExt;
+
+    let (_folder, images) = images();
+    let upload = images.upload(1 << 20).await.expect("upload");
+    let mode = |path: &Path| fs::metadata(path).expect("there").mode() & 0o777;
+    assert_eq!(mode(&upload.temporary.0), 0o600);
+    drop(upload);
+    let stored = put(&images, &image("one"), 1 << 20).await.expect("stored");
+    let path = images.path(&stored.digest);
+    assert_eq!(mode(&path), 0o600);
+    for directory in [path.parent().expect("shard"), &images.root] {
+        assert_eq!(mode(directory), 0o700);
+    }
 }

@@ -128,7 +128,7 @@ fn a_directory_that_cannot_be_is_named() {
     let file = directory.path().join("file");
     fs::write(&file, "").expect("write");
     let error = Journal::open(&file.join("logs"), LIMITS).expect_err("no directory");
-    assert!(error.to_string().ends_with("file/logs"), "{error}");
+    assert!(error.to_string().contains("file/logs"), "{error}");
 }
 
 proptest! {

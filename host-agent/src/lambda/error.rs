@@ -167,7 +167,9 @@ impl From<ImageError> for LambdaError {
             ImageError::NotFound(_) => Exception::ResourceNotFound,
             ImageError::TooLarge(_) => Exception::RequestTooLarge,
             ImageError::NotAnImage(_) => Exception::InvalidParameterValue,
-            ImageError::Directory { .. } => Exception::Service,
+            ImageError::Directory { .. } | ImageError::Private(_) | ImageError::Stranger(_) => {
+                Exception::Service
+            }
         };
         Self::new(exception, error.to_string())
     }

@@ -13,17 +13,18 @@
 use std::{
     error::Error,
     fmt,
-    fs::{self, File},
+    fs::{self, File, OpenOptions, Permissions},
     io,
     ops::Bound,
-    path::Path,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
 };
 
 use jiffy_snapshots::Digest;
 use redb::{
     Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable,
-    ReadableTableMetadata, Table, TableDefinition, WriteTransaction,
+    ReadableTableMetadata, StorageError, Table, TableDefinition, WriteTransaction,
 };
 
 use super::{
@@ -40,10 +41,14 @@ const VERSIONS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("
 /// Bytes of the file that are kept in memory at most; the directory answers what is asked often.
 const CACHE_BYTES: usize = 8 << 20;
 
+/// The agent alone reads and writes it.
+const FILE_MODE: u32 = 0o600;
+
 type Open = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
 
 /// A registry in one file.
 pub struct RedbRegistry {
+    path: PathBuf,
     open: Open,
     /// None after a storage error.
     database: Mutex<Option<Database>>,
@@ -64,13 +69,20 @@ impl RedbRegistry {
         if !path.exists() {
             create(path, limits)?;
         }
+        close_to_others(path).map_err(|error| unusable(path, error))?;
         let file = path.to_owned();
         let open = move || Database::builder().set_cache_size(CACHE_BYTES).open(&file);
-        Self::with_open(Box::new(open), limits)
+        Self::with_open(path, Box::new(open), limits)
     }
 
-    pub(super) fn with_open(open: Open, limits: RegistryLimits) -> Result<Self, RegistryError> {
+    /// The registry that `open` opens, which messages call `path`.
+    pub(super) fn with_open(
+        path: &Path,
+        open: Open,
+        limits: RegistryLimits,
+    ) -> Result<Self, RegistryError> {
         let registry = Self {
+            path: path.to_owned(),
             open,
             database: Mutex::new(None),
             limits,
@@ -99,14 +111,25 @@ impl RedbRegistry {
             Some(database) => database,
             None => (self.open)().map_err(|error| match error {
                 DatabaseError::DatabaseAlreadyOpen => RegistryError::InUse,
-                error => storage(error),
+                error => self.named(storage(error)),
             })?,
         };
-        let result = work(&database);
-        if !matches!(result, Err(RegistryError::Storage(_))) {
+        let result = work(&database).map_err(|error| self.named(error));
+        if !matches!(result, Err(RegistryError::Storage { .. })) {
             *kept = Some(database);
         }
         result
+    }
+
+    /// A storage error with the path of this registry.
+    fn named(&self, error: RegistryError) -> RegistryError {
+        match error {
+            RegistryError::Storage { source, .. } => RegistryError::Storage {
+                path: self.path.clone(),
+                source,
+            },
+            error => error,
+        }
     }
 
     /// One transaction, durable when this returns; an error of `work` undoes it.
@@ -500,8 +523,32 @@ fn number((name, number): (&str, u64)) -> Result<VersionNumber, RegistryError> {
     number.map_err(|_| RegistryError::Damaged(name.into()))
 }
 
-fn storage(error: impl Error + Send + Sync + 'static) -> RegistryError {
-    RegistryError::Storage(Box::new(error))
+/// An error of `redb`; the registry adds its path.
+fn storage(error: impl Into<redb::Error>) -> RegistryError {
+    let source: Box<dyn Error + Send + Sync> = match error.into() {
+        redb::Error::Io(error) => Box::new(error),
+        error => Box::new(error),
+    };
+    RegistryError::Storage {
+        path: PathBuf::new(),
+        source,
+    }
+}
+
+fn unusable(path: &Path, error: io::Error) -> RegistryError {
+    RegistryError::Storage {
+        path: path.to_owned(),
+        source: Box::new(error),
+    }
+}
+
+/// Environments of functions are in it, and may hold secrets: older releases made it readable for everybody.
+fn close_to_others(path: &Path) -> io::Result<()> {
+    let permissions = fs::metadata(path)?.permissions();
+    if permissions.mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    fs::set_permissions(path, Permissions::from_mode(FILE_MODE))
 }
 
 /// Makes an empty registry. It gets its name when it is complete, because `redb` does not open a file whose
@@ -510,11 +557,23 @@ fn create(path: &Path, limits: RegistryLimits) -> Result<(), RegistryError> {
     let temporary = path.with_extension("new");
     match fs::remove_file(&temporary) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        removed => removed.map_err(storage)?,
+        removed => removed.map_err(|error| unusable(&temporary, error))?,
     }
     let file = temporary.clone();
+    let create = move || {
+        // With its mode from the first moment, which `redb` does not set.
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(FILE_MODE)
+            .open(&file)
+            .map_err(|error| DatabaseError::Storage(StorageError::Io(error)))?;
+        Database::builder().create_file(file)
+    };
     drop(RedbRegistry::with_open(
-        Box::new(move || Database::create(&file)),
+        &temporary,
+        Box::new(create),
         limits,
     )?);
     let parent = match path.parent() {
@@ -524,5 +583,5 @@ fn create(path: &Path, limits: RegistryLimits) -> Result<(), RegistryError> {
     let named = fs::rename(&temporary, path);
     named
         .and_then(|()| File::open(parent)?.sync_all())
-        .map_err(storage)
+        .map_err(|error| unusable(path, error))
 }

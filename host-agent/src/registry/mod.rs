@@ -8,9 +8,9 @@
 mod file;
 mod records;
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
-use jiffy_snapshots::Digest;
+use jiffy_snapshots::{Digest, why_of};
 
 use crate::model::{Alias, AliasName, Function, FunctionName, Settings, Version, VersionNumber};
 pub use file::RedbRegistry;
@@ -97,8 +97,11 @@ pub enum RegistryError {
     #[error("another jiffyd uses this data directory: stop it, or choose another data_dir")]
     InUse,
     /// Whether the change is durable is not known until the registry is read again.
-    #[error("the registry cannot be read or written: is the disk full?")]
-    Storage(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("cannot read or write the registry {path}: {}", why_of(&**source))]
+    Storage {
+        path: PathBuf,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     #[error("the registry's record of {0} is damaged: restore the registry from a copy")]
     Damaged(String),
     #[error(

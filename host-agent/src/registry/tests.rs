@@ -3,6 +3,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use std::path::Path;
+
 use redb::{Database, StorageBackend};
 
 use super::*;
@@ -53,7 +55,7 @@ impl Disk {
     fn registry(&self, limits: RegistryLimits) -> Result<RedbRegistry, RegistryError> {
         let disk = self.clone();
         let open = move || Database::builder().create_with_backend(disk.clone());
-        RedbRegistry::with_open(Box::new(open), limits)
+        RedbRegistry::with_open(Path::new("registry"), Box::new(open), limits)
     }
 
     /// What is there after a crash: all that was written, or only what was synced.
@@ -333,7 +335,7 @@ fn a_file_is_there_again_and_belongs_to_one() {
     let function = open().expect("again").function(&name("f")).expect("there");
     assert_eq!(function.live, number(1));
     std::fs::write(&path, b"not a registry").expect("write");
-    assert!(matches!(open(), Err(RegistryError::Storage(_))));
+    assert!(matches!(open(), Err(RegistryError::Storage { .. })));
 }
 
 /// The process is killed, or the disk fills up, at each write in turn.
@@ -392,7 +394,10 @@ fn a_storage_error_heals() {
     disk.state(|state| state.fails_at = Some(state.writes));
     for _ in 0..2 {
         let full = registry.put_version(&name("f"), &new("x"), number(2), 2);
-        assert!(matches!(full, Err(RegistryError::Storage(_))), "{full:?}");
+        assert!(
+            matches!(full, Err(RegistryError::Storage { .. })),
+            "{full:?}"
+        );
     }
     disk.state(|state| state.fails_at = None);
     assert_eq!(

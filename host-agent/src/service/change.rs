@@ -141,7 +141,7 @@ impl<V: Vms> Service<V> {
             // Of a failed commit it is not known whether it is durable, and a lost race says that the directory is old.
             let may_differ = matches!(
                 changed,
-                Ok(_) | Err(RegistryError::Storage(_) | RegistryError::Changed(_))
+                Ok(_) | Err(RegistryError::Storage { .. } | RegistryError::Changed(_))
             );
             if may_differ {
                 this.follow(&name);

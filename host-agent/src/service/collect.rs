@@ -10,13 +10,15 @@ use jiffy_control::error_chain;
 use jiffy_snapshots::Digest;
 use tokio::task::spawn_blocking;
 
-use super::Service;
+use super::{Service, lock};
 use crate::{registry::RegistryError, vm::Vms};
 
 /// How often it is looked for something to do.
 const KEEPER_INTERVAL: Duration = Duration::from_secs(10);
 /// Every how many looks garbage is collected although nothing was deployed or deleted: for uploads that grew old.
 const COLLECT_EVERY: u64 = 90;
+/// Different troubles that are remembered, so as not to be told again.
+const TOLD_MAX: usize = 256;
 /// Records that are read at once.
 const PAGE_LEN: usize = 256;
 
@@ -54,7 +56,7 @@ impl<V: Vms> Service<V> {
             match this.collect() {
                 Ok(freed_bytes) => tracing::debug!(freed_bytes, "collected garbage"),
                 Err(error) => {
-                    tracing::warn!(%error, "cannot collect garbage; trying again");
+                    this.tell_once(error);
                     this.has_garbage.store(true, Relaxed);
                 }
             }
@@ -66,20 +68,35 @@ impl<V: Vms> Service<V> {
         }
     }
 
-    /// Removes what no version has. Returns the bytes that became free.
+    /// Says what is in the way of collecting garbage, but not at every look again.
+    fn tell_once(&self, trouble: String) {
+        let mut told = lock(&self.told);
+        if told.len() >= TOLD_MAX {
+            told.clear();
+        }
+        if !told.contains(&trouble) {
+            tracing::warn!(error = trouble, "cannot collect all garbage");
+            told.insert(trouble);
+        }
+    }
+
+    /// Removes what no version has. Returns the bytes that became free. What cannot be removed is told, and is in
+    /// the way of nothing else; an error says that nothing was removed.
     fn collect(&self) -> Result<u64, String> {
         // The registry itself is asked: the directory may be behind it.
         let wanted = self.wanted().map_err(|error| error_chain(&error))?;
         let age = Duration::from_millis(self.config().limits.unused_image_ms_max);
         let images = self
             .images
-            .remove_unreferenced(&|digest| wanted.contains(digest), age)
-            .map_err(|error| error_chain(&error))?;
-        let snapshots = self
-            .snapshots
-            .gc(&|digest| wanted.contains(digest))
-            .map_err(|error| error_chain(&error))?;
-        Ok(images + snapshots)
+            .remove_unreferenced(&|digest| wanted.contains(digest), age);
+        let snapshots = self.snapshots.gc(&|digest| wanted.contains(digest));
+        for error in &images.left {
+            self.tell_once(error_chain(error));
+        }
+        for error in &snapshots.left {
+            self.tell_once(error_chain(error));
+        }
+        Ok(images.freed_bytes + snapshots.freed_bytes)
     }
 
     /// Digests of all images and snapshots that versions have.

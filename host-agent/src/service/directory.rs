@@ -60,7 +60,7 @@ pub(super) struct Followed {
 pub(super) struct Directory {
     entries: RwLock<BTreeMap<FunctionName, Arc<Entry>>>,
     made: Instant,
-    open_max: usize,
+    open_max: AtomicUsize,
     /// Snapshots that were opened since unused ones were closed; those of deleted versions count until then.
     open_count: AtomicUsize,
 }
@@ -147,7 +147,7 @@ impl Directory {
         Ok(Self {
             entries: RwLock::new(entries),
             made: Instant::now(),
-            open_max,
+            open_max: AtomicUsize::new(open_max),
             open_count: AtomicUsize::new(0),
         })
     }
@@ -214,10 +214,16 @@ impl Directory {
         let deployed = slot.deployed(function, snapshot);
         let before = slot.opened().replace(Arc::clone(&deployed));
         slot.used_ms.store(self.now_ms(), Relaxed);
-        if before.is_none() && self.open_count.fetch_add(1, Relaxed) >= self.open_max {
+        if before.is_none() && self.open_count.fetch_add(1, Relaxed) >= self.open_max.load(Relaxed)
+        {
             self.close_unused();
         }
         deployed
+    }
+
+    /// Snapshots that may be open from now on; those beyond it are closed with the next one that is opened.
+    pub(super) fn set_open_max(&self, open_max: usize) {
+        self.open_max.store(open_max, Relaxed);
     }
 
     fn close_unused(&self) {
@@ -228,9 +234,10 @@ impl Directory {
             .filter(|slot| slot.opened().is_some())
             .cloned()
             .collect();
-        if open.len() > self.open_max {
+        let open_max = self.open_max.load(Relaxed);
+        if open.len() > open_max {
             open.sort_by_key(|slot| slot.used_ms.load(Relaxed));
-            for slot in open.drain(..open.len() - self.open_max / 2) {
+            for slot in open.drain(..open.len() - open_max / 2) {
                 *slot.opened() = None;
             }
         }

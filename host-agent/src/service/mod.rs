@@ -22,7 +22,6 @@ mod outcome;
 use std::{
     collections::HashSet,
     fmt, fs,
-    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
@@ -32,7 +31,7 @@ use std::{
 };
 
 use jiffy_control::error_chain;
-use jiffy_snapshots::{Digest, Store, StoreError};
+use jiffy_snapshots::{Digest, PrivateDirError, Store, StoreError, private_dir};
 use tokio::{
     sync::{RwLock as AsyncRwLock, Semaphore},
     task::spawn_blocking,
@@ -69,14 +68,8 @@ const DRAIN_POLL: Duration = Duration::from_millis(20);
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each message documents its variant")]
 pub enum StartError {
-    #[error(
-        "cannot use the data directory {path}: does its parent exist, and may you write there?"
-    )]
-    DataDir {
-        path: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
+    #[error("cannot use the data directory")]
+    DataDir(#[source] PrivateDirError),
     #[error(transparent)]
     Registry(#[from] RegistryError),
     #[error(transparent)]
@@ -134,6 +127,8 @@ pub struct Service<V: Vms> {
     /// Functions of which the directory may not be what the registry has.
     stale: Mutex<HashSet<FunctionName>>,
     has_garbage: AtomicBool,
+    /// What was said to be in the way of collecting it.
+    told: Mutex<HashSet<String>>,
     rebuilding: AtomicUsize,
     is_stopping: AtomicBool,
     observer: Observer,
@@ -152,12 +147,12 @@ impl<V: Vms> fmt::Debug for Service<V> {
 pub fn open_registry(config: &Config) -> Result<Arc<dyn Registry>, StartError> {
     let data_dir = &config.data_dir;
     // Environments of functions are in the registry and in snapshots, and may hold secrets.
-    match fs::DirBuilder::new().mode(0o700).create(data_dir) {
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-        made => made.map_err(|source| StartError::DataDir {
-            path: data_dir.clone(),
-            source,
-        })?,
+    if let Some(mode) = private_dir(data_dir).map_err(StartError::DataDir)? {
+        tracing::warn!(
+            path = %data_dir.display(),
+            mode = format!("{mode:04o}"),
+            "others could enter the data directory: it is closed to them now, but what they have read they know"
+        );
     }
     let limits = RegistryLimits {
         functions_max: config.limits.functions_max,
@@ -194,6 +189,7 @@ impl<V: Vms> Service<V> {
             stale: Mutex::default(),
             // What a killed agent left.
             has_garbage: AtomicBool::new(true),
+            told: Mutex::default(),
             rebuilding: AtomicUsize::new(0),
             is_stopping: AtomicBool::new(false),
             observer: Observer::open(
@@ -217,6 +213,8 @@ impl<V: Vms> Service<V> {
     pub fn reload(&self, mut config: Config) -> Vec<&'static str> {
         let mut now = self.config.write().unwrap_or_else(PoisonError::into_inner);
         let mut needs_restart = now.needs_restart(&config);
+        self.directory
+            .set_open_max(config.limits.open_snapshots_max as usize);
         // It goes on listening where it does, and beyond loopback not without a token.
         config.settings.listen = now.listen;
         if config.token.is_none() && !now.listen.ip().is_loopback() {

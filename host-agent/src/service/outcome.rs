@@ -71,9 +71,10 @@ impl From<ImageError> for DeployErrorKind {
         match error {
             ImageError::NotFound(digest) => Self::NoImage(digest),
             ImageError::NotAnImage(_) => Self::Image(jiffy_control::error_chain(&error)),
-            ImageError::TooLarge(_) | ImageError::Directory { .. } => {
-                Self::Host(jiffy_control::error_chain(&error))
-            }
+            ImageError::TooLarge(_)
+            | ImageError::Directory { .. }
+            | ImageError::Private(_)
+            | ImageError::Stranger(_) => Self::Host(jiffy_control::error_chain(&error)),
         }
     }
 }
@@ -124,7 +125,7 @@ impl ChangeError {
                 | RegistryError::VersionsFull(..)
                 | RegistryError::AliasesFull(..) => ChangeErrorKind::Full,
                 RegistryError::InUse
-                | RegistryError::Storage(_)
+                | RegistryError::Storage { .. }
                 | RegistryError::Damaged(_)
                 | RegistryError::Format { .. } => ChangeErrorKind::Platform,
             },

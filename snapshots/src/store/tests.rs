@@ -32,6 +32,12 @@ fn check_store(store: &Store, place: &str) -> Vec<Digest> {
     digests
 }
 
+fn collect(store: &Store, keep: &dyn Fn(&Digest) -> bool) -> u64 {
+    let Collected { freed_bytes, left } = store.gc(keep);
+    assert!(left.is_empty(), "{left:?}");
+    freed_bytes
+}
+
 fn left_over(store: &Store) -> Vec<String> {
     names(&store.root.join(TEMPORARY))
 }
@@ -103,11 +109,11 @@ fn a_snapshot_under_another_digest_is_refused() {
 fn what_is_not_kept_is_removed() {
     let (_root, store) = store();
     let [one, other] = [ONE, OTHER].map(|pages| put(&store, pages).expect("put"));
-    assert_eq!(store.gc(&|_| true).expect("collected"), 0);
+    assert_eq!(collect(&store, &|_| true), 0);
     assert_eq!(check_store(&store, "").len(), 2);
 
     let snapshot = store.open(&other).expect("opens");
-    let freed_bytes = store.gc(&|digest| *digest == one).expect("collected");
+    let freed_bytes = collect(&store, &|digest| *digest == one);
     assert!(
         (8192..=64 << 10).contains(&freed_bytes),
         "{freed_bytes} bytes"
@@ -127,7 +133,7 @@ fn what_is_being_put_is_not_removed() {
     let (_root, store) = store();
     let digest = store.put(&golden_state(), RAM_BYTES, |number, page| {
         if number == 900 {
-            assert_eq!(store.gc(&|_| false).expect("collected"), 0);
+            assert_eq!(collect(&store, &|_| false), 0);
         }
         ram(ONE)(number, page)
     });
@@ -140,7 +146,7 @@ fn a_collector_may_come_at_any_step_of_a_put() {
         let (_root, store) = store();
         let other = Store::new(store.root.clone()).expect("a store");
         let collect = move || {
-            other.gc(&|_| true).expect("collected");
+            collect(&other, &|_| true);
         };
         let (result, taken) = fault::between(at, collect, || put(&store, ONE));
         let place = format!("step {at} of {taken:?}");
@@ -165,9 +171,50 @@ fn strangers_are_left_alone() {
     fs::create_dir(elsewhere.join(&name)).expect("a directory");
     fs::write(store.root.join("file"), b"mine").expect("a file");
     assert_eq!(store.list().expect("a list"), [one]);
-    store.gc(&|_| false).expect("collected");
+    collect(&store, &|_| false);
     assert_eq!(store.list().expect("a list"), []);
     assert_eq!(names(&elsewhere), [name]);
+}
+
+/// Whatever lies about in the store's directories, what is garbage goes.
+#[test]
+fn a_stranger_stops_no_collection() {
+    let (_root, store) = store();
+    let [one, other] = [ONE, OTHER].map(|pages| put(&store, pages).expect("put"));
+    let temporary = store.root.join(TEMPORARY);
+    let shard = store.path(&one).parent().expect("a shard").to_owned();
+    let mut name = one.to_string();
+    name.replace_range(2.., &"0".repeat(62));
+    let strangers = [
+        temporary.join("0-a-file"),
+        shard.join("notes"),
+        shard.join(&name),
+        store.root.join("00"),
+    ];
+    for path in &strangers {
+        fs::write(path, b"mine").expect("a file");
+    }
+    let directory = temporary.join("0-a-directory");
+    fs::create_dir(&directory).expect("a directory");
+    fs::write(directory.join("mine"), b"mine").expect("a file");
+    fs::write(directory.join(STATE_FILE), b"mine").expect("a file");
+
+    let Collected { freed_bytes, left } = store.gc(&|digest| *digest == one);
+    assert!(freed_bytes > 0);
+    assert!(!store.path(&other).exists() && is_whole(&store, &one));
+    // Those that were in the way are named, and nothing was done to them.
+    let named = |path: &Path| {
+        left.iter()
+            .any(|error| error.to_string().contains(path.to_str().expect("UTF-8")))
+    };
+    for path in [&strangers[0], &strangers[2], &directory] {
+        assert!(named(path), "{path:?}: {left:?}");
+    }
+    assert_eq!(left.len(), 3, "{left:?}");
+    for path in &strangers {
+        assert_eq!(fs::read(path).expect("still there"), b"mine");
+    }
+    assert_eq!(names(&directory).len(), 2);
 }
 
 #[test]
@@ -191,7 +238,7 @@ fn a_put_is_whole_or_not_there() {
             }
             let one = put(&store, ONE).expect("a following one succeeds");
             assert!(is_whole(&store, &one), "{place}");
-            store.gc(&|_| true).expect("collected");
+            collect(&store, &|_| true);
             assert_eq!(left_over(&store), [""; 0], "{place}");
             taken
         });
@@ -208,7 +255,7 @@ fn a_collection_can_stop_anywhere() {
         let place = format!("{fault:?} at step {at} of {taken:?}");
         let digests = check_store(&store, &place);
         assert!(digests.contains(&one), "{place}");
-        let freed_bytes = store.gc(&keep).expect("a following one succeeds");
+        let freed_bytes = collect(&store, &keep);
         assert!(freed_bytes > 0 || !digests.contains(&other), "{place}");
         assert_eq!(check_store(&store, &place), [one], "{place}");
         assert_eq!(left_over(&store), [""; 0], "{place}");

@@ -15,6 +15,7 @@ use std::{
     fs, io,
     io::Write,
     net::SocketAddr,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     process::ExitStatus,
     sync::{
@@ -76,7 +77,7 @@ pub(crate) enum DevError {
         "there is no folder for the agent's store: set HOME or XDG_STATE_HOME, or say --ephemeral"
     )]
     NoHome,
-    #[error("cannot make the folder {path}")]
+    #[error("cannot make the folder {path}: {}", jiffy_snapshots::why(source))]
     Folder { path: PathBuf, source: io::Error },
     #[error("something listens on {0} already: end it, or choose another address with --listen")]
     Occupied(SocketAddr),
@@ -113,7 +114,12 @@ impl Store {
         }
         let folder = user_folder("XDG_STATE_HOME", ".local/state").ok_or(DevError::NoHome)?;
         let path = folder.join("jiffy/dev");
-        match fs::create_dir_all(&path) {
+        // The agent closes its own folder to others; those above it that are made here are closed, too.
+        match fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&path)
+        {
             Ok(()) => Ok(Self::Kept(path)),
             Err(source) => Err(DevError::Folder { path, source }),
         }

@@ -73,7 +73,7 @@ fn exit_of_open(error: &OpenError) -> Exit {
     };
     match error {
         // What was named is no snapshot; the machine is well.
-        OpenError::Directory(error) if is_no_directory(error) => Exit::ImageRefused,
+        OpenError::Directory { source, .. } if is_no_directory(source) => Exit::ImageRefused,
         other => exit_of_blame(other.blame()),
     }
 }

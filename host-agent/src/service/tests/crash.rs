@@ -21,7 +21,10 @@ struct Flaky {
 }
 
 fn broken() -> RegistryError {
-    RegistryError::Storage("as the test wants it".into())
+    RegistryError::Storage {
+        path: "registry".into(),
+        source: "as the test wants it".into(),
+    }
 }
 
 impl Flaky {
