@@ -14,7 +14,7 @@ use jiffy_abi::frame::BODY_BYTES_MAX;
 use jiffy_console::{Exit, stderr, stdout};
 use jiffy_control::{
     Instance, InvokeError, Launch, LaunchError, Line, Request, Response, Source, SpawnerOptions,
-    Untrusted,
+    Untrusted, write_body,
 };
 
 #[derive(Args, Debug)]
@@ -131,7 +131,9 @@ fn event(options: &Options) -> Result<Vec<u8>, DirectError> {
 fn print(response: &Response) -> Exit {
     let exit = Exit::from(response);
     if exit == Exit::Ok {
-        let _ = stdout().write_all(&response.body);
+        let mut out = stdout();
+        let is_terminal = out.is_terminal();
+        let _ = write_body(&mut out, &response.body, is_terminal);
     } else {
         let text = String::from_utf8_lossy(&response.body);
         let (error_type, text) = (Line(&response.error_type), Untrusted(&text));

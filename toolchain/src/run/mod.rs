@@ -19,7 +19,7 @@ use std::{
 use jiffy_console::{Exit, stderr, stdout};
 use jiffy_control::{
     Instance, InvokeError, Isolation, Launch, LaunchError, Missing, Request, Response, Source,
-    SpawnerOptions,
+    SpawnerOptions, write_body,
 };
 use jiffy_snapshots::{PageRun, write_working_set};
 use jiffy_symbols::Symbols;
@@ -330,16 +330,13 @@ fn print(ended: &Ended, options: &Options, format: Format) -> Result<Exit, RunEr
     Ok(exit)
 }
 
-/// The body alone, as it is, so that it can be redirected; a terminal gets its line ended.
+/// The body alone.
 pub(crate) fn print_response(response: &Response) -> io::Result<()> {
     let mut out = stdout();
     if response.status != 0 {
         writeln!(stderr(), "HTTP status {}", response.status)?;
     }
-    out.write_all(&response.body)?;
-    let ends_line = response.body.last().is_none_or(|last| *last == b'\n');
-    if out.is_terminal() && !ends_line {
-        writeln!(out)?;
-    }
+    let is_terminal = out.is_terminal();
+    write_body(&mut out, &response.body, is_terminal)?;
     out.flush()
 }

@@ -46,7 +46,7 @@ pub use socket::{
 pub use spawner::{
     Missing, Shell, ShellProcess, SpawnError, SpawnReply, SpawnRequest, Spawner, SpawnerOptions,
 };
-pub use terminal::{INDENT, Line, Untrusted, is_deceptive};
+pub use terminal::{INDENT, Line, Untrusted, is_deceptive, write_body};
 
 /// An error and its sources in one line, as commands print it.
 pub fn error_chain(error: &dyn std::error::Error) -> String {

@@ -3,12 +3,16 @@
 //! ```text
 //! Untrusted   many lines: those after the first are indented, so that none looks like a record of its own
 //! Line        one line, for a cell of a table or a name
+//! write_body  what a handler returned, which stands alone: spelled out on a terminal, and data everywhere else
 //! ```
 //!
-//! Everything that reaches a terminal, or a text that people read on one, goes through here. Responses and JSON do not:
-//! they are data, and stay as they are.
+//! Everything that reaches a terminal, or a text that people read on one, goes through here. JSON does not: it is data,
+//! and stays as it is.
 
-use std::fmt::{self, Display, Write};
+use std::{
+    fmt::{self, Display, Write},
+    io,
+};
 
 /// What stands before each line but the first of one text.
 pub const INDENT: &str = "    ";
@@ -69,6 +73,22 @@ impl Display for Line<'_> {
         spell(&mut text, &self.0.replace(['\n', '\t'], " "), |_| false)?;
         f.pad(&text)
     }
+}
+
+/// Writes what a handler returned: byte for byte, so that it can be redirected. On a terminal deceptive characters are
+/// spelled out, but for line ends and tabs, what is no text is replaced, and the last line is ended.
+pub fn write_body(out: &mut impl io::Write, body: &[u8], is_terminal: bool) -> io::Result<()> {
+    if !is_terminal {
+        return out.write_all(body);
+    }
+    let body = String::from_utf8_lossy(body);
+    let mut text = String::with_capacity(body.len() + 1);
+    // Writing to a string cannot fail.
+    let _ = spell(&mut text, &body, |allowed| matches!(allowed, '\n' | '\t'));
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    out.write_all(text.as_bytes())
 }
 
 /// Writes `text` with deceptive characters spelled out as in Rust, unless they are `allowed`.
@@ -158,6 +178,28 @@ mod tests {
             assert_eq!(Untrusted(text).to_string(), text);
             assert_eq!(Line(text).to_string(), text);
         }
+    }
+
+    #[test]
+    fn a_body_is_data_but_on_a_terminal() {
+        let check = |body: &[u8], on_terminal: &str| {
+            let mut out = vec![];
+            write_body(&mut out, body, false).expect("a vector takes all");
+            assert_eq!(out, body);
+            out.clear();
+            write_body(&mut out, body, true).expect("a vector takes all");
+            assert_eq!(out, on_terminal.as_bytes());
+        };
+        check(b"", "");
+        check(
+            "{\n\t\"größer\": 1\n}\n".as_bytes(),
+            "{\n\t\"größer\": 1\n}\n",
+        );
+        check(
+            b"a\x1b]52;c;cHduZWQ=\x07\r\nb",
+            "a\\u{1b}]52;c;cHduZWQ=\\u{7}\\r\nb\n",
+        );
+        check(b"\xff\xc2\x9b2J", "\u{fffd}\\u{9b}2J\n");
     }
 
     #[test]
