@@ -14,7 +14,9 @@ use jiffy_abi::{
     },
     log_ring::TEXT_BYTES_MAX,
 };
-use jiffy_control::{GuestFault, InvokeError, Outcome, StreamFault};
+use jiffy_control::{
+    CUT_MARK, GuestFault, InvokeError, LOG_BYTES_MAX, Outcome, RECORD_COST_BYTES, StreamFault,
+};
 use jiffy_tests::{
     hostile::{ARENA, Script},
     require_kvm,
@@ -184,20 +186,26 @@ fn whatever_is_in_the_log_ring_arrives_as_text() {
         }
     }
     let ending = script.ends();
-    assert!(!ending.log.is_empty(), "{ending:?}");
-    assert!(
-        ending
-            .log
-            .iter()
-            .all(|record| record.text.chars().all(|c| c == '\u{fffd}'))
-    );
+    let (notice, records) = ending.log.split_last().expect("records");
+    assert!(!records.is_empty(), "{ending:?}");
+    let told = format!("{} log records were cut at 4 KiB", records.len());
+    assert_eq!(notice.text, told);
+    for record in records {
+        let text = record.text.strip_suffix(CUT_MARK).expect("a mark");
+        assert!(text.chars().all(|c| c == '\u{fffd}'), "{text}");
+        assert!(text.len() <= TEXT_BYTES_MAX, "{}", text.len());
+    }
     // Records of nothing at all, as many as fit, again and again.
     let mut script = Script::new();
     for round in 1..=8 {
         script = script.op(Op::Store(Width::U64, LOG_HEAD, round * LOG_RING_BYTES));
         script = script.wait(Wait::Poll);
     }
-    assert_eq!(script.ends().log.len(), 8 * 4096);
+    let log = script.ends().log;
+    let kept = LOG_BYTES_MAX / RECORD_COST_BYTES;
+    assert_eq!(log.len(), kept + 1);
+    let told = format!("{} log records (0 B) were dropped: ", 8 * 4096 - kept);
+    assert!(log[kept].text.starts_with(&told), "{:?}", log[kept]);
 }
 
 #[test]
