@@ -143,6 +143,7 @@ impl Function {
             spawner: SpawnerOptions::default(),
             image: image.to_owned(),
             ram_bytes: Some(ram_bytes),
+            environment: vec![],
             timeout: Some(LIMIT),
             output: path.clone(),
         };

@@ -69,6 +69,22 @@ fn with_unit(number: u64) -> String {
     }
 }
 
+/// A number of bytes for people: `96.0 KiB`.
+#[derive(Clone, Copy, Debug)]
+pub struct Bytes(pub u64);
+
+impl fmt::Display for Bytes {
+    #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self.0 {
+            bytes @ 0..1024 => format!("{bytes} B"),
+            bytes @ 1024..0x10_0000 => format!("{:.1} KiB", bytes as f64 / 1024.0),
+            bytes => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+        };
+        f.pad(&text)
+    }
+}
+
 /// A time.
 pub fn parse_time(text: &str) -> Result<Duration, TimeError> {
     let text = text.trim();
@@ -187,6 +203,16 @@ mod tests {
             check(text, "must be less than 16 EiB");
         }
         assert_eq!(parse_size("18446744073709551615B"), Ok(u64::MAX));
+    }
+
+    #[test]
+    fn sizes_are_readable() {
+        let check = |bytes, text: &str| assert_eq!(Bytes(bytes).to_string(), text);
+        check(0, "0 B");
+        check(1023, "1023 B");
+        check(1024, "1.0 KiB");
+        check(96 << 10, "96.0 KiB");
+        check(3 << 30, "3072.0 MiB");
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub enum ConfigError {
         #[source]
         source: Box<toml::de::Error>,
     },
-    #[error("{key} = {value} cannot be: use {allowed}")]
+    #[error("invalid {key} {value}: must be {allowed}")]
     Range {
         key: &'static str,
         value: u64,

@@ -6,22 +6,17 @@
 use std::{collections::BTreeMap, fmt, num::NonZeroU64, str::FromStr};
 
 use jiffy_abi::layout::{RAM_BYTES_DEFAULT, RAM_BYTES_MAX, RAM_BYTES_MIN, RAM_BYTES_STEP};
+pub use jiffy_control::{ENVIRONMENT_BYTES_MAX, TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX};
+use jiffy_control::{EnvironmentError, environment_page};
 use jiffy_snapshots::Digest;
 use serde::{Deserialize, Serialize};
 
 /// Characters of a function's or an alias's name at most, as in Lambda's API.
 pub const NAME_CHARS_MAX: usize = 64;
-/// What a request, or `init`, may take at most, milliseconds: 15 minutes, as in Lambda's API.
-pub const TIMEOUT_MS_MAX: u64 = 15 * 60 * 1000;
-/// What a request, or `init`, may take unless the author says otherwise, milliseconds.
-pub const TIMEOUT_MS_DEFAULT: u64 = 3000;
 /// Instances of one function at most.
 pub const CONCURRENCY_MAX: u32 = 10_000;
 /// Instances of one function unless its author says otherwise.
 pub const CONCURRENCY_DEFAULT: u32 = 10;
-/// Bytes of a function's environment, names and values with a byte each behind them: what fits the
-/// page that the guest finds it in.
-pub const ENVIRONMENT_BYTES_MAX: usize = 4000;
 /// Characters of a description at most.
 pub const DESCRIPTION_CHARS_MAX: usize = 256;
 /// Versions that an alias spreads its requests over at most.
@@ -40,32 +35,26 @@ pub enum InvalidValue {
     #[error("{0:?} is no version: use a number from 1")]
     Version(String),
     #[error(
-        "{0} bytes of memory cannot be: use {RAM_BYTES_MIN} to {RAM_BYTES_MAX}, in steps of {RAM_BYTES_STEP}"
+        "invalid memory {0} bytes: must be {RAM_BYTES_MIN} to {RAM_BYTES_MAX}, in steps of {RAM_BYTES_STEP}"
     )]
     Ram(u64),
-    #[error("a timeout of {0} ms cannot be: use 1 to {TIMEOUT_MS_MAX}")]
+    #[error("invalid timeout {0} ms: must be 1 to {TIMEOUT_MS_MAX}")]
     Timeout(u64),
-    #[error("a concurrency of {0} cannot be: use 1 to {CONCURRENCY_MAX}")]
+    #[error("invalid concurrency {0}: must be 1 to {CONCURRENCY_MAX}")]
     Concurrency(u32),
     #[error(
         "{ready} instances cannot be kept ready of at most {concurrency}: use a smaller number"
     )]
     MinReady { ready: u32, concurrency: u32 },
-    #[error(
-        "{0:?} is no name of an environment variable: use letters, digits and underscores, no digit first"
-    )]
-    VariableName(String),
-    #[error("the value of {0} has a zero byte: leave it out")]
-    VariableValue(String),
     #[error("the value of {0} is what stands for one that is not shown: give its real value")]
     HiddenValue(String),
-    #[error("the environment has {0} bytes: use at most {ENVIRONMENT_BYTES_MAX}")]
-    Environment(usize),
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
     #[error("the description has {0} characters: use at most {DESCRIPTION_CHARS_MAX}")]
     Description(usize),
     #[error("an alias spreads its requests over at most {ALIAS_TARGETS_MAX} versions")]
     AliasTargets,
-    #[error("a weight of {0} per mille cannot be: use 0 to 1000")]
+    #[error("invalid weight {0} per mille: must be 0 to 1000")]
     Weight(u16),
 }
 
@@ -276,7 +265,16 @@ impl Settings {
         if description_chars > DESCRIPTION_CHARS_MAX {
             return Err(InvalidValue::Description(description_chars));
         }
-        self.check_environment()
+        // Who writes back what was shown to them would lose what is hidden.
+        let hidden = self
+            .environment
+            .iter()
+            .find(|(_, value)| *value == HIDDEN_VALUE);
+        if let Some((name, _)) = hidden {
+            return Err(InvalidValue::HiddenValue(name.clone()));
+        }
+        environment_page(&self.environment)?;
+        Ok(())
     }
 
     /// The same without the values of environment variables, which may be secrets.
@@ -286,30 +284,6 @@ impl Settings {
             HIDDEN_VALUE.clone_into(value);
         }
         self
-    }
-
-    fn check_environment(&self) -> Result<(), InvalidValue> {
-        let mut bytes = 0;
-        for (name, value) in &self.environment {
-            let is_name = name
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-            if !is_name || name.bytes().next().is_none_or(|byte| byte.is_ascii_digit()) {
-                return Err(InvalidValue::VariableName(name.clone()));
-            }
-            if value.contains('\0') {
-                return Err(InvalidValue::VariableValue(name.clone()));
-            }
-            // Who writes back what was shown to them would lose what is hidden.
-            if value == HIDDEN_VALUE {
-                return Err(InvalidValue::HiddenValue(name.clone()));
-            }
-            bytes += name.len() + value.len() + 2;
-        }
-        if bytes > ENVIRONMENT_BYTES_MAX {
-            return Err(InvalidValue::Environment(bytes));
-        }
-        Ok(())
     }
 }
 

@@ -115,6 +115,7 @@ fn snapshot() -> (TempDir, Snapshot) {
         spawner: SpawnerOptions::default(),
         image: jiffy_tests::image("hello"),
         ram_bytes: None,
+        environment: vec![],
         timeout: None,
         output: folder.path().join("hello.snap"),
     };

@@ -67,6 +67,7 @@ impl Materials {
                 spawner: SpawnerOptions::default(),
                 image: jiffy_tests::image(function),
                 ram_bytes: Some(ram_bytes),
+                environment: vec![],
                 timeout: None,
                 output: output.clone(),
             };

@@ -118,6 +118,7 @@ fn a_vm_that_eats_hurts_only_itself() {
         spawner: SpawnerOptions::default(),
         image: jiffy_tests::image("hello"),
         ram_bytes: None,
+        environment: vec![],
         timeout: None,
         output: folder.path().join("hello.snap"),
     };

@@ -162,6 +162,7 @@ fn a_snapshot_whose_init_drew_randomness_is_not_made() {
             spawner: jiffy_control::SpawnerOptions::default(),
             image: jiffy_tests::image(function),
             ram_bytes: None,
+            environment: vec![],
             timeout: Some(jiffy_tests::vm::TIMEOUT_AMPLE),
             output: folder.path().join(function),
         };

@@ -12,7 +12,9 @@ use crate::{
     build::{self, BuildError, PackageError, Profile},
     doctor,
     inspect::{self, InspectError},
-    manifest::{Isolation, parse_memory, parse_timeout},
+    manifest::{
+        Isolation, Manifest, Memory, Variables, parse_memory, parse_timeout, parse_variable,
+    },
     new::{self, NewError},
     output::{Format, Untrusted, chain},
     run::{self, EventSource, HttpOptions, RunError, What},
@@ -20,7 +22,7 @@ use crate::{
     snapshot::{self, SnapshotError, exit_of_blame, exit_of_verify},
 };
 use jiffy_console::{Exit, arguments, stderr, stdout};
-use jiffy_control::{Blame, SpawnerOptions};
+use jiffy_control::{Blame, CreateSnapshotError, SpawnerOptions};
 
 /// Makes, builds, runs and deploys functions, each request in a virtual machine of its own.
 #[derive(Debug, Parser)]
@@ -70,6 +72,10 @@ Examples:
   jiffy run thumbnail.elf --event-file photo.jpg > small.png
   jiffy run --snapshot hello.snap --event '{{\"name\":\"Ada\"}}' --requests 1000 --stats
   jiffy run webhook.elf --http 'POST /hook' --header 'x-signature: 12ab' --event-file body
+
+It runs as a first deploy would: memory, timeout, isolation and environment are those of the flags, then of jiffy.toml beside
+the crate's Cargo.toml, then the agent's defaults. The image boots, runs its init and becomes a snapshot, so that an init
+that draws randomness is refused here too, and with --isolation fresh no request finds anything of those before it.
 
 {}", Exit::table(Exit::Build)))]
     Run(RunOptions),
@@ -171,17 +177,67 @@ struct CreateOptions {
     /// The directory that is made.
     #[arg(short, long, value_name = "DIRECTORY")]
     output: PathBuf,
-    /// RAM of the VM, such as 64MiB. Default: the VMM's.
-    #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
-    memory: Option<u64>,
-    /// What init may take, such as 500ms.
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_timeout)]
-    timeout: Duration,
+    #[command(flatten)]
+    boot: BootArguments,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     jail: JailOptions,
+}
+
+/// What a VM boots with, as in jiffy.toml.
+#[derive(Args, Debug)]
+struct BootArguments {
+    /// RAM of a VM, such as 64MiB or 64M (the same). Default: jiffy.toml's, else 16MiB.
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
+    memory: Option<u64>,
+    /// What init and each request may take, such as 500ms. Default: jiffy.toml's, else 3s.
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
+    timeout: Option<Duration>,
+    /// An environment variable, beside or instead of jiffy.toml's; may be given more than once.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_variable)]
+    env: Vec<(String, String)>,
+    /// An environment variable that is not to be there; may be given more than once.
+    #[arg(long, value_name = "NAME")]
+    unset_env: Vec<String>,
+}
+
+impl BootArguments {
+    fn parts(self) -> (Manifest, Variables) {
+        let flags = Manifest {
+            memory: self.memory.map(Memory),
+            timeout: self.timeout.map(Into::into),
+            ..Manifest::default()
+        };
+        let unset = self.unset_env.into_iter().map(|name| (name, None));
+        let set = self
+            .env
+            .into_iter()
+            .map(|(name, value)| (name, Some(value)));
+        (flags, unset.chain(set).collect())
+    }
+}
+
+/// What a VM gets, as in jiffy.toml.
+#[derive(Args, Debug)]
+struct VmArguments {
+    #[command(flatten)]
+    boot: BootArguments,
+    /// What a request finds of those before it. Default: jiffy.toml's, else fresh.
+    #[arg(long, value_enum)]
+    isolation: Option<Isolation>,
+}
+
+impl VmArguments {
+    fn parts(self) -> (Manifest, Variables) {
+        let (boot, variables) = self.boot.parts();
+        let flags = Manifest {
+            isolation: self.isolation,
+            ..boot
+        };
+        (flags, variables)
+    }
 }
 
 /// How a VM's process is locked up.
@@ -215,20 +271,13 @@ struct RunOptions {
     /// An image, or a function's crate, which is built.
     #[arg(default_value = ".", conflicts_with = "snapshot")]
     path: PathBuf,
-    /// Restore this snapshot instead of booting an image.
-    #[arg(long, value_name = "DIRECTORY")]
+    /// Restore this snapshot, which has its RAM and environment already.
+    #[arg(long, value_name = "DIRECTORY", conflicts_with_all = ["memory", "env", "unset_env"])]
     snapshot: Option<PathBuf>,
-    /// What a request finds in a restored VM of those before it.
-    #[arg(long, value_enum, default_value_t, requires = "snapshot")]
-    isolation: Isolation,
+    #[command(flatten)]
+    vm: VmArguments,
     #[command(flatten)]
     request: RequestOptions,
-    /// RAM of the VM, such as 64MiB. Default: the VMM's; a snapshot's is its own.
-    #[arg(long, value_name = "BYTES", value_parser = parse_memory, conflicts_with = "snapshot")]
-    memory: Option<u64>,
-    /// What init and each request may take, such as 500ms.
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_timeout)]
-    timeout: Duration,
     /// Send the event this often to one VM; only the last response is printed.
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(run::REQUESTS_MAX)))]
     requests: u32,
@@ -312,7 +361,8 @@ impl Failure {
             }
             Self::Snapshot(SnapshotError::Verify { source, .. }) => exit_of_verify(source),
             Self::Inspect(InspectError::Image { .. }) => Exit::ImageRefused,
-            Self::Run(RunError::Event(_)) => Exit::Usage,
+            Self::Run(RunError::Event(_) | RunError::Settings(_))
+            | Self::Snapshot(SnapshotError::Settings(_)) => Exit::Usage,
             Self::Inspect(InspectError::Print(_))
             | Self::Run(RunError::Vmm(_) | RunError::Print(_))
             | Self::Snapshot(SnapshotError::Vmm(_) | SnapshotError::Print(_)) => Exit::Host,
@@ -322,8 +372,12 @@ impl Failure {
                     Blame::Host | Blame::Bug => Exit::Host,
                 }
             }
-            Self::Snapshot(SnapshotError::Write(error)) => exit_of_blame(error.blame()),
-            Self::Snapshot(SnapshotError::Save(_)) => Exit::Host,
+            Self::Snapshot(SnapshotError::Write(error))
+            | Self::Run(RunError::Save(CreateSnapshotError::Write(error))) => {
+                exit_of_blame(error.blame())
+            }
+            Self::Snapshot(SnapshotError::Save(_))
+            | Self::Run(RunError::Save(_) | RunError::Folder(_)) => Exit::Host,
         }
     }
 }
@@ -427,24 +481,19 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
 impl From<RunOptions> for run::Options {
     fn from(options: RunOptions) -> Self {
         let (event, http) = options.request.parts();
+        let (flags, variables) = options.vm.parts();
         let what = match options.snapshot {
-            Some(path) => What::Snapshot {
-                path,
-                isolation: match options.isolation {
-                    Isolation::Fresh => jiffy_control::Isolation::Fresh,
-                    Isolation::Reuse => jiffy_control::Isolation::Reuse,
-                },
-            },
+            Some(path) => What::Snapshot { path, flags },
             None => What::Function {
                 path: options.path,
-                ram_bytes: options.memory,
+                flags,
+                variables,
             },
         };
         Self {
             what,
             event,
             http,
-            timeout: options.timeout,
             requests: options.requests,
             stats: options.stats,
             jail: options.jail.into(),
@@ -454,11 +503,12 @@ impl From<RunOptions> for run::Options {
 
 impl From<CreateOptions> for snapshot::Options {
     fn from(options: CreateOptions) -> Self {
+        let (flags, variables) = options.boot.parts();
         Self {
             path: options.path,
             output: options.output,
-            ram_bytes: options.memory,
-            timeout: options.timeout,
+            flags,
+            variables,
             jail: options.jail.into(),
         }
     }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use jiffy_abi::log_ring::Level;
+pub(crate) use jiffy_console::quantity::Bytes;
 use jiffy_console::{stderr, stdout};
 use jiffy_control::LogRecord;
 pub(crate) use jiffy_control::{Line, Untrusted};
@@ -28,21 +29,6 @@ pub(crate) fn print_json(value: &impl serde::Serialize) -> io::Result<()> {
     let mut out = stdout();
     serde_json::to_writer_pretty(&mut out, value)?;
     writeln!(out)
-}
-
-/// A number of bytes for people: `96.0 KiB`.
-pub(crate) struct Bytes(pub(crate) u64);
-
-impl Display for Bytes {
-    #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = match self.0 {
-            bytes @ 0..1024 => format!("{bytes} B"),
-            bytes @ 1024..0x10_0000 => format!("{:.1} KiB", bytes as f64 / 1024.0),
-            bytes => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
-        };
-        f.pad(&text)
-    }
 }
 
 /// A duration for people, three digits of it: `1.23 ms`.
@@ -189,12 +175,6 @@ mod tests {
 
     #[test]
     fn units_are_readable() {
-        let check = |bytes, text: &str| assert_eq!(Bytes(bytes).to_string(), text);
-        check(0, "0 B");
-        check(1023, "1023 B");
-        check(1024, "1.0 KiB");
-        check(96 << 10, "96.0 KiB");
-        check(3 << 30, "3072.0 MiB");
         let check = |ns, text: &str| assert_eq!(Nanoseconds(ns).to_string(), text);
         check(1500, "1.5 µs");
         check(1_234_567, "1.23 ms");

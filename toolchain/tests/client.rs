@@ -71,6 +71,11 @@ fn deploy_uploads_and_makes_a_version() {
     let uploaded = json!({ "digest": "ab".repeat(32), "bytes": 1 });
     let mut deployed = version(3);
     deployed["logs"] = json!([{ "level": "info", "text": "in init" }]);
+    deployed["changes"] = json!({
+        "memory_bytes": { "from": 64 << 20, "to": 16 << 20 }, "timeout_ms": { "from": 500, "to": 3000 },
+        "description": { "from": "", "to": "greets\nyou" },
+        "environment": { "added": ["KEY"], "changed": [], "removed": ["OLD"] },
+    });
     let replies = || vec![Reply::json(&uploaded), Reply::json(&deployed)];
 
     let (asked, ended) = ask(replies(), &["deploy", path]);
@@ -83,12 +88,24 @@ fn deploy_uploads_and_makes_a_version() {
     let out = lines(&ended.stdout);
     assert_eq!(out[0], "hello: version 3 is live");
     for expected in [
+        "changed memory 64.0 MiB -> 16.0 MiB",
+        "changed timeout 500ms -> 3s",
+        "changed description none -> greets you",
+        "changed env KEY added",
+        "changed env OLD removed",
         "memory 16.0 MiB",
         "timeout 3s",
         "environment KEY (values: -o json)",
         "description greets you",
     ] {
         assert!(out.iter().any(|line| line == expected), "{out:#?}");
+    }
+    for path in ["/v1/functions/hello/invoke", "/fn/hello/"] {
+        assert!(
+            out.iter()
+                .any(|line| line.contains("http://127.0.0.1:") && line.ends_with(path)),
+            "{out:#?}"
+        );
     }
     assert_eq!(ended.stderr, "[info] in init\n");
 
@@ -109,6 +126,9 @@ fn deploy_uploads_and_makes_a_version() {
         "A=1",
         "--env",
         "B=x=y",
+        "--unset-env",
+        "C",
+        "--reset",
         "--description",
         "d",
         "-o",
@@ -118,7 +138,7 @@ fn deploy_uploads_and_makes_a_version() {
     assert_eq!(asked[1].line, "PUT /v1/functions/you");
     let expected = json!({
         "image": "ab".repeat(32), "memory_bytes": 32 << 20, "timeout_ms": 500, "isolation": "reuse", "max_concurrency": 7,
-        "min_ready": 1, "environment": { "A": "1", "B": "x=y" }, "description": "d",
+        "min_ready": 1, "environment_changes": { "A": "1", "B": "x=y", "C": null }, "description": "d", "reset": true,
     });
     assert_eq!(asked[1].json(), expected);
     let printed: Value = serde_json::from_str(&ended.stdout).expect("JSON");

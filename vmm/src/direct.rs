@@ -14,7 +14,7 @@ use jiffy_abi::frame::BODY_BYTES_MAX;
 use jiffy_console::{Exit, stderr, stdout};
 use jiffy_control::{
     Instance, InvokeError, Launch, LaunchError, Line, Request, Response, Source, SpawnerOptions,
-    Untrusted, write_body,
+    TIMEOUT_MS_DEFAULT, Untrusted, write_body,
 };
 
 #[derive(Args, Debug)]
@@ -31,7 +31,7 @@ pub(crate) struct Options {
     #[arg(long)]
     memory: Option<u64>,
     /// What `init` and the request may each take, milliseconds.
-    #[arg(long, default_value_t = 3000)]
+    #[arg(long, default_value_t = TIMEOUT_MS_DEFAULT)]
     timeout_ms: u64,
     /// Leaves out the jail, for debugging.
     #[arg(long)]

@@ -13,7 +13,7 @@ use super::{
     Api, LIST_LEN_DEFAULT, LIST_LEN_MAX,
     input::{Parameters, Segments, document},
     problem::{Kind, LogLine, Problem},
-    views::{AliasView, DeployView, FunctionView, VersionView},
+    views::{AliasView, ChangesView, DeployView, FunctionView, VersionView},
 };
 use crate::{
     model::{AliasName, CONCURRENCY_MAX, FunctionName, InvalidValue, Version, VersionNumber},
@@ -40,7 +40,7 @@ impl<T> Page<T> {
         if (1..=LIST_LEN_MAX).contains(&limit) {
             Ok(limit)
         } else {
-            let detail = format!("a limit of {limit} cannot be: use 1 to {LIST_LEN_MAX}");
+            let detail = format!("invalid limit {limit}: must be 1 to {LIST_LEN_MAX}");
             Err(Problem::new(Kind::InvalidRequest, detail))
         }
     }
@@ -102,6 +102,9 @@ pub(super) async fn describe<V: Vms>(
 struct Deployed {
     #[serde(flatten)]
     version: VersionView,
+    /// Of a function that was there before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changes: Option<ChangesView>,
     logs: Vec<LogLine>,
 }
 
@@ -114,8 +117,12 @@ pub(super) async fn deploy<V: Vms>(
     let (parts, body) = request.into_parts();
     let wanted: DeployView = document(&parts.headers, body, api.intake()).await?;
     let image = wanted.image;
-    let settings = wanted.settings()?;
-    let outcome = api.service.deploy(&name, image, settings).await?;
+    let deploy = api
+        .service
+        .deploy_over(&name, image, |live| wanted.over(live));
+    let outcome = deploy.await?;
+    let before = outcome.before.as_ref();
+    let changes = before.map(|before| ChangesView::new(before, &outcome.version.settings));
     let status = if outcome.created {
         StatusCode::CREATED
     } else {
@@ -123,6 +130,7 @@ pub(super) async fn deploy<V: Vms>(
     };
     let deployed = Deployed {
         version: view(&api, &name, outcome.version),
+        changes,
         logs: outcome.logs.into_iter().map(LogLine::from).collect(),
     };
     Ok((status, Json(deployed)).into_response())
@@ -266,7 +274,7 @@ pub(super) async fn put_concurrency<V: Vms>(
     let wanted: Concurrency = document(&parts.headers, body, api.intake()).await?;
     let reserved = wanted.reserved;
     if reserved > CONCURRENCY_MAX {
-        let detail = format!("a reserve of {reserved} cannot be: use 0 to {CONCURRENCY_MAX}");
+        let detail = format!("invalid reserved {reserved}: must be 0 to {CONCURRENCY_MAX}");
         return Err(Problem::new(Kind::InvalidRequest, detail));
     }
     let set = api.service.set_reserved_concurrency(&name, Some(reserved));

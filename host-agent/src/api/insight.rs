@@ -135,7 +135,7 @@ pub(super) async fn logs<V: Vms>(
 ) -> Result<Response, Problem> {
     let limit = wanted.limit.unwrap_or(LOG_LINES_DEFAULT);
     if !(1..=READ_LINES_MAX).contains(&limit) {
-        let detail = format!("a limit of {limit} cannot be: use 1 to {READ_LINES_MAX}");
+        let detail = format!("invalid limit {limit}: must be 1 to {READ_LINES_MAX}");
         return Err(Problem::new(Kind::InvalidRequest, detail));
     }
     api.service.function(&name)?;

@@ -18,6 +18,7 @@ use crate::{
         InvokeFailureKind,
     },
     symbols::Frame,
+    usage::Outcome,
 };
 
 /// Marks a problem as the agent's own, with the last word of its type: no function can set it.
@@ -267,6 +268,7 @@ struct Fields {
     detail: String,
     request_id: Option<RequestId>,
     error_type: Option<String>,
+    outcome: Option<Outcome>,
     retry_after: Option<Duration>,
     logs: Option<Vec<LogLine>>,
     backtrace: Vec<Frame>,
@@ -282,6 +284,8 @@ struct Document<'a> {
     request_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     error_type: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     logs: Option<&'a [LogLine]>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -302,6 +306,7 @@ impl Problem {
             detail,
             request_id: None,
             error_type: None,
+            outcome: None,
             retry_after: None,
             logs: None,
             backtrace: vec![],
@@ -390,6 +395,7 @@ impl Problem {
             detail: &fields.detail,
             request_id: id.as_str(),
             error_type: fields.error_type.as_deref(),
+            outcome: fields.outcome.map(Outcome::as_str),
             logs: fields.logs.as_deref(),
             backtrace: &fields.backtrace,
         };
@@ -463,6 +469,11 @@ impl From<DeployError> for Problem {
             DeployErrorKind::Invalid(_) => Self::new(Kind::InvalidRequest, detail),
             DeployErrorKind::UnderWay(_) => Self::new(Kind::Conflict, detail),
             DeployErrorKind::Image(_) => Self::new(Kind::ImageRefused, detail),
+            DeployErrorKind::Init { outcome, .. } => {
+                let mut problem = Self::new(Kind::ImageRefused, detail);
+                problem.0.outcome = Some(outcome);
+                problem
+            }
             DeployErrorKind::Change(error) => error.into(),
             DeployErrorKind::Host(_) => Self::new(Kind::Platform, detail),
         };

@@ -1,5 +1,7 @@
 //! API v1 as its clients see it, over a port.
 
+mod deploys;
+
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};

@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{
-        Alias, AliasName, Function, FunctionName, InvalidValue, Isolation, Settings, Version,
-        VersionNumber,
+        Alias, AliasName, Function, FunctionName, Isolation, Settings, Version, VersionNumber,
     },
     pool::{InstanceInfo, InstanceState},
 };
@@ -105,35 +104,128 @@ impl VersionView {
     }
 }
 
-/// What a client deploys. `Settings` with an image; what is left out gets its default.
+/// What a client deploys: an image, and what is to change in the settings. What is left out stays as the live version has
+/// it; a new function, or `reset`, begins with the defaults.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DeployView {
     pub(super) image: Digest,
+    #[serde(default)]
+    reset: bool,
     memory_bytes: Option<u64>,
     timeout_ms: Option<u64>,
     isolation: Option<Isolation>,
     max_concurrency: Option<u32>,
     min_ready: Option<u32>,
+    /// All variables.
     environment: Option<BTreeMap<String, String>>,
+    /// Some of them: a text sets one, `null` removes it.
+    environment_changes: Option<BTreeMap<String, Option<String>>>,
     description: Option<String>,
 }
 
 impl DeployView {
-    /// The settings, checked.
-    pub(super) fn settings(self) -> Result<Settings, InvalidValue> {
-        let default = Settings::default();
-        let settings = Settings {
-            memory_bytes: self.memory_bytes.unwrap_or(default.memory_bytes),
-            timeout_ms: self.timeout_ms.unwrap_or(default.timeout_ms),
-            isolation: self.isolation.unwrap_or(default.isolation),
-            max_concurrency: self.max_concurrency.unwrap_or(default.max_concurrency),
-            min_ready: self.min_ready.unwrap_or(default.min_ready),
-            environment: self.environment.unwrap_or(default.environment),
-            description: self.description.unwrap_or(default.description),
+    /// The settings that come of it, not checked.
+    pub(super) fn over(self, live: Option<&Settings>) -> Settings {
+        let base = live.filter(|_| !self.reset).cloned().unwrap_or_default();
+        let mut environment = self.environment.unwrap_or(base.environment);
+        for (name, value) in self.environment_changes.unwrap_or_default() {
+            match value {
+                Some(value) => environment.insert(name, value),
+                None => environment.remove(&name),
+            };
+        }
+        Settings {
+            memory_bytes: self.memory_bytes.unwrap_or(base.memory_bytes),
+            timeout_ms: self.timeout_ms.unwrap_or(base.timeout_ms),
+            isolation: self.isolation.unwrap_or(base.isolation),
+            max_concurrency: self.max_concurrency.unwrap_or(base.max_concurrency),
+            min_ready: self.min_ready.unwrap_or(base.min_ready),
+            environment,
+            description: self.description.unwrap_or(base.description),
+        }
+    }
+}
+
+/// How a deploy changed a function's settings; what it did not change is left out.
+#[derive(Debug, Serialize)]
+pub(super) struct ChangesView {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_bytes: Option<Change<u64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timeout_ms: Option<Change<u64>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    isolation: Option<Change<Isolation>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_concurrency: Option<Change<u32>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_ready: Option<Change<u32>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    environment: Option<EnvironmentChange>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<Change<String>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Change<T> {
+    from: T,
+    to: T,
+}
+
+/// Names of variables: values may be secrets.
+#[derive(Debug, Serialize)]
+struct EnvironmentChange {
+    added: Vec<String>,
+    changed: Vec<String>,
+    removed: Vec<String>,
+}
+
+impl<T: Clone + PartialEq> Change<T> {
+    fn of(from: &T, to: &T) -> Option<Self> {
+        (from != to).then(|| Self {
+            from: from.clone(),
+            to: to.clone(),
+        })
+    }
+}
+
+impl EnvironmentChange {
+    fn of(from: &BTreeMap<String, String>, to: &BTreeMap<String, String>) -> Option<Self> {
+        let names = |of: &BTreeMap<String, String>, which: &dyn Fn(&str, &str) -> bool| {
+            let found = of.iter().filter(|(name, value)| which(name, value));
+            found.map(|(name, _)| name.clone()).collect()
         };
-        settings.check()?;
-        Ok(settings)
+        (from != to).then(|| Self {
+            added: names(to, &|name, _| !from.contains_key(name)),
+            changed: names(to, &|name, value| {
+                from.get(name).is_some_and(|from| from != value)
+            }),
+            removed: names(from, &|name, _| !to.contains_key(name)),
+        })
+    }
+}
+
+impl ChangesView {
+    pub(super) fn new(from: &Settings, to: &Settings) -> Self {
+        // A setting more does not compile until it is told, too.
+        let Settings {
+            memory_bytes,
+            timeout_ms,
+            isolation,
+            max_concurrency,
+            min_ready,
+            environment,
+            description,
+        } = to;
+        Self {
+            memory_bytes: Change::of(&from.memory_bytes, memory_bytes),
+            timeout_ms: Change::of(&from.timeout_ms, timeout_ms),
+            isolation: Change::of(&from.isolation, isolation),
+            max_concurrency: Change::of(&from.max_concurrency, max_concurrency),
+            min_ready: Change::of(&from.min_ready, min_ready),
+            environment: EnvironmentChange::of(&from.environment, environment),
+            description: Change::of(&from.description, description),
+        }
     }
 }
 

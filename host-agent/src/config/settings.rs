@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use jiffy_abi::frame::HEAD_BYTES_MAX;
+use jiffy_console::quantity::{bytes_or_text, ms_or_text};
 use serde::{Deserialize, Serialize};
 
 use crate::{logs::LogLimits, pool::PoolConfig, usage::UsageLimits};
@@ -76,19 +77,26 @@ pub struct Limits {
     /// Connections of one client address, of IPv6 of one /64; loopback and trusted proxies have no such limit.
     pub connections_per_address_max: u32,
     /// Time that a connection waits for its next request, milliseconds, before it is closed.
+    #[serde(deserialize_with = "ms_or_text")]
     pub idle_ms_max: u64,
     /// Bytes of a request's line and headers.
+    #[serde(deserialize_with = "bytes_or_text")]
     pub header_bytes_max: u32,
     /// Time from a connection, or from the first byte of a further request on it, to the end of that request's headers, milliseconds.
+    #[serde(deserialize_with = "ms_or_text")]
     pub header_ms_max: u64,
     /// Time for a request's body, milliseconds.
+    #[serde(deserialize_with = "ms_or_text")]
     pub body_ms_max: u64,
     /// Bytes of a request to a function.
+    #[serde(deserialize_with = "bytes_or_text")]
     pub body_bytes_max: u32,
     /// Bytes of all bodies of requests and responses at once; 0: a part of the host's memory, see
     /// [`Limits::bodies_bytes_max`].
+    #[serde(deserialize_with = "bytes_or_text")]
     pub bodies_bytes_max: u64,
     /// Bytes of an image.
+    #[serde(deserialize_with = "bytes_or_text")]
     pub image_bytes_max: u64,
     /// Functions.
     pub functions_max: u64,
@@ -101,8 +109,10 @@ pub struct Limits {
     /// Snapshots that are kept open, three file descriptors each at most.
     pub open_snapshots_max: u32,
     /// An image that no version has is removed after this time, milliseconds.
+    #[serde(deserialize_with = "ms_or_text")]
     pub unused_image_ms_max: u64,
     /// What requests get to end when the agent stops, milliseconds.
+    #[serde(deserialize_with = "ms_or_text")]
     pub drain_ms_max: u64,
 }
 
@@ -150,11 +160,15 @@ pub struct PoolSettings {
     pub shells_min: u32,
     pub shells_max: u32,
     pub shells_making_max: u32,
+    #[serde(deserialize_with = "ms_or_text")]
     pub keep_alive_ms: u64,
     pub queue_len_max: usize,
+    #[serde(deserialize_with = "ms_or_text")]
     pub queue_ms_max: u64,
     /// 0: three quarters of the host's.
+    #[serde(deserialize_with = "bytes_or_text")]
     pub memory_bytes_max: u64,
+    #[serde(deserialize_with = "bytes_or_text")]
     pub vm_overhead_bytes: u64,
     pub ram_charged_per_mille: u32,
 }
@@ -205,6 +219,7 @@ pub struct JailSettings {
     /// Run VMs although the host gives no control groups, or not all: their CPU and memory are then limited by less.
     pub allow_missing_cgroups: bool,
     /// A VM with this much RAM may use a whole CPU, a smaller one its part, bytes; 0: the VMM's default.
+    #[serde(deserialize_with = "bytes_or_text")]
     pub cpu_full_ram_bytes: u64,
 }
 
@@ -213,9 +228,13 @@ pub struct JailSettings {
 #[serde(deny_unknown_fields, default)]
 #[expect(missing_docs, reason = "the fields are those of LogLimits")]
 pub struct LogSettings {
+    #[serde(deserialize_with = "bytes_or_text")]
     pub file_bytes_max: u64,
+    #[serde(deserialize_with = "bytes_or_text")]
     pub function_bytes_max: u64,
+    #[serde(deserialize_with = "bytes_or_text")]
     pub host_bytes_max: u64,
+    #[serde(deserialize_with = "bytes_or_text")]
     pub function_bytes_per_s_max: u64,
 }
 
@@ -247,7 +266,9 @@ impl From<&LogSettings> for LogLimits {
 #[serde(deny_unknown_fields, default)]
 #[expect(missing_docs, reason = "the fields are those of UsageLimits")]
 pub struct UsageSettings {
+    #[serde(deserialize_with = "bytes_or_text")]
     pub file_bytes_max: u64,
+    #[serde(deserialize_with = "bytes_or_text")]
     pub total_bytes_max: u64,
     pub sums_max: usize,
 }

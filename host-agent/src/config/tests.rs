@@ -79,6 +79,46 @@ fn variables_win_over_the_file() {
     assert!(loaded.jail.allow_missing_cgroups);
 }
 
+/// Every key whose name says a unit takes a text with one, in the file and in a variable.
+#[test]
+fn keys_with_a_unit_take_texts() {
+    let default = toml::Table::try_from(FileConfig::default()).expect("table");
+    let mut seen = 0;
+    for (section, keys) in &default {
+        let Some(keys) = keys.as_table() else {
+            continue;
+        };
+        for key in keys.keys() {
+            let (text, value) = match key {
+                key if key.contains("_bytes") => ("64KiB", 65536),
+                key if key.contains("_ms") => ("2s", 2000),
+                _ => continue,
+            };
+            seen += 1;
+            let (_folder, path) = file(&format!("[{section}]\n{key} = \"{text}\"\n"));
+            let from_file = FileConfig::load(Some(&path), []).expect(key);
+            let name = format!("JIFFYD_{}__{}", section.to_uppercase(), key.to_uppercase());
+            let from_variable = FileConfig::load(None, variables(&[(&name, text)])).expect(key);
+            for loaded in [from_file, from_variable] {
+                let loaded = toml::Table::try_from(loaded).expect("table");
+                assert_eq!(
+                    loaded[section][key].as_integer(),
+                    Some(value),
+                    "{section}.{key}"
+                );
+            }
+        }
+    }
+    assert!(seen > 15, "{seen}");
+    let (_folder, path) = file("[pool]\nqueue_ms_max = \"5\"\n");
+    let error = FileConfig::load(Some(&path), []).expect_err("no unit");
+    let error = jiffy_control::error_chain(&error);
+    assert!(
+        error.contains("invalid time \"5\": give a unit, such as 5s or 5ms"),
+        "{error}"
+    );
+}
+
 #[test]
 fn unknown_keys_and_values_are_named() {
     for text in [

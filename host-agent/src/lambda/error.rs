@@ -217,9 +217,9 @@ impl From<DeployError> for LambdaError {
         let message = error.kind.to_string();
         let mut refused = match error.kind {
             DeployErrorKind::NoImage(_) => Self::new(Exception::ResourceNotFound, message),
-            DeployErrorKind::Invalid(_) | DeployErrorKind::Image(_) => {
-                Self::new(Exception::InvalidParameterValue, message)
-            }
+            DeployErrorKind::Invalid(_)
+            | DeployErrorKind::Image(_)
+            | DeployErrorKind::Init { .. } => Self::new(Exception::InvalidParameterValue, message),
             DeployErrorKind::UnderWay(_) => Self::new(Exception::ResourceConflict, message),
             DeployErrorKind::Change(error) => error.into(),
             DeployErrorKind::Host(_) => Self::new(Exception::Service, message),

@@ -51,6 +51,17 @@ impl<V: Vms> Service<V> {
         image: Digest,
         settings: Settings,
     ) -> Result<DeployOutcome, DeployError> {
+        self.deploy_as(Mode::Put, name, image, |_| settings).await
+    }
+
+    /// As [`Service::deploy`], with settings that follow from those that are live. Of deploys at once one is refused, so
+    /// nobody changes them in between.
+    pub async fn deploy_over(
+        self: &Arc<Self>,
+        name: &FunctionName,
+        image: Digest,
+        settings: impl FnOnce(Option<&Settings>) -> Settings,
+    ) -> Result<DeployOutcome, DeployError> {
         self.deploy_as(Mode::Put, name, image, settings).await
     }
 
@@ -61,7 +72,8 @@ impl<V: Vms> Service<V> {
         image: Digest,
         settings: Settings,
     ) -> Result<DeployOutcome, DeployError> {
-        self.deploy_as(Mode::Create, name, image, settings).await
+        self.deploy_as(Mode::Create, name, image, |_| settings)
+            .await
     }
 
     async fn deploy_as(
@@ -69,10 +81,15 @@ impl<V: Vms> Service<V> {
         mode: Mode,
         name: &FunctionName,
         image: Digest,
-        settings: Settings,
+        settings: impl FnOnce(Option<&Settings>) -> Settings,
     ) -> Result<DeployOutcome, DeployError> {
-        settings.check().map_err(DeployErrorKind::from)?;
         let deploying = self.begin_deploy(mode, name)?;
+        let before = self.directory.get(name).and_then(|entry| {
+            let live = entry.versions.get(&entry.function.live)?;
+            Some(live.version.settings.clone())
+        });
+        let settings = settings(before.as_ref());
+        settings.check().map_err(DeployErrorKind::from)?;
         let (this, name) = (Arc::clone(self), name.clone());
         let deploy = tokio::spawn(async move {
             let _deploying = deploying;
@@ -82,7 +99,11 @@ impl<V: Vms> Service<V> {
             this.metrics().deployed(deployed.is_ok());
             let logs = newest(logs, DEPLOY_LOG_BYTES_MAX);
             match deployed {
-                Ok(outcome) => Ok(DeployOutcome { logs, ..outcome }),
+                Ok(outcome) => Ok(DeployOutcome {
+                    logs,
+                    before,
+                    ..outcome
+                }),
                 Err(kind) => Err(DeployError { kind, logs }),
             }
         });
@@ -174,6 +195,7 @@ impl<V: Vms> Service<V> {
             function: put.function,
             version: put.version,
             created: number == VersionNumber::FIRST,
+            before: None,
             logs: vec![],
         })
     }

@@ -1,6 +1,7 @@
 //! What the end of a VM means: for who sent the request, and for who deployed the image.
 
 use jiffy_abi::{frame::FrameKind, log_ring::TEXT_BYTES_MAX};
+use jiffy_console::quantity::Bytes;
 use jiffy_control::{Backtrace, Blame, GuestFault, Outcome, Report, Response};
 
 use super::{DeployErrorKind, InvokeFailureKind};
@@ -76,14 +77,7 @@ pub(super) fn backtrace(error: &VmError) -> Option<(&Backtrace, Innermost)> {
 /// Why an image has no snapshot.
 pub(super) fn of_build(error: &VmError) -> DeployErrorKind {
     match error {
-        VmError::Stopped(report) => DeployErrorKind::Image(match &report.outcome {
-            Outcome::TimedOut { timeout_ms, .. } => format!(
-                "init was not done within {timeout_ms} ms: make it faster or raise the timeout"
-            ),
-            Outcome::Fault(fault) => format!("init failed: {}", fault_text(fault)),
-            Outcome::Exited(code) => format!("init ended the VM with code {code}"),
-            Outcome::Finished => "the image ended before its init was done".into(),
-        }),
+        VmError::Stopped(report) => of_init(&report.outcome),
         VmError::Failed {
             blame: Blame::Input,
             message,
@@ -113,6 +107,61 @@ pub(super) fn sentence(response: &Response) -> Option<String> {
         FrameKind::BadEvent => Some(format!("the function refused the event: {text}")),
         FrameKind::Ok | FrameKind::HttpResponse | FrameKind::Event | FrameKind::HttpRequest => None,
     }
+}
+
+/// How an `init` ended that was not done.
+fn of_init(end: &Outcome) -> DeployErrorKind {
+    let (outcome, text) = match end {
+        Outcome::TimedOut { timeout_ms, .. } => (
+            usage::Outcome::Timeout,
+            format!(
+                "`init` was not done within {timeout_ms} ms: make it faster or raise the timeout"
+            ),
+        ),
+        Outcome::Fault(fault) => match fault {
+            GuestFault::Init { message } => (
+                usage::Outcome::FunctionError,
+                format!("`init` failed: {message}"),
+            ),
+            GuestFault::Panic { .. } => (
+                usage::Outcome::Panic,
+                format!("`init` {}", fault_text(fault)),
+            ),
+            GuestFault::OutOfMemory {
+                requested_bytes,
+                ram_bytes,
+                ..
+            } => (
+                usage::Outcome::OutOfMemory,
+                format!("`init` {}", out_of_memory(*requested_bytes, *ram_bytes)),
+            ),
+            GuestFault::Exception { .. }
+            | GuestFault::Runtime { .. }
+            | GuestFault::Device { .. }
+            | GuestFault::Cpu { .. } => (
+                usage::Outcome::Fault,
+                format!("`init` broke: {}", fault_text(fault)),
+            ),
+        },
+        Outcome::Exited(code) => (
+            usage::Outcome::Fault,
+            format!("`init` ended the VM with code {code}"),
+        ),
+        Outcome::Finished => (
+            usage::Outcome::Fault,
+            "the image ended before its `init` was done".into(),
+        ),
+    };
+    DeployErrorKind::Init { outcome, text }
+}
+
+/// What is missing, and what helps.
+pub(super) fn out_of_memory(requested_bytes: u64, ram_bytes: u64) -> String {
+    format!(
+        "ran out of memory: an allocation of {} failed in a VM of {}; raise the function's memory",
+        Bytes(requested_bytes),
+        Bytes(ram_bytes)
+    )
 }
 
 fn fault_text(fault: &GuestFault) -> String {
@@ -146,9 +195,7 @@ fn fault_text(fault: &GuestFault) -> String {
             requested_bytes,
             ram_bytes,
             ..
-        } => format!(
-            "{requested_bytes} bytes were asked for, more than its {ram_bytes} bytes of memory hold"
-        ),
+        } => out_of_memory(*requested_bytes, *ram_bytes),
         GuestFault::Init { message }
         | GuestFault::Runtime { message }
         | GuestFault::Device { message, .. }

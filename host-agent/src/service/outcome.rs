@@ -7,11 +7,14 @@ use jiffy_snapshots::Digest;
 
 use crate::{
     images::ImageError,
-    model::{AliasName, Function, FunctionName, InvalidValue, Version, VersionNumber},
+    model::{AliasName, Function, FunctionName, InvalidValue, Settings, Version, VersionNumber},
     pool::Start,
     registry::RegistryError,
     symbols::Frame,
+    usage,
 };
+
+use super::failure;
 
 /// Bytes of a log's tail at most, as in Lambda's API.
 pub const LOG_TAIL_BYTES_MAX: usize = 4096;
@@ -25,6 +28,8 @@ pub struct DeployOutcome {
     pub version: Version,
     /// Whether the function is new.
     pub created: bool,
+    /// The settings that were live before, if it is not.
+    pub before: Option<Settings>,
     /// What `init` logged.
     pub logs: Vec<LogRecord>,
 }
@@ -49,9 +54,15 @@ pub enum DeployErrorKind {
     Invalid(#[from] InvalidValue),
     #[error("another deploy of {0} is under way: try again when it is done")]
     UnderWay(FunctionName),
-    /// The image was refused, or its `init` failed or took too long. The text says which.
+    /// The image was refused. The text says why.
     #[error("{0}")]
     Image(String),
+    /// Its `init` was not done. The text says why and what helps.
+    #[error("{text}")]
+    Init {
+        outcome: usage::Outcome,
+        text: String,
+    },
     #[error(transparent)]
     Change(#[from] ChangeError),
     /// The host could not build it.
@@ -234,9 +245,7 @@ pub enum InvokeFailureKind {
         "the function did not answer within {timeout_ms} ms: make it faster or raise its timeout"
     )]
     Timeout { timeout_ms: u64 },
-    #[error(
-        "the function asked for {requested_bytes} bytes more than its {ram_bytes} bytes of memory hold: raise its memory"
-    )]
+    #[error("the function {}", failure::out_of_memory(*requested_bytes, *ram_bytes))]
     OutOfMemory {
         requested_bytes: u64,
         ram_bytes: u64,

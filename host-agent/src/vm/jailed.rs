@@ -17,11 +17,10 @@ use std::{
     time::Duration,
 };
 
-use jiffy_abi::environment::write_variable;
 use jiffy_control::{
     Command, ControlError, ControlSocket, Event, Exchange, LogRecord, Missing, Packet, PageRuns,
     RAM_FILE_NAME, Request, Response, Shell, ShellProcess, SpawnError, Spawner, SpawnerOptions,
-    Stats, boot_packet, bound_text, page_reader, restore_packet,
+    Stats, boot_packet, bound_text, environment_page, page_reader, restore_packet,
 };
 use jiffy_snapshots::{Digest, State, Store};
 use rustix::fs::{MemfdFlags, OFlags, fcntl_getfl, fcntl_setfl, memfd_create};
@@ -436,10 +435,7 @@ impl Link {
         .await
         .map_err(host)?
         .map_err(host)?;
-        let mut environment = vec![];
-        for (name, value) in &settings.environment {
-            write_variable(name, value, |piece| environment.extend_from_slice(piece));
-        }
+        let environment = environment_page(&settings.environment).map_err(host)?;
         let boot = boot_packet(settings.memory_bytes, Some(limit), environment).map_err(host)?;
         self.send(&boot, &image).map_err(host)?;
         self.wait_for(limit + GRACE, |news| news.is_ready.then_some(()))

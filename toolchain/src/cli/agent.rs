@@ -4,18 +4,18 @@ use std::{net::SocketAddr, num::NonZeroU64, path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 
-use super::{RequestOptions, exit_of_runnable};
+use super::{RequestOptions, VmArguments, exit_of_runnable};
 use crate::{
     client::{
         self, Agent, AliasTarget, ClientError, DeployOptions, Endpoint, FunctionName, FunctionRef,
         InvokeOptions, LogOptions, Removal, Since, TopOptions, URL_DEFAULT,
     },
     dev::{self, DevError, DevOptions},
-    manifest::{Isolation, Manifest, Memory, parse_memory, parse_timeout, parse_variable},
+    manifest::{Manifest, Variables},
     output::Format,
     run,
 };
-use jiffy_console::Exit;
+use jiffy_console::{Exit, quantity::parse_time};
 
 /// Lines of a log that may be asked for: the agent's most.
 const LOG_LINES_MAX: u64 = 10_000;
@@ -28,7 +28,7 @@ Examples:
   jiffy dev
   jiffy dev examples/hello --ephemeral --listen 127.0.0.1:8080
 
-The agent's store is kept in ~/.local/state/jiffy/dev ($XDG_STATE_HOME) unless --ephemeral is given. JIFFYD names
+What neither jiffy.toml nor a flag says is the default, whatever an earlier `jiffy dev` said. The agent's store is kept in ~/.local/state/jiffy/dev ($XDG_STATE_HOME) unless --ephemeral is given. JIFFYD names
 another jiffyd, and JIFFYD_* variables configure it as they do elsewhere.")]
     Dev(DevArguments),
     /// Deploys a function: builds it, uploads the image, and makes the new version live.
@@ -38,8 +38,9 @@ Examples:
   jiffy deploy examples/hello --memory 32MiB --timeout 500ms --env GREETING=Hi
   jiffy deploy hello.elf --name hello-2 --isolation reuse --min-ready 2
 
-The same can stand in jiffy.toml beside the function's Cargo.toml; flags win, and what neither says is the agent's
-default, whatever the version before had:
+The same can stand in jiffy.toml beside the function's Cargo.toml; flags win. What neither says stays as the live version
+has it; a function that is new, or --reset, begins with the defaults. --env adds to what is there or changes it, while
+[env] in jiffy.toml names all variables that there are:
   name = \"hello\"
   memory = \"32MiB\"
   timeout = \"500ms\"
@@ -167,41 +168,30 @@ struct SettingArguments {
     /// The function's name. Default: the package's.
     #[arg(long)]
     name: Option<FunctionName>,
-    /// RAM of a VM, such as 64MiB.
-    #[arg(long, value_name = "BYTES", value_parser = parse_memory)]
-    memory: Option<u64>,
-    /// What init and each request may take, such as 500ms.
-    #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
-    timeout: Option<Duration>,
-    /// What a request finds of those before it.
-    #[arg(long, value_enum)]
-    isolation: Option<Isolation>,
+    #[command(flatten)]
+    vm: VmArguments,
     /// VMs at most.
     #[arg(long, value_name = "COUNT")]
     max_concurrency: Option<u32>,
     /// VMs that are kept ready although nobody asks.
     #[arg(long, value_name = "COUNT")]
     min_ready: Option<u32>,
-    /// An environment variable; may be given more than once.
-    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_variable)]
-    env: Vec<(String, String)>,
     /// For people.
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
 }
 
-impl From<SettingArguments> for Manifest {
-    fn from(settings: SettingArguments) -> Self {
-        Self {
-            name: settings.name,
-            memory: settings.memory.map(Memory),
-            timeout: settings.timeout.map(Into::into),
-            isolation: settings.isolation,
-            max_concurrency: settings.max_concurrency,
-            min_ready: settings.min_ready,
-            env: settings.env.into_iter().collect(),
-            description: settings.description,
-        }
+impl SettingArguments {
+    fn parts(self) -> (Manifest, Variables) {
+        let (vm, variables) = self.vm.parts();
+        let flags = Manifest {
+            name: self.name,
+            max_concurrency: self.max_concurrency,
+            min_ready: self.min_ready,
+            description: self.description,
+            ..vm
+        };
+        (flags, variables)
     }
 }
 
@@ -227,6 +217,9 @@ pub(super) struct DeployArguments {
     path: PathBuf,
     #[command(flatten)]
     settings: SettingArguments,
+    /// Begin with the defaults and not with what the live version has.
+    #[arg(long)]
+    reset: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -354,11 +347,18 @@ impl AgentCommand {
                 let DeployArguments {
                     path,
                     settings,
+                    reset,
                     common,
                 } = arguments;
                 let (agent, format) = common.connect()?;
-                let flags = settings.into();
-                client::deploy(&agent, &DeployOptions { path, flags }, format)?;
+                let (flags, variables) = settings.parts();
+                let options = DeployOptions {
+                    path,
+                    flags,
+                    variables,
+                    reset,
+                };
+                client::deploy(&agent, &options, format)?;
             }
             Self::Invoke(arguments) => {
                 let (event, http) = arguments.request.parts();
@@ -472,9 +472,11 @@ impl LogArguments {
 
 impl From<DevArguments> for DevOptions {
     fn from(arguments: DevArguments) -> Self {
+        let (flags, variables) = arguments.settings.parts();
         Self {
             path: arguments.path,
-            flags: arguments.settings.into(),
+            flags,
+            variables,
             listen: arguments.listen,
             ephemeral: arguments.ephemeral,
         }
@@ -483,10 +485,10 @@ impl From<DevArguments> for DevOptions {
 
 /// A time that neither keeps the agent busy nor lets the reader wait for ever.
 fn parse_interval(text: &str) -> Result<Duration, String> {
-    let interval = parse_timeout(text)?;
+    let interval = parse_time(text).map_err(|rule| rule.to_string())?;
     match (Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&interval) {
         true => Ok(interval),
-        false => Err("use 100ms to 1h".into()),
+        false => Err("must be 100ms to 1h".into()),
     }
 }
 

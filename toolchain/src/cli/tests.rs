@@ -39,31 +39,70 @@ fn an_event_is_text_file_or_input() {
 
 #[test]
 fn a_run_is_of_an_image_or_of_a_snapshot() {
-    use jiffy_control::Isolation;
-
-    let what = |arguments| run_options(arguments).expect("parses").what;
-    let function = |path: &str, ram_bytes| What::Function {
+    let what = |arguments: &[&str]| run_options(arguments).expect("parses").what;
+    let none = Manifest::default();
+    let function = |path: &str, flags: &Manifest, variables: Variables| What::Function {
         path: path.into(),
-        ram_bytes,
+        flags: flags.clone(),
+        variables,
     };
-    let snapshot = |isolation| What::Snapshot {
+    let snapshot = |flags: &Manifest| What::Snapshot {
         path: "a.snap".into(),
-        isolation,
+        flags: flags.clone(),
     };
-    assert_eq!(what(&[]), function(".", None));
-    let memory = ["a.elf", "--memory", "16MiB"];
-    assert_eq!(what(&memory), function("a.elf", Some(16 << 20)));
+    assert_eq!(what(&[]), function(".", &none, Variables::new()));
+    let flags = Manifest {
+        memory: Some(Memory(16 << 20)),
+        ..none.clone()
+    };
+    let all = [
+        "a.elf",
+        "--memory",
+        "16MB",
+        "--env",
+        "A=1",
+        "--unset-env",
+        "B",
+    ];
+    let variables = [
+        ("A".to_owned(), Some("1".to_owned())),
+        ("B".to_owned(), None),
+    ];
+    assert_eq!(what(&all), function("a.elf", &flags, variables.into()));
     let restore = ["--snapshot", "a.snap"];
-    assert_eq!(what(&restore), snapshot(Isolation::Fresh));
-    let reuse = [&restore[..], &["--isolation", "reuse"]].concat();
-    assert_eq!(what(&reuse), snapshot(Isolation::Reuse));
-    for more in [&["a.elf"][..], &["--memory", "16MiB"]] {
+    assert_eq!(what(&restore), snapshot(&none));
+    let reuse = Manifest {
+        isolation: Some(Isolation::Reuse),
+        ..none
+    };
+    let arguments = ["--isolation", "reuse"];
+    assert_eq!(what(&[&restore[..], &arguments].concat()), snapshot(&reuse));
+    assert_eq!(what(&arguments), function(".", &reuse, Variables::new()));
+    for more in [
+        &["a.elf"][..],
+        &["--memory", "16MiB"],
+        &["--env", "A=1"],
+        &["--unset-env", "A"],
+    ] {
         let error = run_options(&[&restore[..], more].concat()).expect_err("a conflict");
         assert_eq!(error.kind(), clap::error::ErrorKind::ArgumentConflict);
     }
-    let error = run_options(&["--isolation", "fresh"]).expect_err("no snapshot");
-    let missing = clap::error::ErrorKind::MissingRequiredArgument;
-    assert_eq!(error.kind(), missing);
+}
+
+#[test]
+fn sizes_and_times_say_what_they_lack() {
+    let said = |arguments: &[&str]| run_options(arguments).expect_err("wrong").to_string();
+    let unit = said(&["--memory", "16"]);
+    assert!(
+        unit.contains("'16'") && unit.contains("give a unit, such as 16M or 16MiB"),
+        "{unit}"
+    );
+    let unit = said(&["--timeout", "3"]);
+    assert!(unit.contains("give a unit, such as 3s or 3ms"), "{unit}");
+    let range = said(&["--memory", "1M"]);
+    assert!(range.contains("must be 4 to 3072 MiB"), "{range}");
+    let range = said(&["--timeout", "16m"]);
+    assert!(range.contains("must be 1ms to 15m"), "{range}");
 }
 
 #[test]

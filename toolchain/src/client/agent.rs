@@ -107,6 +107,11 @@ impl Agent {
         })
     }
 
+    /// Where it is, without a slash at its end.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Sends a request; the response may be of any status.
     pub(super) fn send(&self, call: &Call<'_>) -> Result<Response<Body>, ClientError> {
         let url = format!("{}{}", self.url, call.path);
@@ -310,6 +315,8 @@ struct Document {
     #[serde(default)]
     error_type: String,
     #[serde(default)]
+    outcome: String,
+    #[serde(default)]
     logs: Vec<super::view::InitLog>,
     #[serde(default)]
     backtrace: Vec<Frame>,
@@ -334,6 +341,7 @@ impl Problem {
             kind,
             detail: document.detail,
             error_type: document.error_type,
+            outcome: document.outcome,
             logs: document.logs,
             backtrace: document.backtrace,
         })

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     build,
-    manifest::{Isolation, Manifest},
+    manifest::{Isolation, Manifest, Variables},
     output::{Bytes, Format, Progress, print_json},
     runnable::{self, Runnable, RunnableError},
 };
@@ -31,6 +31,10 @@ pub(crate) struct DeployOptions {
     pub(crate) path: PathBuf,
     /// What the command line says; it wins over the crate's manifest.
     pub(crate) flags: Manifest,
+    /// What it says of single environment variables.
+    pub(crate) variables: Variables,
+    /// Begin with the defaults and not with what the live version has.
+    pub(crate) reset: bool,
 }
 
 /// The agent's answer to an upload.
@@ -39,10 +43,12 @@ struct Uploaded {
     digest: String,
 }
 
-/// The document that makes a version. What is left out gets the agent's default.
+/// The document that makes a version. What is left out stays as the live version has it.
 #[derive(Debug, Serialize)]
 struct Wanted<'a> {
     image: &'a str,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    reset: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     memory_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,22 +59,26 @@ struct Wanted<'a> {
     max_concurrency: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     min_ready: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    environment: Option<&'a BTreeMap<String, String>>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    environment: &'a BTreeMap<String, String>,
+    environment_changes: &'a Variables,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<&'a str>,
 }
 
 impl<'a> Wanted<'a> {
-    fn new(image: &'a str, settings: &'a Manifest) -> Self {
+    fn new(image: &'a str, settings: &'a Manifest, options: &'a DeployOptions) -> Self {
         Self {
             image,
+            reset: options.reset,
             memory_bytes: settings.memory.map(|memory| memory.0),
             timeout_ms: settings.timeout.map(|timeout| timeout.0),
             isolation: settings.isolation,
             max_concurrency: settings.max_concurrency,
             min_ready: settings.min_ready,
-            environment: &settings.env,
+            environment: settings.env.as_ref(),
+            environment_changes: &options.variables,
             description: settings.description.as_deref(),
         }
     }
@@ -85,7 +95,7 @@ pub(crate) struct Deployed {
 
 /// Deploys once: a crate is built first. Prints nothing but what cargo has to say.
 pub(crate) fn deploy_once(agent: &Agent, options: &DeployOptions) -> Result<Deployed, ClientError> {
-    let DeployOptions { path, flags } = options;
+    let DeployOptions { path, flags, .. } = options;
     // A manifest that is wrong shows before anything is built.
     let settings = if runnable::is_image(path) {
         flags.clone()
@@ -109,7 +119,7 @@ pub(crate) fn deploy_once(agent: &Agent, options: &DeployOptions) -> Result<Depl
         body: &file,
         ..Call::new(Method::POST, "/v1/images")
     })?;
-    let wanted = Wanted::new(&uploaded.digest, &settings);
+    let wanted = Wanted::new(&uploaded.digest, &settings, options);
     let path = format!("/v1/functions/{name}");
     let document = agent.put(Method::PUT, path, &wanted, Wait::Function)?;
     let Version { version, .. } = view::view(&document)?;
@@ -137,15 +147,31 @@ pub(crate) fn deploy(
             let version: Version = view::view(&deployed.document)?;
             print_init_logs(&version.logs);
             let mut out = stdout();
-            writeln!(
-                out,
-                "{}: version {} is live",
-                deployed.name, version.version
-            )?;
+            deployed.print_news(&mut out, "", agent.url())?;
             print_version(&mut out, &version)?;
         }
     }
     Ok(())
+}
+
+impl Deployed {
+    /// Prints what is new: the version, which settings changed, and where it can be called. Each line begins with `lead`.
+    pub(crate) fn print_news(
+        &self,
+        out: &mut impl Write,
+        lead: &str,
+        url: &str,
+    ) -> Result<(), ClientError> {
+        let version: Version = view::view(&self.document)?;
+        let name = &self.name;
+        writeln!(out, "{lead}{name}: version {} is live", self.version)?;
+        for change in version.changes.lines() {
+            writeln!(out, "{lead}  changed      {change}")?;
+        }
+        writeln!(out, "{lead}  events       {url}/v1/functions/{name}/invoke")?;
+        writeln!(out, "{lead}  HTTP         {url}/fn/{name}/")?;
+        Ok(())
+    }
 }
 
 /// Prints what a version is made of, indented.

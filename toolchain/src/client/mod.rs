@@ -164,6 +164,8 @@ pub(crate) struct Problem {
     detail: String,
     /// Name of the error's type in the function; empty if it has none.
     error_type: String,
+    /// How `init` ended, if that is why an image was refused.
+    outcome: String,
     /// What `init` logged.
     logs: Vec<view::InitLog>,
     /// Where the function was when it broke, innermost first.
@@ -186,7 +188,11 @@ impl Problem {
     }
 
     fn exit(&self) -> Exit {
-        match &*self.kind {
+        let end = match (&*self.kind, &*self.outcome) {
+            ("image-refused", outcome) if !outcome.is_empty() => outcome,
+            (kind, _) => kind,
+        };
+        match end {
             "function-error" => Exit::FunctionError,
             "bad-event" => Exit::BadEvent,
             "panic" => Exit::Panic,

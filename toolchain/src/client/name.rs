@@ -87,7 +87,7 @@ impl FromStr for Since {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
-        let since_1970 = match humantime::parse_duration(text) {
+        let since_1970 = match jiffy_console::quantity::parse_time(text) {
             Ok(ago) => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH);
                 now.unwrap_or(Duration::ZERO).saturating_sub(ago)

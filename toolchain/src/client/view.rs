@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::ClientError;
 pub(super) use crate::output::Line;
-use crate::output::Untrusted;
+use crate::output::{Bytes, Untrusted};
 
 /// The last millisecond that has a date of four digits.
 const MS_MAX: u64 = 253_402_300_799_999;
@@ -101,7 +101,76 @@ pub(super) struct Version {
     pub(super) environment: BTreeMap<String, String>,
     pub(super) description: String,
     /// Of a deploy only.
+    pub(super) changes: Changes,
+    /// Of a deploy only.
     pub(super) logs: Vec<InitLog>,
+}
+
+/// How a deploy changed a function's settings.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Changes {
+    memory_bytes: Option<Change<u64>>,
+    timeout_ms: Option<Change<u64>>,
+    isolation: Option<Change<String>>,
+    max_concurrency: Option<Change<u32>>,
+    min_ready: Option<Change<u32>>,
+    environment: Option<EnvironmentChange>,
+    description: Option<Change<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Change<T> {
+    from: T,
+    to: T,
+}
+
+/// Names of variables.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct EnvironmentChange {
+    added: Vec<String>,
+    changed: Vec<String>,
+    removed: Vec<String>,
+}
+
+impl Changes {
+    /// A line for each setting: `memory 16.0 MiB -> 64.0 MiB`.
+    pub(super) fn lines(&self) -> Vec<String> {
+        fn line<T, S: Display>(
+            what: &str,
+            change: Option<&Change<T>>,
+            show: impl Fn(&T) -> S,
+        ) -> Option<String> {
+            let Change { from, to } = change?;
+            Some(format!("{what} {} -> {}", show(from), show(to)))
+        }
+        let text = |text: &String| match &**text {
+            "" => "none".to_owned(),
+            text => Line(text).to_string(),
+        };
+        let time = |ms: &u64| humantime::format_duration(Duration::from_millis(*ms));
+        let lines = [
+            line("memory", self.memory_bytes.as_ref(), |bytes| Bytes(*bytes)),
+            line("timeout", self.timeout_ms.as_ref(), time),
+            line("isolation", self.isolation.as_ref(), text),
+            line("max-concurrency", self.max_concurrency.as_ref(), u32::clone),
+            line("min-ready", self.min_ready.as_ref(), u32::clone),
+            line("description", self.description.as_ref(), text),
+        ];
+        let mut lines: Vec<String> = lines.into_iter().flatten().collect();
+        if let Some(environment) = &self.environment {
+            for (names, what) in [
+                (&environment.added, "added"),
+                (&environment.changed, "changed"),
+                (&environment.removed, "removed"),
+            ] {
+                let names = names.iter();
+                lines.extend(names.map(|name| format!("env {} {what}", Line(name))));
+            }
+        }
+        lines
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]

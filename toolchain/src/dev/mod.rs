@@ -35,12 +35,14 @@ use crate::{
         self, Agent, ClientError, DeployOptions, Endpoint, FunctionName, LogOptions, Since,
         deploy_once, now_ms, user_folder,
     },
-    manifest::Manifest,
+    manifest::{Manifest, Variables},
     output::{Format, Untrusted, chain},
     sdk::{self, SdkError},
 };
 use jiffy_console::{stderr, stdout};
 
+/// What each line of ours begins with.
+const SAYS: &str = "jiffy dev: ";
 /// How often the sources are looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(300);
 /// Sources that did not change for so long are taken for saved.
@@ -55,6 +57,7 @@ const LAST_LINES_TIME_MAX: Duration = Duration::from_secs(1);
 pub(crate) struct DevOptions {
     pub(crate) path: PathBuf,
     pub(crate) flags: Manifest,
+    pub(crate) variables: Variables,
     pub(crate) listen: SocketAddr,
     /// Keep nothing.
     pub(crate) ephemeral: bool,
@@ -246,13 +249,18 @@ impl Session<'_> {
         let options = DeployOptions {
             path: self.options.path.clone(),
             flags: self.options.flags.clone(),
+            variables: self.options.variables.clone(),
+            // What a session before this one said is no part of what is developed here.
+            reset: true,
         };
         match deploy_once(self.agent, &options) {
             Ok(deployed) => {
                 let (name, version) = (&deployed.name, deployed.version);
-                say(&format!("{name}: version {version} is live"));
+                let url = self.agent.url();
+                if let Err(error) = deployed.print_news(&mut stderr(), SAYS, url) {
+                    say(&chain(&error));
+                }
                 if version == 1 || self.follower.is_none() {
-                    let url = format!("http://{}", self.options.listen);
                     say(&format!(
                         "  jiffy invoke {name} --agent {url} --event '{{\"name\":\"Ada\"}}'"
                     ));
@@ -312,5 +320,5 @@ impl Session<'_> {
 /// Tells the developer something, apart from what functions log.
 fn say(what: &str) {
     // If standard error is closed there is nobody to tell.
-    let _ = writeln!(stderr(), "jiffy dev: {}", Untrusted(what));
+    let _ = writeln!(stderr(), "{SAYS}{}", Untrusted(what));
 }

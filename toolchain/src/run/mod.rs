@@ -1,5 +1,8 @@
 //! `jiffy run`: image or snapshot -> VM -> requests -> outcome -> exit code.
 //!
+//! An image runs as a deploy would have it: it boots, its `init` runs, and a VM restored from the snapshot of that gets
+//! the requests. The snapshot is in a temporary folder.
+//!
 //! ```text
 //! event    the request, from the command line or a file
 //! outcome  how it ended, with symbols: text, JSON and exit code
@@ -18,12 +21,13 @@ use std::{
 
 use jiffy_console::{Exit, stderr, stdout};
 use jiffy_control::{
-    Instance, InvokeError, Isolation, Launch, LaunchError, Missing, Request, Response, Source,
-    SpawnerOptions, write_body,
+    CreateSnapshotError, Created, Instance, InvokeError, Launch, LaunchError, Missing, NewSnapshot,
+    Request, Response, Source, SpawnerOptions, create_snapshot, write_body,
 };
 use jiffy_snapshots::{PageRun, write_working_set};
 use jiffy_symbols::Symbols;
 use serde::Serialize;
+use tempfile::TempDir;
 
 pub(crate) use self::{
     event::{EventError, EventSource, HttpOptions, request},
@@ -32,9 +36,10 @@ pub(crate) use self::{
 };
 use self::{
     outcome::failure_of_response,
-    stats::{HostTimes, StatsView},
+    stats::{BootTimes, HostTimes, StatsView},
 };
 use crate::{
+    manifest::{Manifest, SettingsError, Variables, VmSettings},
     output::{Format, Line, Progress, Untrusted, chain, nanoseconds, print_json, print_log},
     runnable::{Runnable, RunnableError},
     sdk::{self, SdkError},
@@ -52,23 +57,23 @@ pub(crate) struct Options {
     pub(crate) what: What,
     pub(crate) event: EventSource,
     pub(crate) http: HttpOptions,
-    pub(crate) timeout: Duration,
     /// At most [`REQUESTS_MAX`].
     pub(crate) requests: u32,
     pub(crate) stats: bool,
     pub(crate) jail: SpawnerOptions,
 }
 
-/// What is to be run.
+/// What is to be run, with what the command line says of the VM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum What {
     /// An image, or a function's crate.
     Function {
         path: PathBuf,
-        ram_bytes: Option<u64>,
+        flags: Manifest,
+        variables: Variables,
     },
     /// A snapshot's directory.
-    Snapshot { path: PathBuf, isolation: Isolation },
+    Snapshot { path: PathBuf, flags: Manifest },
 }
 
 /// Why nothing ran.
@@ -77,7 +82,13 @@ pub(crate) enum RunError {
     #[error(transparent)]
     Event(#[from] EventError),
     #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
     Runnable(#[from] RunnableError),
+    #[error("cannot make a temporary folder for the snapshot")]
+    Folder(#[source] io::Error),
+    #[error(transparent)]
+    Save(CreateSnapshotError),
     #[error(transparent)]
     Snapshot(#[from] OpenSnapshotError),
     #[error(transparent)]
@@ -90,51 +101,81 @@ pub(crate) enum RunError {
 
 /// What was found fit to be run.
 struct Target {
-    source: Source,
-    function_name: String,
-    function_version: String,
-    /// The image's bytes, for symbols; a snapshot has none.
-    file: Option<Vec<u8>>,
-    /// The snapshot that still needs a working set.
-    unrecorded: Option<PathBuf>,
+    /// Name and version, once they are known.
+    function: [String; 2],
+    settings: VmSettings,
+    snapshot: PathBuf,
+    /// The image it is to be made of, unless it is there already, and the folder that it is made in.
+    made_of: Option<(Runnable, TempDir)>,
+    /// Whether the snapshot still needs a working set. That of one which is restored once would help nobody.
+    is_unrecorded: bool,
 }
 
 impl Target {
     fn find(what: &What) -> Result<Self, RunError> {
         match what {
-            What::Function { path, ram_bytes } => {
-                let Runnable { path, file, image } = Runnable::find(path)?;
-                let ram_bytes = *ram_bytes;
+            What::Function {
+                path,
+                flags,
+                variables,
+            } => {
+                // A manifest that is wrong shows before anything is built.
+                let settings = VmSettings::of(path, flags, variables)?;
+                let runnable = Runnable::find(path)?;
+                let folder = tempfile::Builder::new().prefix("jiffy-run-").tempdir();
+                let folder = folder.map_err(RunError::Folder)?;
+                let image = &runnable.image;
+                let name = image.function_name.clone().unwrap_or_default();
+                let version = image.function_version.clone().unwrap_or_default();
                 Ok(Self {
-                    source: Source::Image { path, ram_bytes },
-                    function_name: image.function_name.unwrap_or_default(),
-                    function_version: image.function_version.unwrap_or_default(),
-                    file: Some(file),
-                    unrecorded: None,
+                    function: [name, version],
+                    settings,
+                    snapshot: folder.path().join("snapshot"),
+                    made_of: Some((runnable, folder)),
+                    is_unrecorded: false,
                 })
             }
-            What::Snapshot { path, isolation } => {
+            What::Snapshot { path, flags } => {
                 let snapshot = snapshot::open(path)?;
                 let image = &snapshot.state().image;
                 Ok(Self {
-                    source: Source::Snapshot {
-                        path: path.clone(),
-                        isolation: *isolation,
-                    },
-                    function_name: image.function_name.clone(),
-                    function_version: image.function_version.clone(),
-                    file: None,
-                    unrecorded: snapshot.working_set().is_empty().then(|| path.clone()),
+                    function: [image.function_name.clone(), image.function_version.clone()],
+                    settings: VmSettings::of_flags(flags)?,
+                    snapshot: path.clone(),
+                    made_of: None,
+                    is_unrecorded: snapshot.working_set().is_empty(),
                 })
             }
         }
     }
 
     fn symbols(&self) -> Symbols<'_> {
-        match &self.file {
-            Some(file) => Symbols::of(file, &self.function_name),
-            None => Symbols::of_snapshot(&self.function_name),
+        let [name, _] = &self.function;
+        match &self.made_of {
+            Some((Runnable { file, .. }, _)) => Symbols::of(file, name),
+            None => Symbols::of_snapshot(name),
         }
+    }
+
+    /// Makes the snapshot, as a deploy does.
+    fn boot(
+        &self,
+        vmm: &Path,
+        jail: &SpawnerOptions,
+    ) -> Result<Option<Created>, CreateSnapshotError> {
+        let Some((runnable, _)) = &self.made_of else {
+            return Ok(None);
+        };
+        let new = NewSnapshot {
+            vmm: vmm.to_owned(),
+            spawner: jail.clone(),
+            image: runnable.path.clone(),
+            ram_bytes: Some(self.settings.ram_bytes),
+            timeout: Some(self.settings.timeout),
+            environment: self.settings.environment.clone(),
+            output: self.snapshot.clone(),
+        };
+        create_snapshot(&new, print_log).map(Some)
     }
 }
 
@@ -161,25 +202,55 @@ struct Ended {
 pub(crate) fn run(options: &Options, format: Format) -> Result<Exit, RunError> {
     let request = request(&options.event, &options.http)?;
     let target = Target::find(&options.what)?;
+    let vmm = sdk::vmm()?;
+    let [name, version] = target.function.clone();
+    let progress = Progress::new(format!("running {} {}", Line(&name), Line(&version)));
     let request = Request {
-        function_name: target.function_name.clone(),
-        function_version: target.function_version.clone(),
+        function_name: name,
+        function_version: version,
         ..request
     };
-    let launch = Launch {
-        vmm: sdk::vmm()?,
-        spawner: options.jail.clone(),
-        source: target.source.clone(),
-        timeout: Some(options.timeout),
-    };
     let start = Instant::now();
-    let instance = Instance::spawn(&launch, print_log)?;
-    let (name, version) = (&target.function_name, &target.function_version);
-    let progress = Progress::new(format!("running {} {}", Line(name), Line(version)));
-    let ended = serve(instance, start, &request, options.requests, &target);
+    let ended = match target.boot(&vmm, &options.jail) {
+        Ok(created) => {
+            let launch = Launch {
+                vmm,
+                spawner: options.jail.clone(),
+                source: Source::Snapshot {
+                    path: target.snapshot.clone(),
+                    isolation: target.settings.isolation.into(),
+                },
+                timeout: Some(target.settings.timeout),
+            };
+            let instance = Instance::spawn(&launch, print_log)?;
+            let times = HostTimes {
+                boot: created.map(|created| BootTimes::new(&created)),
+                ..HostTimes::default()
+            };
+            serve(instance, start, &request, options.requests, &target, times)
+        }
+        Err(CreateSnapshotError::Vm(error)) => Ended::failed(&error, HostTimes::default(), &target),
+        Err(CreateSnapshotError::Launch(error)) => return Err(error.into()),
+        Err(error) => return Err(RunError::Save(error)),
+    };
     drop(progress);
     warn_missing(&ended.missing);
     print(&ended, options, format)
+}
+
+impl Ended {
+    /// Of a VM that did not respond.
+    fn failed(error: &InvokeError, times: HostTimes, target: &Target) -> Self {
+        let stats = match error {
+            InvokeError::Stopped(report) => Some(StatsView::new(times, report.stats)),
+            _ => None,
+        };
+        Self {
+            result: Err(Failure::of_invoke(error, &target.symbols())),
+            stats,
+            missing: vec![],
+        }
+    }
 }
 
 fn serve(
@@ -188,8 +259,8 @@ fn serve(
     request: &Request,
     requests: u32,
     target: &Target,
+    mut times: HostTimes,
 ) -> Ended {
-    let mut times = HostTimes::default();
     let result = invoke(&mut instance, start, request, requests, target, &mut times);
     let missing = instance.missing_layers().cloned().collect();
     match result {
@@ -213,16 +284,11 @@ fn serve(
             }
         }
         Err(error) => {
-            let stats = match &error {
-                InvokeError::Stopped(report) => Some(StatsView::new(times, report.stats)),
-                _ => None,
-            };
             // Waits for the last log lines, too.
             let _ = instance.finish();
             Ended {
-                result: Err(Failure::of_invoke(&error, &target.symbols())),
-                stats,
                 missing,
+                ..Ended::failed(&error, times, target)
             }
         }
     }
@@ -253,8 +319,8 @@ fn invoke(
         };
         times.last_request_ns = nanoseconds(begin.elapsed());
         round_trips_ns.push(times.last_request_ns);
-        if let (1, Some(snapshot)) = (number, &target.unrecorded) {
-            record_working_set(instance, snapshot);
+        if number == 1 && target.is_unrecorded {
+            record_working_set(instance, &target.snapshot);
         }
         // Off the clock: the response is there, and the VM gets ready for the next request.
         if let Err(error) = instance.settle() {

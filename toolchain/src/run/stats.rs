@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use jiffy_control::Stats;
+use jiffy_control::{Created, Stats};
 use serde::Serialize;
 
 use crate::output::{Bytes, Nanoseconds, Table};
@@ -10,12 +10,48 @@ use crate::output::{Bytes, Nanoseconds, Table};
 /// Times that only the one who started the VMM knows.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(super) struct HostTimes {
-    /// From before the VMM process was made to `READY`.
+    /// Of an image: how the snapshot was made that serves the requests.
+    pub(super) boot: Option<BootTimes>,
+    /// From before the first VMM process was made until a request could be sent.
     pub(super) start_ns: u64,
     /// From before the last request was written to its response.
     pub(super) last_request_ns: u64,
     /// All requests that got a response; `None`: none did.
     pub(super) round_trips: Option<RoundTrips>,
+}
+
+/// How an image became a snapshot.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct BootTimes {
+    image_ns: u64,
+    load_ns: u64,
+    kvm_ns: u64,
+    init_ns: u64,
+    save_ns: u64,
+}
+
+impl BootTimes {
+    pub(super) fn new(created: &Created) -> Self {
+        Self {
+            image_ns: created.phases.image_ns,
+            load_ns: created.phases.load_ns,
+            kvm_ns: created.phases.kvm_ns,
+            init_ns: created.phases.init_ns,
+            save_ns: created.save_ns,
+        }
+    }
+
+    fn total_ns(&self) -> u64 {
+        [
+            self.image_ns,
+            self.load_ns,
+            self.kvm_ns,
+            self.init_ns,
+            self.save_ns,
+        ]
+        .into_iter()
+        .fold(0, u64::saturating_add)
+    }
 }
 
 /// Round trips: each from before a request was written to its response.
@@ -56,7 +92,7 @@ impl RoundTrips {
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct StatsView {
     host: HostTimes,
-    /// The part of the start before the VMM's own first phase: process, `exec`, command line.
+    /// The part of the start that is no phase of a VM: processes, `exec`, command lines.
     process_ns: u64,
     vmm: Stats,
 }
@@ -64,6 +100,7 @@ pub(super) struct StatsView {
 impl StatsView {
     pub(super) fn new(host: HostTimes, vmm: Stats) -> Self {
         let phases = vmm.phases;
+        let boot_ns = host.boot.map_or(0, |boot| boot.total_ns());
         let known_ns = [
             phases.image_ns,
             phases.load_ns,
@@ -72,7 +109,7 @@ impl StatsView {
             phases.restore_ns,
         ]
         .into_iter()
-        .fold(0, u64::saturating_add);
+        .fold(boot_ns, u64::saturating_add);
         Self {
             host,
             process_ns: host.start_ns.saturating_sub(known_ns),
@@ -92,6 +129,13 @@ impl fmt::Display for StatsView {
         let mut times = Table::new(&["phase", "time"]);
         let mut row = |what: &str, ns| times.row(&[&what, &Nanoseconds(ns)]);
         row("process", self.process_ns);
+        if let Some(boot) = self.host.boot {
+            row("image read and verified", boot.image_ns);
+            row("image loaded", boot.load_ns);
+            row("VM and vCPU made", boot.kvm_ns);
+            row("guest boot and init", boot.init_ns);
+            row("snapshot saved", boot.save_ns);
+        }
         if phases.restore_ns > 0 {
             row("snapshot read and verified", phases.image_ns);
             row("VM and vCPU made", phases.kvm_ns);
@@ -185,6 +229,7 @@ mod tests {
         };
         let stats = StatsView::new(
             HostTimes {
+                boot: None,
                 start_ns: 15_000,
                 last_request_ns: 6000,
                 round_trips: RoundTrips::of(&mut [6000]),

@@ -3,7 +3,6 @@
 use std::{
     io::Write,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use jiffy_console::{Exit, stderr, stdout};
@@ -13,6 +12,7 @@ use serde::Serialize;
 
 use super::{SnapshotError, view::RamView};
 use crate::{
+    manifest::{Manifest, Variables, VmSettings},
     output::{Format, Line, Nanoseconds, Progress, print_json, print_log},
     run::Failure,
     runnable::Runnable,
@@ -25,8 +25,8 @@ pub(crate) struct Options {
     /// An image, or a function's crate.
     pub(crate) path: PathBuf,
     pub(crate) output: PathBuf,
-    pub(crate) ram_bytes: Option<u64>,
-    pub(crate) timeout: Duration,
+    pub(crate) flags: Manifest,
+    pub(crate) variables: Variables,
     pub(crate) jail: SpawnerOptions,
 }
 
@@ -52,13 +52,15 @@ struct CreatedView<'a> {
 /// Boots an image, runs its `init`, and saves what there is then. How `init` fails is an outcome as
 /// of `jiffy run`.
 pub(crate) fn create(options: &Options, format: Format) -> Result<Exit, SnapshotError> {
+    let settings = VmSettings::of(&options.path, &options.flags, &options.variables)?;
     let runnable = Runnable::find(&options.path)?;
     let new = NewSnapshot {
         vmm: sdk::vmm()?,
         spawner: options.jail.clone(),
         image: runnable.path,
-        ram_bytes: options.ram_bytes,
-        timeout: Some(options.timeout),
+        ram_bytes: Some(settings.ram_bytes),
+        timeout: Some(settings.timeout),
+        environment: settings.environment,
         output: options.output.clone(),
     };
     let title = runnable.image.title();

@@ -19,6 +19,7 @@ use serde::Serialize;
 pub(crate) use self::create::{Options, create};
 use self::view::SnapshotView;
 use crate::{
+    manifest::SettingsError,
     output::{Format, Progress, print_json},
     runnable::RunnableError,
     sdk::SdkError,
@@ -37,6 +38,8 @@ pub(crate) struct OpenSnapshotError {
 pub(crate) enum SnapshotError {
     #[error(transparent)]
     Runnable(#[from] RunnableError),
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     #[error(transparent)]
     Vmm(#[from] SdkError),
     #[error(transparent)]

@@ -44,6 +44,8 @@ pub struct NewSnapshot {
     pub ram_bytes: Option<u64>,
     /// How long `init` may take; `None`: no limit.
     pub timeout: Option<Duration>,
+    /// The function's environment, as [`crate::environment_page`] makes it; may be empty.
+    pub environment: Vec<u8>,
     /// The directory that is made; a snapshot that has this name is replaced.
     pub output: PathBuf,
 }
@@ -96,7 +98,7 @@ pub fn create_snapshot(
         timeout: new.timeout,
     };
     let image = digest_of(new)?;
-    let mut instance = Instance::spawn(&launch, on_log)?;
+    let mut instance = Instance::spawn_with(&launch, &new.environment, on_log)?;
     let captured = capture(&mut instance, ram_bytes);
     if !matches!(
         captured,

@@ -84,7 +84,16 @@ impl Instance {
         launch: &Launch,
         on_log: impl FnMut(LogRecord) + Send + 'static,
     ) -> Result<Self, LaunchError> {
-        let (spawner, shell) = launch.start()?;
+        Self::spawn_with(launch, &[], on_log)
+    }
+
+    /// As [`Instance::spawn`]; an image boots with this environment.
+    pub(crate) fn spawn_with(
+        launch: &Launch,
+        environment: &[u8],
+        on_log: impl FnMut(LogRecord) + Send + 'static,
+    ) -> Result<Self, LaunchError> {
+        let (spawner, shell) = launch.start(environment)?;
         let mut instance = Self::of(shell, launch.timeout, on_log)?;
         instance.spawner = Some(spawner);
         if matches!(launch.source, Source::Snapshot { .. }) {

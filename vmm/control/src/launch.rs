@@ -117,13 +117,13 @@ pub fn timeout_ms(timeout: Duration) -> u64 {
 }
 
 impl Launch {
-    /// Starts a spawner and a shell, and tells it what to run.
-    pub(crate) fn start(&self) -> Result<(Spawner, Shell), LaunchError> {
+    /// Starts a spawner and a shell, and tells it what to run; an image with this environment.
+    pub(crate) fn start(&self, environment: &[u8]) -> Result<(Spawner, Shell), LaunchError> {
         match &self.source {
             Source::Image { path, ram_bytes } => {
                 let image = open_image(path)?;
                 let ram_bytes = ram_bytes.unwrap_or(RAM_BYTES_DEFAULT);
-                let packet = boot_packet(ram_bytes, self.timeout, vec![])?;
+                let packet = boot_packet(ram_bytes, self.timeout, environment.to_vec())?;
                 let spawner = Spawner::start(&self.vmm, &self.spawner)?;
                 let shell = shell_with(&spawner, ram_bytes, &packet, &image)?;
                 Ok((spawner, shell))

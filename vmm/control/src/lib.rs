@@ -17,6 +17,7 @@ mod launch;
 mod log;
 mod pump;
 mod request;
+mod settings;
 mod socket;
 mod spawner;
 mod terminal;
@@ -40,6 +41,9 @@ pub use log::{
     cut_and_mark, newest,
 };
 pub use request::{HttpRequest, Request, Response};
+pub use settings::{
+    ENVIRONMENT_BYTES_MAX, EnvironmentError, TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX, environment_page,
+};
 pub use socket::{
     ControlError, ControlSocket, DESCRIPTORS_MAX, MESSAGE_BYTES_MAX, Message, Packet, rehearse,
 };

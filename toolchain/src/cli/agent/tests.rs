@@ -14,11 +14,12 @@ fn parse(arguments: &[&str]) -> Result<AgentCommand, clap::Error> {
 #[test]
 fn what_flags_say_is_what_a_manifest_can_say() {
     let settings = |arguments: &[&str]| match parse(&[&["deploy"], arguments].concat()) {
-        Ok(AgentCommand::Deploy(deploy)) => Ok(Manifest::from(deploy.settings)),
+        Ok(AgentCommand::Deploy(deploy)) => Ok(deploy.settings.parts()),
         Ok(other) => panic!("{other:?}"),
         Err(error) => Err(error),
     };
-    assert_eq!(settings(&[]).expect("none"), Manifest::default());
+    let (flags, variables) = settings(&[]).expect("none");
+    assert_eq!((flags, variables.len()), (Manifest::default(), 0));
     let all = [
         ".",
         "--name",
@@ -31,12 +32,19 @@ fn what_flags_say_is_what_a_manifest_can_say() {
         "reuse",
         "--env",
         "A=",
+        "--unset-env",
+        "B",
     ];
-    let all = settings(&all).expect("all");
-    assert_eq!(all.memory, Some(Memory(16 << 20)));
+    let (all, variables) = settings(&all).expect("all");
+    assert_eq!(all.memory, Some(crate::manifest::Memory(16 << 20)));
     assert_eq!(all.timeout, Some(crate::manifest::Timeout(2)));
-    assert_eq!(all.isolation, Some(Isolation::Reuse));
-    assert_eq!(all.env["A"], "");
+    assert_eq!(all.isolation, Some(crate::manifest::Isolation::Reuse));
+    assert_eq!(all.env, None);
+    let expected = [
+        ("A".to_owned(), Some(String::new())),
+        ("B".to_owned(), None),
+    ];
+    assert_eq!(variables, Variables::from(expected));
     for wrong in [
         ["--name", "a b"],
         ["--memory", "1"],
