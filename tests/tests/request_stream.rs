@@ -46,6 +46,7 @@ impl Liar {
             spawner: SpawnerOptions::default(),
             image: liar_image(),
             ram_bytes: None,
+            environment: vec![],
             timeout: Some(TIMEOUT_AMPLE),
             output: folder.path().join("liar.snap"),
         };

@@ -73,7 +73,7 @@ impl Handler {
         let encode = quote_spanned! { name.span() =>
             match ::jiffy::__private::Returned(returned).split() {
                 ::core::result::Result::Ok(value) => ::jiffy::__private::Output(value).encode(),
-                ::core::result::Result::Err(reply) => reply,
+                ::core::result::Result::Err(raised) => raised.reply(),
             }
         };
         quote! {
@@ -83,7 +83,7 @@ impl Handler {
             ) -> ::jiffy::__private::Reply {
                 #[allow(unused_imports, reason = "which of them is used depends on the types")]
                 use ::jiffy::__private::{
-                    DecodeJson as _, EncodeJson as _, SplitPlain as _,
+                    DecodeJson as _, EncodeJson as _, RaiseText as _, SplitPlain as _,
                 };
                 let event = match #decode {
                     ::core::result::Result::Ok(event) => event,

@@ -63,6 +63,7 @@ pub mod testing;
 pub mod time;
 
 pub use context::Context;
+pub use error::Error;
 
 /// Makes a function the handler of its crate. It stands at the root of the crate, and a crate has
 /// one.
@@ -87,6 +88,7 @@ pub use context::Context;
 /// | `Vec<u8>` or `&[u8]` | these bytes |
 /// | [`http::Response`] | this response |
 /// | `Result` of one of these and any `E: Display` | the same, or the error: its text and the name of its type |
+/// | `Result` of one of these and [`struct@Error`] | the same, or any error that `?` finds, with its type and causes |
 ///
 /// ```
 /// use core::num::ParseIntError;
@@ -179,7 +181,7 @@ pub mod __private {
         error::error_text,
         input::{DecodeJson, Event},
         logging::log_info,
-        output::{EncodeJson, Output, Returned, SplitPlain},
+        output::{EncodeJson, Output, RaiseText, Raised, Returned, SplitPlain},
         state::{State, no_init},
     };
     pub use alloc::string::String;

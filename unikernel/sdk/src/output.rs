@@ -1,14 +1,17 @@
 //! From what a handler returned to a reply, in two steps: [`Returned`] splits a `Result`, and
-//! [`Output`] encodes the value. As in `input`, inherent methods win over a trait's.
+//! [`Output`] encodes the value, [`Raised`] the error. As in `input`, inherent methods win over a trait's.
 
 use alloc::vec::Vec;
-use core::fmt::{self, Display};
+use core::{
+    convert::Infallible,
+    fmt::{self, Display},
+};
 
 use serde::Serialize;
 
 use crate::{
     dispatch::Reply,
-    error::{error_text, error_type},
+    error::{Error, error_text, error_type},
     http,
 };
 
@@ -22,13 +25,9 @@ impl<R> fmt::Debug for Returned<R> {
 }
 
 impl<T, E> Returned<Result<T, E>> {
-    /// The value to encode, or the reply that carries the error.
-    pub fn split(self) -> Result<T, Reply>
-    where
-        E: Display,
-    {
-        self.0
-            .map_err(|error| Reply::function_error(error_type::<E>(), error_text(&error)))
+    /// The value to encode, or the error.
+    pub fn split(self) -> Result<T, Raised<E>> {
+        self.0.map_err(Raised)
     }
 }
 
@@ -38,14 +37,47 @@ pub trait SplitPlain {
     type Value;
 
     /// The value to encode.
-    fn split(self) -> Result<Self::Value, Reply>;
+    fn split(self) -> Result<Self::Value, Raised<Infallible>>;
 }
 
 impl<R> SplitPlain for Returned<R> {
     type Value = R;
 
-    fn split(self) -> Result<R, Reply> {
+    fn split(self) -> Result<R, Raised<Infallible>> {
         Ok(self.0)
+    }
+}
+
+/// An error that a handler returned.
+pub struct Raised<E>(E);
+
+impl<E> fmt::Debug for Raised<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Raised")
+    }
+}
+
+impl Raised<Error> {
+    /// The reply with what the error keeps of the one it was made of.
+    pub fn reply(self) -> Reply {
+        Reply::function_error(self.0.error_type(), error_text(&self.0))
+    }
+}
+
+/// The way of every other error.
+pub trait RaiseText<E> {
+    /// The reply with the error's text and the name of its type.
+    fn reply(self) -> Reply
+    where
+        E: Display;
+}
+
+impl<E> RaiseText<E> for Raised<E> {
+    fn reply(self) -> Reply
+    where
+        E: Display,
+    {
+        Reply::function_error(error_type::<E>(), error_text(&self.0))
     }
 }
 

@@ -237,3 +237,15 @@ fn rivals_have_a_promise_and_limits_have_none() {
         ]
     );
 }
+
+/// The example of the documentation is one.
+#[test]
+fn the_documented_neighbour_is_read() {
+    let page = include_str!("../../../../docs/benchmarks.md");
+    let example = page
+        .split("```toml\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next());
+    let spec: Spec = toml::from_str(example.expect("an example")).expect("a neighbour");
+    assert_eq!(spec.name, "my_vmm");
+}

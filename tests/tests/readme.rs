@@ -1,0 +1,123 @@
+//! README.md is true: its commands run as they stand there, on the function that stands there.
+//!
+//! The blocks of `sh` are one script, those of `rust` the function that it is about. Only the port of the agent is another,
+//! because somebody's own may have that of README.md.
+
+mod agent_common;
+
+use std::{
+    env, fs,
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use agent_common::can_run;
+use jiffy_tests::{bench_path, target_dir, workspace_root};
+
+const AGENT: &str = "127.0.0.1:7070";
+const ANSWER: &str = r#"{"greeting":"Hello, Ada!"}"#;
+
+/// The blocks of README.md in this language, in order.
+fn blocks(readme: &str, language: &str) -> Vec<String> {
+    let mut found = vec![];
+    let mut block: Option<(bool, String)> = None;
+    for line in readme.lines() {
+        match (line.strip_prefix("```"), &mut block) {
+            (Some(begins), None) => block = Some((begins == language, String::new())),
+            (Some(_), Some(_)) => {
+                if let Some((true, text)) = block.take() {
+                    found.push(text);
+                }
+            }
+            (None, Some((_, text))) => {
+                text.push_str(line);
+                text.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    assert!(block.is_none(), "a block without an end");
+    found
+}
+
+/// A folder of the user's own that cargo or rustup uses.
+fn home_of(variable: &str, default: &str) -> PathBuf {
+    let home = || PathBuf::from(env::var_os("HOME").unwrap_or_else(|| "/root".into()));
+    env::var_os(variable).map_or_else(|| home().join(default), PathBuf::from)
+}
+
+/// The script, with what a person does between two lines: writes the function, and waits until the agent is there.
+fn script(readme: &str, function: &Path, address: &str) -> String {
+    let mut script = String::new();
+    for line in blocks(readme, "sh").iter().flat_map(|block| block.lines()) {
+        script += &line.replace(AGENT, address);
+        script.push('\n');
+        let command = line.split(" #").next().unwrap_or_default().trim_end();
+        if command.starts_with("jiffy new ") {
+            script += &format!("cp {} src/lib.rs\n", function.display());
+        }
+        if command.ends_with('&') {
+            script += &format!(
+                "agent=$!\ntrap 'kill $agent; wait $agent' EXIT\nuntil curl -sf http://{address}/v1/health >/dev/null; do kill -0 $agent; sleep 0.05; done\n"
+            );
+        }
+    }
+    script
+}
+
+#[test]
+fn every_command_of_the_readme_works_on_the_function_of_the_readme() {
+    if !can_run() {
+        return;
+    }
+    let readme = fs::read_to_string(workspace_root().join("README.md")).expect("README.md");
+    let functions = blocks(&readme, "rust");
+    assert_eq!(functions.len(), 1, "which one is the function?");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let function = folder.path().join("function.rs");
+    fs::write(&function, &functions[0]).expect("written");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    drop(listener);
+    let script = script(&readme, &function, &address);
+    for verb in ["new", "build", "run", "deploy", "invoke", "snapshot"] {
+        assert!(script.contains(&format!("jiffy {verb}")), "{script}");
+    }
+    let _ = bench_path(); // All programs are there.
+    let path = env::var("PATH").unwrap_or_default();
+    let output = Command::new("bash")
+        .args(["-euc", &script])
+        .current_dir(&folder)
+        .env(
+            "PATH",
+            format!("{}:{path}", target_dir().join("release").display()),
+        )
+        .env("CARGO_HOME", home_of("CARGO_HOME", ".cargo"))
+        .env("RUSTUP_HOME", home_of("RUSTUP_HOME", ".rustup"))
+        .env("HOME", folder.path())
+        .env("JIFFY_AGENT", format!("http://{address}"))
+        .env("JIFFYD_LISTEN", &address)
+        .env("JIFFYD_JAIL__ALLOW_MISSING_CGROUPS", "true")
+        .env_remove("CARGO_TARGET_DIR")
+        .env_remove("XDG_CONFIG_HOME")
+        .stdin(Stdio::null())
+        .output()
+        .expect("bash");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, said) = (text(&output.stdout), text(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}\n{script}\n{out}\n{said}",
+        output.status
+    );
+    // By `run`, `invoke`, `curl` and from the snapshot.
+    assert_eq!(out.matches(ANSWER).count(), 4, "{out}\n{said}");
+}
+
+#[test]
+fn blocks_are_found_by_their_language() {
+    let text = "a\n```sh\none\ntwo\n```\n```text\nno\n```\n```sh\nthree\n```\n";
+    assert_eq!(blocks(text, "sh"), ["one\ntwo\n", "three\n"]);
+    assert!(blocks(text, "rust").is_empty());
+}
