@@ -24,7 +24,7 @@ use std::{
 
 use axum::{
     body::{Body, Bytes},
-    http::{HeaderValue, Version},
+    http::{HeaderValue, Version, header},
     response::Response,
 };
 use hyper::{
@@ -155,12 +155,17 @@ where
             seat_of_request
                 .state
                 .began(request.version() == Version::HTTP_11);
+            let request_connection = request.headers().get(header::CONNECTION).cloned();
             let response = answer(request.map(Body::new));
             let seat = Arc::clone(&seat_of_request);
-            let keep_alive = keep_alive.clone();
+            let keep_alive = stays_open(request_connection.as_ref()).then(|| keep_alive.clone());
             async move {
                 let mut response = response.await;
-                response.headers_mut().insert("keep-alive", keep_alive);
+                if let Some(keep_alive) = keep_alive
+                    && stays_open(response.headers().get(header::CONNECTION))
+                {
+                    response.headers_mut().insert("keep-alive", keep_alive);
+                }
                 seat.state.answers();
                 Ok::<_, Infallible>(response.map(|body| Answered { body, seat }))
             }
@@ -197,7 +202,12 @@ where
             Stop::Done(Err(error)) => error,
             Stop::Gone | Stop::Drain => return End::Broken,
             Stop::Idle => return End::Idle,
-            Stop::MakeRoom => return End::MadeRoom,
+            Stop::MakeRoom if read.is_empty() => return End::MadeRoom,
+            Stop::MakeRoom => {
+                let detail = "the request's headers come slowly, and others need the connection (limits.connections_max): try again later";
+                refuse(&socket, Problem::overloaded(detail)).await;
+                return End::MadeRoom;
+            }
             Stop::Slow if read.is_empty() => return End::Closed,
             Stop::Slow => {
                 let detail = format!(
@@ -309,8 +319,7 @@ impl<S: Socket> Driver<'_, S> {
 
     /// Whether nobody loses anything if the connection ends now.
     fn may_make_room(&self, phase: Phase) -> bool {
-        let is_of_reserve = self.place.seat.is_reserved && phase == Phase::Head;
-        is_of_reserve || (phase.is_quiet() && !self.socket.has_unread())
+        self.place.seat.is_slow() || (phase.is_quiet() && !self.socket.has_unread())
     }
 
     /// Ready when the client is gone.
@@ -382,6 +391,11 @@ impl<S: Socket> Driver<'_, S> {
             }
         }
     }
+}
+
+/// Whether a message with this `Connection` leaves its connection open.
+fn stays_open(connection: Option<&HeaderValue>) -> bool {
+    !connection.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"close"))
 }
 
 fn millis(time: Duration) -> u64 {

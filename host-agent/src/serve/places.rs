@@ -3,7 +3,7 @@
 //! ```text
 //! accepted ── of one address too many ──▶ refused
 //!    ├── a place is free ──▶ served
-//!    ├── one is idle ──▶ served in its place; the idle one is closed
+//!    ├── one is idle, or at a head for long ──▶ served in its place
 //!    ├── the reserve has room, or one in it that has asked nothing yet ──▶ served if it is health, metrics or an operator's
 //!    └── refused
 //! ```
@@ -24,6 +24,9 @@ use crate::{api::client::is_trusted, config::Config};
 
 /// Idle connections that make room at once at most: to look for one costs a look at all.
 const ROOM_MADE_MAX: usize = 16;
+
+/// What a request's head may take before its connection makes room for another, milliseconds.
+const HEAD_MS_MAX: u64 = 1000;
 
 /// Why a connection is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +87,13 @@ impl Seat {
             1 => Wish::Drain,
             _ => Wish::MakeRoom,
         }
+    }
+
+    /// Whether a head is coming for too long while others wait; in the reserve none has any time.
+    pub(super) fn is_slow(&self) -> bool {
+        let (phase, since_ms) = self.state.phase();
+        let is_late = || since_ms + HEAD_MS_MAX <= self.state.clock().now_ms();
+        phase == Phase::Head && (self.is_reserved || is_late())
     }
 
     /// Asks it to end after the request under way.
@@ -186,14 +196,12 @@ impl Places {
         })
     }
 
-    /// Closes those that have been quiet for longest; of the reserve also such as have not sent a whole head. They count no
-    /// more from now on.
+    /// Closes those that have been quiet, or at a head, for longest. They count no more from now on.
     fn make_room(&self, inner: &mut Inner, of_reserve: bool, seats_max: usize) {
         let may_go = |seat: &&Arc<Seat>| {
-            let (phase, _) = seat.state.phase();
             seat.is_reserved == of_reserve
                 && !seat.is_leaving.load(Relaxed)
-                && (phase.is_quiet() || (of_reserve && phase == Phase::Head))
+                && (seat.state.phase().0.is_quiet() || seat.is_slow())
         };
         let mut quiet: Vec<_> = inner.seats.values().filter(may_go).cloned().collect();
         if quiet.len() > seats_max {

@@ -198,7 +198,12 @@ impl State {
     pub(super) fn phase(&self) -> (Phase, u64) {
         let word = self.phase.load(Relaxed);
         let index = usize::try_from(word & 3).unwrap_or_default();
-        (Phase::ALL[index], word >> 2)
+        let phase = match Phase::ALL[index] {
+            // The response is made, and the client has not taken all of it.
+            Phase::Idle if self.is_blocked.load(Relaxed) => Phase::Busy,
+            phase => phase,
+        };
+        (phase, word >> 2)
     }
 
     pub(super) fn clock(&self) -> Clock {
@@ -311,7 +316,10 @@ impl<S: Socket> AsyncWrite for Wire<S> {
         }
         let written = self.socket.poll_write(context, pieces);
         let is_whole = matches!(written, Poll::Ready(Ok(written)) if written == bytes);
-        self.seat.state.is_blocked.store(!is_whole, Relaxed);
+        let was_blocked = self.seat.state.is_blocked.swap(!is_whole, Relaxed);
+        if was_blocked && self.seat.state.phase().0 == Phase::Idle {
+            self.seat.state.enter(Phase::Idle);
+        }
         if is_whole {
             self.seat.state.has_answer.store(false, Relaxed);
         }

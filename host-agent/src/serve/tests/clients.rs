@@ -532,3 +532,51 @@ async fn bodies_that_do_not_end_have_a_limit_together() {
     .await;
     assert_eq!(server.send("POST", "/fn/f/", &[], b"x").await.text(), "x");
 }
+
+/// Who takes its response slowly is not idle, though all of it is made: nobody gets its place, and it gets all.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_reader_gets_all_of_its_response() {
+    const BODY: usize = 15 << 20;
+    let server = server_with_function(|config| {
+        config.settings.limits.body_bytes_max = 16 << 20;
+        config.settings.limits.connections_max = 1;
+        config.settings.limits.connections_reserved = 0;
+        config.settings.limits.idle_ms_max = 500;
+    })
+    .await;
+    let mut stream = server.connect().await;
+    let head = format!(
+        "POST /fn/f/ HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {BODY}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    stream.write_all(&vec![b'x'; BODY]).await.expect("sent");
+    // Longer than an idle connection has, while others want its place.
+    for _ in 0..8 {
+        sleep(Duration::from_millis(100)).await;
+        assert_eq!(server.get("/v1/health").await.status, 503);
+    }
+    let answer = Answer::parse(&read_to_end(&mut stream).await);
+    assert_eq!((answer.status, answer.body.len()), (200, BODY));
+}
+
+/// A crowd of slow clients has the places for a second, not for as long as a head may take.
+#[tokio::test]
+async fn slow_heads_make_room_for_others() {
+    let server = server_with_function(|config| {
+        config.settings.limits.connections_max = 3;
+        config.settings.limits.connections_reserved = 0;
+    })
+    .await;
+    let mut slow = vec![];
+    for _ in 0..3 {
+        let mut stream = server.connect().await;
+        stream.write_all(b"GET /v1/health HT").await.expect("sent");
+        slow.push(stream);
+    }
+    sleep(Duration::from_millis(50)).await;
+    assert_eq!(server.get("/v1/health").await.status, 503);
+    sleep(Duration::from_millis(1200)).await;
+    assert_eq!(server.send("POST", "/fn/f/", &[], b"x").await.text(), "x");
+    let told = Answer::parse(&read_to_end(&mut slow[0]).await);
+    assert_eq!((told.status, &*told.problem()), (503, "overloaded"));
+}
