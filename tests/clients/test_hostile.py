@@ -123,12 +123,14 @@ class Hostile(unittest.TestCase):
         return answer
 
     def refused(self, data):
-        """That these bytes get nothing but, perhaps, a 400, and that the connection ends."""
+        """That these bytes get nothing but, perhaps, a marked 400 or 505, and that the connection ends."""
         with connection() as stream:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 stream.sendall(data)
             answer = received(stream)
-            self.assertIn(statuses(answer), [[], [400]], (data[:200], answer[:500]))
+            self.assertIn(statuses(answer), [[], [400], [505]], (data[:200], answer[:500]))
+            if answer:
+                self.assertRegex(answer, rb"(?i)\r\njiffy-error: ", data[:200])
             self.assertTrue(is_closed(stream, ANSWER_S_MAX), data[:200])
 
     def test_what_is_no_http_is_refused(self):
@@ -201,7 +203,7 @@ class Hostile(unittest.TestCase):
             (405, b"POST /v1/health HTTP/1.1"),
             (405, b"BREW /v1/health HTTP/1.1"),
             (405, b"TRACE /fn/webhook HTTP/1.1"),
-            (421, b"CONNECT elsewhere.example:443 HTTP/1.1"),
+            (501, b"CONNECT elsewhere.example:443 HTTP/1.1"),
             (404, b"OPTIONS * HTTP/1.1"),
             (404, b"GET /2015-03-31/functions/nobody HTTP/1.1"),
             (404, b"GET /2015-03-31/functions/hello/nothing HTTP/1.1"),
@@ -262,7 +264,7 @@ class Hostile(unittest.TestCase):
         self.check(200, health + b"a: %s\r\n\r\n" % (b"x" * 60000))
         self.check(431, health + b"a: %s\r\n\r\n" % (b"x" * 70000), b"urn:jiffy:headers-too-large")
         self.check(414, b"GET /%s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" % (b"x" * 9000), b"urn:jiffy:target-too-long")
-        for head in [b"a: %s\r\n\r\n" % (b"x" * (1 << 20)), b"a: b\r\n" * 5000 + b"\r\n", b"x" * (1 << 20)]:
+        for head in [b"a: %s\r\n\r\n" % (b"x" * (1 << 20)), b"a: b\r\n" * 12000 + b"\r\n", b"x" * (1 << 20)]:
             answer = sent(health + head)
             self.assertIn(statuses(answer), [[], [431]], answer[:200])
         invoke = b"POST /v1/functions/hello/invoke HTTP/1.1\r\nHost: localhost\r\n"
@@ -338,13 +340,15 @@ class Hostile(unittest.TestCase):
                 self.assertTrue(is_closed(stream, 2 * ANSWER_S_MAX), "a connection with half a request stays open")
 
     def test_a_crowd_of_slow_clients_holds_up_nobody_for_long(self):
-        """All places are taken by clients that send nothing more: others wait until those are thrown out."""
+        """All places are taken by clients that send nothing more: such are thrown out for others after a second."""
         with contextlib.ExitStack() as stack:
             for _ in range(CONNECTIONS_MAX + 50):
                 stack.enter_context(connection()).sendall(b"GET /v1/health HTTP/1.1\r\nx:")
+            self.assertEqual(agent.request("GET", "/v1/health").status, 200)
+            time.sleep(1.5)
             began = time.monotonic()
             self.assertEqual(agent.invoke("hello", EVENT).status, 200)
-            self.assertLess(time.monotonic() - began, 3 * HEADER_MS_MAX / 1000 + ANSWER_S_MAX)
+            self.assertLess(time.monotonic() - began, ANSWER_S_MAX)
 
     def test_pipelined_requests_are_answered_in_order(self):
         events = [b'{"name":"%d"}' % index for index in range(100)]
