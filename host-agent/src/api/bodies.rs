@@ -2,7 +2,9 @@
 //!
 //! A body counts for what has arrived of it, not for what its sender promises: who sends all but the last byte holds what it
 //! sent and no more. Pieces are copied into segments, so that one of a few bytes does not keep the buffer that it was
-//! read into, and so that a body that grows is not moved; what a function gets is made of them at the end.
+//! read into, and so that a body that grows is not moved; what a function gets is made of them at the end. They are mapped and
+//! not allocated: an allocator keeps what it was given back for the next time, among what others hold, and a crowd comes
+//! seldom.
 //! Responses count until the client has taken them.
 
 use std::{
@@ -16,14 +18,15 @@ use std::{
 use axum::body::{Body, Bytes};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
+use memmap2::MmapMut;
 use tokio::time::timeout;
 
 use super::input::BodyError;
 
-/// Bytes of the first segment of a body that does not come in one piece; each further one is twice as large.
-const SEGMENT_BYTES_FIRST: usize = 16 << 10;
-/// Bytes of a segment at most.
-const SEGMENT_BYTES_MAX: usize = 256 << 10;
+/// Bytes of a body that is gathered in allocated memory; a larger one is mapped.
+const ALLOCATED_BYTES_MAX: usize = 16 << 10;
+/// Bytes of a mapped segment. What is not written of it costs nothing.
+const SEGMENT_BYTES: usize = 1 << 20;
 
 /// What all bodies have together.
 #[derive(Debug, Default)]
@@ -125,7 +128,7 @@ async fn read(mut body: Body, bytes_max: usize, held: &mut Held) -> Result<Bytes
         if segments.bytes == 0 && body.is_end_stream() {
             return Ok(piece);
         }
-        segments.push(&piece);
+        segments.push(&piece)?;
     }
     Ok(segments.join().into())
 }
@@ -133,35 +136,48 @@ async fn read(mut body: Body, bytes_max: usize, held: &mut Held) -> Result<Bytes
 /// Bytes that came one after the other.
 #[derive(Debug, Default)]
 struct Segments {
-    segments: Vec<Vec<u8>>,
+    /// All of a small body, the beginning of a large one.
+    first: Vec<u8>,
+    /// Full, but for the last.
+    mapped: Vec<MmapMut>,
+    last_bytes: usize,
     bytes: usize,
 }
 
 impl Segments {
-    fn push(&mut self, mut piece: &[u8]) {
+    fn push(&mut self, piece: &[u8]) -> Result<(), BodyError> {
         self.bytes += piece.len();
-        while !piece.is_empty() {
-            let len = self.segments.len();
-            let last = match self.segments.last_mut() {
-                Some(last) if last.len() < last.capacity() => last,
-                _ => {
-                    let bytes = SEGMENT_BYTES_FIRST << len.min(8);
-                    self.segments
-                        .push(Vec::with_capacity(bytes.min(SEGMENT_BYTES_MAX)));
-                    continue;
-                }
+        let room = ALLOCATED_BYTES_MAX - self.first.len();
+        let (now, mut rest) = piece.split_at(piece.len().min(room));
+        self.first.extend_from_slice(now);
+        while !rest.is_empty() {
+            if self.mapped.is_empty() || self.last_bytes == SEGMENT_BYTES {
+                let segment = MmapMut::map_anon(SEGMENT_BYTES);
+                self.mapped.push(segment.map_err(|_| BodyError::NoMemory)?);
+                self.last_bytes = 0;
+            }
+            let Some(last) = self.mapped.last_mut() else {
+                break; // There is one now.
             };
-            let (now, later) = piece.split_at(piece.len().min(last.capacity() - last.len()));
-            last.extend_from_slice(now);
-            piece = later;
+            let bytes = rest.len().min(SEGMENT_BYTES - self.last_bytes);
+            let (now, later) = rest.split_at(bytes);
+            last[self.last_bytes..self.last_bytes + bytes].copy_from_slice(now);
+            self.last_bytes += bytes;
+            rest = later;
         }
+        Ok(())
     }
 
     /// All of it in one piece. Each segment is given back as soon as it is copied.
     fn join(self) -> Vec<u8> {
+        if self.mapped.is_empty() {
+            return self.first;
+        }
         let mut joined = Vec::with_capacity(self.bytes);
-        for segment in self.segments {
-            joined.extend_from_slice(&segment);
+        joined.extend_from_slice(&self.first);
+        for segment in self.mapped {
+            let bytes = SEGMENT_BYTES.min(self.bytes - joined.len());
+            joined.extend_from_slice(&segment[..bytes]);
         }
         joined
     }
@@ -217,12 +233,13 @@ mod tests {
     proptest! {
         #[test]
         fn pieces_become_the_body_and_count_while_it_is_there(
-            sent in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60_000), 0..12),
+            sent in prop::collection::vec((0..300_000_usize, any::<u8>()), 0..12),
         ) {
             let budget = Arc::new(Budget::default());
+            let sent: Vec<_> = sent.into_iter().map(|(bytes, byte)| vec![byte; bytes]).collect();
             let whole = sent.concat();
             let mut intake = intake(&budget, 1 << 30);
-            let read = block_on(collect(pieces(sent), 1 << 20, &mut intake)).expect("within limits");
+            let read = block_on(collect(pieces(sent), 4 << 20, &mut intake)).expect("within limits");
             prop_assert_eq!(&read[..], &whole[..]);
             prop_assert_eq!(budget.held_bytes(), whole.len() as u64);
             drop(intake);

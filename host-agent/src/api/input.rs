@@ -77,6 +77,8 @@ pub(crate) enum BodyError {
         "all bodies that the agent holds have {bytes_max} bytes together, as many as limits.bodies_bytes_max allows: try again later"
     )]
     Overloaded { bytes_max: u64 },
+    #[error("the host has no memory for the body: try again later")]
+    NoMemory,
 }
 
 impl From<BodyError> for Problem {
@@ -85,7 +87,7 @@ impl From<BodyError> for Problem {
             BodyError::TooLarge { .. } => Kind::TooLarge,
             BodyError::Slow(_) => Kind::RequestTimeout,
             BodyError::Broken => Kind::InvalidRequest,
-            BodyError::Overloaded { .. } => {
+            BodyError::Overloaded { .. } | BodyError::NoMemory => {
                 return Self::overloaded(error.to_string());
             }
         };

@@ -181,7 +181,7 @@ impl From<BodyError> for LambdaError {
             BodyError::TooLarge { .. } => Exception::RequestTooLarge,
             BodyError::Slow(_) => Exception::RequestTimeout,
             BodyError::Broken => Exception::InvalidRequestContent,
-            BodyError::Overloaded { .. } => Exception::Service,
+            BodyError::Overloaded { .. } | BodyError::NoMemory => Exception::Service,
         };
         Self::new(exception, error.to_string())
     }
