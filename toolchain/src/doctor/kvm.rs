@@ -82,15 +82,19 @@ fn access() -> Check {
     match opened {
         Ok(_) => Check::ok(DEVICE, "readable and writable"),
         Err(error) => {
-            let mode = fs::metadata(DEVICE)
-                .ok()
-                .map(|device| device.mode() & 0o777);
-            no_access(&error, mode)
+            let device = fs::metadata(DEVICE).ok();
+            let mode = device.as_ref().map(|device| device.mode() & 0o777);
+            let has_group = device.is_some_and(|device| device.gid() != 0);
+            no_access(&error, mode, has_group)
         }
     }
 }
 
-fn no_access(error: &io::Error, mode: Option<u32>) -> Check {
+/// `has_group`: it belongs to a group other than root's.
+fn no_access(error: &io::Error, mode: Option<u32>, has_group: bool) -> Check {
+    // What the group needs to open it.
+    const GROUP: u32 = 0o060;
+    let mode = mode.unwrap_or_default();
     match error.kind() {
         io::ErrorKind::NotFound => Check::fail(
             DEVICE,
@@ -99,8 +103,12 @@ fn no_access(error: &io::Error, mode: Option<u32>) -> Check {
         ),
         io::ErrorKind::PermissionDenied => Check::fail(
             DEVICE,
-            format!("is not ours to use (mode {:o})", mode.unwrap_or_default()),
-            "join its group: `sudo usermod -aG kvm $USER`, then log in anew",
+            format!("is not ours to use (mode {mode:o})"),
+            if has_group && mode & GROUP == GROUP {
+                "join its group: `sudo usermod -aG kvm $USER`, then log in anew"
+            } else {
+                "nobody but its owner may use it: `sudo chgrp kvm /dev/kvm && sudo chmod 660 /dev/kvm`, for good with the udev rule KERNEL==\"kvm\", GROUP=\"kvm\", MODE=\"0660\"; then join the group: `sudo usermod -aG kvm $USER`"
+            },
         ),
         _ => Check::fail(
             DEVICE,
@@ -170,18 +178,18 @@ mod tests {
             assert!(fix.contains(part), "{fix}");
         };
         check(
-            no_access(&io::ErrorKind::NotFound.into(), None),
+            no_access(&io::ErrorKind::NotFound.into(), None, false),
             Status::Fail,
             "modprobe",
         );
         let denied = io::ErrorKind::PermissionDenied.into();
         check(
-            no_access(&denied, Some(0o660)),
+            no_access(&denied, Some(0o660), true),
             Status::Fail,
             "usermod -aG kvm",
         );
         check(
-            no_access(&io::ErrorKind::Other.into(), None),
+            no_access(&io::ErrorKind::Other.into(), None, false),
             Status::Fail,
             "dmesg",
         );
@@ -203,5 +211,27 @@ mod tests {
         assert!(found("kvm_intel").starts_with("vmx"));
         assert!(found("kvm_amd").starts_with("svm"));
         assert!(found("kvm_pvm").starts_with("pvm"));
+    }
+
+    /// Joining a group helps only where the group may do something.
+    #[test]
+    fn a_device_of_nobodys_group_is_opened_by_mode_not_by_joining() {
+        let denied: io::Error = io::ErrorKind::PermissionDenied.into();
+        for (mode, has_group, joins_only) in [
+            (0o660, true, true),
+            (0o666, true, true),
+            (0o600, true, false),
+            (0o640, true, false),
+            (0o600, false, false),
+            (0o660, false, false),
+        ] {
+            let check = format!("{:?}", no_access(&denied, Some(mode), has_group));
+            assert!(check.contains(&format!("mode {mode:o}")) && check.contains("usermod"));
+            assert_eq!(
+                !check.contains("udev rule"),
+                joins_only,
+                "{mode:o} {has_group}"
+            );
+        }
     }
 }
