@@ -37,6 +37,8 @@ const NAME: &str = r#"{"name":"Ada"}"#;
 const BIG_BODY_BYTES: usize = 10 << 20;
 /// RAM for such bodies.
 const BIG_RAM_BYTES: u64 = 64 << 20;
+/// RAM for much static data.
+const LARGE_RAM_BYTES: u64 = 88 << 20;
 /// RAM of a VM that hardly touches it.
 const HUGE_RAM_BYTES: u64 = 1 << 30;
 const TIMEOUT_SHORT: Duration = Duration::from_millis(20);
@@ -54,6 +56,7 @@ struct Materials {
     /// The same, of a CPU without AVX; `None` if KVM shows none to guests here, as PVM does.
     old_cpu: Option<Snapshot>,
     echo: Snapshot,
+    large: Snapshot,
     _folder: TempDir,
 }
 
@@ -92,6 +95,7 @@ impl Materials {
             restorable: hello.with_page_runs(working_set),
             old_cpu,
             echo: snapshot("echo", BIG_RAM_BYTES),
+            large: snapshot("large-data", LARGE_RAM_BYTES),
             _folder: folder,
         }
     }
@@ -100,7 +104,7 @@ impl Materials {
 type Scenario = fn(&Spawner, &Materials) -> Result<(), Broken>;
 
 /// The quick ones first: the first that breaks is enough.
-fn scenarios() -> [(&'static str, Scenario); 7] {
+fn scenarios() -> [(&'static str, Scenario); 8] {
     [
         ("boot", boot),
         ("restore", restore),
@@ -109,6 +113,7 @@ fn scenarios() -> [(&'static str, Scenario); 7] {
         ("resize", resize),
         ("deadline", deadline),
         ("big bodies", big_bodies),
+        ("scattered", scattered),
     ]
 }
 
@@ -176,8 +181,18 @@ fn fault(spawner: &Spawner, _: &Materials) -> Result<(), Broken> {
     }
 }
 
-/// A shell gets a VM of another size than it was made with, and counts its pages. Both the image and
-/// the list of pages are too long for the memory that the shell has at hand.
+/// A guest that writes every second page: the list of them grows beyond the memory that the shell has at hand.
+fn scattered(spawner: &Spawner, materials: &Materials) -> Result<(), Broken> {
+    let mut owner = Owner::new(spawner, LARGE_RAM_BYTES)?;
+    owner.waiting()?;
+    owner.restore(&materials.large, Isolation::Fresh)?;
+    owner.ask("scattered")?;
+    owner.done()?;
+    owner.finish().map(drop)
+}
+
+/// A shell gets a VM of another size than it was made with, and counts its pages. The list of pages is too long for the
+/// memory that the shell has at hand.
 fn resize(spawner: &Spawner, _: &Materials) -> Result<(), Broken> {
     let mut owner = Owner::new(spawner, RAM_BYTES_DEFAULT)?;
     owner.waiting()?;
