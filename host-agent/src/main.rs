@@ -155,7 +155,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
             false => Innermost::Instruction,
         };
         let input = io::stdin().as_fd().try_clone_to_owned()?;
-        symbols::run(addresses, innermost, input.into(), stdout())?;
+        symbols::run(addresses, innermost, &input.into(), stdout())?;
         return Ok(());
     }
     let config = arguments.config()?;

@@ -1,57 +1,60 @@
 //! Backtraces of guests, with functions, files and lines.
 //!
 //! ```text
-//! backtrace ─▶ seen already? ─▶ `jiffyd symbols`: image on standard input, addresses as arguments ─▶ frames, JSON
+//! backtrace ─▶ addresses seen already? ─▶ has the function time left? ─▶ `jiffyd symbols` ─▶ frames
 //! ```
 //!
-//! Debug information is a stranger's. No byte of it can make safe Rust write where it may not, but it can nest until a
-//! stack overflows and expand until memory ends, so it is read in a process of its own that has little of each. One
-//! at a time; who cannot wait gets the addresses.
+//! Debug information is a stranger's, so it is read in a process of its own that has little memory and time (`jiffy-symbols`).
+//! That process is in no VM's control group: what it takes is charged to the function here, and a function that breaks
+//! all the time gets names for no more than [`CPU_MS_PER_MINUTE`]. One process at a time; who cannot wait gets the addresses.
+
+mod budget;
+mod memory;
 
 use std::{
-    collections::VecDeque,
     fs::File,
-    io::{self, Read, Write},
+    io::{self, Write},
     path::PathBuf,
-    process::{Command, Stdio},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
-use jiffy_control::{BACKTRACE_FRAMES_MAX, Backtrace, is_deceptive};
+use jiffy_control::{BACKTRACE_FRAMES_MAX, Backtrace};
 use jiffy_snapshots::Digest;
-pub use jiffy_symbols::{Frame, Innermost};
-use jiffy_symbols::{Symbols, shorten};
-use rustix::process::{Resource, Rlimit, setrlimit};
+pub use jiffy_symbols::{COMMAND, Frame, Innermost};
+use jiffy_symbols::{Limits, Wanted, shorten};
 use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
-use crate::images::ImageNote;
+use crate::model::FunctionName;
+use budget::Budgets;
+use memory::Memory;
 
 /// What a backtrace is to show.
 pub const FRAMES_MAX: usize = 32;
-/// Bytes of an image that is looked into at most; its symbols are most of it.
-pub const IMAGE_BYTES_MAX: u64 = 64 << 20;
+/// Symbols and debug information of an image that are looked into at most, bytes; what is beyond is left out.
+pub const SYMBOLS_BYTES_MAX: u64 = 64 << 20;
 /// What the reading process has.
 pub const MEMORY_BYTES_MAX: u64 = 512 << 20;
 /// The same, seconds of CPU: it does nothing else, so it ends soon after.
 pub const CPU_S_MAX: u64 = 2;
-/// Bytes of frames that are taken from it at most.
-const FRAMES_BYTES_MAX: u64 = 256 << 10;
-/// Characters of a function's or a file's name that are shown.
-const NAME_CHARS_MAX: usize = 256;
+/// CPU time in which the backtraces of one function get names, milliseconds a minute. What one took beyond that is waited for.
+pub const CPU_MS_PER_MINUTE: u64 = 500;
 /// How long a backtrace waits for those before it.
 const TURN_TIME_MAX: Duration = Duration::from_millis(200);
-/// Backtraces that are remembered: a function mostly breaks where it broke before.
-const REMEMBERED_MAX: usize = 256;
-/// Name of the subcommand.
-pub const COMMAND: &str = "symbols";
 
-/// A backtrace that was read once.
-#[derive(Debug)]
-struct Remembered {
-    image: Digest,
-    addresses: Vec<u64>,
-    frames: Arc<[Frame]>,
+const LIMITS: Limits = Limits {
+    symbols_bytes_max: SYMBOLS_BYTES_MAX,
+    memory_bytes_max: MEMORY_BYTES_MAX,
+    cpu_s_max: CPU_S_MAX,
+};
+
+/// Where a guest was.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Innermost first.
+    pub frames: Vec<Frame>,
+    /// Why there are addresses only, if the reason is not the image's; a sentence.
+    pub note: Option<String>,
 }
 
 /// Reads backtraces.
@@ -60,18 +63,8 @@ pub struct Symbolizer {
     /// `jiffyd`.
     program: PathBuf,
     turn: Semaphore,
-    remembered: Mutex<VecDeque<Remembered>>,
-}
-
-/// Why there are only addresses.
-#[derive(Debug, thiserror::Error)]
-enum SymbolsError {
-    #[error("cannot start a process")]
-    Start(#[source] io::Error),
-    #[error("the process ended early: is the image's debug information damaged?")]
-    Ended,
-    #[error("the process said what is no list of frames")]
-    Frames(#[source] serde_json::Error),
+    memory: Mutex<Memory>,
+    budgets: Mutex<Budgets>,
 }
 
 impl Symbolizer {
@@ -80,209 +73,132 @@ impl Symbolizer {
         Self {
             program,
             turn: Semaphore::new(1),
-            remembered: Mutex::default(),
+            memory: Mutex::default(),
+            budgets: Mutex::default(),
         }
     }
 
-    /// The frames of a backtrace in the image `digest`, which `open` opens; without names if they cannot be told.
+    /// The frames of a backtrace of `function`, in the image `digest`, which `open` opens; without names if they cannot be
+    /// told.
     pub async fn frames(
         &self,
+        function: &FunctionName,
         digest: Digest,
         backtrace: &Backtrace,
         innermost: Innermost,
         open: impl Future<Output = Option<File>>,
-    ) -> Arc<[Frame]> {
+    ) -> Found {
         let addresses = &backtrace.0[..backtrace.0.len().min(BACKTRACE_FRAMES_MAX)];
-        if addresses.is_empty() {
-            return [].into();
-        }
-        if let Some(frames) = self.remembered(&digest, addresses) {
-            return frames;
-        }
-        let read = async {
-            let _turn = timeout(TURN_TIME_MAX, self.turn.acquire())
-                .await
-                .ok()?
-                .ok()?;
-            let image = open.await?;
-            let command = self.command(addresses, innermost, image);
-            let read = spawn_blocking(move || read_frames(command)).await.ok()?;
-            read.inspect_err(|error| {
-                let error = jiffy_control::error_chain(error);
-                tracing::debug!(image = %digest, %error, "a backtrace has no names");
-            })
-            .ok()
+        let wanted = Wanted {
+            addresses,
+            innermost,
         };
-        match read.await {
-            Some(frames) => self.remember(digest, addresses, frames.into()),
-            None => unknown(addresses),
+        if addresses.is_empty() {
+            return Found::default();
         }
-    }
-
-    fn command(&self, addresses: &[u64], innermost: Innermost, image: File) -> Command {
-        let mut command = Command::new(&self.program);
-        command.arg(COMMAND);
-        if innermost == Innermost::Return {
-            command.arg("--returns");
+        if let Some(frames) = self.remembered(digest, wanted) {
+            return named(&frames, innermost);
         }
-        command
-            .args(addresses.iter().map(u64::to_string))
-            .env_clear()
-            .stdin(image)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
-        command
-    }
-
-    fn remembered(&self, image: &Digest, addresses: &[u64]) -> Option<Arc<[Frame]>> {
-        let remembered = self
-            .remembered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let found = remembered
-            .iter()
-            .find(|one| one.image == *image && one.addresses == addresses);
-        found.map(|one| Arc::clone(&one.frames))
-    }
-
-    fn remember(&self, image: Digest, addresses: &[u64], frames: Arc<[Frame]>) -> Arc<[Frame]> {
-        let mut remembered = self
-            .remembered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if remembered.len() >= REMEMBERED_MAX {
-            remembered.pop_front();
+        let nameless = |note: Option<String>| Found {
+            frames: unknown(addresses),
+            note,
+        };
+        let Ok(Ok(_turn)) = timeout(TURN_TIME_MAX, self.turn.acquire()).await else {
+            return nameless(None);
+        };
+        // Whoever had the turn may have read the same.
+        if let Some(frames) = self.remembered(digest, wanted) {
+            return named(&frames, innermost);
         }
-        remembered.push_back(Remembered {
-            image,
-            addresses: addresses.to_vec(),
-            frames: Arc::clone(&frames),
+        if let Err(wait) = lock(&self.budgets).check(function, Instant::now()) {
+            return nameless(Some(spent(wait)));
+        }
+        let Some(image) = open.await else {
+            return nameless(None);
+        };
+        let (program, addresses) = (self.program.clone(), addresses.to_vec());
+        let read = spawn_blocking(move || {
+            let addresses = &addresses;
+            jiffy_symbols::read(
+                &program,
+                image,
+                Wanted {
+                    addresses,
+                    innermost,
+                },
+            )
         });
-        frames
+        let Ok(reading) = read.await else {
+            return nameless(None);
+        };
+        lock(&self.budgets).charge(function, reading.cpu, Instant::now());
+        match reading.names {
+            Ok(names) => {
+                let calls = wanted.calls().map(|(_, call)| call);
+                lock(&self.memory).keep(digest, calls.zip(&names.frames));
+                named(&names.frames, innermost)
+            }
+            Err(error) => {
+                let error = jiffy_control::error_chain(&error);
+                tracing::debug!(%function, image = %digest, %error, "a backtrace has no names");
+                nameless(None)
+            }
+        }
+    }
+
+    /// The frames of all addresses, if all are known.
+    fn remembered(&self, image: Digest, wanted: Wanted<'_>) -> Option<Vec<Vec<Frame>>> {
+        let memory = lock(&self.memory);
+        let known = wanted
+            .calls()
+            .map(|(address, call)| memory.get(image, address, call));
+        known.collect()
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn named(frames: &[Vec<Frame>], innermost: Innermost) -> Found {
+    let frames = frames.concat();
+    let short = shorten(&frames, innermost).iter().take(FRAMES_MAX);
+    Found {
+        frames: short.cloned().collect(),
+        note: None,
+    }
+}
+
+fn spent(wait: Duration) -> String {
+    format!(
+        "no names: this function's backtraces have used up the {CPU_MS_PER_MINUTE} ms of CPU time a minute that they get; there are names again in {} s",
+        wait.as_secs() + 1
+    )
+}
+
 /// Addresses and nothing else.
-pub fn unknown(addresses: &[u64]) -> Arc<[Frame]> {
+pub fn unknown(addresses: &[u64]) -> Vec<Frame> {
     let addresses = addresses.iter().take(FRAMES_MAX);
     addresses.copied().map(Frame::unknown).collect()
 }
 
-/// Blocks for as long as the process lives.
-fn read_frames(mut command: Command) -> Result<Vec<Frame>, SymbolsError> {
-    let mut process = command.spawn().map_err(SymbolsError::Start)?;
-    let mut said = vec![];
-    let read = process.stdout.take().map(|output| {
-        let read = output.take(FRAMES_BYTES_MAX).read_to_end(&mut said);
-        read.is_ok()
-    });
-    // It may have more to say than is wanted.
-    let _ = process.kill();
-    let _ = process.wait();
-    if read != Some(true) || said.is_empty() {
-        return Err(SymbolsError::Ended);
-    }
-    serde_json::from_slice(&said).map_err(SymbolsError::Frames)
-}
-
-/// `jiffyd symbols`: writes the frames of `addresses` in the image on `input` to `output`. Gives away first what it
-/// does not need.
+/// `jiffyd symbols`: writes the frames of `addresses` in the image on `input` to `output`.
 pub fn run(
     addresses: &[u64],
     innermost: Innermost,
-    input: File,
-    mut output: impl Write,
+    input: &File,
+    output: impl Write,
 ) -> io::Result<()> {
-    let limits = [
-        (Resource::As, MEMORY_BYTES_MAX),
-        (Resource::Cpu, CPU_S_MAX),
-        (Resource::Core, 0),
-        (Resource::Fsize, 0),
-    ];
-    for (resource, maximum) in limits {
-        let maximum = Some(maximum);
-        let current = maximum;
-        setrlimit(resource, Rlimit { current, maximum })?;
-    }
-    let note = ImageNote::read(&input).map_err(io::Error::other)?;
-    io::Seek::rewind(&mut &input)?;
-    let mut image = vec![];
-    input.take(IMAGE_BYTES_MAX).read_to_end(&mut image)?;
-    let frames = frames_of(&image, &note.function_name, addresses, innermost);
-    serde_json::to_writer(&mut output, &frames)?;
-    output.flush()
-}
-
-fn frames_of(image: &[u8], package: &str, addresses: &[u64], innermost: Innermost) -> Vec<Frame> {
-    let frames = Symbols::of(image, package).frames(addresses, innermost);
-    let short = shorten(&frames, innermost).iter().take(FRAMES_MAX).cloned();
-    let readable = |text: String| -> String {
-        let chars = text.chars().take(NAME_CHARS_MAX);
-        chars
-            .map(|char| if is_deceptive(char) { '?' } else { char })
-            .collect()
-    };
-    short
-        .map(|mut frame| {
-            frame.function = frame.function.map(readable);
-            frame.file = frame.file.map(readable);
-            frame
-        })
-        .collect()
+    jiffy_symbols::serve(
+        Wanted {
+            addresses,
+            innermost,
+        },
+        LIMITS,
+        input,
+        output,
+    )
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(program: &str) -> Arc<[Frame]> {
-        let symbolizer = Symbolizer::new(program.into());
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build();
-        let image = tempfile::tempfile().expect("a file");
-        runtime.expect("a runtime").block_on(symbolizer.frames(
-            Digest::of(b"image"),
-            &Backtrace(vec![0x20_0000, 0x20_1000]),
-            Innermost::Return,
-            async { Some(image) },
-        ))
-    }
-
-    #[test]
-    fn without_a_reader_addresses_stay() {
-        for program in ["/does/not/exist", "/bin/false", "/bin/echo"] {
-            let addresses: Vec<_> = check(program).iter().map(|frame| frame.address).collect();
-            assert_eq!(addresses, [0x20_0000, 0x20_1000], "{program}");
-        }
-    }
-
-    #[test]
-    fn what_was_read_once_is_remembered_up_to_a_limit() {
-        let symbolizer = Symbolizer::new(PathBuf::new());
-        let image = Digest::of(b"image");
-        for address in 0..=REMEMBERED_MAX as u64 {
-            symbolizer.remember(image, &[address], unknown(&[address]));
-        }
-        assert!(symbolizer.remembered(&image, &[0]).is_none());
-        let last = symbolizer.remembered(&image, &[REMEMBERED_MAX as u64]);
-        assert_eq!(last.expect("remembered")[0].address, REMEMBERED_MAX as u64);
-        assert!(symbolizer.remembered(&Digest::of(b"other"), &[1]).is_none());
-    }
-
-    /// This test's own program has symbols.
-    #[test]
-    fn names_are_short_and_of_one_line() {
-        let image = std::fs::read(std::env::current_exe().expect("a program")).expect("read");
-        let symbols = 0..2 * FRAMES_MAX as u64;
-        let addresses: Vec<_> = symbols.map(|number| 0x10_0000 + number * 1000).collect();
-        let frames = frames_of(&image, "", &addresses, Innermost::Instruction);
-        assert_eq!(frames.len(), FRAMES_MAX);
-        let texts = frames
-            .iter()
-            .flat_map(|frame| [&frame.function, &frame.file]);
-        for text in texts.flatten() {
-            assert!(text.chars().count() <= NAME_CHARS_MAX && !text.contains(is_deceptive));
-        }
-    }
-}
+mod tests;

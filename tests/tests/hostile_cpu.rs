@@ -241,7 +241,7 @@ fn a_guest_without_a_stack_faults_like_any_other() {
     let overflow = matches!(
         ending.fault(),
         GuestFault::Exception {
-            stack_overflow: true,
+            stack_overflow: Some(_),
             ..
         }
     );

@@ -20,9 +20,11 @@ use crate::{
     run::{self, EventSource, HttpOptions, RunError, What},
     runnable::RunnableError,
     snapshot::{self, SnapshotError, exit_of_blame, exit_of_verify},
+    symbols,
 };
 use jiffy_console::{Exit, arguments, stderr, stdout};
 use jiffy_control::{Blame, CreateSnapshotError, SpawnerOptions};
+use jiffy_symbols::Innermost;
 
 /// Makes, builds, runs and deploys functions, each request in a virtual machine of its own.
 #[derive(Debug, Parser)]
@@ -59,7 +61,8 @@ Examples:
 In the function's Cargo.toml:
   [package.metadata.jiffy]
   precise-clock = true             it may read the time-stamp counter
-  random-init = true               its init may draw randomness that all instances then share")]
+  random-init = true               its init may draw randomness that all instances then share
+  stack = \"8M\"                     its stack, 768K to 1G in steps of 64K; default 768K")]
     Build(BuildOptions),
     /// Prints what an image says of itself.
     #[command(after_help = "Example:\n  jiffy inspect target/jiffy/hello.elf -o json")]
@@ -105,6 +108,14 @@ that draws randomness is refused here too, and with --isolation fresh no request
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
+    },
+    /// Prints functions, files and lines of addresses in the image that is standard input.
+    #[command(name = jiffy_symbols::COMMAND, hide = true)]
+    Symbols {
+        /// The first address is where a call returns to, too.
+        #[arg(long)]
+        returns: bool,
+        addresses: Vec<u64>,
     },
 }
 
@@ -473,6 +484,13 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
             let mut script = vec![];
             clap_complete::generate(shell, &mut Cli::command(), "jiffy", &mut script);
             stdout().write_all(&script)?;
+        }
+        Command::Symbols { returns, addresses } => {
+            let innermost = match returns {
+                true => Innermost::Return,
+                false => Innermost::Instruction,
+            };
+            symbols::serve(&addresses, innermost, stdout())?;
         }
     }
     Ok(Exit::Ok)

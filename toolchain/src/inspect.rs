@@ -57,6 +57,9 @@ fn print_text(out: &mut impl Write, image: &Image) -> io::Result<()> {
     if !image.flags.is_empty() {
         writeln!(out, "  flags: {}", image.flags.join(", "))?;
     }
+    if let Some(bytes) = image.stack_bytes {
+        writeln!(out, "  stack {}", Bytes(bytes))?;
+    }
     writeln!(out, "  entry {:#x}", image.entry)?;
     print_sizes(out, image)?;
     writeln!(out, "  sha256 {}", image.sha256)

@@ -12,7 +12,7 @@
 //! dev      an agent in the foreground, and a crate that is deployed anew whenever it changes
 //! ```
 //! Not here: KVM and guest memory. A VM is a `jiffy-vmm` process, spoken with through
-//! `jiffy-control`; symbols (`jiffy-symbols`) are read in this process and never in the one with the VM.
+//! `jiffy-control`; symbols (`jiffy-symbols`) are read in a process of their own.
 #![forbid(unsafe_code)]
 
 mod bench;
@@ -30,5 +30,6 @@ mod run;
 mod runnable;
 mod sdk;
 mod snapshot;
+mod symbols;
 
 pub use cli::main;

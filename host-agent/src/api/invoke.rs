@@ -209,13 +209,20 @@ impl<V: Vms> Api<V> {
             }
             Err(mut failure) => {
                 let facts = fact_headers(&failure.facts);
-                let backtrace = match wanted {
-                    Wanted::Output => take(&mut failure.facts.backtrace),
+                let (backtrace, note) = match wanted {
+                    Wanted::Output => {
+                        let InvokeFacts {
+                            backtrace,
+                            backtrace_note,
+                            ..
+                        } = &mut *failure.facts;
+                        (take(backtrace), backtrace_note.take())
+                    }
                     // Whoever visits a function's site is not its author.
-                    Wanted::Http(_) => vec![],
+                    Wanted::Http(_) => (vec![], None),
                 };
                 let problem = Problem::from(failure).with_headers(facts);
-                Err(problem.with_backtrace(backtrace))
+                Err(problem.with_backtrace(backtrace, note))
             }
         }
     }

@@ -272,6 +272,7 @@ struct Fields {
     retry_after: Option<Duration>,
     logs: Option<Vec<LogLine>>,
     backtrace: Vec<Frame>,
+    backtrace_note: Option<String>,
     headers: HeaderMap,
 }
 
@@ -290,6 +291,8 @@ struct Document<'a> {
     logs: Option<&'a [LogLine]>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     backtrace: &'a [Frame],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backtrace_note: Option<&'a str>,
 }
 
 impl Problem {
@@ -310,6 +313,7 @@ impl Problem {
             retry_after: None,
             logs: None,
             backtrace: vec![],
+            backtrace_note: None,
             headers: HeaderMap::new(),
         }))
     }
@@ -340,8 +344,8 @@ impl Problem {
     }
 
     /// The same, with where the function broke.
-    pub(super) fn with_backtrace(mut self, backtrace: Vec<Frame>) -> Self {
-        self.0.backtrace = backtrace;
+    pub(super) fn with_backtrace(mut self, backtrace: Vec<Frame>, note: Option<String>) -> Self {
+        (self.0.backtrace, self.0.backtrace_note) = (backtrace, note);
         self
     }
 
@@ -398,6 +402,7 @@ impl Problem {
             outcome: fields.outcome.map(Outcome::as_str),
             logs: fields.logs.as_deref(),
             backtrace: &fields.backtrace,
+            backtrace_note: fields.backtrace_note.as_deref(),
         };
         let body = serde_json::to_vec(&document).expect("texts and numbers always encode");
         let mut headers = fields.headers;

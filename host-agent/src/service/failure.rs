@@ -167,9 +167,12 @@ pub(super) fn out_of_memory(requested_bytes: u64, ram_bytes: u64) -> String {
 fn fault_text(fault: &GuestFault) -> String {
     match fault {
         GuestFault::Exception {
-            stack_overflow: true,
+            stack_overflow: Some(bytes),
             ..
-        } => "the stack overflowed".into(),
+        } => format!(
+            "the stack overflowed: its {} KiB are used up. Set a larger one, `stack = \"8M\"` under [package.metadata.jiffy] in Cargo.toml, and build again, or look for a recursion without end",
+            bytes >> 10
+        ),
         GuestFault::Exception {
             vector,
             address,

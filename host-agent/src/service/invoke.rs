@@ -27,7 +27,7 @@ use crate::{
     model::{FunctionName, Qualifier, Version, VersionNumber},
     observe::Observer,
     pool::{Deployed, Lease, RETRY_AFTER, Refused},
-    symbols::{Frame, unknown},
+    symbols::{Found, unknown},
     usage::{Outcome, UsageRecord},
     vm::{Settled, VmError, Vms},
 };
@@ -183,7 +183,8 @@ impl<V: Vms> Service<V> {
             Ok(response) => (of_response(&response), Ok(response)),
             Err(error) => {
                 let kind = failure::of_request(&error);
-                facts.backtrace = self.backtrace(&slot.version, &error).await;
+                let found = self.backtrace(&deployed, &slot.version, &error).await;
+                (facts.backtrace, facts.backtrace_note) = (found.frames, found.note);
                 (failure::outcome(&kind), Err((kind, error)))
             }
         };
@@ -208,7 +209,9 @@ impl<V: Vms> Service<V> {
                     Err((kind, _)) => {
                         let frames = facts.backtrace.iter();
                         let lines = frames.map(|frame| format!("\n  at {frame}"));
-                        Some(once(kind.to_string()).chain(lines).collect())
+                        let note = facts.backtrace_note.as_ref();
+                        let note = note.map(|note| format!("\n  ({note})"));
+                        Some(once(kind.to_string()).chain(lines).chain(note).collect())
                     }
                 },
                 tail: sender,
@@ -230,17 +233,28 @@ impl<V: Vms> Service<V> {
 
 impl<V: Vms> Service<V> {
     /// Where the guest was when its VM ended. Waits for another process the first time it was there.
-    async fn backtrace(self: &Arc<Self>, version: &Version, error: &VmError) -> Vec<Frame> {
+    async fn backtrace(
+        self: &Arc<Self>,
+        deployed: &Deployed,
+        version: &Version,
+        error: &VmError,
+    ) -> Found {
         let Some((backtrace, innermost)) = failure::backtrace(error) else {
-            return vec![];
+            return Found::default();
         };
         let digest = version.image;
         let open = async { Some(self.image(&digest).await.ok()?.0) };
-        let frames = match &self.symbolizer {
-            Some(symbolizer) => symbolizer.frames(digest, backtrace, innermost, open).await,
-            None => unknown(&backtrace.0),
-        };
-        frames.to_vec()
+        match &self.symbolizer {
+            Some(symbolizer) => {
+                let function = &deployed.function;
+                let frames = symbolizer.frames(function, digest, backtrace, innermost, open);
+                frames.await
+            }
+            None => Found {
+                frames: unknown(&backtrace.0),
+                note: None,
+            },
+        }
     }
 }
 

@@ -189,6 +189,8 @@ pub struct InvokeFacts {
     pub log_tail: Option<String>,
     /// Where the function was when it broke, innermost first; empty unless it did.
     pub backtrace: Vec<Frame>,
+    /// Why that is addresses only; a sentence.
+    pub backtrace_note: Option<String>,
 }
 
 /// Where a request's time went.

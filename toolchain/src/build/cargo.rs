@@ -10,6 +10,10 @@ use std::{
 };
 
 use cargo_metadata::{CompilerMessage, Message};
+use jiffy_abi::{
+    layout::{STACK, STACK_BYTES_DEFAULT},
+    note::stack_bytes,
+};
 use jiffy_console::stderr;
 use jiffy_symbols::{LIBRARY, REGISTRY};
 
@@ -157,6 +161,13 @@ fn encoded_flags(package: &Package, wrapper: &Wrapper) -> OsString {
         flag.push(end);
         flag
     };
+    // A larger stack ends where the image begins. Before the script, which asks for it.
+    if let Some(bytes) = stack_bytes(package.flags)
+        && bytes != STACK_BYTES_DEFAULT
+    {
+        let address = STACK + bytes;
+        flags.push(format!("-Clink-arg=--defsym=__jiffy_image={address:#x}").into());
+    }
     flags.push(with_path("-Clink-arg=-T", &wrapper.linker_script, ""));
     // Programs hold no paths of this machine: an image is the same wherever it is built. Messages
     // of the compiler keep them, for editors to follow. The last prefix that fits wins.

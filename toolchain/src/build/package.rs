@@ -8,6 +8,7 @@ use std::{
 
 use cargo_metadata::{Metadata, MetadataCommand, Package as CargoPackage, TargetKind};
 use jiffy_abi::note;
+use jiffy_console::quantity::parse_size;
 use serde::Deserialize;
 
 use super::cargo::{cargo_program, end_of, pass_on, progress};
@@ -18,6 +19,10 @@ const SDK: &str = "jiffy";
 /// Why a path is no function's package.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PackageError {
+    #[error(
+        "invalid stack {stack:?} under [package.metadata.jiffy] of package {package}: must be from 768K to 1G, in steps of 64K"
+    )]
+    Stack { package: String, stack: String },
     #[error("there is no {0}: name a folder with a function crate, or make one with `jiffy new`")]
     NoPath(PathBuf),
     #[error(
@@ -70,7 +75,7 @@ pub(crate) struct Package {
     pub(crate) workspace_root: PathBuf,
     pub(crate) target_dir: PathBuf,
     pub(crate) sdk: PathBuf,
-    /// `jiffy_abi::note::FLAG_*`.
+    /// `jiffy_abi::note::FLAG_*`, and the size of the stack.
     pub(crate) flags: u32,
 }
 
@@ -82,6 +87,8 @@ struct Settings {
     precise_clock: bool,
     /// `init` may draw randomness, which all clones of its snapshot then share.
     random_init: bool,
+    /// Size of its stack, such as 8M.
+    stack: Option<String>,
 }
 
 impl Package {
@@ -201,7 +208,16 @@ fn flags(package: &CargoPackage) -> Result<u32, PackageError> {
     } else {
         0
     };
-    Ok(precise_clock | random_init)
+    let flags = precise_clock | random_init;
+    let Some(stack) = settings.stack else {
+        return Ok(flags);
+    };
+    let bytes = parse_size(&stack).ok();
+    let with_stack = bytes.and_then(|bytes| note::with_stack(flags, bytes));
+    with_stack.ok_or_else(|| PackageError::Stack {
+        package: package.name.to_string(),
+        stack,
+    })
 }
 
 /// The function's lock file decides versions in its tests and in its image, so it has to exist
@@ -277,6 +293,14 @@ mod tests {
             3
         );
         assert_eq!(with("random-init = false").expect("good").flags, 0);
+        let stack = |size: &str| with(&format!("random-init = true\nstack = {size:?}"));
+        let flags = stack("8M").expect("good").flags;
+        assert_eq!((note::stack_bytes(flags), flags & 3), (Some(8 << 20), 2));
+        assert_eq!(stack("768K").expect("the default").flags, 2);
+        for bad in ["0", "767K", "100M1", "2G", "1000001", "", "many"] {
+            let error = stack(bad).expect_err("refused").to_string();
+            assert!(error.contains("768K to 1G"), "{bad}: {error}");
+        }
         assert!(matches!(
             with("precise_clock = true"),
             Err(PackageError::Settings { .. })

@@ -320,6 +320,7 @@ struct Document {
     logs: Vec<super::view::InitLog>,
     #[serde(default)]
     backtrace: Vec<Frame>,
+    backtrace_note: Option<String>,
 }
 
 impl Problem {
@@ -344,6 +345,7 @@ impl Problem {
             outcome: document.outcome,
             logs: document.logs,
             backtrace: document.backtrace,
+            backtrace_note: document.backtrace_note,
         })
     }
 }

@@ -169,6 +169,8 @@ struct ErrorView<'a> {
     message: &'a str,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     backtrace: &'a [Frame],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backtrace_note: Option<&'a str>,
 }
 
 /// Sends a request, once or more, and prints the last response.
@@ -263,6 +265,7 @@ fn print(
                 error_type: &problem.error_type,
                 message: &problem.detail,
                 backtrace: &problem.backtrace,
+                backtrace_note: problem.backtrace_note.as_deref(),
             }),
             stats: facts,
         })?,

@@ -170,6 +170,8 @@ pub(crate) struct Problem {
     logs: Vec<view::InitLog>,
     /// Where the function was when it broke, innermost first.
     backtrace: Vec<Frame>,
+    /// Why that is addresses only.
+    backtrace_note: Option<String>,
 }
 
 impl Problem {
@@ -178,6 +180,9 @@ impl Problem {
         for (number, frame) in self.backtrace.iter().enumerate() {
             let lead = if number == 0 { "at" } else { "by" };
             writeln!(stderr(), "  {lead} {}", Line(&frame.to_string()))?;
+        }
+        if let Some(note) = &self.backtrace_note {
+            writeln!(stderr(), "  ({})", Line(note))?;
         }
         Ok(())
     }

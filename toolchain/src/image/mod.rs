@@ -33,6 +33,8 @@ pub(crate) struct Image {
     pub(crate) function_name: Option<String>,
     pub(crate) function_version: Option<String>,
     pub(crate) flags: Vec<&'static str>,
+    /// Size of the stack that it asks for.
+    pub(crate) stack_bytes: Option<u64>,
     pub(crate) entry: u64,
     pub(crate) segments: Vec<Segment>,
     pub(crate) sections: Vec<Section>,
@@ -134,6 +136,7 @@ impl Image {
             function_name: note.map(|note| note.function_name().into()),
             function_version: note.map(|note| note.function_version().into()),
             flags: note.map(|note| flags(note.flags)).unwrap_or_default(),
+            stack_bytes: image.as_ref().map(jiffy_image::Image::stack_bytes),
             entry: elf.entry(),
             sections: named(&found, &segments),
             has_symbols: found.iter().any(|section| section.name == ".debug_line"),

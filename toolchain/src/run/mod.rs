@@ -25,7 +25,6 @@ use jiffy_control::{
     Request, Response, Source, SpawnerOptions, create_snapshot, write_body,
 };
 use jiffy_snapshots::{PageRun, write_working_set};
-use jiffy_symbols::Symbols;
 use serde::Serialize;
 use tempfile::TempDir;
 
@@ -44,6 +43,7 @@ use crate::{
     runnable::{Runnable, RunnableError},
     sdk::{self, SdkError},
     snapshot::{self, OpenSnapshotError},
+    symbols::Symbols,
 };
 
 /// Requests of one run at most: each one's time is kept.
@@ -149,10 +149,10 @@ impl Target {
         }
     }
 
-    fn symbols(&self) -> Symbols<'_> {
+    fn symbols(&self) -> Symbols {
         let [name, _] = &self.function;
         match &self.made_of {
-            Some((Runnable { file, .. }, _)) => Symbols::of(file, name),
+            Some((Runnable { path, .. }, _)) => Symbols::of_image(path, name),
             None => Symbols::of_snapshot(name),
         }
     }

@@ -7,7 +7,6 @@ use std::{
 
 use jiffy_console::{Exit, stderr, stdout};
 use jiffy_control::{CreateSnapshotError, Created, NewSnapshot, SpawnerOptions, create_snapshot};
-use jiffy_symbols::Symbols;
 use serde::Serialize;
 
 use super::{SnapshotError, view::RamView};
@@ -17,6 +16,7 @@ use crate::{
     run::Failure,
     runnable::Runnable,
     sdk,
+    symbols::Symbols,
 };
 
 /// What a snapshot is to be made of, and where.
@@ -76,7 +76,7 @@ pub(crate) fn create(options: &Options, format: Format) -> Result<Exit, Snapshot
         }
         Err(CreateSnapshotError::Vm(error)) => {
             let name = runnable.image.function_name.unwrap_or_default();
-            let symbols = Symbols::of(&runnable.file, &name);
+            let symbols = Symbols::of_image(&new.image, &name);
             Err(Failure::of_invoke(&error, &symbols))
         }
     };

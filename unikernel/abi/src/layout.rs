@@ -15,9 +15,10 @@
 //! 0x0000_e000  environment            guest reads, VMM writes once, at load
 //! 0x0001_0000  page tables, 192 KiB   unmapped: written once, at load
 //! 0x0004_0000  guard page             unmapped: stack overflow faults
-//! 0x0004_1000  stack, 768 KiB         grows down from 0x0010_1000
+//! 0x0004_1000  stack, 768 KiB         grows down from 0x0010_1000, or as much higher as the image's
+//!                                     note asks for a larger one
 //! 0x0010_1000  image                  hot data, text, read-only data, data, bss: each as its
-//!                                     segment says
+//!                                     segment says; higher if the stack is larger
 //! image end    heap                   to the end of RAM; the driver receives into its end
 //! 0xd000_0000  virtio-mmio windows    no RAM behind: every access exits
 //! ```
@@ -79,8 +80,14 @@ pub const fn page_tables_max(ranges: u64) -> u64 {
 pub const STACK_GUARD: u64 = PAGE_TABLES + PAGE_TABLES_BYTES;
 /// Lowest stack address.
 pub const STACK: u64 = STACK_GUARD + PAGE_BYTES;
-/// Initial stack pointer: first address above the stack.
+/// Initial stack pointer of an image that asks for no larger stack: first address above the stack.
 pub const STACK_TOP: u64 = IMAGE;
+/// Size of the stack of an image that asks for no larger one, bytes.
+pub const STACK_BYTES_DEFAULT: u64 = STACK_TOP - STACK;
+/// Largest stack, bytes.
+pub const STACK_BYTES_MAX: u64 = 1 << 30;
+/// A stack is a multiple of this, bytes: its top then begins a block of eight pages, whatever its size is.
+pub const STACK_BYTES_STEP: u64 = 64 << 10;
 
 /// Where images are linked. The linker script of `jiffy-rt` says the same number.
 pub const IMAGE: u64 = 0x10_1000;
@@ -106,6 +113,10 @@ const _: () = {
     assert!(MMIO_VSOCK + MMIO_WINDOW_BYTES <= 4 << 30); // `page_tables_max` counts four GiB.
     assert!(VECTORS * STUB_BYTES <= PAGE_BYTES);
     assert!(STACK_TOP.is_multiple_of(PAGE_BYTES) && STACK < STACK_TOP);
+    assert!(STACK_BYTES_DEFAULT.is_multiple_of(STACK_BYTES_STEP));
+    assert!(STACK_BYTES_MAX.is_multiple_of(STACK_BYTES_STEP));
+    assert!(STACK_BYTES_STEP.is_multiple_of(8 * PAGE_BYTES));
+    assert!(STACK + STACK_BYTES_MAX < RAM_BYTES_MAX);
     assert!((STACK_TOP - PAGE_BYTES).is_multiple_of(8 * PAGE_BYTES) && STACK_TOP == IMAGE);
     assert!(IMAGE < RAM_BYTES_MIN && RAM_BYTES_MAX <= MMIO_VSOCK);
     assert!(RAM_BYTES_MIN.is_multiple_of(RAM_BYTES_STEP));

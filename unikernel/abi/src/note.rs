@@ -5,6 +5,7 @@
 use crate::{
     ABI_VERSION,
     bytes::{get, put},
+    layout::{STACK_BYTES_DEFAULT, STACK_BYTES_MAX, STACK_BYTES_STEP},
 };
 
 /// Name of the note's owner, with the terminating zero that ELF counts.
@@ -30,6 +31,38 @@ pub const FLAG_PRECISE_CLOCK: u32 = 1;
 /// `init` may draw randomness, although every clone of its snapshot will share what it drew.
 pub const FLAG_RANDOM_INIT: u32 = 2;
 
+/// Where in the flags the size of the stack is, in steps of [`STACK_BYTES_STEP`]; zero is the default.
+const STACK_SHIFT: u32 = 16;
+const _: () = assert!(STACK_BYTES_MAX / STACK_BYTES_STEP <= u16::MAX as u64);
+
+/// `flags` with a stack of this size; `None` if no image can ask for it.
+pub const fn with_stack(flags: u32, stack_bytes: u64) -> Option<u32> {
+    let steps = stack_bytes / STACK_BYTES_STEP;
+    if stack_bytes < STACK_BYTES_DEFAULT
+        || stack_bytes > STACK_BYTES_MAX
+        || !stack_bytes.is_multiple_of(STACK_BYTES_STEP)
+    {
+        return None;
+    }
+    let rest = flags & ((1 << STACK_SHIFT) - 1);
+    if stack_bytes == STACK_BYTES_DEFAULT {
+        return Some(rest);
+    }
+    Some(rest | (steps as u32) << STACK_SHIFT) // At most 16 bits.
+}
+
+/// The size of the stack that these flags ask for, bytes; `None` if no image can ask for it.
+pub const fn stack_bytes(flags: u32) -> Option<u64> {
+    let bytes = match flags >> STACK_SHIFT {
+        0 => return Some(STACK_BYTES_DEFAULT),
+        steps => steps as u64 * STACK_BYTES_STEP,
+    };
+    if bytes < STACK_BYTES_DEFAULT || bytes > STACK_BYTES_MAX {
+        return None;
+    }
+    Some(bytes)
+}
+
 const ABI: usize = 0;
 const FLAGS: usize = ABI + 4;
 const SDK_VERSION: usize = FLAGS + 4;
@@ -40,7 +73,7 @@ const _: () = assert!(DESC_BYTES.is_multiple_of(4));
 /// What an image says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Note {
-    /// [`FLAG_PRECISE_CLOCK`], [`FLAG_RANDOM_INIT`].
+    /// [`FLAG_PRECISE_CLOCK`], [`FLAG_RANDOM_INIT`], and the size of the stack: [`stack_bytes`].
     pub flags: u32,
     /// Version of the SDK, UTF-8, zero-padded.
     pub sdk_version: [u8; VERSION_BYTES],
@@ -171,6 +204,35 @@ mod tests {
             (note.function_name(), note.function_version()),
             ("hello", "1.2.3")
         );
+    }
+
+    #[test]
+    fn stacks_have_limits_on_both_sides() {
+        let flags = FLAG_PRECISE_CLOCK | FLAG_RANDOM_INIT;
+        for bytes in [
+            STACK_BYTES_DEFAULT,
+            STACK_BYTES_DEFAULT + STACK_BYTES_STEP,
+            8 << 20,
+            STACK_BYTES_MAX,
+        ] {
+            let with = with_stack(flags, bytes).expect("allowed");
+            assert_eq!(stack_bytes(with), Some(bytes));
+            assert_eq!(with & 0xffff, flags);
+        }
+        // Notes from before there was a choice stay as they are.
+        assert_eq!(with_stack(flags, STACK_BYTES_DEFAULT), Some(flags));
+        assert_eq!(stack_bytes(flags), Some(STACK_BYTES_DEFAULT));
+        for bytes in [
+            0,
+            STACK_BYTES_DEFAULT - STACK_BYTES_STEP,
+            STACK_BYTES_DEFAULT + 1,
+            STACK_BYTES_MAX + STACK_BYTES_STEP,
+            u64::MAX,
+        ] {
+            assert_eq!(with_stack(0, bytes), None, "{bytes}");
+        }
+        assert_eq!(stack_bytes(1 << STACK_SHIFT), None);
+        assert_eq!(stack_bytes(u32::MAX), None);
     }
 
     #[test]

@@ -191,8 +191,8 @@ pub enum GuestFault {
         rip: u64,
         /// Stack pointer.
         rsp: u64,
-        /// The address is in the guard page below the stack.
-        stack_overflow: bool,
+        /// The address is in the guard page below the stack, which has this many bytes.
+        stack_overflow: Option<u64>,
         /// Where the guest was.
         backtrace: Backtrace,
     },

@@ -300,19 +300,25 @@ mod tests {
                     backtrace,
                 })
             });
-        let exception = (any::<u8>(), any::<[u64; 4]>(), any::<bool>(), backtrace()).prop_map(
-            |(vector, [error_code, address, rip, rsp], stack_overflow, backtrace)| {
-                Outcome::Fault(GuestFault::Exception {
-                    vector,
-                    error_code,
-                    address,
-                    rip,
-                    rsp,
-                    stack_overflow,
-                    backtrace,
-                })
-            },
-        );
+        let exception = (
+            any::<u8>(),
+            any::<[u64; 4]>(),
+            any::<Option<u64>>(),
+            backtrace(),
+        )
+            .prop_map(
+                |(vector, [error_code, address, rip, rsp], stack_overflow, backtrace)| {
+                    Outcome::Fault(GuestFault::Exception {
+                        vector,
+                        error_code,
+                        address,
+                        rip,
+                        rsp,
+                        stack_overflow,
+                        backtrace,
+                    })
+                },
+            );
         let timed_out =
             (any::<u64>(), backtrace()).prop_map(|(timeout_ms, backtrace)| Outcome::TimedOut {
                 timeout_ms,

@@ -1,8 +1,8 @@
 //! Verifies an image: everything about an ELF file that jiffy relies on, before any of it is used.
 
 use jiffy_abi::{
-    layout::{IMAGE, PAGE_BYTES, RAM_BYTES_MAX, RAM_BYTES_MIN, RAM_BYTES_STEP},
-    note::Note,
+    layout::{IMAGE, PAGE_BYTES, RAM_BYTES_MAX, RAM_BYTES_MIN, RAM_BYTES_STEP, STACK},
+    note::{self, Note},
 };
 
 use crate::{Elf, IMAGE_BYTES_MAX, ImageError, LoadHeader, ReadError, Source};
@@ -54,6 +54,7 @@ pub struct Image {
     segments: Vec<Segment>,
     note: Note,
     needed_bytes: u64,
+    stack_bytes: u64,
 }
 
 impl Image {
@@ -65,7 +66,8 @@ impl Image {
         }
         let elf = Elf::read(source)?;
         let note = elf.note(source)?;
-        let (entry, segments) = (elf.entry(), segments(&elf)?);
+        let stack_bytes = note::stack_bytes(note.flags).ok_or(ImageError::NoteDamaged)?;
+        let (entry, segments) = (elf.entry(), segments(&elf, STACK + stack_bytes)?);
         let executable = segments.iter().any(|segment| {
             segment.permissions == Permissions::ReadExecute
                 && entry
@@ -80,6 +82,7 @@ impl Image {
             segments,
             note,
             needed_bytes: elf.needed_bytes(),
+            stack_bytes,
         };
         if image.ram_bytes_min() > RAM_BYTES_MAX {
             let needed_bytes = image.end() + HEAP_BYTES_MIN;
@@ -95,6 +98,16 @@ impl Image {
             // Memory cannot fail to be read, except where there is none.
             ReadError::Read(_) => ImageError::Truncated,
         })
+    }
+
+    /// Size of the stack that it asks for, bytes.
+    pub fn stack_bytes(&self) -> u64 {
+        self.stack_bytes
+    }
+
+    /// First address above its stack; its segments are there or higher.
+    pub fn stack_top(&self) -> u64 {
+        STACK + self.stack_bytes
     }
 
     /// Bytes of the file, from its first on, that reading and loading look at. Symbols lie behind.
@@ -129,9 +142,9 @@ impl Image {
     }
 }
 
-fn segments(elf: &Elf) -> Result<Vec<Segment>, ImageError> {
+fn segments(elf: &Elf, first: u64) -> Result<Vec<Segment>, ImageError> {
     let load = elf.load_headers();
-    let segments = load.map(|header| segment(&header, elf.file_bytes()));
+    let segments = load.map(|header| segment(&header, first, elf.file_bytes()));
     let mut segments = segments.collect::<Result<Vec<_>, _>>()?;
     segments.sort_by_key(|segment| segment.address);
     for pair in segments.windows(2) {
@@ -149,7 +162,7 @@ fn segments(elf: &Elf) -> Result<Vec<Segment>, ImageError> {
     }
 }
 
-fn segment(header: &LoadHeader, in_all: u64) -> Result<Segment, ImageError> {
+fn segment(header: &LoadHeader, first: u64, in_all: u64) -> Result<Segment, ImageError> {
     let LoadHeader {
         address,
         bytes,
@@ -162,9 +175,13 @@ fn segment(header: &LoadHeader, in_all: u64) -> Result<Segment, ImageError> {
         return Err(ImageError::Truncated);
     }
     let end = address.checked_add(bytes);
-    let fits = address >= IMAGE && end.is_some_and(|end| end <= RAM_BYTES_MAX);
+    let fits = address >= first && end.is_some_and(|end| end <= RAM_BYTES_MAX);
     if !fits || !address.is_multiple_of(PAGE_BYTES) || header.physical != address {
-        return Err(ImageError::Placement { address, bytes });
+        return Err(ImageError::Placement {
+            address,
+            bytes,
+            first,
+        });
     }
     let permissions = match header.permissions {
         [false, ..] => return Err(ImageError::Unreadable { address }),

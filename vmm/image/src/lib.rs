@@ -18,10 +18,7 @@ mod source;
 
 use std::io;
 
-use jiffy_abi::{
-    ABI_VERSION,
-    layout::{IMAGE, RAM_BYTES_MAX},
-};
+use jiffy_abi::{ABI_VERSION, layout::RAM_BYTES_MAX};
 
 pub use elf::{Elf, LoadHeader};
 pub use image::{HEAP_BYTES_MIN, Image, Permissions, Segment};
@@ -76,9 +73,13 @@ pub enum ImageError {
     #[error("the segment at {address:#x} cannot be read, which every segment must be")]
     Unreadable { address: u64 },
     #[error(
-        "the segment at {address:#x} with {bytes} bytes does not fit between {IMAGE:#x} and {RAM_BYTES_MAX:#x}, on page boundaries and at its physical address"
+        "the segment at {address:#x} with {bytes} bytes does not fit between {first:#x} and {RAM_BYTES_MAX:#x}, on page boundaries and at its physical address"
     )]
-    Placement { address: u64, bytes: u64 },
+    Placement {
+        address: u64,
+        bytes: u64,
+        first: u64,
+    },
     #[error("the segments at {first:#x} and {second:#x} overlap or share a page")]
     Overlap { first: u64, second: u64 },
     #[error("the entry point {0:#x} is not in an executable segment")]

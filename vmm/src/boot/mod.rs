@@ -14,7 +14,7 @@ use jiffy_abi::{
     layout::{
         CONTROL_PAGE, ENVIRONMENT, GDT, IDT, LOG_RING, LOG_RING_BYTES, MMIO_VSOCK,
         MMIO_WINDOW_BYTES, PAGE_BYTES, PAGE_TABLES, PAGE_TABLES_BYTES, RESUME_PAGE, RING0_STACK,
-        STACK, STACK_TOP, STUBS, TSS, page_tables_max,
+        STACK, STUBS, TSS, page_tables_max,
     },
 };
 use jiffy_image::{HEAP_BYTES_MIN, PROGRAM_HEADERS_MAX, Source};
@@ -48,6 +48,8 @@ pub enum LoadError {
 pub struct Loaded {
     /// Where the guest starts.
     pub entry: u64,
+    /// Size of the stack, bytes.
+    pub stack_bytes: u64,
     /// First byte of the heap.
     pub heap_start: u64,
     /// First byte behind the heap: the end of RAM.
@@ -86,6 +88,7 @@ pub fn load<S: Source + ?Sized>(ram: &Ram, image: &Image, source: &S) -> Result<
     write(STUBS, &system_tables::stubs());
     Ok(Loaded {
         entry: image.entry(),
+        stack_bytes: image.stack_bytes(),
         heap_start,
         heap_end: ram.bytes(),
         precise_clock: image.note().flags & jiffy_abi::note::FLAG_PRECISE_CLOCK != 0,
@@ -99,7 +102,7 @@ fn writable(image: &Image, ram_bytes: u64) -> Vec<AddressRange> {
     let segments = segments.filter(|segment| segment.permissions == Permissions::ReadWrite);
     let segments =
         segments.map(|segment| (segment.address, segment.address + segment.mapped_bytes()));
-    let all = std::iter::once((STACK, STACK_TOP))
+    let all = std::iter::once((STACK, image.stack_top()))
         .chain(segments)
         .chain([(image.end(), ram_bytes)]);
     let mut ranges: Vec<AddressRange> = Vec::new();
@@ -133,7 +136,7 @@ fn page_tables(image: &Image, ram_bytes: u64) -> PageTables {
     tables.map(ENVIRONMENT, PAGE_BYTES, Access::ReadOnly);
     tables.map(CONTROL_PAGE, PAGE_BYTES, Access::ReadWrite);
     tables.map(LOG_RING, LOG_RING_BYTES, Access::ReadWrite);
-    tables.map(STACK, STACK_TOP - STACK, Access::ReadWrite);
+    tables.map(STACK, image.stack_bytes(), Access::ReadWrite);
     for segment in image.segments() {
         let access = match segment.permissions {
             Permissions::Read => Access::ReadOnly,

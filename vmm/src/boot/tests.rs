@@ -1,7 +1,7 @@
 use std::fs::File;
 
 use jiffy_abi::{
-    layout::{IMAGE, LARGE_PAGE_BYTES, RAM_BYTES_MAX, STACK_GUARD},
+    layout::{IMAGE, LARGE_PAGE_BYTES, RAM_BYTES_MAX, STACK_GUARD, STACK_TOP},
     note::Note,
 };
 use proptest::prelude::*;

@@ -15,7 +15,7 @@ use std::{
     sync::atomic::{AtomicPtr, Ordering::Relaxed},
 };
 
-use jiffy_abi::layout::{GDT, IDT, PAGE_BYTES, PAGE_TABLES, STACK_TOP, TSS};
+use jiffy_abi::layout::{GDT, IDT, PAGE_BYTES, PAGE_TABLES, STACK, TSS};
 use jiffy_snapshots::CpuNeeds;
 use kvm_bindings::{
     CpuId, KVM_MAX_CPUID_ENTRIES, KVMIO, kvm_dtable, kvm_pre_fault_memory, kvm_regs, kvm_run,
@@ -281,7 +281,7 @@ impl Machine {
             .map_err(KvmError::SetRegisters)?;
         let regs = kvm_regs {
             rip: loaded.entry,
-            rsp: STACK_TOP,
+            rsp: STACK + loaded.stack_bytes,
             rflags: RFLAGS_IOPL3,
             ..Default::default()
         };

@@ -19,10 +19,11 @@ const fn has_error_code(vector: u8) -> bool {
     matches!(vector, 8 | 10..=14 | 17 | 21 | 29 | 30)
 }
 
-/// What the `FAULT` doorbell means: an exception if a ring-0 stub rang it, else what the guest says.
-pub(super) fn decode(ram: &Ram, registers: &Registers) -> GuestFault {
+/// What the `FAULT` doorbell means: an exception if a ring-0 stub rang it, else what the guest says. The guest's stack has
+/// `stack_bytes`.
+pub(super) fn decode(ram: &Ram, registers: &Registers, stack_bytes: u64) -> GuestFault {
     if registers.ring == 0 {
-        exception(ram, registers)
+        exception(ram, registers, stack_bytes)
     } else {
         given_up(ram, registers)
     }
@@ -30,7 +31,7 @@ pub(super) fn decode(ram: &Ram, registers: &Registers) -> GuestFault {
 
 /// Reads the frame that the CPU and the stub pushed: vector, error code if the vector has one,
 /// `rip`, `cs`, `rflags`, `rsp`, `ss`.
-fn exception(ram: &Ram, registers: &Registers) -> GuestFault {
+fn exception(ram: &Ram, registers: &Registers, stack_bytes: u64) -> GuestFault {
     let on_stack = (RING0_STACK..RING0_STACK_TOP).contains(&registers.rsp);
     let word = |index: u64| ram.read_u64(registers.rsp + 8 * index);
     let vector = word(0).filter(|vector| on_stack && *vector < VECTORS);
@@ -52,13 +53,14 @@ fn exception(ram: &Ram, registers: &Registers) -> GuestFault {
     let rsp = word(frame + 3).unwrap_or_default();
     let page_fault = vector == PAGE_FAULT;
     let address = if page_fault { registers.cr2 } else { 0 };
+    let is_overflow = page_fault && (STACK_GUARD..STACK_GUARD + PAGE_BYTES).contains(&address);
     GuestFault::Exception {
         vector,
         error_code: error_code.unwrap_or_default(),
         address,
         rip,
         rsp,
-        stack_overflow: page_fault && (STACK_GUARD..STACK_GUARD + PAGE_BYTES).contains(&address),
+        stack_overflow: is_overflow.then_some(stack_bytes),
         backtrace: backtrace(ram, Some(rip), registers.rbp),
     }
 }
@@ -131,7 +133,7 @@ pub(super) fn backtrace(ram: &Ram, rip: Option<u64>, rbp: u64) -> Backtrace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jiffy_abi::layout::RAM_BYTES_MIN;
+    use jiffy_abi::layout::{RAM_BYTES_MIN, STACK_BYTES_DEFAULT};
 
     fn ram() -> Ram {
         Ram::new(RAM_BYTES_MIN).expect("4 MiB")
@@ -157,7 +159,7 @@ mod tests {
             ring: 0,
             ..Default::default()
         };
-        let fault = decode(&ram, &registers);
+        let fault = decode(&ram, &registers, STACK_BYTES_DEFAULT);
         let GuestFault::Exception {
             vector: 14,
             error_code: 6,
@@ -168,7 +170,7 @@ mod tests {
         else {
             panic!("{fault:?}")
         };
-        assert!(stack_overflow);
+        assert_eq!(stack_overflow, Some(STACK_BYTES_DEFAULT));
     }
 
     #[test]
@@ -193,6 +195,7 @@ mod tests {
                     rbp: u64::MAX,
                     ..Default::default()
                 },
+                STACK_BYTES_DEFAULT,
             );
         }
         for rsp in [0, RING0_STACK_TOP - 8, RAM_BYTES_MIN, u64::MAX] {
@@ -203,6 +206,7 @@ mod tests {
                     ring: 0,
                     ..Default::default()
                 },
+                STACK_BYTES_DEFAULT,
             );
         }
     }

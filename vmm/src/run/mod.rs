@@ -417,7 +417,11 @@ impl<F: FnMut(Event)> Vm<F> {
                 ..
             } => {
                 let registers = self.machine.registers()?;
-                Outcome::Fault(fault::decode(self.machine.ram(), &registers))
+                Outcome::Fault(fault::decode(
+                    self.machine.ram(),
+                    &registers,
+                    self.loaded.stack_bytes,
+                ))
             }
             Exit::Doorbell { port, .. } | Exit::Port(port) => {
                 let message = format!("the guest used port {port:#x}, which is no doorbell");

@@ -14,7 +14,10 @@
 use std::{fs::File, ops::Range, time::Instant};
 
 use jiffy_abi::{
-    control_page::RANDOM_DRAWN, doorbell::Wait, layout::RESUME_PAGE, note::FLAG_RANDOM_INIT,
+    control_page::RANDOM_DRAWN,
+    doorbell::Wait,
+    layout::{RESUME_PAGE, STACK_BYTES_DEFAULT},
+    note::{FLAG_RANDOM_INIT, stack_bytes},
     resume_page::RESUME_PAGE_BYTES,
 };
 pub use jiffy_control::Isolation;
@@ -274,6 +277,7 @@ impl<F: FnMut(Event)> Prepared<F> {
         vm.stats.ram_bytes = ram_bytes;
         vm.loaded = Loaded {
             entry: state.vcpu.regs.rip,
+            stack_bytes: stack_bytes(state.image.flags).unwrap_or(STACK_BYTES_DEFAULT),
             heap_start: state.run.heap_start,
             heap_end: state.run.heap_end,
             precise_clock: state.run.precise_clock,

@@ -1,45 +1,39 @@
 //! Guest addresses to functions, files and lines, from an image's symbols.
 //!
+//! ```text
+//! process   reads them in a process of its own, which has little memory and time (both sides of it)
+//! tables    the symbol table and the debug information, within limits (in that process)
+//! ```
+//!
 //! The image is hostile and so is its debug information: whatever cannot be read is as if it were
-//! not there, and an address stays an address. Memory safety is all that is promised, though: debug information can be
-//! made to cost much time, memory and stack, so who reads a stranger's does so in a process that can be spared.
+//! not there, and an address stays an address. No byte of it makes safe Rust write where it may not, but it can nest until
+//! a stack overflows and expand until memory ends: what it may cost is bounded by the process, not by the reader.
 //! Not here: where the addresses come from (`jiffy-vmm` walks the guest's stack).
 #![forbid(unsafe_code)]
 
+mod process;
+mod tables;
+
 use std::fmt;
 
-use addr2line::{
-    Context, demangle_auto,
-    gimli::{Dwarf, EndianSlice, Error, LittleEndian, SectionId},
-};
-use object::{Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, SymbolKind};
 use serde::{Deserialize, Serialize};
 
-type Reader<'a> = EndianSlice<'a, LittleEndian>;
+pub use process::{COMMAND, Limits, Names, Reading, SymbolsError, Wanted, read, serve};
 
 /// What programs call the folder of crates from the registry.
 pub const REGISTRY: &str = "registry";
 /// What programs call the folder of the library OS and the SDK.
 pub const LIBRARY: &str = "jiffy";
 /// Inlined functions that are shown at one address at most.
-const INLINED_MAX: usize = 16;
+pub const INLINED_MAX: usize = 16;
+/// Characters of a function's or a file's name that are shown.
+pub const NAME_CHARS_MAX: usize = 256;
 
 /// Part of the names of what the SDK's macros make: what calls the handler is called by nothing of
 /// the author's.
 const GLUE: &str = "__jiffy_";
 /// What rustc calls the folder of its own library, before a hash.
 const RUST: &str = "rustc";
-
-/// What an image's symbols know.
-pub struct Symbols<'a> {
-    dwarf: Option<Context<Reader<'a>>>,
-    /// Functions by address: address, bytes, mangled name.
-    functions: Vec<(u64, u64, &'a str)>,
-    /// Name of the function's package.
-    package: &'a str,
-    /// What to do about it if there are none.
-    hint: &'static str,
-}
 
 /// One function on the way to an address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +44,7 @@ pub struct Frame {
     pub function: Option<String>,
     /// As its author calls it.
     pub file: Option<String>,
-    /// From 1.
+    /// From 1; `None` also where the compiler made code that belongs to no line.
     pub line: Option<u32>,
     /// It is Rust's, the library OS's, or nobody's that is known.
     #[serde(skip)]
@@ -86,149 +80,54 @@ impl fmt::Display for Frame {
             Some(function) => f.write_str(function)?,
             None => write!(f, "{:#x}", self.address)?,
         }
-        match &self.file {
-            Some(file) => write!(f, " ({file}:{})", self.line.unwrap_or_default()),
-            None => Ok(()),
+        match (&self.file, self.line) {
+            (Some(file), Some(line)) => write!(f, " ({file}:{line})"),
+            (Some(file), None) => write!(f, " ({file})"),
+            (None, _) => Ok(()),
         }
     }
 }
 
-impl fmt::Debug for Symbols<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Symbols")
-            .field("functions", &self.functions.len())
-            .field("has_lines", &self.dwarf.is_some())
-            .field("package", &self.package)
-            .finish()
+/// A source file as its author calls it: what was named for the program's sake alone goes. `package` is the function's.
+pub fn readable(file: &str, package: &str) -> String {
+    let Some((folder, rest)) = file.strip_prefix('/').and_then(|file| file.split_once('/')) else {
+        return printable(file);
+    };
+    let without_first = || rest.split_once('/').map_or(rest, |(_, rest)| rest);
+    match folder {
+        _ if folder == package => printable(rest),
+        RUST => printable(&format!("rust/{}", without_first())),
+        REGISTRY => printable(without_first()),
+        LIBRARY => printable(&format!("{LIBRARY}/{rest}")),
+        _ => printable(file),
     }
 }
 
-impl<'a> Symbols<'a> {
-    /// The symbols of an image whose bytes are `file`; empty if it has none.
-    pub fn of(file: &'a [u8], package: &'a str) -> Self {
-        let empty = Self {
-            dwarf: None,
-            functions: vec![],
-            package,
-            hint: "the image has no symbols: build it without --strip to see functions and lines",
-        };
-        let Ok(elf) = object::read::elf::ElfFile64::<Endianness>::parse(file) else {
-            return empty;
-        };
-        let mut functions: Vec<_> = elf
-            .symbols()
-            .filter(|symbol| symbol.kind() == SymbolKind::Text)
-            .filter_map(|symbol| Some((symbol.address(), symbol.size(), symbol.name().ok()?)))
-            .collect();
-        functions.sort_unstable();
-        let load = |section: SectionId| {
-            let data = elf
-                .section_by_name(section.name())
-                .and_then(|found| found.data().ok());
-            Ok::<_, Error>(Reader::new(data.unwrap_or_default(), LittleEndian))
-        };
-        let has_lines = elf.section_by_name(".debug_line").is_some();
-        let dwarf = has_lines.then(|| {
-            Dwarf::load(load)
-                .ok()
-                .and_then(|dwarf| Context::from_dwarf(dwarf).ok())
-        });
-        Self {
-            dwarf: dwarf.flatten(),
-            functions,
-            ..empty
-        }
+/// A name as it is shown: cut at [`NAME_CHARS_MAX`], and without characters that a terminal obeys, that begin a line, or that
+/// change or hide what stands beside them.
+pub fn printable(name: &str) -> String {
+    let is_shown = |char: char| {
+        !char.is_control()
+            && !matches!(char,
+                '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    };
+    let mut chars = name.chars();
+    let shown = chars.by_ref().take(NAME_CHARS_MAX);
+    let mut text: String = shown
+        .map(|char| if is_shown(char) { char } else { '?' })
+        .collect();
+    if chars.next().is_some() {
+        text.push('…');
     }
+    text
+}
 
-    /// What a snapshot knows: nothing.
-    pub fn of_snapshot(package: &'a str) -> Self {
-        Self {
-            hint: "a snapshot has no symbols: run its image to see functions and lines",
-            ..Self::of(&[], package)
-        }
-    }
-
-    /// What to do about it if there is nothing but addresses to show.
-    pub fn hint(&self) -> Option<&'static str> {
-        let is_empty = self.dwarf.is_none() && self.functions.is_empty();
-        is_empty.then_some(self.hint)
-    }
-
-    /// The functions at `addresses`, innermost first: inlined ones each have a frame of their own.
-    /// Before a return address stands the call.
-    pub fn frames(&self, addresses: &[u64], innermost: Innermost) -> Vec<Frame> {
-        let mut frames = vec![];
-        for (depth, address) in addresses.iter().enumerate() {
-            let is_return = depth > 0 || innermost == Innermost::Return;
-            let call = address.saturating_sub(u64::from(is_return));
-            self.push_frames(&mut frames, *address, call);
-        }
-        frames
-    }
-
-    /// A source file as its author calls it: what was named for the program's sake alone goes.
-    pub fn readable(&self, file: &str) -> String {
-        let Some((folder, rest)) = file.strip_prefix('/').and_then(|file| file.split_once('/'))
-        else {
-            return file.to_owned();
-        };
-        let without_first = || rest.split_once('/').map_or(rest, |(_, rest)| rest);
-        match folder {
-            _ if folder == self.package => rest.to_owned(),
-            RUST => format!("rust/{}", without_first()),
-            REGISTRY => without_first().to_owned(),
-            LIBRARY => format!("{LIBRARY}/{rest}"),
-            _ => file.to_owned(),
-        }
-    }
-
-    fn is_foreign(&self, file: &str) -> bool {
-        let folder = file
-            .strip_prefix('/')
-            .and_then(|file| file.split('/').next());
-        folder.is_some_and(|folder| folder != self.package && [RUST, LIBRARY].contains(&folder))
-    }
-
-    fn push_frames(&self, frames: &mut Vec<Frame>, address: u64, call: u64) {
-        let before = frames.len();
-        if let Some(dwarf) = &self.dwarf
-            && let Ok(mut found) = dwarf.find_frames(call).skip_all_loads()
-        {
-            while let Ok(Some(frame)) = found.next()
-                && frames.len() - before < INLINED_MAX
-            {
-                let name = |name: &addr2line::FunctionName<Reader<'_>>| {
-                    name.demangle().map(std::borrow::Cow::into_owned).ok()
-                };
-                let file = frame.location.as_ref().and_then(|at| at.file);
-                frames.push(Frame {
-                    address,
-                    function: frame.function.as_ref().and_then(name),
-                    file: file.map(|file| self.readable(file)),
-                    line: frame.location.as_ref().and_then(|at| at.line),
-                    foreign: file.is_none_or(|file| self.is_foreign(file)),
-                });
-            }
-        }
-        if frames.len() == before {
-            frames.push(Frame::unknown(address));
-        }
-        // The outermost function at an address is the one that has a symbol, and a symbol says
-        // more than line tables do: the whole path.
-        if let (Some(frame), Some(symbol)) = (frames.last_mut(), self.function(call)) {
-            frame.function = Some(symbol);
-        }
-    }
-
-    fn function(&self, address: u64) -> Option<String> {
-        let after = self
-            .functions
-            .partition_point(|(start, ..)| *start <= address);
-        let (start, bytes, name) = self.functions.get(after.checked_sub(1)?)?;
-        // Assembler often gives no size.
-        let is_inside = *bytes == 0 || address - start < *bytes;
-        is_inside.then(|| demangle_auto((*name).into(), None).into_owned())
-    }
+fn is_foreign(file: &str, package: &str) -> bool {
+    let folder = file
+        .strip_prefix('/')
+        .and_then(|file| file.split('/').next());
+    folder.is_some_and(|folder| folder != package && [RUST, LIBRARY].contains(&folder))
 }
 
 /// The part of a backtrace that is the author's: without what calls the handler, and, where the
@@ -282,97 +181,4 @@ pub fn vector_name(vector: u8) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Functions of `f` are the author's.
-    fn check(functions: &[&str], innermost: Innermost, short: &[&str]) {
-        let frame = |function: &&str| Frame {
-            address: 0,
-            function: Some(function.to_string()),
-            file: None,
-            line: None,
-            foreign: !function.starts_with("f::"),
-        };
-        let frames: Vec<_> = functions.iter().map(frame).collect();
-        let short_frames = shorten(&frames, innermost).iter();
-        let names: Vec<_> = short_frames
-            .filter_map(|frame| frame.function.as_deref())
-            .collect();
-        assert_eq!(names, short);
-    }
-
-    #[test]
-    fn a_backtrace_shows_what_is_the_authors() {
-        let panic = [
-            "jiffy_rt::panic",
-            "core::panicking::panic_fmt",
-            "f::a",
-            "core::ops::call",
-            "f::b",
-            "jiffy::dispatch",
-            "f::__jiffy_function",
-            "__jiffy_main",
-        ];
-        check(&panic, Innermost::Return, &panic[2..5]);
-        check(&panic, Innermost::Instruction, &panic[..5]);
-        check(&panic[..2], Innermost::Return, &panic[..2]);
-        check(&panic[6..], Innermost::Return, &panic[6..]);
-        check(&[], Innermost::Return, &[]);
-    }
-
-    #[test]
-    fn files_are_called_what_their_authors_call_them() {
-        let symbols = Symbols::of(b"", "hello");
-        let check = |file, readable| assert_eq!(symbols.readable(file), readable);
-        check("/hello/src/lib.rs", "src/lib.rs");
-        check(
-            "/rustc/0123abc/library/core/src/num.rs",
-            "rust/library/core/src/num.rs",
-        );
-        check(
-            "/registry/index-1a/serde-1.0.0/src/lib.rs",
-            "serde-1.0.0/src/lib.rs",
-        );
-        check("/jiffy/rt/src/lib.rs", "jiffy/rt/src/lib.rs");
-        check("/workspace/other/src/lib.rs", "/workspace/other/src/lib.rs");
-        check("src/lib.rs", "src/lib.rs");
-        check("/", "/");
-        check("", "");
-    }
-
-    #[test]
-    fn without_symbols_addresses_stay() {
-        for file in [&b""[..], b"\x7fELF\x02\x01\x01"] {
-            let symbols = Symbols::of(file, "");
-            assert!(symbols.hint().is_some());
-            let frames = symbols.frames(&[0x20_0000, 0x20_1000], Innermost::Return);
-            assert_eq!(frames.len(), 2);
-            assert!(frames.iter().all(|frame| frame.function.is_none()));
-        }
-    }
-
-    /// This test's own program has symbols and lines.
-    #[test]
-    fn a_function_of_this_program_is_found() {
-        let file = std::fs::read(std::env::current_exe().expect("a program")).expect("read");
-        let symbols = Symbols::of(&file, "");
-        let name = "jiffy_symbols::vector_name";
-        let found = symbols
-            .functions
-            .iter()
-            .find(|(_, _, function)| demangle_auto((*function).into(), None) == name);
-        let (address, ..) = found.expect("in the symbol table");
-        let frames = symbols.frames(&[*address], Innermost::Instruction);
-        let outermost = frames.last().expect("a frame");
-        assert_eq!(outermost.function.as_deref(), Some(name));
-        let file = outermost.file.as_deref().expect("a file");
-        assert!(file.ends_with("lib.rs"), "{file}");
-    }
-
-    #[test]
-    fn vectors_have_names() {
-        assert_eq!(vector_name(14), "page fault");
-        assert_eq!(vector_name(255), "reserved vector");
-    }
-}
+mod tests;

@@ -3,16 +3,16 @@
 use std::io::{self, Write};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use jiffy_abi::{
-    frame::FrameKind,
-    layout::{STACK, STACK_TOP},
-};
+use jiffy_abi::frame::FrameKind;
 use jiffy_console::Exit;
 use jiffy_control::{Backtrace, Blame, GuestFault, InvokeError, Outcome, Response};
-use jiffy_symbols::{Frame, Innermost, Symbols, shorten, vector_name};
+use jiffy_symbols::{Frame, Innermost, shorten, vector_name};
 use serde::Serialize;
 
-use crate::output::{Bytes, Line, Untrusted, chain};
+use crate::{
+    output::{Bytes, Line, Untrusted, chain},
+    symbols::Symbols,
+};
 
 /// Frames of a backtrace that are printed; JSON has all.
 const FRAMES_SHOWN_MAX: usize = 8;
@@ -138,6 +138,9 @@ struct Exception {
     instruction: u64,
     stack: u64,
     stack_overflow: bool,
+    /// Size of the stack that overflowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stack_bytes: Option<u64>,
 }
 
 impl Exception {
@@ -145,8 +148,11 @@ impl Exception {
         let Some(address) = self.address else {
             return self.name.into();
         };
-        if self.stack_overflow {
-            return format!("stack overflow: {} are used up", Bytes(STACK_TOP - STACK));
+        if let Some(bytes) = self.stack_bytes {
+            return format!(
+                "stack overflow: {} are used up: set a larger stack, `stack = \"8M\"` under [package.metadata.jiffy] in Cargo.toml, and build again, or look for a recursion without end",
+                Bytes(bytes)
+            );
         }
         let access = match self.error_code {
             code if code & PAGE_FAULT_EXECUTE != 0 => "executing",
@@ -159,7 +165,7 @@ impl Exception {
 
 impl Failure {
     /// The failure of a request that got no response.
-    pub(crate) fn of_invoke(error: &InvokeError, symbols: &Symbols<'_>) -> Self {
+    pub(crate) fn of_invoke(error: &InvokeError, symbols: &Symbols) -> Self {
         let (kind, message) = match error {
             InvokeError::Stopped(report) => return Self::of_outcome(&report.outcome, symbols),
             InvokeError::Failed {
@@ -191,7 +197,7 @@ impl Failure {
         }
     }
 
-    fn of_outcome(outcome: &Outcome, symbols: &Symbols<'_>) -> Self {
+    fn of_outcome(outcome: &Outcome, symbols: &Symbols) -> Self {
         let no_backtrace = Backtrace::default();
         let (kind, message, backtrace) = match outcome {
             Outcome::Finished => (
@@ -223,7 +229,7 @@ impl Failure {
         Self::with_backtrace(kind, message, backtrace, symbols)
     }
 
-    fn of_fault(fault: &GuestFault, symbols: &Symbols<'_>) -> Self {
+    fn of_fault(fault: &GuestFault, symbols: &Symbols) -> Self {
         let no_backtrace = Backtrace::default();
         let (kind, message, backtrace) = match fault {
             GuestFault::Exception {
@@ -242,7 +248,8 @@ impl Failure {
                     address: (*vector == PAGE_FAULT).then_some(*address),
                     instruction: *rip,
                     stack: *rsp,
-                    stack_overflow: *stack_overflow,
+                    stack_overflow: stack_overflow.is_some(),
+                    stack_bytes: *stack_overflow,
                 };
                 let message = exception.describe();
                 (Kind::Exception(exception), message, backtrace)
@@ -293,15 +300,14 @@ impl Failure {
         kind: Kind,
         message: String,
         backtrace: &Backtrace,
-        symbols: &Symbols<'_>,
+        symbols: &Symbols,
     ) -> Self {
         let innermost = match kind {
             Kind::Panic { .. } | Kind::OutOfMemory { .. } => Innermost::Return,
             _ => Innermost::Instruction,
         };
-        let frames = symbols.frames(&backtrace.0, innermost);
+        let (frames, hint) = symbols.frames(&backtrace.0, innermost);
         let backtrace = shorten(&frames, innermost).to_vec();
-        let hint = symbols.hint().filter(|_| !backtrace.is_empty());
         Self {
             kind,
             message,
@@ -357,14 +363,7 @@ impl Failure {
         writeln!(out, ": {}", Untrusted(&self.message))?;
         for (number, frame) in self.backtrace.iter().take(FRAMES_SHOWN_MAX).enumerate() {
             let lead = if number == 0 { "at" } else { "by" };
-            match &frame.function {
-                Some(function) => write!(out, "  {lead} {}", Line(function))?,
-                None => write!(out, "  {lead} {:#x}", frame.address)?,
-            }
-            if let Some(file) = &frame.file {
-                write!(out, " ({}:{})", Line(file), frame.line.unwrap_or_default())?;
-            }
-            writeln!(out)?;
+            writeln!(out, "  {lead} {}", Line(&frame.to_string()))?;
         }
         if self.backtrace.len() > FRAMES_SHOWN_MAX {
             let more = self.backtrace.len() - FRAMES_SHOWN_MAX;

@@ -1,9 +1,10 @@
+use jiffy_abi::layout::STACK_BYTES_DEFAULT;
 use jiffy_control::{Report, Stats};
 
 use super::*;
 
-fn symbols() -> Symbols<'static> {
-    Symbols::of(b"", "hello")
+fn symbols() -> Symbols {
+    Symbols::of_snapshot("hello")
 }
 
 fn failure(outcome: Outcome) -> Failure {
@@ -29,7 +30,7 @@ fn exception(vector: u8, error_code: u64, address: u64, stack_overflow: bool) ->
         address,
         rip,
         rsp,
-        stack_overflow,
+        stack_overflow: stack_overflow.then_some(STACK_BYTES_DEFAULT),
         backtrace,
     };
     Outcome::Fault(fault)
@@ -65,8 +66,8 @@ fn error_panic_and_fault_are_told_apart() {
     );
     let fault = failure(exception(14, 2, 0x10, false));
     assert_eq!(fault.exit(), Exit::Fault);
-    let expected = "fault: page fault writing address 0x10\n  at 0x200010\n  by 0x200020\n  (the \
-                    image has no symbols: build it without --strip to see functions and lines)\n";
+    let expected = "fault: page fault writing address 0x10\n  at 0x200010\n  by 0x200020\n  (a \
+                    snapshot has no symbols: run its image to see functions and lines)\n";
     assert_eq!(text(&fault), expected);
 }
 
@@ -81,7 +82,7 @@ fn exceptions_are_described() {
     );
     check(
         exception(14, 6, 0x10_0ff8, true),
-        &format!("stack overflow: {} are used up", Bytes(STACK_TOP - STACK)),
+        "stack overflow: 768.0 KiB are used up: set a larger stack, `stack = \"8M\"` under [package.metadata.jiffy] in Cargo.toml, and build again, or look for a recursion without end",
     );
 }
 

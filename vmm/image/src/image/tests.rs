@@ -163,7 +163,12 @@ fn each_bad_segment_has_its_error() {
         Err(overlap)
     );
     for bytes in [RAM_BYTES_MAX, u64::MAX, u64::MAX - address] {
-        let placement = ImageError::Placement { address, bytes };
+        let first = IMAGE;
+        let placement = ImageError::Placement {
+            address,
+            bytes,
+            first,
+        };
         assert_eq!(
             patched(field(1, BYTES), &bytes.to_le_bytes()),
             Err(placement)
@@ -265,4 +270,31 @@ proptest! {
             prop_assert!(image.needed_bytes() <= file.len() as u64);
         }
     }
+}
+
+/// A larger stack ends where the image begins, and an image of another place has none.
+#[test]
+fn a_larger_stack_moves_the_image() {
+    let flags_at = HEADER_BYTES + 3 * PROGRAM_HEADER_BYTES + 20 + 4;
+    let bytes = IMAGE - STACK + (64 << 10);
+    let flags = note::with_stack(0, bytes).expect("allowed").to_le_bytes();
+    let placement = patched(flags_at, &flags).expect_err("where its stack is");
+    assert!(matches!(placement, ImageError::Placement { first, .. } if first == STACK + bytes));
+    let mut file = image();
+    file[flags_at..flags_at + 4].copy_from_slice(&flags);
+    for (number, address) in [(0, STACK + bytes), (1, STACK + bytes + 0x1000)] {
+        for at in [ADDRESS, ADDRESS + 8] {
+            file[field(number, at)..][..8].copy_from_slice(&address.to_le_bytes());
+        }
+    }
+    file[24..32].copy_from_slice(&(STACK + bytes).to_le_bytes());
+    let image = Image::parse(&file).expect("moved");
+    assert_eq!(
+        (image.stack_bytes(), image.stack_top()),
+        (bytes, image.entry())
+    );
+    assert_eq!(
+        patched(flags_at, &u32::MAX.to_le_bytes()),
+        Err(ImageError::NoteDamaged)
+    );
 }
