@@ -3,6 +3,9 @@
 //! Values are checked when they are made, so that everything behind the API can trust them.
 //! Not here: where they are stored (`registry`), how they look in JSON for a client (`api`).
 
+mod alias;
+mod lambda_facts;
+
 use std::{collections::BTreeMap, fmt, num::NonZeroU64, str::FromStr};
 
 use jiffy_abi::layout::{RAM_BYTES_DEFAULT, RAM_BYTES_MAX, RAM_BYTES_MIN, RAM_BYTES_STEP};
@@ -11,8 +14,15 @@ use jiffy_control::{EnvironmentError, environment_page};
 use jiffy_snapshots::Digest;
 use serde::{Deserialize, Serialize};
 
-/// Characters of a function's or an alias's name at most, as in Lambda's API.
+pub use self::{
+    alias::{Alias, AliasTarget},
+    lambda_facts::{LambdaFacts, ZipFacts},
+};
+
+/// Characters of a function's name at most, as in Lambda's API.
 pub const NAME_CHARS_MAX: usize = 64;
+/// Characters of an alias's name at most, as in Lambda's API.
+pub const ALIAS_CHARS_MAX: usize = 128;
 /// Instances of one function at most.
 pub const CONCURRENCY_MAX: u32 = 10_000;
 /// Instances of one function unless its author says otherwise.
@@ -22,6 +32,9 @@ pub const DESCRIPTION_CHARS_MAX: usize = 256;
 /// Versions that an alias spreads its requests over at most.
 pub const ALIAS_TARGETS_MAX: usize = 2;
 
+/// What the live version is called where a number or an alias could stand.
+const LIVE: &str = "live";
+
 /// Why a value of a client is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "each message documents its variant")]
@@ -29,9 +42,11 @@ pub enum InvalidValue {
     #[error("{0:?} is no name: use 1 to {NAME_CHARS_MAX} letters, digits, hyphens and underscores")]
     Name(String),
     #[error(
-        "{0:?} is no alias: use a name that is not only digits and not `live`, which the live version has"
+        "{0:?} is not the name of an alias: use 1 to {ALIAS_CHARS_MAX} letters, digits, hyphens and underscores, not only digits"
     )]
     Alias(String),
+    #[error("an alias cannot be called {LIVE}: the live version is")]
+    AliasLive,
     #[error("{0:?} is no version: use a number from 1")]
     Version(String),
     #[error(
@@ -56,6 +71,8 @@ pub enum InvalidValue {
     AliasTargets,
     #[error("invalid weight {0} per mille: must be 0 to 1000")]
     Weight(u16),
+    #[error("an alias of the live version leads to nothing else: publish the version first")]
+    LiveShared,
 }
 
 /// What is shown in place of the value of an environment variable where that is not shown.
@@ -71,8 +88,8 @@ pub struct FunctionName(String);
 #[serde(try_from = "String", into = "String")]
 pub struct AliasName(String);
 
-fn is_name(text: &str) -> bool {
-    (1..=NAME_CHARS_MAX).contains(&text.len())
+fn is_name(text: &str, chars_max: usize) -> bool {
+    (1..=chars_max).contains(&text.len())
         && text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
@@ -82,7 +99,7 @@ impl TryFrom<String> for FunctionName {
     type Error = InvalidValue;
 
     fn try_from(text: String) -> Result<Self, InvalidValue> {
-        if is_name(&text) {
+        if is_name(&text, NAME_CHARS_MAX) {
             Ok(Self(text))
         } else {
             Err(InvalidValue::Name(text))
@@ -94,10 +111,20 @@ impl TryFrom<String> for AliasName {
     type Error = InvalidValue;
 
     fn try_from(text: String) -> Result<Self, InvalidValue> {
-        if is_name(&text) && text != "live" && !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        if is_name(&text, ALIAS_CHARS_MAX) && !text.bytes().all(|byte| byte.is_ascii_digit()) {
             Ok(Self(text))
         } else {
             Err(InvalidValue::Alias(text))
+        }
+    }
+}
+
+impl AliasName {
+    /// Refuses the word that means the live version wherever API v1 takes a qualifier.
+    pub fn check_not_live(&self) -> Result<(), InvalidValue> {
+        match self.0.as_str() {
+            LIVE => Err(InvalidValue::AliasLive),
+            _ => Ok(()),
         }
     }
 }
@@ -134,8 +161,8 @@ macro_rules! text {
 text!(FunctionName);
 text!(AliasName);
 
-/// Number of a version: 1 for the first deploy of a function, and one more for each after it. Never
-/// given twice, not even after a deletion of the version.
+/// Number of a version: 1 for the first that is published of a function, and one more for each after it. Never
+/// given twice, not even after a deletion of the version. The live version has the next one before it is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct VersionNumber(pub NonZeroU64);
 
@@ -177,7 +204,7 @@ impl FromStr for Qualifier {
 
     fn from_str(text: &str) -> Result<Self, InvalidValue> {
         match text {
-            "" | "$LATEST" | "live" => Ok(Self::Live),
+            "" | "$LATEST" | LIVE => Ok(Self::Live),
             number if number.bytes().all(|byte| byte.is_ascii_digit()) => {
                 number.parse().map(Self::Version)
             }
@@ -287,17 +314,30 @@ impl Settings {
     }
 }
 
-/// A version of a function: one deploy. Immutable but for its snapshot, which follows the host.
+/// A version of a function. Once it is published it is immutable but for its snapshot, which follows the host; until
+/// then it is the live one, has the number that it will get, and is replaced by every change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
     /// Its number.
     pub number: VersionNumber,
+    /// Whether it has its number for good. All versions of earlier releases have.
+    #[serde(default = "yes")]
+    pub published: bool,
+    /// What was said of it when it was published, in place of the description in `settings`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
     /// SHA-256 of the image.
     pub image: Digest,
     /// Size of the image, bytes.
     pub image_bytes: u64,
+    /// Whether its handler takes HTTP requests. Images of before do not say so.
+    #[serde(default)]
+    pub takes_http: bool,
     /// What the author said.
     pub settings: Settings,
+    /// What only Lambda's API knows of it.
+    #[serde(default)]
+    pub lambda: LambdaFacts,
     /// SHA-256 of the snapshot's state.
     pub snapshot: Digest,
     /// What the snapshot was made with; on any other it is made again. See `service::HostIdentity`.
@@ -306,15 +346,17 @@ pub struct Version {
     pub created_ms: u64,
 }
 
-/// Where an alias leads.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Alias {
-    /// The version that gets what `other` does not.
-    pub version: VersionNumber,
-    /// Another version, and its share of the requests, per mille.
-    pub other: Option<(VersionNumber, u16)>,
-    /// For people.
-    pub description: String,
+impl Version {
+    /// What people are told of it.
+    pub fn description(&self) -> &str {
+        self.description
+            .as_ref()
+            .unwrap_or(&self.settings.description)
+    }
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// A function.
@@ -322,10 +364,13 @@ pub struct Alias {
 pub struct Function {
     /// Its name.
     pub name: FunctionName,
-    /// The version that requests without a qualifier go to.
+    /// The version that requests without a qualifier go to: a published one, or `next`, which is not published yet.
     pub live: VersionNumber,
-    /// The number that the next deploy gets.
+    /// The number that the next version to be published gets.
     pub next: VersionNumber,
+    /// How often what is live has changed.
+    #[serde(default)]
+    pub changes: u64,
     /// Aliases.
     pub aliases: BTreeMap<AliasName, Alias>,
     /// A limit of VMs over all versions, set apart from deploys.

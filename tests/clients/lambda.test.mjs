@@ -56,13 +56,14 @@ test("lists come in pages", async () => {
 });
 
 test("code, configuration, versions and aliases", async () => {
+  await aws.send(new PublishVersionCommand({ FunctionName }));
   await aws.send(new UpdateFunctionConfigurationCommand({ FunctionName, Description: "second" }));
   const updated = await aws.send(new UpdateFunctionCodeCommand({ FunctionName, ZipFile: faults }));
   assert.equal(updated.Description, "second");
   const published = await aws.send(new PublishVersionCommand({ FunctionName }));
-  assert.equal(published.Version, "3");
+  assert.equal(published.Version, "2");
   const { Versions } = await aws.send(new ListVersionsByFunctionCommand({ FunctionName }));
-  assert.deepEqual(Versions.map((version) => version.Version), ["$LATEST", "1", "2", "3"]);
+  assert.deepEqual(Versions.map((version) => version.Version), ["$LATEST", "1", "2"]);
   const weights = { AdditionalVersionWeights: { 2: 0.25 } };
   const alias = await aws.send(
     new CreateAliasCommand({ FunctionName, Name: "prod", FunctionVersion: "1", RoutingConfig: weights }),

@@ -1,6 +1,9 @@
 """The Lambda-compatible API through boto3: the one of the virtual environment, or Debian's."""
 
 import base64
+import functools
+import hashlib
+import hmac
 import io
 import json
 import unittest
@@ -44,6 +47,7 @@ def client(key_id=KEY_ID, secret=SECRET, region="us-east-1", **config):
     )
 
 
+@functools.cache
 def zip_of(example, entry="bootstrap"):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -92,7 +96,7 @@ class Lambda(unittest.TestCase):
         self.assertEqual(made["FunctionName"], "hello")
         self.assertEqual(made["Version"], "1")
         self.assertEqual(made["FunctionArn"], "arn:aws:lambda:us-east-1:000000000000:function:hello:1")
-        self.assertEqual(made["CodeSize"], len(image("hello")))
+        self.assertEqual(made["CodeSize"], len(zip_of("hello")))
         self.aws.get_waiter("function_active").wait(FunctionName="hello")
         self.aws.get_waiter("function_updated").wait(FunctionName="hello")
         self.aws.get_waiter("function_exists").wait(FunctionName="hello")
@@ -120,7 +124,8 @@ class Lambda(unittest.TestCase):
         self.refused("ResourceNotFoundException", self.aws.delete_function, FunctionName="hello")
 
     def test_every_spelling_of_a_name_is_signed_and_found(self):
-        arn = create(self.aws, "hello")["FunctionArn"]
+        create(self.aws, "hello", Publish=True)
+        arn = self.aws.get_function(FunctionName="hello")["Configuration"]["FunctionArn"]
         for name in ["hello", "000000000000:function:hello", arn]:
             for qualified in [{"FunctionName": name}, {"FunctionName": name, "Qualifier": "1"}, {"FunctionName": f"{name}:1"}]:
                 result = self.aws.invoke(Payload=json.dumps(EXAMPLE_EVENT), **qualified)
@@ -130,10 +135,17 @@ class Lambda(unittest.TestCase):
         names = [f"page-{index}" for index in range(5)]
         for name in names:
             create(self.aws, name)
-        pages = list(self.aws.get_paginator("list_functions").paginate(PaginationConfig={"PageSize": 2}))
-        self.assertGreaterEqual(len(pages), 3)
-        found = [function["FunctionName"] for page in pages for function in page["Functions"]]
-        self.assertEqual(found, names)
+        for size, lengths in [(1, [1] * 5), (2, [2, 2, 1]), (5, [5]), (6, [5])]:
+            pages = list(self.aws.get_paginator("list_functions").paginate(PaginationConfig={"PageSize": size}))
+            self.assertEqual([len(page["Functions"]) for page in pages], lengths)
+            found = [function["FunctionName"] for page in pages for function in page["Functions"]]
+            self.assertEqual(found, names)
+        self.aws.publish_version(FunctionName="page-2")
+        everything = self.aws.list_functions(FunctionVersion="ALL")["Functions"]
+        self.assertEqual(
+            [(function["FunctionName"], function["Version"]) for function in everything],
+            [(name, "$LATEST") for name in names[:3]] + [("page-2", "1")] + [(name, "$LATEST") for name in names[3:]],
+        )
 
     def test_what_goes_wrong_in_a_function_is_a_result(self):
         create(self.aws, "faults", "faults", Timeout=3)
@@ -177,27 +189,36 @@ class Lambda(unittest.TestCase):
         self.assertIn("asynchronous", refused["Error"]["Message"])
 
     def test_code_configuration_and_versions_change(self):
-        first = create(self.aws, "changes")
+        first = create(self.aws, "changes", Publish=True)
+        latest = self.aws.get_function_configuration(FunctionName="changes")
         update = self.aws.update_function_code
+        # What is the same changes nothing.
+        for same in [update(FunctionName="changes", ZipFile=zip_of("hello"), Publish=True), first]:
+            self.assertEqual((same["Version"], same["RevisionId"]), ("1", first["RevisionId"]))
         second = update(FunctionName="changes", ZipFile=zip_of("faults", "faults.elf"), Publish=True)
         self.assertEqual(second["Version"], "2")
-        self.assertNotEqual(second["CodeSha256"], first["CodeSha256"])
+        sha256 = hashlib.sha256(zip_of("faults", "faults.elf")).digest()
+        self.assertEqual(second["CodeSha256"], base64.b64encode(sha256).decode())
         self.refused(
             "PreconditionFailedException", update,
-            FunctionName="changes", ZipFile=zip_of("hello"), RevisionId=first["RevisionId"],
+            FunctionName="changes", ZipFile=zip_of("hello"), RevisionId=latest["RevisionId"],
         )
         third = self.aws.update_function_configuration(FunctionName="changes", Timeout=7, Description="new")
-        self.assertEqual((third["Timeout"], third["Description"]), (7, "new"))
+        self.assertEqual((third["Version"], third["Timeout"], third["Description"]), ("$LATEST", 7, "new"))
         self.assertEqual(third["CodeSha256"], second["CodeSha256"])
 
-        published = self.aws.publish_version(FunctionName="changes", CodeSha256=third["CodeSha256"])
+        self.refused("InvalidParameterValueException", self.aws.publish_version, FunctionName="changes", CodeSha256="x")
+        published = self.aws.publish_version(
+            FunctionName="changes", CodeSha256=third["CodeSha256"], Description="a version", RevisionId=third["RevisionId"],
+        )
         self.assertEqual(published["ResponseMetadata"]["HTTPStatusCode"], 201)
-        self.assertEqual(published["Version"], "3")
+        self.assertEqual((published["Version"], published["Description"]), ("3", "a version"))
         again = self.aws.publish_version(FunctionName="changes")
         self.assertEqual(again["Version"], "3")
 
         paginator = self.aws.get_paginator("list_versions_by_function")
-        pages = paginator.paginate(FunctionName="changes", PaginationConfig={"PageSize": 2})
+        pages = list(paginator.paginate(FunctionName="changes", PaginationConfig={"PageSize": 2}))
+        self.assertEqual([len(page["Versions"]) for page in pages], [2, 2])
         versions = [version for page in pages for version in page["Versions"]]
         self.assertEqual([version["Version"] for version in versions], ["$LATEST", "1", "2", "3"])
         self.assertEqual(versions[1]["CodeSha256"], first["CodeSha256"])
@@ -205,11 +226,50 @@ class Lambda(unittest.TestCase):
         self.assertEqual((payload(result), result["ExecutedVersion"]), (EXAMPLE_ANSWER, "1"))
         self.aws.delete_function(FunctionName="changes", Qualifier="1")
         self.refused("ResourceNotFoundException", self.aws.get_function, FunctionName="changes", Qualifier="1")
-        self.refused("ResourceConflictException", self.aws.delete_function, FunctionName="changes", Qualifier="3")
+        # It is what `$LATEST` equals, and that stays.
+        self.aws.delete_function(FunctionName="changes", Qualifier="3")
+        self.assertEqual(self.aws.get_function_configuration(FunctionName="changes")["Timeout"], 7)
+
+    def test_a_published_version_outlives_what_comes_after_it(self):
+        create(self.aws, "stays", Publish=True, Environment={"Variables": {"MOOD": "good"}})
+        for number in range(66):
+            self.aws.update_function_configuration(FunctionName="stays", Environment={"Variables": {"MOOD": str(number)}})
+        versions = self.aws.list_versions_by_function(FunctionName="stays")["Versions"]
+        self.assertEqual([version["Version"] for version in versions], ["$LATEST", "1"])
+        self.assertEqual(versions[1]["Environment"]["Variables"], {"MOOD": "good"})
+        for qualifier in ["$LATEST", "1"]:
+            result = self.aws.invoke(FunctionName="stays", Qualifier=qualifier, Payload=json.dumps(EXAMPLE_EVENT))
+            self.assertEqual((payload(result), result["ExecutedVersion"]), (EXAMPLE_ANSWER, qualifier))
+
+    def test_a_handler_for_http_reads_the_event_and_answers_in_its_format(self):
+        create(self.aws, "webhook", "webhook")
+        body = json.dumps({"text": "é"})
+        digest = hmac.new(b"It's a Secret to Everybody", body.encode(), "sha256").hexdigest()
+        headers = {"X-Hub-Signature-256": f"sha256={digest}", "X-GitHub-Event": "push"}
+        encoded = {"body": base64.b64encode(body.encode()).decode(), "isBase64Encoded": True}
+        plain = {"body": body, "isBase64Encoded": False}
+        second = {
+            "version": "2.0", "rawPath": "/hooks", "rawQueryString": "a=b", "headers": headers,
+            "cookies": ["a=1"], "requestContext": {"http": {"method": "POST", "path": "/hooks"}},
+        }
+        first = {
+            "httpMethod": "POST", "path": "/hooks", "headers": headers, "multiValueHeaders": None,
+            "queryStringParameters": {"a": "b"}, "requestContext": {},
+        }
+        answer = {"statusCode": 202, "body": "accepted\n", "isBase64Encoded": False}
+        for event, wanted in [
+            (second | plain, answer | {"headers": {"x-event": "push"}}),
+            (second | encoded, answer | {"headers": {"x-event": "push"}}),
+            (first | plain, answer | {"headers": {"x-event": "push"}, "multiValueHeaders": {"x-event": ["push"]}}),
+            (first | encoded, answer | {"headers": {"x-event": "push"}, "multiValueHeaders": {"x-event": ["push"]}}),
+        ]:
+            result = self.aws.invoke(FunctionName="webhook", Payload=json.dumps(event))
+            self.assertEqual(payload(result), wanted)
 
     def test_an_alias_spreads_requests_by_weight(self):
-        create(self.aws, "spread")
+        create(self.aws, "spread", Publish=True)
         self.aws.update_function_configuration(FunctionName="spread", Description="second")
+        self.aws.publish_version(FunctionName="spread")
         alias = self.aws.create_alias(
             FunctionName="spread", Name="prod", FunctionVersion="2", Description="both",
             RoutingConfig={"AdditionalVersionWeights": {"1": 0.5}},
@@ -271,6 +331,14 @@ class Lambda(unittest.TestCase):
         with zipfile.ZipFile(text, "w") as archive:
             archive.writestr("bootstrap", "#!/bin/sh\n")
         for arguments in [
+            make_of(hello, Architectures=["arm64"]),
+            make_of(hello, Layers=["arn:aws:lambda:us-east-1:000000000000:layer:one:1"]),
+            make_of(hello, VpcConfig={"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}),
+            make_of(hello, EphemeralStorage={"Size": 1024}),
+            make_of(hello, TracingConfig={"Mode": "Active"}),
+            make_of(hello, KMSKeyArn="arn:aws:kms:us-east-1:000000000000:key/k"),
+            make_of(hello, DeadLetterConfig={"TargetArn": "arn:aws:sqs:us-east-1:000000000000:q"}),
+            make_of(hello) | {"Runtime": "python3.9"},
             make_of({"ZipFile": b"no zip file"}),
             make_of({"ZipFile": text.getvalue()}),
             make_of({"S3Bucket": "bucket", "S3Key": "key"}),
@@ -306,15 +374,27 @@ class Lambda(unittest.TestCase):
             refused = self.refused(code, stranger.invoke, FunctionName="hello", Payload=b"{}")
             self.assertEqual(refused["ResponseMetadata"]["HTTPStatusCode"], 403)
             self.refused(code, stranger.delete_function, FunctionName="hello")
-        # As for AWS, the region is part of what is signed and of nothing else.
         elsewhere = client(region="eu-central-1")
-        self.assertEqual(len(elsewhere.list_functions(MaxItems=10)["Functions"]), 1)
+        refused = self.refused("InvalidSignatureException", elsewhere.list_functions)
+        self.assertIn("valid region", refused["Error"]["Message"])
 
-    def test_binary_payloads_come_through(self):
+    def test_payloads_are_json(self):
         create(self.aws, "echo", "echo")
-        for body in [bytes(range(256)), b"x" * (1 << 20)]:
+        for body in [b'"' + b"x" * (1 << 20) + b'"', b"[1, 2]", b"null"]:
             result = self.aws.invoke(FunctionName="echo", Payload=body)
             self.assertEqual(result["Payload"].read(), body)
+        for body in [bytes(range(256)), b"text", b"{"]:
+            self.refused("InvalidRequestContentException", self.aws.invoke, FunctionName="echo", Payload=body)
+
+    def test_what_is_not_here_says_so_in_lambdas_shape(self):
+        for call, arguments in [
+            (self.aws.list_layers, {}),
+            (self.aws.list_event_source_mappings, {}),
+            (self.aws.get_policy, {"FunctionName": "f"}),
+            (self.aws.put_function_event_invoke_config, {"FunctionName": "f", "MaximumRetryAttempts": 0}),
+        ]:
+            refused = self.refused("NotImplementedException", call, **arguments)
+            self.assertEqual(refused["ResponseMetadata"]["HTTPStatusCode"], 501)
 
 
 if __name__ == "__main__":

@@ -116,10 +116,10 @@ pub(super) async fn deploy<V: Vms>(
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
     let wanted: DeployView = document(&parts.headers, body, api.intake()).await?;
-    let image = wanted.image;
+    let (image, publish) = (wanted.image, wanted.publish.unwrap_or(true));
     let deploy = api
         .service
-        .deploy_over(&name, image, |live| wanted.over(live));
+        .deploy_over(&name, image, publish, |live| wanted.over(live));
     let outcome = deploy.await?;
     let before = outcome.before.as_ref();
     let changes = before.map(|before| ChangesView::new(before, &outcome.version.settings));
@@ -181,7 +181,7 @@ pub(super) async fn remove_version<V: Vms>(
     State(api): State<Api<V>>,
     Segments((name, version)): Segments<(FunctionName, VersionNumber)>,
 ) -> Result<StatusCode, Problem> {
-    api.service.delete_version(&name, version).await?;
+    api.service.delete_version(&name, version, false).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -219,6 +219,7 @@ pub(super) async fn put_alias<V: Vms>(
     Segments((name, alias)): Segments<(FunctionName, AliasName)>,
     request: Request,
 ) -> Result<Json<AliasView>, Problem> {
+    alias.check_not_live()?;
     let (parts, body) = request.into_parts();
     let to: AliasView = document(&parts.headers, body, api.intake()).await?;
     let mut function = api.service.put_alias(&name, &alias, to.into()).await?;

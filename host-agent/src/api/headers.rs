@@ -60,6 +60,11 @@ fn is_of_connection(name: &str) -> bool {
     )
 }
 
+/// Whether a header is of no request that somebody passes on: it is of the connection, or the agent's own.
+pub(crate) fn stays_behind(name: &str) -> bool {
+    is_of_connection(name) || name.starts_with(OWN_HEADER_PREFIX)
+}
+
 /// The headers that `Connection` names as its own; seldom any.
 fn nominated<'a>(connections: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
     connections

@@ -164,6 +164,7 @@ fn input(
         http,
         body,
         wants_log_tail: false,
+        ..InvokeInput::default()
     }
 }
 

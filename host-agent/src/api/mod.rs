@@ -34,7 +34,7 @@ use crate::{lambda, serve::too_large, service::Service, vm::Vms};
 pub(crate) mod bodies;
 pub(crate) mod client;
 mod functions;
-mod headers;
+pub(crate) mod headers;
 mod images;
 pub(crate) mod input;
 mod insight;

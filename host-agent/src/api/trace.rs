@@ -65,6 +65,36 @@ fn is_traceparent(text: &[u8]) -> bool {
         && (text.len() == BYTES || (&text[..2] != b"00" && text[55] == b'-'))
 }
 
+/// The same for a caller that may send AWS's `X-Amzn-Trace-Id` in its place: `Root=1-TIME-REST;Parent=ID;Sampled=1`.
+pub(crate) fn traceparent_or_amzn(headers: &HeaderMap) -> String {
+    let amzn = headers
+        .get("x-amzn-trace-id")
+        .filter(|_| !headers.contains_key("traceparent"));
+    let amzn = amzn.and_then(|value| of_amzn(value.to_str().ok()?));
+    amzn.unwrap_or_else(|| traceparent(headers))
+}
+
+fn of_amzn(text: &str) -> Option<String> {
+    let field = |name: &str| {
+        let mut fields = text
+            .split(';')
+            .filter_map(|field| field.trim().split_once('='));
+        fields
+            .find(|(found, _)| *found == name)
+            .map(|(_, value)| value)
+    };
+    let (time, rest) = field("Root")?.strip_prefix("1-")?.split_once('-')?;
+    let flags = match field("Sampled") {
+        Some("1") => "01",
+        _ => "00",
+    };
+    let parent = field("Parent").map(Into::into);
+    // A root that has no parent yet begins here.
+    let parent = parent.unwrap_or_else(|| format!("{:016x}", Uuid::new_v4().as_u64_pair().0));
+    let text = format!("00-{time}{rest}-{parent}-{flags}");
+    is_traceparent(text.as_bytes()).then_some(text)
+}
+
 fn new_traceparent() -> String {
     let (trace, parent) = (Uuid::new_v4(), Uuid::new_v4());
     let mut text = String::with_capacity(55);
@@ -120,6 +150,40 @@ mod tests {
         let made = traceparent(&with(&[VALID, VALID]));
         assert!(made != VALID && is_traceparent(made.as_bytes()));
         assert_ne!(traceparent(&with(&[])), traceparent(&with(&[])));
+    }
+
+    #[test]
+    fn a_context_of_aws_becomes_one_of_the_w3c() {
+        let amzn = |text: &str| {
+            let value = HeaderValue::from_str(text).expect("value");
+            traceparent_or_amzn(&HeaderMap::from_iter([(
+                "x-amzn-trace-id".parse().expect("name"),
+                value,
+            )]))
+        };
+        let root = "Root=1-5759e988-bd862e3fe1be46a994272793";
+        let trace = "00-5759e988bd862e3fe1be46a994272793-";
+        let whole = amzn(&format!("{root};Parent=53995c3f42cd8ad8;Sampled=1"));
+        assert_eq!(whole, format!("{trace}53995c3f42cd8ad8-01"));
+        let alone = amzn(root);
+        assert!(
+            alone.starts_with(trace) && alone.ends_with("-00"),
+            "{alone}"
+        );
+        for wrong in [
+            "",
+            "Root=2-5759e988-bd862e3fe1be46a994272793",
+            "Root=1-x-y",
+            "Self=1",
+        ] {
+            assert!(is_traceparent(amzn(wrong).as_bytes()), "{wrong}");
+        }
+        let mut both = with(&[VALID]);
+        both.insert(
+            "x-amzn-trace-id",
+            HeaderValue::from_static("Root=1-5759e988-bd862e3fe1be46a994272793"),
+        );
+        assert_eq!(traceparent_or_amzn(&both), VALID);
     }
 
     #[test]

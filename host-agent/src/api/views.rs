@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     model::{
-        Alias, AliasName, Function, FunctionName, Isolation, Settings, Version, VersionNumber,
+        Alias, AliasName, AliasTarget, Function, FunctionName, Isolation, Settings, Version,
+        VersionNumber,
     },
     pool::{InstanceInfo, InstanceState},
 };
@@ -41,7 +42,7 @@ impl From<Function> for FunctionView {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AliasView {
-    version: VersionNumber,
+    version: AliasTarget,
     #[serde(default)]
     other: Option<OtherView>,
     #[serde(default)]
@@ -82,6 +83,7 @@ impl From<AliasView> for Alias {
 pub(super) struct VersionView {
     function: FunctionName,
     version: VersionNumber,
+    published: bool,
     image: Digest,
     image_bytes: u64,
     snapshot: Digest,
@@ -95,11 +97,15 @@ impl VersionView {
         Self {
             function: function.clone(),
             version: version.number,
+            published: version.published,
             image: version.image,
             image_bytes: version.image_bytes,
             snapshot: version.snapshot,
             created_ms: version.created_ms,
-            settings: version.settings,
+            settings: Settings {
+                description: version.description().to_owned(),
+                ..version.settings
+            },
         }
     }
 }
@@ -112,6 +118,8 @@ pub(super) struct DeployView {
     pub(super) image: Digest,
     #[serde(default)]
     reset: bool,
+    /// Whether the version gets its number for good. It does unless the client says otherwise.
+    pub(super) publish: Option<bool>,
     memory_bytes: Option<u64>,
     timeout_ms: Option<u64>,
     isolation: Option<Isolation>,

@@ -100,7 +100,7 @@ pub struct Limits {
     pub image_bytes_max: u64,
     /// Functions.
     pub functions_max: u64,
-    /// Versions of one function; older ones are deleted.
+    /// Published versions of one function; beyond it none is published until one is deleted.
     pub versions_max: u64,
     /// Aliases of one function.
     pub aliases_max: usize,

@@ -13,6 +13,8 @@ pub struct ImageNote {
     pub function_version: String,
     /// Version of the SDK.
     pub sdk_version: String,
+    /// Whether the handler takes HTTP requests.
+    pub takes_http: bool,
 }
 
 impl ImageNote {
@@ -24,6 +26,7 @@ impl ImageNote {
             function_name: note.function_name().into(),
             function_version: note.function_version().into(),
             sdk_version: note.sdk_version().into(),
+            takes_http: note.flags & jiffy_abi::note::FLAG_HTTP != 0,
         })
     }
 }

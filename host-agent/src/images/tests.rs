@@ -8,7 +8,12 @@ const NOTE: u64 = 64 + 2 * 56;
 
 /// The smallest image: a note, and some text.
 pub(crate) fn image(name: &str) -> Vec<u8> {
-    let note = Note::new(0, "0.1.0", name, "1.2.3").to_bytes();
+    image_with(0, name)
+}
+
+/// The same with flags in its note.
+pub(crate) fn image_with(flags: u32, name: &str) -> Vec<u8> {
+    let note = Note::new(flags, "0.1.0", name, "1.2.3").to_bytes();
     let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
     file.extend([2, 0, 62, 0, 1, 0, 0, 0]); // An executable for x86-64.
     for offset in [IMAGE, 64, 0] {

@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use serde_json::json;
+use serde::Serialize;
 
 use super::{
     Answer, Call,
@@ -14,6 +14,8 @@ use super::{
 use crate::{
     api::input::decode,
     model::{Alias, AliasName, Function},
+    registry::{AliasBefore, RegistryError},
+    service::ChangeError,
     vm::Vms,
 };
 
@@ -43,31 +45,20 @@ impl<V: Vms> Call<'_, V> {
         Ok((function, alias_name, alias))
     }
 
-    async fn put_alias(&self, function: &Function, name: &AliasName, to: Alias) -> Answer {
-        let service = &self.api.service;
-        let function = service.put_alias(&function.name, name, to.clone()).await?;
-        let configuration = self.alias_configuration(&function, name, &to);
-        let status = match self.parts.method {
-            axum::http::Method::POST => StatusCode::CREATED,
-            _ => StatusCode::OK,
-        };
-        Ok(json(status, &configuration))
-    }
-
     pub(super) async fn create_alias(self, name: &str) -> Answer {
         let name = Target::unqualified(name)?;
-        let function = self.api.service.function(&name)?;
         let wanted: PutAlias = self.document()?;
         let alias = wanted
             .name
             .clone()
             .ok_or_else(|| LambdaError::new(Exception::InvalidParameterValue, "Name is missing"))?;
         let alias = AliasName::try_from(alias)?;
-        if function.aliases.contains_key(&alias) {
-            let message = format!("Alias already exists: {alias}");
-            return Err(LambdaError::new(Exception::ResourceConflict, message));
-        }
-        self.put_alias(&function, &alias, wanted.alias(None)?).await
+        let (to, before) = (wanted.alias(None)?, AliasBefore::Absent);
+        let service = &self.api.service;
+        let made = service.change_alias(&name, &alias, to.clone(), before);
+        let function = made.await?;
+        let configuration = self.alias_configuration(&function, &alias, &to);
+        Ok(json(StatusCode::CREATED, &configuration))
     }
 
     pub(super) async fn update_alias(self, name: &str, alias: &str) -> Answer {
@@ -75,8 +66,14 @@ impl<V: Vms> Call<'_, V> {
         let wanted: PutAlias = self.document()?;
         let found = self.alias_configuration(&function, &alias, &before);
         check_revision(wanted.revision_id.as_deref(), &found.revision_id)?;
-        let to = wanted.alias(Some(before))?;
-        self.put_alias(&function, &alias, to).await
+        let to = wanted.alias(Some(before.clone()))?;
+        let service = &self.api.service;
+        // The registry looks again, so that of two who have seen the same one is refused.
+        let before = AliasBefore::Is(before);
+        let changed = service.change_alias(&function.name, &alias, to.clone(), before);
+        let function = changed.await?;
+        let configuration = self.alias_configuration(&function, &alias, &to);
+        Ok(json(StatusCode::OK, &configuration))
     }
 
     pub(super) fn get_alias(self, name: &str, alias: &str) -> Answer {
@@ -88,34 +85,49 @@ impl<V: Vms> Call<'_, V> {
     pub(super) async fn delete_alias(self, name: &str, alias: &str) -> Answer {
         let name = Target::unqualified(name)?;
         let alias = alias_name(alias)?;
-        self.api.service.remove_alias(&name, &alias).await?;
+        match self.api.service.remove_alias(&name, &alias).await {
+            // As in Lambda: what is not there need not be deleted.
+            Ok(_) | Err(ChangeError::Registry(RegistryError::NoAlias(..))) => {}
+            Err(error) => return Err(error.into()),
+        }
         Ok(StatusCode::NO_CONTENT.into_response())
     }
 
     pub(super) fn list_aliases(self, name: &str) -> Answer {
         let name = Target::unqualified(name)?;
         let function = self.api.service.function(&name)?;
-        let (marker, limit) = self.page()?;
+        let page = self.page()?;
         let version = parameter(&self.parts.uri, "FunctionVersion")?;
-        let wanted = |(name, alias): &(&AliasName, &Alias)| {
-            marker
-                .as_deref()
-                .is_none_or(|marker| name.as_ref() > marker)
-                && version
-                    .as_ref()
-                    .is_none_or(|version| alias.version.to_string() == *version)
+        let is_behind = |name: &AliasName| {
+            let marker = page.marker.as_deref();
+            marker.is_none_or(|marker| name.as_ref() > marker)
         };
-        let found = function.aliases.iter().filter(wanted).take(limit);
-        let aliases: Vec<_> = found
-            .map(|(name, alias)| self.alias_configuration(&function, name, alias))
+        let found = function.aliases.iter().filter(|(name, _)| is_behind(name));
+        let configurations =
+            found.map(|(name, alias)| self.alias_configuration(&function, name, alias));
+        let mut aliases: Vec<_> = configurations
+            .filter(|found| {
+                version
+                    .as_ref()
+                    .is_none_or(|version| found.leads_to(version))
+            })
+            .take(page.len_max + 1)
             .collect();
-        let next = aliases.last().filter(|_| aliases.len() == limit);
-        let document = json!({
-            "NextMarker": next.map(|alias| &alias.name),
-            "Aliases": aliases,
-        });
+        let next_marker = page.cut(&mut aliases, |alias| alias.name.to_string());
+        let document = Aliases {
+            aliases,
+            next_marker,
+        };
         Ok(json(StatusCode::OK, &document))
     }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Aliases {
+    aliases: Vec<AliasConfiguration>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_marker: Option<String>,
 }
 
 fn alias_name(segment: &str) -> Result<AliasName, LambdaError> {

@@ -9,7 +9,10 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use jiffy_snapshots::Digest;
 use zip::{CompressionMethod, ZipArchive, result::ZipError};
+
+use crate::model::ZipFacts;
 
 /// Entries of a zip file at most.
 pub const ENTRIES_MAX: usize = 64;
@@ -44,10 +47,22 @@ pub enum CodeError {
     Damaged(#[source] std::io::Error),
 }
 
-/// The image in `zip_file`, which is a zip file in base64. Blocks while it decompresses.
-pub(super) fn image_of(zip_file: &str, image_bytes_max: u64) -> Result<Vec<u8>, CodeError> {
+/// The image in `zip_file`, which is a zip file in base64, and what is to be remembered of that. Blocks while it
+/// decompresses.
+pub(super) fn unpack(
+    zip_file: &str,
+    image_bytes_max: u64,
+) -> Result<(Vec<u8>, ZipFacts), CodeError> {
     let bytes = BASE64.decode(without_whitespace(zip_file).as_bytes());
     let bytes = bytes.map_err(|_| CodeError::Base64)?;
+    let facts = ZipFacts {
+        sha256: Digest::of(&bytes),
+        bytes: bytes.len() as u64,
+    };
+    Ok((image_in(bytes, image_bytes_max)?, facts))
+}
+
+fn image_in(bytes: Vec<u8>, image_bytes_max: u64) -> Result<Vec<u8>, CodeError> {
     let mut archive = ZipArchive::new(Cursor::new(bytes))?;
     if archive.len() > ENTRIES_MAX {
         return Err(CodeError::Entries(archive.len()));
@@ -145,6 +160,10 @@ pub(super) mod tests {
     use zip::{ZipWriter, write::SimpleFileOptions};
 
     use super::*;
+
+    fn image_of(zip_file: &str, image_bytes_max: u64) -> Result<Vec<u8>, CodeError> {
+        unpack(zip_file, image_bytes_max).map(|(image, _)| image)
+    }
 
     /// A zip file in base64.
     pub(in crate::lambda) fn zip_of(entries: &[(&str, &[u8])]) -> String {

@@ -39,6 +39,7 @@ pub(super) enum Exception {
     OtherOrigin,
     MethodNotAllowed,
     UnknownOperation,
+    NotImplemented,
     Service,
     MissingAuthenticationToken,
     IncompleteSignature,
@@ -66,6 +67,8 @@ impl Exception {
             Self::OtherOrigin => (S::FORBIDDEN, "AccessDeniedException"),
             Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "MethodNotAllowedException"),
             Self::UnknownOperation => (S::NOT_FOUND, "UnknownOperationException"),
+            // Of those of the server, the one that no SDK tries again.
+            Self::NotImplemented => (S::NOT_IMPLEMENTED, "NotImplementedException"),
             Self::Service => (S::INTERNAL_SERVER_ERROR, "ServiceException"),
             Self::MissingAuthenticationToken => {
                 (S::FORBIDDEN, "MissingAuthenticationTokenException")
@@ -92,6 +95,11 @@ impl LambdaError {
             message: message.into(),
             retry_after: None,
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn message(&self) -> &str {
+        &self.message
     }
 
     #[cfg(test)]
@@ -193,7 +201,9 @@ impl From<SignatureError> for LambdaError {
             SignatureError::Missing => Exception::MissingAuthenticationToken,
             SignatureError::Malformed(_) => Exception::IncompleteSignature,
             SignatureError::UnknownKey => Exception::UnrecognizedClient,
-            SignatureError::Expired | SignatureError::Mismatch => Exception::InvalidSignature,
+            SignatureError::Expired | SignatureError::Mismatch | SignatureError::Scope { .. } => {
+                Exception::InvalidSignature
+            }
         };
         Self::new(exception, error.to_string())
     }

@@ -1,34 +1,33 @@
-//! Functions, their code, configuration, versions and reserved concurrency.
+//! Functions, their code and configuration, and reserved concurrency.
 
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use jiffy_snapshots::Digest;
-use serde::Serialize;
 use serde_json::json;
 use tokio::task::spawn_blocking;
 
 use super::{
     Answer, Call,
-    code::image_of,
+    code::unpack,
     error::{Exception, LambdaError},
     json,
-    name::{Target, number, parameter},
+    name::Target,
     shapes::{
-        Concurrency, Configuration, CreateFunction, FunctionConfiguration, PublishVersion,
-        UpdateCode, check_revision, code_sha256, version_revision,
+        Concurrency, Configuration, CreateFunction, FunctionConfiguration, UpdateCode,
+        check_revision, latest_revision,
     },
 };
 use crate::{
-    model::{CONCURRENCY_MAX, Function, FunctionName, Qualifier, Version},
-    service::{ChangeError, DeployOutcome},
+    model::{
+        AliasTarget, CONCURRENCY_MAX, Function, LambdaFacts, Qualifier, Settings, Version, ZipFacts,
+    },
+    registry::Publication,
+    service::{ChangeError, Mode, Plan},
     vm::Vms,
 };
 
-/// Entries of a list at most, and unless the client says otherwise: as in Lambda.
-pub(super) const LIST_LEN_MAX: usize = 50;
-
 impl<V: Vms> Call<'_, V> {
-    fn configuration(
+    pub(super) fn configuration(
         &self,
         function: &Function,
         mut version: Version,
@@ -47,19 +46,32 @@ impl<V: Vms> Call<'_, V> {
         let target = Target::new(name, &self.parts.uri)?;
         let function = self.api.service.function(&target.name)?;
         let version = self.api.service.resolve(&target.name, &target.qualifier)?;
-        Ok((function, version, target.qualifier == Qualifier::Live))
+        let is_latest = match &target.qualifier {
+            Qualifier::Live => true,
+            Qualifier::Version(_) => false,
+            Qualifier::Alias(alias) => {
+                let to = function.aliases.get(alias);
+                to.is_some_and(|to| to.version == AliasTarget::Live)
+            }
+        };
+        Ok((function, version, is_latest))
     }
 
-    /// A function with its live version.
-    fn find_live(&self, name: &str) -> Result<(Function, Version), LambdaError> {
+    /// A function with its live version, if the client has seen how it is.
+    pub(super) fn find_live(
+        &self,
+        name: &str,
+        revision: Option<&str>,
+    ) -> Result<(Function, Version), LambdaError> {
         let name = Target::unqualified(name)?;
         let function = self.api.service.function(&name)?;
+        check_revision(revision, &latest_revision(&function))?;
         let version = self.api.service.version(&name, function.live)?;
         Ok((function, version))
     }
 
     /// Stores the image that is in a zip file.
-    async fn store(&self, zip_file: Option<&str>) -> Result<Digest, LambdaError> {
+    async fn store(&self, zip_file: Option<&str>) -> Result<(Digest, ZipFacts), LambdaError> {
         let zip_file = zip_file.ok_or_else(|| {
             LambdaError::new(
                 Exception::InvalidParameterValue,
@@ -68,8 +80,8 @@ impl<V: Vms> Call<'_, V> {
         })?;
         let bytes_max = self.api.service.config().limits.image_bytes_max;
         let zip_file = zip_file.to_owned();
-        let image = spawn_blocking(move || image_of(&zip_file, bytes_max)).await;
-        let image = image.map_err(|_| {
+        let unpacked = spawn_blocking(move || unpack(&zip_file, bytes_max)).await;
+        let (image, code) = unpacked.map_err(|_| {
             LambdaError::new(
                 Exception::InvalidParameterValue,
                 "ZipFile cannot be read: make it again",
@@ -77,54 +89,102 @@ impl<V: Vms> Call<'_, V> {
         })??;
         let mut upload = self.api.service.upload().await?;
         upload.write(&image).await?;
-        Ok(upload.finish().await?.digest)
+        Ok((upload.finish().await?.digest, code))
     }
 
-    fn deployed(&self, outcome: DeployOutcome, publish: bool) -> FunctionConfiguration {
-        self.configuration(&outcome.function, outcome.version, !publish)
+    /// Makes what is live of what is wanted, if that is another. Changes nothing if it is the same.
+    async fn update(
+        &self,
+        before: (Function, Version),
+        revision: Option<&str>,
+        wanted: (Digest, Settings, LambdaFacts),
+        publish: bool,
+    ) -> Result<FunctionConfiguration, LambdaError> {
+        let (function, live) = before;
+        let (image, settings, lambda) = wanted;
+        let name = &function.name;
+        // The registry looks again, so that of two who have seen the same one is refused.
+        let expected_changes = revision.map(|_| function.changes);
+        let service = &self.api.service;
+        if (image, &settings, &lambda) == (live.image, &live.settings, &live.lambda) {
+            if !publish {
+                return Ok(self.configuration(&function, live, true));
+            }
+            let publication = Publication {
+                description: None,
+                expected_changes: Some(function.changes),
+            };
+            let published = service.publish(name, publication).await?;
+            return Ok(self.configuration(&published.function, published.version, false));
+        }
+        let plan = Plan {
+            image,
+            settings,
+            lambda: Some(lambda),
+            publish,
+            expected_changes,
+        };
+        let updated = service.deploy_as(Mode::Put, name, plan).await?;
+        Ok(self.configuration(&updated.function, updated.version, !publish))
     }
 
     pub(super) async fn create_function(self) -> Answer {
         let wanted: CreateFunction<'_> = self.document()?;
         let name = Target::unqualified(&wanted.function_name)?;
         if self.api.service.function(&name).is_ok() {
-            // Before the image is unpacked; `create` looks again.
+            // Before the image is unpacked; the registry looks again.
             return Err(ChangeError::Exists(name).into());
         }
-        let settings = wanted.configuration.settings()?;
-        let image = self.store(wanted.code.zip_file.as_deref()).await?;
-        let created = self.api.service.create(&name, image, settings).await?;
-        let created = self.deployed(created, wanted.publish);
+        let (settings, lambda) = wanted.configuration.new_function()?;
+        if lambda.role.is_none() {
+            return Err(LambdaError::new(
+                Exception::InvalidParameterValue,
+                "Role is missing: must be the ARN of a role, such as arn:aws:iam::000000000000:role/any",
+            ));
+        }
+        let (image, code) = self.store(wanted.code.zip_file.as_deref()).await?;
+        let plan = Plan {
+            image,
+            settings,
+            lambda: Some(LambdaFacts {
+                code: Some(code),
+                ..lambda
+            }),
+            publish: wanted.publish,
+            expected_changes: None,
+        };
+        let service = &self.api.service;
+        let created = service.deploy_as(Mode::Create, &name, plan).await?;
+        let created = self.configuration(&created.function, created.version, !wanted.publish);
         Ok(json(StatusCode::CREATED, &created))
     }
 
     pub(super) async fn update_code(self, name: &str) -> Answer {
         let wanted: UpdateCode<'_> = self.document()?;
-        let (function, live) = self.find_live(name)?;
-        let revision = version_revision(&function, &live);
-        check_revision(wanted.revision_id.as_deref(), &revision)?;
-        let image = self.store(wanted.zip_file.as_deref()).await?;
+        let revision = wanted.revision_id.as_deref();
+        let (function, live) = self.find_live(name, revision)?;
+        let (image, code) = self.store(wanted.zip_file.as_deref()).await?;
         if wanted.dry_run {
             let unchanged = self.configuration(&function, live, true);
             return Ok(json(StatusCode::OK, &unchanged));
         }
-        let settings = live.settings;
-        let service = &self.api.service;
-        let updated = service.deploy(&function.name, image, settings).await?;
-        let updated = self.deployed(updated, wanted.publish);
-        Ok(json(StatusCode::OK, &updated))
+        let lambda = LambdaFacts {
+            code: Some(code),
+            ..live.lambda.clone()
+        };
+        let wanted_code = (image, live.settings.clone(), lambda);
+        let updated = self.update((function, live), revision, wanted_code, wanted.publish);
+        Ok(json(StatusCode::OK, &updated.await?))
     }
 
     pub(super) async fn update_configuration(self, name: &str) -> Answer {
         let wanted: Configuration = self.document()?;
-        let (function, live) = self.find_live(name)?;
-        let revision = version_revision(&function, &live);
-        check_revision(wanted.revision_id.as_deref(), &revision)?;
-        let settings = wanted.over(live.settings)?;
-        let service = &self.api.service;
-        let updated = service.deploy(&function.name, live.image, settings).await?;
-        let updated = self.deployed(updated, false);
-        Ok(json(StatusCode::OK, &updated))
+        let revision = wanted.revision_id.clone();
+        let (function, live) = self.find_live(name, revision.as_deref())?;
+        let (settings, lambda) = wanted.over(live.settings.clone(), live.lambda.clone())?;
+        let wanted = (live.image, settings, lambda);
+        let updated = self.update((function, live), revision.as_deref(), wanted, false);
+        Ok(json(StatusCode::OK, &updated.await?))
     }
 
     pub(super) fn get_function(self, name: &str) -> Answer {
@@ -157,8 +217,9 @@ impl<V: Vms> Call<'_, V> {
             }
             Qualifier::Live => self.api.service.delete_function(&target.name).await?,
             Qualifier::Version(version) => {
-                let delete = self.api.service.delete_version(&target.name, version);
-                delete.await?;
+                let service = &self.api.service;
+                // What is live is `$LATEST`, which has no number to lose.
+                service.delete_version(&target.name, version, true).await?;
             }
             Qualifier::Alias(alias) => {
                 let message = format!("{alias} is an alias: delete it with DeleteAlias");
@@ -166,78 +227,6 @@ impl<V: Vms> Call<'_, V> {
             }
         }
         Ok(StatusCode::NO_CONTENT.into_response())
-    }
-
-    pub(super) fn list_functions(self) -> Answer {
-        let (marker, limit) = self.page()?;
-        let after = marker
-            .map(|marker| marker.parse::<FunctionName>())
-            .transpose()?;
-        let functions = self.api.service.functions(after.as_ref(), limit);
-        let next = functions.last().filter(|_| functions.len() == limit);
-        let mut document = json!({ "NextMarker": next.map(|function| &function.name) });
-        let mut configurations = vec![];
-        for function in &functions {
-            // One that is deleted meanwhile is left out.
-            if let Ok(live) = self.api.service.version(&function.name, function.live) {
-                configurations.push(self.configuration(function, live, true));
-            }
-        }
-        document["Functions"] = json!(configurations);
-        Ok(json(StatusCode::OK, &document))
-    }
-
-    /// Marker and length of the page of a list.
-    pub(super) fn page(&self) -> Result<(Option<String>, usize), LambdaError> {
-        let marker = parameter(&self.parts.uri, "Marker")?.filter(|marker| !marker.is_empty());
-        let limit = number(&self.parts.uri, "MaxItems")?.unwrap_or(LIST_LEN_MAX);
-        if limit == 0 {
-            let message = "MaxItems is 0 and has to be at least 1";
-            return Err(LambdaError::new(Exception::InvalidParameterValue, message));
-        }
-        Ok((marker, limit.min(LIST_LEN_MAX)))
-    }
-
-    pub(super) fn publish_version(self, name: &str) -> Answer {
-        let wanted: PublishVersion = self.document()?;
-        let (function, live) = self.find_live(name)?;
-        let revision = version_revision(&function, &live);
-        check_revision(wanted.revision_id.as_deref(), &revision)?;
-        let code = code_sha256(&live);
-        if wanted.code_sha256.is_some_and(|wanted| wanted != code) {
-            let message = format!("CodeSha256 is {code} by now: read it again and try again");
-            return Err(LambdaError::new(Exception::InvalidParameterValue, message));
-        }
-        let published = self.configuration(&function, live, false);
-        Ok(json(StatusCode::CREATED, &published))
-    }
-
-    pub(super) fn list_versions(self, name: &str) -> Answer {
-        #[derive(Serialize)]
-        #[serde(rename_all = "PascalCase")]
-        struct Versions {
-            versions: Vec<FunctionConfiguration>,
-            next_marker: Option<String>,
-        }
-        let (function, live) = self.find_live(name)?;
-        let (marker, limit) = self.page()?;
-        let after = marker.map(|marker| marker.parse()).transpose()?;
-        let mut versions = vec![];
-        if after.is_none() {
-            versions.push(self.configuration(&function, live, true));
-        }
-        let found = self.api.service.versions(&function.name, after, limit)?;
-        let next = found.last().filter(|_| found.len() == limit);
-        let next_marker = next.map(|version| version.number.to_string());
-        let found = found
-            .into_iter()
-            .map(|version| self.configuration(&function, version, false));
-        versions.extend(found);
-        let document = Versions {
-            versions,
-            next_marker,
-        };
-        Ok(json(StatusCode::OK, &document))
     }
 
     pub(super) async fn put_concurrency(self, name: &str) -> Answer {

@@ -1,7 +1,6 @@
 //! Invocations. What went wrong in a function is a result here: status 200 and `X-Amz-Function-Error`.
 
 use axum::http::{HeaderValue, StatusCode, header};
-use std::collections::BTreeMap;
 
 use axum::{
     body::Body,
@@ -9,21 +8,25 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use jiffy_abi::frame::FrameKind;
+use serde::de::IgnoredAny;
 use serde_json::json;
 
 use super::{
     Answer, Call,
     error::{Exception, LambdaError},
     name::{Target, version_text},
+    proxy::{pack, unpack},
 };
 use crate::{
-    api::trace::traceparent,
+    api::trace::traceparent_or_amzn,
     model::Qualifier,
     service::{InvokeFacts, InvokeFailureKind, InvokeInput},
     symbols::Frame,
     vm::Vms,
 };
 
+/// Bytes of a client's context in base64 at most, as in Lambda.
+const CLIENT_CONTEXT_BYTES_MAX: usize = 3583;
 /// What a function that is invoked without a payload gets, as in Lambda.
 const EMPTY_EVENT: &[u8] = b"{}";
 
@@ -57,23 +60,29 @@ impl<V: Vms> Call<'_, V> {
                 ));
             }
         }
+        check_json(&self.body)?;
         let wants_log_tail = header("x-amz-log-type").is_some_and(|log| log == b"Tail");
         let body = if self.body.is_empty() {
             EMPTY_EVENT.to_owned()
         } else {
             self.body.into()
         };
+        let is_latest = target.qualifier == Qualifier::Live;
         let input = InvokeInput {
             request_id: Some(self.id.as_str().to_owned()),
-            traceparent: Some(traceparent(&self.parts.headers)),
+            traceparent: Some(traceparent_or_amzn(&self.parts.headers)),
             client_address: Some(self.api.client(&self.parts).address.to_string()),
+            client_context: header("x-amz-client-context")
+                .map(client_context)
+                .transpose()?,
             http: None,
             body,
             wants_log_tail,
+            unpack_http: Some(unpack),
+            version_text: is_latest.then(|| version_text(None)),
         };
         let service = &self.api.service;
         let invoked = service.invoke(&target.name, &target.qualifier, input).await;
-        let is_latest = target.qualifier == Qualifier::Live;
         match invoked {
             Ok(invoked) => {
                 let response = invoked.response;
@@ -89,7 +98,7 @@ impl<V: Vms> Call<'_, V> {
                         &response.error_type,
                         &String::from_utf8_lossy(&response.body),
                     ),
-                    FrameKind::HttpResponse => proxy_response(&response),
+                    FrameKind::HttpResponse => pack(&response, invoked.facts.http_format),
                     _ => response.body,
                 };
                 Ok(result(body, error, &invoked.facts, is_latest))
@@ -121,22 +130,35 @@ impl<V: Vms> Call<'_, V> {
     }
 }
 
-/// What a handler for HTTP returns, in the form that Lambda's functions for API Gateway have.
-fn proxy_response(response: &jiffy_control::Response) -> Vec<u8> {
-    let mut headers = BTreeMap::<_, Vec<_>>::new();
-    for (name, value) in &response.headers {
-        let values = headers.entry(name.to_ascii_lowercase()).or_default();
-        values.push(String::from_utf8_lossy(value));
+/// Refuses a payload that is not JSON, as Lambda does before a function sees it.
+fn check_json(body: &[u8]) -> Result<(), LambdaError> {
+    if body.is_empty() {
+        return Ok(());
     }
-    let text = str::from_utf8(&response.body);
-    json!({
-        "statusCode": response.status,
-        "multiValueHeaders": headers,
-        "isBase64Encoded": text.is_err(),
-        "body": text.map_or_else(|_| BASE64.encode(&response.body), Into::into),
+    let checked = serde_json::from_slice::<IgnoredAny>(body).map(drop);
+    checked.map_err(|error| {
+        let message = format!("Could not parse request body into json: {error}");
+        LambdaError::new(Exception::InvalidRequestContent, message)
     })
-    .to_string()
-    .into_bytes()
+}
+
+/// The JSON in a client's context, which is base64.
+fn client_context(text: &[u8]) -> Result<String, LambdaError> {
+    let refused = |why: String| {
+        let message = format!("X-Amz-Client-Context {why}");
+        LambdaError::new(Exception::InvalidRequestContent, message)
+    };
+    if text.len() > CLIENT_CONTEXT_BYTES_MAX {
+        let bytes = text.len();
+        return Err(refused(format!(
+            "has {bytes} bytes: must be at most {CLIENT_CONTEXT_BYTES_MAX}"
+        )));
+    }
+    let json = BASE64.decode(text);
+    let json = json.map_err(|_| refused("is not base64".into()))?;
+    serde_json::from_slice::<IgnoredAny>(&json)
+        .map_err(|error| refused(format!("is not JSON in base64: {error}")))?;
+    String::from_utf8(json).map_err(|_| refused("is not UTF-8".into()))
 }
 
 fn payload(name: &str, message: &str) -> Vec<u8> {
@@ -186,44 +208,4 @@ fn result(
         );
     }
     response
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::Value;
-
-    use super::*;
-
-    #[test]
-    fn a_handler_for_http_returns_what_a_proxy_takes() {
-        let mut response = jiffy_control::Response {
-            kind: FrameKind::HttpResponse,
-            status: 201,
-            error_type: String::new(),
-            headers: vec![
-                ("Set-Cookie".into(), b"a=1".to_vec()),
-                ("set-cookie".into(), b"b=2".to_vec()),
-            ],
-            body: b"text".to_vec(),
-        };
-        let document = |response: &jiffy_control::Response| {
-            serde_json::from_slice::<Value>(&proxy_response(response)).expect("JSON")
-        };
-        let made = document(&response);
-        assert_eq!(made["statusCode"], 201);
-        assert_eq!(
-            made["multiValueHeaders"],
-            json!({ "set-cookie": ["a=1", "b=2"] })
-        );
-        assert_eq!(
-            (&made["body"], &made["isBase64Encoded"]),
-            (&json!("text"), &json!(false))
-        );
-        response.body = vec![0xff];
-        let made = document(&response);
-        assert_eq!(
-            (&made["body"], &made["isBase64Encoded"]),
-            (&json!("/w=="), &json!(true))
-        );
-    }
 }

@@ -3,24 +3,30 @@
 //! | here | in Lambda |
 //! |---|---|
 //! | the live version | `$LATEST` |
-//! | every deploy makes a numbered version | `PublishVersion` makes one; here it returns the live one's number |
+//! | a live version that is not published | what updates of code and configuration make |
+//! | a published version | what `PublishVersion` makes, and a deploy through API v1 |
 //! | the image | the only entry of the zip file, or its `bootstrap` |
 //!
-//! Requests are authenticated with Signature Version 4 if there are keys, and take the agent's token as well. Not here:
-//! asynchronous invocations, layers, event sources, tags, policies.
+//! Requests are authenticated with Signature Version 4 if there are keys, and take the agent's token as well.
+//! `docs/lambda.md` says what is here of each operation. Not here: asynchronous invocations, layers, event sources,
+//! policies.
 
 mod aliases;
 mod code;
 mod error;
 mod functions;
 mod invoke;
+mod members;
 mod name;
+mod operations;
+mod proxy;
 mod shapes;
 mod sigv4;
+mod versions;
 
 use std::time::SystemTime;
 
-use axum::http::{HeaderValue, Method, StatusCode, header, request::Parts};
+use axum::http::{HeaderValue, StatusCode, header, request::Parts};
 use axum::{
     body::{Body, Bytes},
     extract::Request,
@@ -34,7 +40,8 @@ pub use self::{
 };
 use self::{
     error::{Exception, LambdaError},
-    sigv4::{precheck, verify},
+    operations::{Found, Operation, Support, Verb, find},
+    sigv4::{Scope, precheck, verify},
 };
 use crate::{
     api::{
@@ -64,10 +71,7 @@ type Answer = Result<Response, LambdaError>;
 
 /// Whether a path is of this API: each begins with the date of an API version.
 pub(crate) fn is_path(path: &str) -> bool {
-    let mut segments = path.split('/').skip(1);
-    let (Some(date), Some("functions")) = (segments.next(), segments.next()) else {
-        return false;
-    };
+    let date = path.split('/').nth(1).unwrap_or_default();
     date.len() == "2015-03-31".len()
         && date.bytes().enumerate().all(|(index, byte)| match index {
             4 | 7 => byte == b'-',
@@ -97,25 +101,24 @@ fn with_id(id: RequestId, answer: Answer) -> Response {
 async fn respond<V: Vms>(api: &Api<V>, id: RequestId, request: Request) -> Answer {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
-    let mut segments = path
-        .split('/')
-        .skip(1)
-        .filter(|segment| !segment.is_empty());
-    let date = segments.next().unwrap_or_default();
-    let segments: Vec<_> = segments.skip(1).collect();
-    let is_upload = matches!(
-        (&parts.method, &segments[..]),
-        (&Method::POST, []) | (&Method::PUT, [_, "code"])
-    );
+    let query = parts.uri.query().unwrap_or_default();
+    let found = find(&parts.method, &path, query);
+    let (is_upload, is_event) = match &found {
+        Found::Operation(operation, _) => match operation.support {
+            Support::Here(Verb::CreateFunction | Verb::UpdateFunctionCode) => (true, false),
+            Support::Here(Verb::Invoke) => (false, true),
+            _ => (false, false),
+        },
+        Found::OtherMethod | Found::Nothing => (false, false),
+    };
     let limits = &api.service.config().limits;
-    let bytes_max = match &segments[..] {
+    let bytes_max = if is_upload {
         // Base64 and the other fields.
-        _ if is_upload => {
-            usize::try_from(limits.image_bytes_max / 3 * 4).unwrap_or(usize::MAX)
-                + DOCUMENT_BYTES_MAX
-        }
-        [_, "invocations"] => limits.body_bytes_max as usize,
-        _ => DOCUMENT_BYTES_MAX,
+        usize::try_from(limits.image_bytes_max / 3 * 4).unwrap_or(usize::MAX) + DOCUMENT_BYTES_MAX
+    } else if is_event {
+        limits.body_bytes_max as usize
+    } else {
+        DOCUMENT_BYTES_MAX
     };
     let is_known = authenticate(api, &parts, None)?;
     let time_max = api.body_time_max();
@@ -141,7 +144,7 @@ async fn respond<V: Vms>(api: &Api<V>, id: RequestId, request: Request) -> Answe
         parts,
         body,
     };
-    call.dispatch(date, &segments).await
+    call.dispatch(found).await
 }
 
 /// Either the agent's token or a signature by one of its keys; nothing if there are neither. Without the body, which a
@@ -161,85 +164,87 @@ fn authenticate<V: Vms>(
         return Err(SignatureError::Missing.into());
     }
     let now = SystemTime::now();
+    let scope = Scope {
+        region: &config.lambda.region,
+        service: SERVICE,
+    };
     match body {
-        None => precheck(parts, keys, SERVICE, now)?,
-        Some(body) => verify(parts, body, keys, SERVICE, now)?,
+        None => precheck(parts, keys, scope, now)?,
+        Some(body) => verify(parts, body, keys, scope, now)?,
     }
     Ok(body.is_some())
 }
 
 impl<V: Vms> Call<'_, V> {
-    /// One line per operation. `segments` are those behind `/DATE/functions`.
-    async fn dispatch(self, date: &str, segments: &[&str]) -> Answer {
-        let method = self.parts.method.clone();
-        let known = match (date, segments) {
-            ("2015-03-31", []) => match method {
-                Method::POST => return self.create_function().await,
-                Method::GET => return self.list_functions(),
-                _ => true,
-            },
-            ("2015-03-31", [name]) => match method {
-                Method::GET => return self.get_function(name),
-                Method::DELETE => return self.delete_function(name).await,
-                _ => true,
-            },
-            ("2015-03-31", [name, "invocations"]) => match method {
-                Method::POST => return self.invoke(name).await,
-                _ => true,
-            },
-            ("2015-03-31", [name, "code"]) => match method {
-                Method::PUT => return self.update_code(name).await,
-                _ => true,
-            },
-            ("2015-03-31", [name, "configuration"]) => match method {
-                Method::GET => return self.get_configuration(name),
-                Method::PUT => return self.update_configuration(name).await,
-                _ => true,
-            },
-            ("2015-03-31", [name, "versions"]) => match method {
-                Method::POST => return self.publish_version(name),
-                Method::GET => return self.list_versions(name),
-                _ => true,
-            },
-            ("2015-03-31", [name, "aliases"]) => match method {
-                Method::POST => return self.create_alias(name).await,
-                Method::GET => return self.list_aliases(name),
-                _ => true,
-            },
-            ("2015-03-31", [name, "aliases", alias]) => match method {
-                Method::GET => return self.get_alias(name, alias),
-                Method::PUT => return self.update_alias(name, alias).await,
-                Method::DELETE => return self.delete_alias(name, alias).await,
-                _ => true,
-            },
-            ("2017-10-31", [name, "concurrency"]) => match method {
-                Method::PUT => return self.put_concurrency(name).await,
-                Method::DELETE => return self.delete_concurrency(name).await,
-                _ => true,
-            },
-            ("2019-09-30", [name, "concurrency"]) => match method {
-                Method::GET => return self.get_concurrency(name),
-                _ => true,
-            },
-            _ => false,
+    async fn dispatch(self, found: Found<'_>) -> Answer {
+        let what = format!("{} {}", self.parts.method, self.parts.uri.path());
+        let (operation, open) = match found {
+            Found::Operation(operation, open) => (operation, open),
+            Found::OtherMethod => {
+                let message = format!("{what} is not an operation: use another method");
+                return Err(LambdaError::new(Exception::MethodNotAllowed, message));
+            }
+            Found::Nothing => {
+                let message = format!("{what} is not an operation of this API");
+                return Err(LambdaError::new(Exception::UnknownOperation, message));
+            }
         };
-        let what = format!("{method} {}", self.parts.uri.path());
-        Err(if known {
-            let message = format!("{what} is no operation: use another method");
-            LambdaError::new(Exception::MethodNotAllowed, message)
-        } else {
-            let message = format!("{what} is no operation that this agent has");
-            LambdaError::new(Exception::UnknownOperation, message)
-        })
+        let Operation { name, support, .. } = operation;
+        match support {
+            Support::Here(verb) => self.call(*verb, &open).await,
+            Support::Later(why) | Support::Never(why) => {
+                let message = format!("this agent does not have {name}: {why}");
+                Err(LambdaError::new(Exception::NotImplemented, message))
+            }
+        }
+    }
+
+    /// One line per operation. `open` are the segments that its path leaves open.
+    async fn call(self, verb: Verb, open: &[&str]) -> Answer {
+        let query = self.parts.uri.query().unwrap_or_default();
+        members::check_query(verb, query)?;
+        members::check_headers(verb, &self.parts.headers)?;
+        if verb != Verb::Invoke {
+            members::check_body(verb, self.body_or_empty())?;
+        }
+        let name = open.first().copied().unwrap_or_default();
+        let inner = open.get(1).copied().unwrap_or_default();
+        match verb {
+            Verb::CreateFunction => self.create_function().await,
+            Verb::ListFunctions => self.list_functions(),
+            Verb::GetFunction => self.get_function(name),
+            Verb::DeleteFunction => self.delete_function(name).await,
+            Verb::Invoke => self.invoke(name).await,
+            Verb::UpdateFunctionCode => self.update_code(name).await,
+            Verb::GetFunctionConfiguration => self.get_configuration(name),
+            Verb::UpdateFunctionConfiguration => self.update_configuration(name).await,
+            Verb::PublishVersion => self.publish_version(name).await,
+            Verb::ListVersionsByFunction => self.list_versions(name),
+            Verb::CreateAlias => self.create_alias(name).await,
+            Verb::ListAliases => self.list_aliases(name),
+            Verb::GetAlias => self.get_alias(name, inner),
+            Verb::UpdateAlias => self.update_alias(name, inner).await,
+            Verb::DeleteAlias => self.delete_alias(name, inner).await,
+            Verb::PutFunctionConcurrency => self.put_concurrency(name).await,
+            Verb::DeleteFunctionConcurrency => self.delete_concurrency(name).await,
+            Verb::GetFunctionConcurrency => self.get_concurrency(name),
+            _ => Err(LambdaError::new(
+                Exception::NotImplemented,
+                "it is being built",
+            )),
+        }
+    }
+
+    fn body_or_empty(&self) -> &[u8] {
+        match &self.body[..] {
+            b"" => b"{}",
+            body => body,
+        }
     }
 
     /// The body as a JSON document; an empty one is `{}`.
     fn document<'de, T: serde::Deserialize<'de>>(&'de self) -> Result<T, LambdaError> {
-        let body = match &self.body[..] {
-            b"" => b"{}",
-            body => body,
-        };
-        serde_json::from_slice(body).map_err(|error| {
+        serde_json::from_slice(self.body_or_empty()).map_err(|error| {
             let message = format!("the body is not what this operation takes: {error}");
             LambdaError::new(Exception::InvalidRequestContent, message)
         })

@@ -38,7 +38,7 @@ impl Target {
         };
         Ok(Self {
             name,
-            qualifier: qualifier.parse()?,
+            qualifier: qualifier_of(&qualifier)?,
             is_qualified,
         })
     }
@@ -55,9 +55,20 @@ impl Target {
     }
 }
 
+/// A version, an alias, or `$LATEST`. Unlike in API v1 an alias may be called `live`.
+fn qualifier_of(text: &str) -> Result<Qualifier, LambdaError> {
+    match text {
+        "" | LATEST => Ok(Qualifier::Live),
+        number if number.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Ok(Qualifier::Version(number.parse()?))
+        }
+        alias => Ok(Qualifier::Alias(alias.parse()?)),
+    }
+}
+
 fn split(segment: &str) -> Result<(FunctionName, Option<String>), LambdaError> {
     let no_name = |text: &str| {
-        let message = format!("{text:?} is neither a function's name nor its ARN");
+        let message = format!("{text:?} is not a function's name or ARN");
         LambdaError::new(Exception::InvalidParameterValue, message)
     };
     let text = decode(segment).ok_or_else(|| no_name(segment))?;

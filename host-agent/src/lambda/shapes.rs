@@ -1,5 +1,5 @@
-//! Requests and responses in Lambda's words. Fields that mean nothing here are accepted and ignored in requests, because
-//! clients have to send some of them, and have fixed values in responses, because clients read them.
+//! Requests and responses in Lambda's words. Which members a request may have is `members`'s; here is what their values
+//! may be. Members of responses that mean nothing here have fixed values, because clients read them.
 
 use std::{
     borrow::Cow,
@@ -14,11 +14,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     error::{Exception, LambdaError},
-    name::{arn, version_text},
+    name::{LATEST, arn, version_text},
 };
 use crate::{
     config::LambdaSettings,
-    model::{Alias, AliasName, Function, Settings, Version, VersionNumber},
+    model::{
+        Alias, AliasName, AliasTarget, Function, LambdaFacts, Settings, Version, VersionNumber,
+    },
 };
 
 /// Memory of a function whose client says nothing of it, MiB: as in Lambda.
@@ -26,6 +28,18 @@ const MEMORY_MIB_DEFAULT: u64 = 128;
 /// VMs of a function at most: Lambda's default for an account, because its API says nothing of a single function.
 const CONCURRENCY: u32 = 1000;
 const MIB: u64 = 1 << 20;
+/// Runtimes that stand for an image; one of any other would have to be interpreted.
+const RUNTIMES: [&str; 3] = ["provided.al2023", "provided.al2", "provided"];
+/// The handler of a function whose client names none.
+const HANDLER_DEFAULT: &str = "bootstrap";
+/// Characters of a handler at most.
+const HANDLER_CHARS_MAX: usize = 128;
+/// Characters of a role's ARN at most.
+const ROLE_CHARS_MAX: usize = 2048;
+/// Characters of the name of a group of logs at most.
+const LOG_GROUP_CHARS_MAX: usize = 512;
+/// What a weight of an alias is a multiple of, and how many make a whole.
+const PER_MILLE: f64 = 1000.0;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -67,29 +81,50 @@ pub(super) struct Configuration {
     timeout: Option<u64>,
     memory_size: Option<u64>,
     environment: Option<Environment>,
+    role: Option<String>,
+    handler: Option<String>,
+    runtime: Option<String>,
+    logging_config: Option<LoggingConfig>,
+    snap_start: Option<ApplyOn>,
     pub(super) revision_id: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct LoggingConfig {
+    log_group: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ApplyOn {
+    apply_on: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Environment {
     #[serde(default)]
-    variables: BTreeMap<String, String>,
+    variables: Option<BTreeMap<String, String>>,
 }
 
 impl Configuration {
-    /// The settings of a new function.
-    pub(super) fn settings(self) -> Result<Settings, LambdaError> {
+    /// What a new function is made of.
+    pub(super) fn new_function(self) -> Result<(Settings, LambdaFacts), LambdaError> {
         let default = Settings {
             memory_bytes: MEMORY_MIB_DEFAULT * MIB,
             max_concurrency: CONCURRENCY,
             ..Settings::default()
         };
-        self.over(default)
+        self.over(default, LambdaFacts::default())
     }
 
-    /// `settings` with what the client says over them.
-    pub(super) fn over(self, mut settings: Settings) -> Result<Settings, LambdaError> {
+    /// What there is, with what the client says over it.
+    pub(super) fn over(
+        self,
+        mut settings: Settings,
+        mut facts: LambdaFacts,
+    ) -> Result<(Settings, LambdaFacts), LambdaError> {
         if let Some(description) = self.description {
             settings.description = description;
         }
@@ -104,10 +139,78 @@ impl Configuration {
                 .unwrap_or(bytes);
         }
         if let Some(environment) = self.environment {
-            settings.environment = environment.variables;
+            settings.environment = environment.variables.unwrap_or_default();
         }
         settings.check()?;
-        Ok(settings)
+        if let Some(role) = self.role {
+            facts.role = Some(check_role(role)?);
+        }
+        if let Some(handler) = self.handler {
+            facts.handler = Some(check_handler(handler)?);
+        }
+        if let Some(runtime) = self.runtime {
+            facts.runtime = Some(check_runtime(runtime)?);
+        }
+        if let Some(group) = self.logging_config.and_then(|config| config.log_group) {
+            facts.log_group = Some(check_log_group(group)?);
+        }
+        if let Some(apply_on) = self.snap_start.and_then(|config| config.apply_on) {
+            facts.snap_start = match apply_on.as_str() {
+                "PublishedVersions" => true,
+                "None" => false,
+                other => {
+                    return Err(invalid(format!(
+                        "SnapStart.ApplyOn is {other:?}: must be PublishedVersions or None"
+                    )));
+                }
+            };
+        }
+        Ok((settings, facts))
+    }
+}
+
+fn invalid(message: impl Into<String>) -> LambdaError {
+    LambdaError::new(Exception::InvalidParameterValue, message)
+}
+
+fn check_role(role: String) -> Result<String, LambdaError> {
+    let fields: Vec<_> = role.splitn(6, ':').collect();
+    let is_role = matches!(fields[..], ["arn", _, "iam", "", account, name]
+        if account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()) && name.starts_with("role/"));
+    match is_role && role.len() <= ROLE_CHARS_MAX {
+        true => Ok(role),
+        false => Err(invalid(format!(
+            "Role is {role:?}: must be the ARN of a role, such as arn:aws:iam::000000000000:role/any"
+        ))),
+    }
+}
+
+fn check_handler(handler: String) -> Result<String, LambdaError> {
+    match handler.len() <= HANDLER_CHARS_MAX && !handler.contains(char::is_whitespace) {
+        true => Ok(handler),
+        false => Err(invalid(format!(
+            "Handler is {handler:?}: must be at most {HANDLER_CHARS_MAX} characters without spaces"
+        ))),
+    }
+}
+
+fn check_runtime(runtime: String) -> Result<String, LambdaError> {
+    match RUNTIMES.contains(&runtime.as_str()) {
+        true => Ok(runtime),
+        false => Err(invalid(format!(
+            "Runtime is {runtime:?}, which this agent does not support: a function is an image here, so use {}",
+            RUNTIMES[0]
+        ))),
+    }
+}
+
+fn check_log_group(group: String) -> Result<String, LambdaError> {
+    let is_of_it = |byte: u8| byte.is_ascii_alphanumeric() || b".-_/#".contains(&byte);
+    match (1..=LOG_GROUP_CHARS_MAX).contains(&group.len()) && group.bytes().all(is_of_it) {
+        true => Ok(group),
+        false => Err(invalid(format!(
+            "LoggingConfig.LogGroup is {group:?}: must be 1 to {LOG_GROUP_CHARS_MAX} of letters, digits and .-_/#"
+        ))),
     }
 }
 
@@ -116,6 +219,7 @@ impl Configuration {
 pub(super) struct PublishVersion {
     #[serde(rename = "CodeSha256")]
     pub(super) code_sha256: Option<String>,
+    pub(super) description: Option<String>,
     pub(super) revision_id: Option<String>,
 }
 
@@ -140,17 +244,17 @@ pub(super) struct PutAlias {
 #[serde(rename_all = "PascalCase")]
 struct Routing {
     #[serde(default)]
-    additional_version_weights: BTreeMap<String, f64>,
+    additional_version_weights: Option<BTreeMap<String, f64>>,
 }
 
 impl PutAlias {
     /// The alias that is wanted, over what is `before`.
     pub(super) fn alias(self, before: Option<Alias>) -> Result<Alias, LambdaError> {
-        let invalid = |message: &str| LambdaError::new(Exception::InvalidParameterValue, message);
         let version = match (self.function_version, &before) {
-            (Some(text), _) => text.parse().map_err(|_| {
-                invalid("FunctionVersion has to be the number of a version: publish one")
-            })?,
+            (Some(text), _) if text == LATEST => AliasTarget::Live,
+            (Some(text), _) => AliasTarget::Version(text.parse().map_err(|_| {
+                invalid(format!("FunctionVersion is {text:?}: must be {LATEST} or the number of a published version"))
+            })?),
             (None, Some(before)) => before.version,
             (None, None) => return Err(invalid("FunctionVersion is missing")),
         };
@@ -160,14 +264,20 @@ impl PutAlias {
         let other = match self.routing_config {
             None => other_before,
             Some(routing) => {
-                let mut weights = routing.additional_version_weights.into_iter();
-                let other = weights.next();
-                if weights.next().is_some() {
+                let weights = routing.additional_version_weights.unwrap_or_default();
+                if weights.len() > 1 {
                     return Err(invalid("an alias has at most one additional version"));
                 }
-                other.map(weight).transpose()?
+                weights.into_iter().next().map(weight).transpose()?
             }
         };
+        if let Some((other, _)) = other
+            && version == AliasTarget::Version(other)
+        {
+            return Err(invalid(format!(
+                "RoutingConfig has version {other}, which is FunctionVersion: must be another"
+            )));
+        }
         Ok(Alias {
             version,
             other,
@@ -177,28 +287,36 @@ impl PutAlias {
 }
 
 fn weight((version, weight): (String, f64)) -> Result<(VersionNumber, u16), LambdaError> {
-    if !(0.0..=1.0).contains(&weight) {
-        let message = format!("a weight of {weight} cannot be: use 0.0 to 1.0");
-        return Err(LambdaError::new(Exception::InvalidParameterValue, message));
+    let number = version.parse().map_err(|_| {
+        invalid(format!(
+            "RoutingConfig has version {version:?}: must be the number of a published version"
+        ))
+    })?;
+    let per_mille = (weight * PER_MILLE).round();
+    // Such a weight would come back as another.
+    if !(0.0..=1.0).contains(&weight) || per_mille / PER_MILLE != weight {
+        return Err(invalid(format!(
+            "a weight is {weight}: must be 0.0 to 1.0 in steps of 0.001"
+        )));
     }
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "0 to 1000"
     )]
-    let per_mille = (weight * 1000.0).round() as u16;
-    Ok((version.parse()?, per_mille))
+    let per_mille = per_mille as u16;
+    Ok((number, per_mille))
 }
 
-/// A function's configuration: of one version, or of the live one as `$LATEST`.
+/// A function's configuration: of a published version, or of the live one as `$LATEST`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct FunctionConfiguration {
     function_name: String,
     function_arn: String,
-    runtime: &'static str,
+    runtime: String,
     role: String,
-    handler: &'static str,
+    handler: String,
     code_size: u64,
     description: String,
     timeout: u64,
@@ -217,6 +335,7 @@ pub(super) struct FunctionConfiguration {
     architectures: [&'static str; 1],
     ephemeral_storage: Size,
     snap_start: SnapStart,
+    logging_config: Logging,
 }
 
 #[derive(Debug, Serialize)]
@@ -238,6 +357,13 @@ struct SnapStart {
     optimization_status: &'static str,
 }
 
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Logging {
+    log_format: &'static str,
+    log_group: String,
+}
+
 impl FunctionConfiguration {
     /// Of `version`, which is called by its number or, as the live one, `$LATEST`.
     pub(super) fn new(
@@ -251,45 +377,81 @@ impl FunctionConfiguration {
         if !is_latest {
             function_arn = format!("{function_arn}:{text}");
         }
-        let variables = version.settings.environment.clone();
+        let code_sha256 = code_sha256(&version);
+        let revision_id = match is_latest {
+            true => latest_revision(function),
+            false => version_revision(function, &version),
+        };
+        let description = match is_latest {
+            true => &version.settings.description,
+            false => version.description(),
+        }
+        .to_owned();
+        let facts = version.lambda;
+        let variables = version.settings.environment;
+        let role = || format!("arn:aws:iam::{}:role/jiffy", lambda.account_id);
+        let log_group = || format!("/aws/lambda/{}", function.name);
         Self {
             function_name: function.name.to_string(),
             function_arn,
-            runtime: "provided.al2023",
-            role: format!("arn:aws:iam::{}:role/jiffy", lambda.account_id),
-            handler: "bootstrap",
-            code_size: version.image_bytes,
+            runtime: facts.runtime.unwrap_or_else(|| RUNTIMES[0].into()),
+            role: facts.role.unwrap_or_else(role),
+            handler: facts.handler.unwrap_or_else(|| HANDLER_DEFAULT.into()),
+            code_size: facts.code.map_or(version.image_bytes, |code| code.bytes),
             timeout: version.settings.timeout_ms.div_ceil(1000),
             memory_size: version.settings.memory_bytes / MIB,
             last_modified: timestamp(version.created_ms),
-            code_sha256: code_sha256(&version),
+            code_sha256,
             version: text,
-            environment: (!variables.is_empty()).then_some(Environment { variables }),
+            environment: (!variables.is_empty()).then_some(Environment {
+                variables: Some(variables),
+            }),
             tracing_config: Mode {
                 mode: "PassThrough",
             },
-            revision_id: version_revision(function, &version),
-            description: version.settings.description,
+            revision_id,
+            description,
             state: "Active",
             last_update_status: "Successful",
             package_type: "Zip",
             architectures: ["x86_64"],
             ephemeral_storage: Size { size: 512 },
             snap_start: SnapStart {
-                apply_on: "None",
-                optimization_status: "Off",
+                apply_on: match facts.snap_start {
+                    true => "PublishedVersions",
+                    false => "None",
+                },
+                optimization_status: match facts.snap_start && !is_latest {
+                    true => "On",
+                    false => "Off",
+                },
+            },
+            logging_config: Logging {
+                log_format: "Text",
+                log_group: facts.log_group.unwrap_or_else(log_group),
             },
         }
     }
 }
 
-/// SHA-256 of the image. Lambda's is of the zip file, which is not kept here.
+/// SHA-256 of the zip file; of the image itself if it came in none.
 pub(super) fn code_sha256(version: &Version) -> String {
-    BASE64.encode(version.image.0)
+    let Digest(digest) = version
+        .lambda
+        .code
+        .map_or(version.image, |code| code.sha256);
+    BASE64.encode(digest)
 }
 
-/// Changes with every deploy and every rollback.
-pub(super) fn version_revision(function: &Function, version: &Version) -> String {
+/// Changes with everything that changes what is live.
+pub(super) fn latest_revision(function: &Function) -> String {
+    revision(&format!(
+        "{}\n{}\n{}",
+        function.name, function.created_ms, function.changes
+    ))
+}
+
+fn version_revision(function: &Function, version: &Version) -> String {
     revision(&format!(
         "{}\n{}\n{}",
         function.name, version.number, version.created_ms
@@ -303,7 +465,7 @@ fn alias_revision(function: &Function, name: &AliasName, alias: &Alias) -> Strin
         description,
     } = alias;
     revision(&format!(
-        "{}\n{name}\n{version}\n{other:?}\n{description}",
+        "{}\n{name}\n{version:?}\n{other:?}\n{description}",
         function.name
     ))
 }
@@ -349,6 +511,11 @@ pub(super) struct AliasConfiguration {
 }
 
 impl AliasConfiguration {
+    /// Whether this is its main version.
+    pub(super) fn leads_to(&self, version: &str) -> bool {
+        self.function_version == version
+    }
+
     pub(super) fn new(
         lambda: &LambdaSettings,
         function: &Function,
@@ -356,15 +523,18 @@ impl AliasConfiguration {
         alias: &Alias,
     ) -> Self {
         let routing = |(version, per_mille): (VersionNumber, u16)| Routing {
-            additional_version_weights: BTreeMap::from([(
+            additional_version_weights: Some(BTreeMap::from([(
                 version.to_string(),
-                f64::from(per_mille) / 1000.0,
-            )]),
+                f64::from(per_mille) / PER_MILLE,
+            )])),
         };
         Self {
             alias_arn: format!("{}:{name}", arn(lambda, &function.name)),
             name: name.clone(),
-            function_version: alias.version.to_string(),
+            function_version: match alias.version {
+                AliasTarget::Live => LATEST.into(),
+                AliasTarget::Version(number) => number.to_string(),
+            },
             description: alias.description.clone(),
             routing_config: alias.other.map(routing),
             revision_id: alias_revision(function, name, alias),

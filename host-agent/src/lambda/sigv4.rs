@@ -49,6 +49,20 @@ pub enum SignatureError {
     Expired,
     #[error("the signature does not match: check the secret key")]
     Mismatch,
+    /// In AWS's words, which clients look for.
+    #[error("Credential should be scoped to a valid {what}: this agent's is {wanted}, not {found}")]
+    Scope {
+        what: &'static str,
+        wanted: String,
+        found: String,
+    },
+}
+
+/// What a signature has to be for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scope<'a> {
+    pub(super) region: &'a str,
+    pub(super) service: &'a str,
 }
 
 /// The parts of an `Authorization` header.
@@ -71,21 +85,21 @@ struct Claim<'a> {
     secret: &'a Secret,
 }
 
-/// Checks that a request claims to be signed by one of `keys`, for `service` and at about `now`: who does not even
+/// Checks that a request claims to be signed by one of `keys`, for `scope` and at about `now`: who does not even
 /// claim it sends no body that anybody waits for.
 pub(super) fn precheck(
     parts: &Parts,
     keys: &[(String, Secret)],
-    service: &str,
+    scope: Scope<'_>,
     now: SystemTime,
 ) -> Result<(), SignatureError> {
-    claim(parts, keys, service, now).map(drop)
+    claim(parts, keys, scope, now).map(drop)
 }
 
 fn claim<'a>(
     parts: &'a Parts,
     keys: &'a [(String, Secret)],
-    service: &str,
+    scope: Scope<'_>,
     now: SystemTime,
 ) -> Result<Claim<'a>, SignatureError> {
     let authorization = parts
@@ -95,10 +109,19 @@ fn claim<'a>(
         .to_str()
         .map_err(|_| SignatureError::Malformed("it is not ASCII"))?;
     let authorization = parse(authorization)?;
-    if authorization.service != service {
-        return Err(SignatureError::Malformed("it is for another service"));
-    }
     let timestamp = check_date(&parts.headers, &authorization, now)?;
+    for (what, wanted, found) in [
+        ("region", scope.region, authorization.region),
+        ("service", scope.service, authorization.service),
+    ] {
+        if wanted != found {
+            return Err(SignatureError::Scope {
+                what,
+                wanted: wanted.to_owned(),
+                found: found.to_owned(),
+            });
+        }
+    }
     let (_, secret) = keys
         .iter()
         .find(|(id, _)| id == authorization.key_id)
@@ -110,19 +133,19 @@ fn claim<'a>(
     })
 }
 
-/// Checks that one of `keys`, each an id and a secret, signed this request for `service`, at about `now`.
+/// Checks that one of `keys`, each an id and a secret, signed this request for `scope`, at about `now`.
 pub(super) fn verify(
     parts: &Parts,
     body: &[u8],
     keys: &[(String, Secret)],
-    service: &str,
+    scope: Scope<'_>,
     now: SystemTime,
 ) -> Result<(), SignatureError> {
     let Claim {
         authorization,
         timestamp,
         secret,
-    } = claim(parts, keys, service, now)?;
+    } = claim(parts, keys, scope, now)?;
     let canonical = canonical_request(parts, body, &authorization)?;
     let to_sign = format!(
         "{ALGORITHM}\n{timestamp}\n{}\n{}",

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{code::tests::zip_of, *};
 use crate::{
-    images::tests::image,
+    images::tests::{image, image_with},
     serve::tests::{Answer, Server},
 };
 
@@ -25,11 +25,22 @@ async fn create(server: &Server, name: &str, more: Value) -> Answer {
     server.json("POST", FUNCTIONS, document).await
 }
 
+/// Sends an event as JSON; an empty one is none.
 async fn invoke(server: &Server, name: &str, headers: &[(&str, &str)], event: &str) -> Answer {
     let target = format!("{FUNCTIONS}/{name}/invocations");
+    let event = match event {
+        "" => String::new(),
+        event => json!(event).to_string(),
+    };
     server
         .send("POST", &target, headers, event.as_bytes())
         .await
+}
+
+/// The zip file that `create` sends.
+fn zip(name: &str) -> Vec<u8> {
+    let zip = zip_of(&[("bootstrap", &image(name))]);
+    BASE64.decode(zip).expect("base64")
 }
 
 /// Checks status and name of an exception.
@@ -52,14 +63,17 @@ fn check(answer: &Answer, status: u16, name: &str) {
 
 #[test]
 fn paths_of_this_api_begin_with_a_date() {
-    for path in ["/2015-03-31/functions", "/2017-10-31/functions/f/x"] {
+    for path in [
+        "/2015-03-31/functions",
+        "/2017-10-31/functions/f/x",
+        "/2018-10-31/layers",
+    ] {
         assert!(is_path(path), "{path}");
     }
     for path in [
         "",
         "/",
         "/v1/functions",
-        "/2015-03-31",
         "/2015x03-31/functions",
         "/é15-03-31/functions",
     ] {
@@ -91,10 +105,10 @@ async fn a_function_is_created_read_updated_and_deleted() {
         ("Description", json!("text")),
         ("State", json!("Active")),
         ("LastUpdateStatus", json!("Successful")),
-        ("CodeSize", json!(image("f").len())),
+        ("CodeSize", json!(zip("f").len())),
         (
             "CodeSha256",
-            json!(BASE64.encode(jiffy_snapshots::Digest::of(&image("f")).0)),
+            json!(BASE64.encode(jiffy_snapshots::Digest::of(&zip("f")).0)),
         ),
         ("PackageType", json!("Zip")),
     ] {
@@ -129,7 +143,7 @@ async fn a_function_is_created_read_updated_and_deleted() {
     );
     let code = json!({ "ZipFile": zip_of(&[("x", &image("other"))]), "Publish": true });
     let updated = server.json("PUT", &format!("{target}/code"), code).await;
-    assert_eq!(updated.document()["Version"], "3");
+    assert_eq!(updated.document()["Version"], "2");
     assert_eq!(updated.document()["Timeout"], 9);
 
     let published = server
@@ -137,7 +151,7 @@ async fn a_function_is_created_read_updated_and_deleted() {
         .await;
     assert_eq!(
         (published.status, &published.document()["Version"]),
-        (201, &json!("3"))
+        (201, &json!("2"))
     );
     let versions = server.get(&format!("{target}/versions")).await.document();
     let numbers: Vec<_> = versions["Versions"]
@@ -146,7 +160,7 @@ async fn a_function_is_created_read_updated_and_deleted() {
         .iter()
         .map(|version| version["Version"].as_str().expect("text").to_owned())
         .collect();
-    assert_eq!(numbers, ["$LATEST", "1", "2", "3"]);
+    assert_eq!(numbers, ["$LATEST", "1", "2"]);
     let list = server
         .get(&format!("{FUNCTIONS}/?MaxItems=10"))
         .await
@@ -165,9 +179,9 @@ async fn a_function_is_created_read_updated_and_deleted() {
 #[tokio::test]
 async fn requests_have_results_and_functions_errors_are_results() {
     let server = Server::start().await;
-    create(&server, "f", json!({})).await;
+    create(&server, "f", json!({ "Publish": true })).await;
     let answer = invoke(&server, "f", &[], "event").await;
-    assert_eq!((answer.status, answer.text()), (200, "event"));
+    assert_eq!((answer.status, answer.text()), (200, "\"event\""));
     assert_eq!(answer.header("x-amz-executed-version"), Some("$LATEST"));
     assert_eq!(answer.header("x-amz-function-error"), None);
     assert_eq!(invoke(&server, "f", &[], "").await.text(), "{}");
@@ -227,8 +241,8 @@ async fn requests_have_results_and_functions_errors_are_results() {
 #[tokio::test]
 async fn aliases_and_concurrency_have_lambdas_shapes() {
     let server = Server::start().await;
-    create(&server, "f", json!({})).await;
-    let code = json!({ "ZipFile": zip_of(&[("x", &image("f"))]) });
+    create(&server, "f", json!({ "Publish": true })).await;
+    let code = json!({ "ZipFile": zip_of(&[("x", &image("f"))]), "Publish": true });
     server
         .json("PUT", &format!("{FUNCTIONS}/f/code"), code)
         .await;
@@ -265,8 +279,12 @@ async fn aliases_and_concurrency_have_lambdas_shapes() {
     let answer = invoke(&server, "f:prod", &[], "x").await;
     assert_eq!(answer.header("x-amz-executed-version"), Some("2"));
     for wrong in [
-        json!({ "FunctionVersion": "$LATEST" }),
+        json!({ "FunctionVersion": "latest" }),
+        json!({ "RoutingConfig": { "AdditionalVersionWeights": { "$LATEST": 0.5 } } }),
         json!({ "RoutingConfig": { "AdditionalVersionWeights": { "1": 1.5 } } }),
+        json!({ "RoutingConfig": { "AdditionalVersionWeights": { "1": 0.0001 } } }),
+        json!({ "RoutingConfig": { "AdditionalVersionWeights": { "2": 0.5 } } }),
+        json!({ "FunctionVersion": "$LATEST", "RoutingConfig": { "AdditionalVersionWeights": { "1": 0.5 } } }),
         json!({ "RoutingConfig": { "AdditionalVersionWeights": { "1": 0.1, "2": 0.1 } } }),
     ] {
         let refused = server.json("PUT", &prod, wrong).await;
@@ -307,10 +325,10 @@ async fn of_creates_at_once_one_gets_201_and_the_others_409() {
             check(refused, 409, "ResourceConflictException");
         }
         let versions = server.get(&format!("{FUNCTIONS}/{name}/versions")).await;
-        // `$LATEST` and the one.
+        // `$LATEST` only.
         assert_eq!(
             versions.document()["Versions"].as_array().map(Vec::len),
-            Some(2)
+            Some(1)
         );
     }
 }
@@ -366,7 +384,7 @@ async fn what_is_no_operation_or_no_document_is_refused_by_name() {
     let put = server.send("PATCH", FUNCTIONS, &[], b"").await;
     check(&put, 405, "MethodNotAllowedException");
     check(
-        &server.get("/2015-03-31/functions/f/other").await,
+        &server.get("/2015-03-31/other").await,
         404,
         "UnknownOperationException",
     );
@@ -378,6 +396,11 @@ async fn what_is_no_operation_or_no_document_is_refused_by_name() {
     let no_json = server.send("POST", FUNCTIONS, &[], b"{").await;
     check(&no_json, 400, "InvalidRequestContentException");
     let invalid = "InvalidParameterValueException";
+    check(
+        &server.get("/2018-10-31/layers").await,
+        501,
+        "NotImplementedException",
+    );
     let zero = json!({ "Timeout": 0 });
     check(&create(&server, "f", zero).await, 400, invalid);
     check(
@@ -451,4 +474,438 @@ async fn without_keys_the_token_is_needed() {
 async fn a_disabled_api_is_not_there() {
     let server = Server::with(|config| config.settings.lambda.enabled = false).await;
     assert_eq!(server.get(FUNCTIONS).await.problem(), "not-found");
+}
+
+async fn update(server: &Server, what: &str, document: Value) -> Value {
+    let target = format!("{FUNCTIONS}/f/{what}");
+    let answer = server.json("PUT", &target, document).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.document()
+}
+
+async fn published(server: &Server) -> Vec<String> {
+    let list = server
+        .get(&format!("{FUNCTIONS}/f/versions?MaxItems=50"))
+        .await;
+    let list = list.document();
+    let versions = list["Versions"].as_array().expect("list").iter();
+    let texts = versions.map(|version| version["Version"].as_str().expect("text").to_owned());
+    texts.collect()
+}
+
+/// A change of the configuration is of `$LATEST` only, however many there are.
+#[tokio::test]
+async fn a_published_version_outlives_any_number_of_changes() {
+    let server = Server::start().await;
+    create(
+        &server,
+        "f",
+        json!({ "Publish": true, "Environment": { "Variables": { "N": "first" } } }),
+    )
+    .await;
+    for number in 0..70 {
+        let updated = update(
+            &server,
+            "configuration",
+            json!({
+                "Environment": { "Variables": { "N": number.to_string() } },
+            }),
+        );
+        assert_eq!(updated.await["Version"], "$LATEST");
+    }
+    assert_eq!(published(&server).await, ["$LATEST", "1"]);
+    let env = async |name: &str| invoke(&server, name, &[], "!env N").await.text().to_owned();
+    assert_eq!((&*env("f").await, &*env("f:1").await), ("69", "first"));
+    // Its number is not given before it is published.
+    check(
+        &invoke(&server, "f:2", &[], "x").await,
+        404,
+        "ResourceNotFoundException",
+    );
+}
+
+#[tokio::test]
+async fn beyond_the_limit_publishing_is_refused_and_says_what_to_delete() {
+    let server = Server::with(|config| config.settings.limits.versions_max = 2).await;
+    create(&server, "f", json!({ "Publish": true })).await;
+    let alias = json!({ "Name": "a", "FunctionVersion": "1" });
+    server
+        .json("POST", &format!("{FUNCTIONS}/f/aliases"), alias)
+        .await;
+    let publish = async || {
+        server
+            .send("POST", &format!("{FUNCTIONS}/f/versions"), &[], b"")
+            .await
+    };
+    update(&server, "configuration", json!({ "Timeout": 5 })).await;
+    assert_eq!(publish().await.document()["Version"], "2");
+    update(&server, "configuration", json!({ "Timeout": 6 })).await;
+    for refused in [
+        publish().await,
+        server
+            .json(
+                "PUT",
+                &format!("{FUNCTIONS}/f/code"),
+                json!({
+                    "ZipFile": zip_of(&[("x", &image("other"))]), "Publish": true,
+                }),
+            )
+            .await,
+    ] {
+        check(&refused, 400, "CodeStorageExceededException");
+        let message = refused.document()["Message"]
+            .as_str()
+            .expect("text")
+            .to_owned();
+        assert!(
+            message.contains("limits.versions_max") && message.contains("such as 2"),
+            "{message}"
+        );
+    }
+    assert_eq!(published(&server).await, ["$LATEST", "1", "2"]);
+    server
+        .send("DELETE", &format!("{FUNCTIONS}/f?Qualifier=2"), &[], b"")
+        .await;
+    assert_eq!(publish().await.document()["Version"], "3");
+    assert_eq!(published(&server).await, ["$LATEST", "1", "3"]);
+}
+
+/// It is what `$LATEST` is made of, too, and that stays.
+#[tokio::test]
+async fn the_version_that_latest_equals_can_be_deleted() {
+    let server = Server::start().await;
+    create(&server, "f", json!({ "Publish": true })).await;
+    let target = format!("{FUNCTIONS}/f?Qualifier=1");
+    assert_eq!(server.send("DELETE", &target, &[], b"").await.status, 204);
+    assert_eq!(published(&server).await, ["$LATEST"]);
+    assert_eq!(invoke(&server, "f", &[], "x").await.status, 200);
+    let publish = server
+        .send("POST", &format!("{FUNCTIONS}/f/versions"), &[], b"")
+        .await;
+    assert_eq!(publish.document()["Version"], "2");
+}
+
+#[tokio::test]
+async fn an_update_that_changes_nothing_does_nothing() {
+    let server = Server::start().await;
+    let created = create(
+        &server,
+        "f",
+        json!({ "Publish": true, "Description": "text" }),
+    )
+    .await
+    .document();
+    let get = async || {
+        server
+            .get(&format!("{FUNCTIONS}/f/configuration"))
+            .await
+            .document()
+    };
+    let before = get().await;
+    let same = json!({ "ZipFile": zip_of(&[("bootstrap", &image("f"))]) });
+    assert_eq!(update(&server, "code", same.clone()).await, before);
+    let mut published = same;
+    published["Publish"] = json!(true);
+    assert_eq!(update(&server, "code", published).await, created);
+    assert_eq!(
+        update(&server, "configuration", json!({ "Description": "text" })).await,
+        before
+    );
+    assert_eq!(get().await, before);
+    // The same image in another zip file is other code.
+    let other = json!({ "ZipFile": zip_of(&[("another-name", &image("f"))]) });
+    assert_ne!(
+        update(&server, "code", other).await["CodeSha256"],
+        before["CodeSha256"]
+    );
+    assert_ne!(get().await["RevisionId"], before["RevisionId"]);
+}
+
+#[tokio::test]
+async fn what_is_harmless_is_kept_and_given_back() {
+    let server = Server::start().await;
+    let role = "arn:aws:iam::123456789012:role/service-role/mine";
+    let kept = json!({
+        "Role": role, "Handler": "my.handler", "Runtime": "provided.al2",
+        "LoggingConfig": { "LogFormat": "Text", "LogGroup": "/mine" },
+        "SnapStart": { "ApplyOn": "PublishedVersions" },
+        "VpcConfig": { "SubnetIds": [], "SecurityGroupIds": [] }, "Layers": [], "KMSKeyArn": "",
+    });
+    create(&server, "f", kept).await;
+    let check_kept = async |handler: &str| {
+        let found = server.get(&format!("{FUNCTIONS}/f")).await.document();
+        let found = &found["Configuration"];
+        assert_eq!(
+            (&found["Role"], &found["Runtime"]),
+            (&json!(role), &json!("provided.al2"))
+        );
+        assert_eq!(found["Handler"], handler);
+        assert_eq!(found["LoggingConfig"]["LogGroup"], "/mine");
+        assert_eq!(found["SnapStart"]["ApplyOn"], "PublishedVersions");
+    };
+    check_kept("my.handler").await;
+    update(&server, "configuration", json!({ "Handler": "other" })).await;
+    check_kept("other").await;
+    // API v1 says nothing of them.
+    let code = json!({ "ZipFile": zip_of(&[("x", &image("f"))]) });
+    update(&server, "code", code).await;
+    check_kept("other").await;
+    for refused in [
+        json!({ "Role": "me" }),
+        json!({ "Runtime": "python3.13" }),
+        json!({ "Handler": "a b" }),
+        json!({ "Architectures": ["arm64"] }),
+        json!({ "VpcConfig": { "SubnetIds": ["subnet-1"] } }),
+        json!({ "Nonsense": 1 }),
+    ] {
+        let name = refused
+            .as_object()
+            .expect("fields")
+            .keys()
+            .next()
+            .expect("one")
+            .clone();
+        let answer = create(&server, "g", refused).await;
+        check(&answer, 400, "InvalidParameterValueException");
+        assert!(answer.text().contains(&name), "{}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn a_version_keeps_the_description_it_was_published_with() {
+    let server = Server::start().await;
+    create(&server, "f", json!({ "Description": "of the function" })).await;
+    let publish = json!({ "Description": "of the version" });
+    let version = server
+        .json("POST", &format!("{FUNCTIONS}/f/versions"), publish)
+        .await;
+    assert_eq!(version.document()["Description"], "of the version");
+    let of = async |query: &str| {
+        let target = format!("{FUNCTIONS}/f/configuration{query}");
+        server.get(&target).await.document()["Description"].clone()
+    };
+    assert_eq!(of("?Qualifier=1").await, "of the version");
+    assert_eq!(of("").await, "of the function");
+}
+
+#[tokio::test]
+async fn a_payload_that_is_not_json_never_reaches_a_function() {
+    let server = Server::start().await;
+    create(&server, "f", json!({})).await;
+    let target = format!("{FUNCTIONS}/f/invocations");
+    for payload in ["event", "{", "{} {}", "\u{0}"] {
+        let refused = server.send("POST", &target, &[], payload.as_bytes()).await;
+        check(&refused, 400, "InvalidRequestContentException");
+    }
+    let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+    for payload in ["1", " null ", "\"text\"", &deep] {
+        let answer = server.send("POST", &target, &[], payload.as_bytes()).await;
+        assert_eq!((answer.status, answer.text()), (200, payload));
+    }
+}
+
+#[tokio::test]
+async fn aliases_have_lambdas_rules() {
+    let server = Server::start().await;
+    create(
+        &server,
+        "f",
+        json!({ "Publish": true, "Environment": { "Variables": { "N": "1" } } }),
+    )
+    .await;
+    update(
+        &server,
+        "configuration",
+        json!({ "Environment": { "Variables": { "N": "2" } } }),
+    )
+    .await;
+    let target = format!("{FUNCTIONS}/f/aliases");
+    let make = async |document: Value| server.json("POST", &target, document).await;
+    // A name that API v1 has for the live version, and the longest.
+    let long = "a".repeat(128);
+    for name in ["live", &long] {
+        let made = make(json!({ "Name": name, "FunctionVersion": "1" })).await;
+        assert_eq!(made.status, 201, "{}", made.text());
+        let answer = invoke(&server, &format!("f:{name}"), &[], "!env N").await;
+        assert_eq!((answer.status, answer.text()), (200, "1"));
+    }
+    let latest = make(json!({ "Name": "next", "FunctionVersion": "$LATEST" })).await;
+    assert_eq!(latest.document()["FunctionVersion"], "$LATEST");
+    assert_eq!(invoke(&server, "f:next", &[], "!env N").await.text(), "2");
+    let found = server
+        .get(&format!("{FUNCTIONS}/f?Qualifier=next"))
+        .await
+        .document();
+    assert_eq!(found["Configuration"]["Version"], "$LATEST");
+    for (name, version) in [
+        ("12", "1"),
+        (&*"a".repeat(129), "1"),
+        ("b", "2"),
+        ("b", "one"),
+    ] {
+        let refused = make(json!({ "Name": name, "FunctionVersion": version })).await;
+        assert!(
+            [400, 404].contains(&refused.status),
+            "{name} {version}: {}",
+            refused.text()
+        );
+    }
+    let gone = format!("{target}/nobody");
+    assert_eq!(server.send("DELETE", &gone, &[], b"").await.status, 204);
+}
+
+/// Two have read the same revision; one of them changes it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_two_changes_of_one_revision_one_is_refused() {
+    let server = Server::start().await;
+    create(&server, "f", json!({ "Publish": true })).await;
+    let alias = format!("{FUNCTIONS}/f/aliases");
+    server
+        .json(
+            "POST",
+            &alias,
+            json!({ "Name": "a", "FunctionVersion": "1" }),
+        )
+        .await;
+    let (configuration, alias) = (format!("{FUNCTIONS}/f/configuration"), format!("{alias}/a"));
+    for target in [&configuration, &alias] {
+        for round in 0..10 {
+            let revision = server.get(target).await.document()["RevisionId"].clone();
+            let change = async |client: u32| {
+                let document =
+                    json!({ "Description": format!("{round} {client}"), "RevisionId": revision });
+                server.json("PUT", target, document).await.status
+            };
+            let (one, two) = tokio::join!(change(1), change(2));
+            let mut statuses = [one, two];
+            statuses.sort_unstable();
+            assert!(matches!(statuses, [200, 409 | 412]), "{statuses:?}");
+        }
+    }
+}
+
+/// Pages are full, none is empty, and nothing comes twice.
+#[tokio::test]
+async fn lists_come_in_pages_of_the_length_that_is_asked_for() {
+    let server = Server::start().await;
+    for name in ["a", "f", "z"] {
+        create(&server, name, json!({ "Publish": true })).await;
+    }
+    update(&server, "configuration", json!({ "Timeout": 5 })).await;
+    server
+        .send("POST", &format!("{FUNCTIONS}/f/versions"), &[], b"")
+        .await;
+    for alias in ["a", "b", "c", "d"] {
+        let alias = json!({ "Name": alias, "FunctionVersion": "1" });
+        server
+            .json("POST", &format!("{FUNCTIONS}/f/aliases"), alias)
+            .await;
+    }
+    for (path, key, name, wanted) in [
+        ("?", "Functions", "FunctionName", &["a", "f", "z"][..]),
+        (
+            "?FunctionVersion=ALL&",
+            "Functions",
+            "Version",
+            &["$LATEST", "1", "$LATEST", "1", "2", "$LATEST", "1"],
+        ),
+        (
+            "/f/versions?",
+            "Versions",
+            "Version",
+            &["$LATEST", "1", "2"],
+        ),
+        ("/f/aliases?", "Aliases", "Name", &["a", "b", "c", "d"]),
+    ] {
+        for len in 1..=wanted.len() + 1 {
+            let (mut found, mut marker) = (vec![], String::new());
+            loop {
+                let target = format!("{FUNCTIONS}{path}MaxItems={len}&Marker={marker}");
+                let page = server.get(&target).await.document();
+                let entries = page[key].as_array().expect("list");
+                found.extend(
+                    entries
+                        .iter()
+                        .map(|entry| entry[name].as_str().expect("text").to_owned()),
+                );
+                match page.get("NextMarker") {
+                    Some(next) => {
+                        assert_eq!(entries.len(), len, "{target}");
+                        marker = next.as_str().expect("text").into();
+                    }
+                    None => {
+                        assert!((1..=len).contains(&entries.len()), "{target}");
+                        break;
+                    }
+                }
+            }
+            assert_eq!(found, wanted, "{path} in pages of {len}");
+        }
+    }
+}
+
+/// Through Invoke, as through the gateways that call it: the event is unpacked, and the answer packed alike.
+#[tokio::test]
+async fn a_handler_for_http_is_given_the_request_that_is_in_the_event() {
+    let server = Server::start().await;
+    let zip = zip_of(&[("x", &image_with(jiffy_abi::note::FLAG_HTTP, "f"))]);
+    create(&server, "f", json!({ "Code": { "ZipFile": zip } })).await;
+    create(&server, "g", json!({})).await;
+    let send = async |name: &str, event: &Value| {
+        let target = format!("{FUNCTIONS}/{name}/invocations");
+        server
+            .send("POST", &target, &[], event.to_string().as_bytes())
+            .await
+            .document()
+    };
+    let event = json!({
+        "version": "2.0", "rawPath": "/a", "rawQueryString": "b=c", "body": "dGV4dA==", "isBase64Encoded": true,
+        "headers": {}, "requestContext": { "http": { "method": "PATCH" } },
+    });
+    let wanted = json!({
+        "statusCode": 200, "body": "text", "isBase64Encoded": false,
+        "headers": { "x-method": "PATCH", "x-target": "/a?b=c" },
+    });
+    assert_eq!(send("f", &event).await, wanted);
+    let event = json!({
+        "httpMethod": "GET", "path": "/a", "queryStringParameters": { "b": "c" },
+        "requestContext": {}, "body": null,
+    });
+    let answer = send("f", &event).await;
+    assert_eq!(
+        answer["multiValueHeaders"],
+        json!({ "x-method": ["GET"], "x-target": ["/a?b=c"] })
+    );
+    // A handler for events gets it as it is.
+    assert_eq!(send("g", &event).await, event);
+}
+
+#[tokio::test]
+async fn a_function_is_told_what_lambda_tells() {
+    let server = Server::start().await;
+    create(&server, "f", json!({ "Publish": true })).await;
+    let told = async |name: &str, context: &str| {
+        let headers = [("x-amz-client-context", context)];
+        invoke(&server, name, &headers, "!context").await
+    };
+    let context = r#"{"client":{"app_title":"t"}}"#;
+    let encoded = BASE64.encode(context);
+    for (name, version) in [("f", "$LATEST"), ("f:1", "1")] {
+        let answer = told(name, &encoded).await;
+        assert_eq!(answer.text(), format!("{version} {context}"));
+    }
+    let long = BASE64.encode(format!("\"{}\"", "x".repeat(3000)));
+    for wrong in ["%", &BASE64.encode("no json"), &long] {
+        check(
+            &told("f", wrong).await,
+            400,
+            "InvalidRequestContentException",
+        );
+    }
+    let tenant = [("x-amz-tenant-id", "t")];
+    check(
+        &invoke(&server, "f", &tenant, "x").await,
+        400,
+        "InvalidParameterValueException",
+    );
 }

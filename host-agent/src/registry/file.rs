@@ -1,17 +1,19 @@
 //! The registry in one file, with `redb`.
 //!
 //! ```text
-//! meta       "format"         -> 1
+//! meta       "format"         -> 2
 //! functions  name             -> Function, JSON
 //! versions   (name, number)   -> Version, JSON
 //! ```
+//!
+//! Format 1 had published versions only; its records are read as such, and a release that knows only it must not take a
+//! live version that is replaced by every change for one that stays.
 //!
 //! After an I/O error `redb` takes no more work until it is opened anew, and only that tells whether a
 //! failed commit is durable. So the file is closed after any storage error and opened by the next call:
 //! a disk that was full needs room again, not a restart.
 
 use std::{
-    error::Error,
     fmt,
     fs::{self, File, OpenOptions, Permissions},
     io,
@@ -23,21 +25,18 @@ use std::{
 
 use jiffy_snapshots::Digest;
 use redb::{
-    Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable,
-    ReadableTableMetadata, StorageError, Table, TableDefinition, WriteTransaction,
+    Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTableMetadata, StorageError,
 };
 
 use super::{
-    NewVersion, Put, Registry, RegistryError, RegistryLimits,
-    records::{decode, encode},
+    AliasBefore, NewVersion, Publication, Put, Registry, RegistryError, RegistryLimits,
+    records::decode,
+    tables::{
+        FORMAT, FUNCTIONS, Tables, VERSIONS, behind, check_unaliased, check_unused, key, storage,
+    },
 };
-use crate::model::{Alias, AliasName, Function, FunctionName, Version, VersionNumber};
+use crate::model::{Alias, AliasName, AliasTarget, Function, FunctionName, Version, VersionNumber};
 
-const FORMAT: u64 = 1;
-const FORMAT_KEY: &str = "format";
-const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
-const FUNCTIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("functions");
-const VERSIONS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("versions");
 /// Bytes of the file that are kept in memory at most; the directory answers what is asked often.
 const CACHE_BYTES: usize = 8 << 20;
 
@@ -172,111 +171,6 @@ impl RedbRegistry {
     }
 }
 
-/// The tables of a transaction that writes.
-struct Tables<'a> {
-    format: u64,
-    functions: Table<'a, &'static str, &'static [u8]>,
-    versions: Table<'a, (&'static str, u64), &'static [u8]>,
-}
-
-impl<'a> Tables<'a> {
-    fn open(transaction: &'a WriteTransaction) -> Result<Self, RegistryError> {
-        let mut meta = transaction.open_table(META).map_err(storage)?;
-        let format = meta.get(FORMAT_KEY).map_err(storage)?;
-        let format = match format.map(|format| format.value()) {
-            Some(format) => format,
-            None => {
-                meta.insert(FORMAT_KEY, FORMAT).map_err(storage)?;
-                FORMAT
-            }
-        };
-        Ok(Self {
-            format,
-            functions: transaction.open_table(FUNCTIONS).map_err(storage)?,
-            versions: transaction.open_table(VERSIONS).map_err(storage)?,
-        })
-    }
-
-    fn function(&self, name: &FunctionName) -> Result<Option<Function>, RegistryError> {
-        let record = self.functions.get(name.as_ref()).map_err(storage)?;
-        record
-            .map(|record| decode(record.value(), name.as_ref()))
-            .transpose()
-    }
-
-    fn put_function(&mut self, function: &Function) -> Result<(), RegistryError> {
-        let name = function.name.as_ref();
-        let record = encode(function, name)?;
-        self.functions
-            .insert(name, record.as_slice())
-            .map_err(storage)?;
-        Ok(())
-    }
-
-    fn version(
-        &self,
-        name: &FunctionName,
-        number: VersionNumber,
-    ) -> Result<Version, RegistryError> {
-        let record = self.versions.get(key(name, number)).map_err(storage)?;
-        let record = record.ok_or_else(|| RegistryError::NoVersion(name.clone(), number))?;
-        decode(record.value(), name.as_ref())
-    }
-
-    fn put_version(&mut self, name: &FunctionName, version: &Version) -> Result<(), RegistryError> {
-        let record = encode(version, name.as_ref())?;
-        self.versions
-            .insert(key(name, version.number), record.as_slice())
-            .map_err(storage)?;
-        Ok(())
-    }
-
-    fn remove_version(
-        &mut self,
-        name: &FunctionName,
-        number: VersionNumber,
-    ) -> Result<(), RegistryError> {
-        let removed = self.versions.remove(key(name, number)).map_err(storage)?;
-        match removed {
-            Some(_) => Ok(()),
-            None => Err(RegistryError::NoVersion(name.clone(), number)),
-        }
-    }
-
-    fn numbers(&self, name: &FunctionName) -> Result<Vec<VersionNumber>, RegistryError> {
-        let range = (name.as_ref(), 0)..=(name.as_ref(), u64::MAX);
-        let entries = self.versions.range(range).map_err(storage)?;
-        entries
-            .map(|entry| number(entry.map_err(storage)?.0.value()))
-            .collect()
-    }
-
-    /// Deletes the oldest versions that nothing leads to until no more than `versions_max` are left.
-    fn prune(
-        &mut self,
-        function: &Function,
-        versions_max: u64,
-    ) -> Result<Vec<VersionNumber>, RegistryError> {
-        let numbers = self.numbers(&function.name)?;
-        let kept_max = usize::try_from(versions_max).unwrap_or(usize::MAX);
-        let excess = numbers.len().saturating_sub(kept_max);
-        let unused = numbers
-            .into_iter()
-            .filter(|number| check_unused(function, *number).is_ok());
-        let removed: Vec<_> = unused.take(excess).collect();
-        if removed.len() < excess {
-            return Err(RegistryError::VersionsFull(
-                function.name.clone(),
-                versions_max,
-            ));
-        }
-        for number in &removed {
-            self.remove_version(&function.name, *number)?;
-        }
-        Ok(removed)
-    }
-}
-
 impl Registry for RedbRegistry {
     fn put_version(
         &self,
@@ -287,46 +181,77 @@ impl Registry for RedbRegistry {
     ) -> Result<Put, RegistryError> {
         self.write(|tables| {
             let before = tables.function(name)?;
-            let next = before
-                .as_ref()
-                .map_or(VersionNumber::FIRST, |before| before.next);
-            let behind = next.0.checked_add(1).map(VersionNumber);
-            let Some(behind) = behind.filter(|_| next == expected_next) else {
+            let (next, changes) = before.as_ref().map_or((VersionNumber::FIRST, 0), |before| {
+                (before.next, before.changes)
+            });
+            if next != expected_next || new.expected_changes.is_some_and(|wanted| wanted != changes)
+            {
                 return Err(RegistryError::Changed(name.clone()));
-            };
+            }
             let functions = tables.functions.len().map_err(storage)?;
             if before.is_none() && functions >= self.limits.functions_max {
                 return Err(RegistryError::FunctionsFull(self.limits.functions_max));
             }
-            let version = Version {
-                number: next,
-                image: new.image,
-                image_bytes: new.image_bytes,
-                settings: new.settings.clone(),
-                snapshot: new.snapshot,
-                snapshot_host: new.snapshot_host.clone(),
-                created_ms: now_ms,
-            };
             let mut function = before.unwrap_or_else(|| Function {
                 name: name.clone(),
                 live: next,
                 next,
+                changes,
                 aliases: Default::default(),
                 reserved_concurrency: None,
                 created_ms: now_ms,
                 updated_ms: now_ms,
             });
+            if new.publish {
+                tables.check_room(&function, self.limits.versions_max)?;
+                function.next = behind(name, next)?;
+            }
             function.live = next;
-            function.next = behind;
+            function.changes = changes.saturating_add(1);
             function.updated_ms = now_ms;
+            let version = Version {
+                number: next,
+                published: new.publish,
+                description: None,
+                image: new.image,
+                image_bytes: new.image_bytes,
+                takes_http: new.takes_http,
+                settings: new.settings.clone(),
+                lambda: new.lambda.clone(),
+                snapshot: new.snapshot,
+                snapshot_host: new.snapshot_host.clone(),
+                created_ms: now_ms,
+            };
             tables.put_version(name, &version)?;
             tables.put_function(&function)?;
-            let removed = tables.prune(&function, self.limits.versions_max)?;
-            Ok(Put {
-                function,
-                version,
-                removed,
-            })
+            Ok(Put { function, version })
+        })
+    }
+
+    fn publish(
+        &self,
+        name: &FunctionName,
+        publication: &Publication,
+        now_ms: u64,
+    ) -> Result<Put, RegistryError> {
+        self.write(|tables| {
+            let function = tables.function(name)?;
+            let mut function = function.ok_or_else(|| RegistryError::NoFunction(name.clone()))?;
+            let wanted = publication.expected_changes;
+            if wanted.is_some_and(|wanted| wanted != function.changes) {
+                return Err(RegistryError::Changed(name.clone()));
+            }
+            let mut version = tables.version(name, function.live)?;
+            if !version.published {
+                tables.check_room(&function, self.limits.versions_max)?;
+                version.published = true;
+                version.description.clone_from(&publication.description);
+                function.next = behind(name, version.number)?;
+                function.updated_ms = now_ms;
+                tables.put_version(name, &version)?;
+                tables.put_function(&function)?;
+            }
+            Ok(Put { function, version })
         })
     }
 
@@ -337,7 +262,15 @@ impl Registry for RedbRegistry {
         now_ms: u64,
     ) -> Result<Function, RegistryError> {
         self.change(name, now_ms, |function, tables| {
-            function.live = tables.version(name, version)?.number;
+            let version = tables.published(function, version)?.number;
+            if function.live == version {
+                return Ok(());
+            }
+            if function.live == function.next {
+                tables.remove_version(name, function.live)?;
+            }
+            function.live = version;
+            function.changes = function.changes.saturating_add(1);
             Ok(())
         })
     }
@@ -347,12 +280,28 @@ impl Registry for RedbRegistry {
         name: &FunctionName,
         alias: &AliasName,
         to: &Alias,
+        before: &AliasBefore,
         now_ms: u64,
     ) -> Result<Function, RegistryError> {
         self.change(name, now_ms, |function, tables| {
-            tables.version(name, to.version)?;
+            match (before, function.aliases.get(alias)) {
+                (AliasBefore::Any, _) | (AliasBefore::Absent, None) => {}
+                (AliasBefore::Absent, Some(_)) => {
+                    return Err(RegistryError::AliasExists(name.clone(), alias.clone()));
+                }
+                (AliasBefore::Is(wanted), Some(found)) if wanted == found => {}
+                (AliasBefore::Is(_), Some(_)) => {
+                    return Err(RegistryError::Changed(name.clone()));
+                }
+                (AliasBefore::Is(_), None) => {
+                    return Err(RegistryError::NoAlias(name.clone(), alias.clone()));
+                }
+            }
+            if let AliasTarget::Version(version) = to.version {
+                tables.published(function, version)?;
+            }
             if let Some((other, _)) = to.other {
-                tables.version(name, other)?;
+                tables.published(function, other)?;
             }
             function.aliases.insert(alias.clone(), to.clone());
             if function.aliases.len() > self.limits.aliases_max {
@@ -393,14 +342,19 @@ impl Registry for RedbRegistry {
         &self,
         name: &FunctionName,
         version: VersionNumber,
+        before: Digest,
         snapshot: Digest,
         host: &str,
     ) -> Result<Version, RegistryError> {
         self.write(|tables| {
+            let version = tables.version(name, version)?;
+            if version.snapshot != before {
+                return Err(RegistryError::Changed(name.clone()));
+            }
             let version = Version {
                 snapshot,
                 snapshot_host: host.into(),
-                ..tables.version(name, version)?
+                ..version
             };
             tables.put_version(name, &version)?;
             Ok(version)
@@ -425,10 +379,22 @@ impl Registry for RedbRegistry {
         &self,
         name: &FunctionName,
         version: VersionNumber,
+        keeps_live: bool,
         now_ms: u64,
     ) -> Result<Function, RegistryError> {
         self.change(name, now_ms, |function, tables| {
-            check_unused(function, version)?;
+            match check_unused(function, version) {
+                Err(RegistryError::Live { .. }) if keeps_live => {
+                    let mut live = tables.published(function, version)?;
+                    check_unaliased(function, version)?;
+                    live.number = function.next;
+                    live.published = false;
+                    live.description = None;
+                    function.live = live.number;
+                    tables.put_version(name, &live)?;
+                }
+                checked => checked?,
+            }
             tables.remove_version(name, version)
         })
     }
@@ -491,47 +457,6 @@ impl Registry for RedbRegistry {
                 .map(|entry| decode(entry.map_err(storage)?.1.value(), name.as_ref()))
                 .collect()
         })
-    }
-}
-
-/// Refuses a version that requests may be sent to without naming it.
-fn check_unused(function: &Function, version: VersionNumber) -> Result<(), RegistryError> {
-    if function.live == version {
-        return Err(RegistryError::Live {
-            function: function.name.clone(),
-            version,
-        });
-    }
-    let leads_here =
-        |to: &Alias| to.version == version || to.other.is_some_and(|(other, _)| other == version);
-    match function.aliases.iter().find(|(_, to)| leads_here(to)) {
-        Some((alias, _)) => Err(RegistryError::Aliased {
-            function: function.name.clone(),
-            version,
-            alias: alias.clone(),
-        }),
-        None => Ok(()),
-    }
-}
-
-fn key(name: &FunctionName, number: VersionNumber) -> (&str, u64) {
-    (name.as_ref(), number.0.get())
-}
-
-fn number((name, number): (&str, u64)) -> Result<VersionNumber, RegistryError> {
-    let number = number.try_into().map(VersionNumber);
-    number.map_err(|_| RegistryError::Damaged(name.into()))
-}
-
-/// An error of `redb`; the registry adds its path.
-fn storage(error: impl Into<redb::Error>) -> RegistryError {
-    let source: Box<dyn Error + Send + Sync> = match error.into() {
-        redb::Error::Io(error) => Box::new(error),
-        error => Box::new(error),
-    };
-    RegistryError::Storage {
-        path: PathBuf::new(),
-        source,
     }
 }
 

@@ -7,12 +7,15 @@
 
 mod file;
 mod records;
+mod tables;
 
 use std::{fmt, path::PathBuf};
 
 use jiffy_snapshots::{Digest, why_of};
 
-use crate::model::{Alias, AliasName, Function, FunctionName, Settings, Version, VersionNumber};
+use crate::model::{
+    Alias, AliasName, Function, FunctionName, LambdaFacts, Settings, Version, VersionNumber,
+};
 pub use file::RedbRegistry;
 
 /// How much a registry may hold.
@@ -20,7 +23,7 @@ pub use file::RedbRegistry;
 pub struct RegistryLimits {
     /// Functions.
     pub functions_max: u64,
-    /// Versions of one function. A deploy beyond it deletes the oldest that are neither live nor an alias's.
+    /// Published versions of one function. They stay until they are deleted: a deploy beyond it is refused.
     pub versions_max: u64,
     /// Aliases of one function.
     pub aliases_max: usize,
@@ -43,23 +46,49 @@ pub struct NewVersion {
     pub image: Digest,
     /// Size of the image, bytes.
     pub image_bytes: u64,
+    /// Whether its handler takes HTTP requests.
+    pub takes_http: bool,
     /// What the author said, checked.
     pub settings: Settings,
+    /// What only Lambda's API knows of it.
+    pub lambda: LambdaFacts,
     /// SHA-256 of the snapshot's state.
     pub snapshot: Digest,
     /// What the snapshot was made with.
     pub snapshot_host: String,
+    /// Whether it gets its number for good, or is only what is live from now on.
+    pub publish: bool,
+    /// How often what is live has changed by then; another count means that it was changed meanwhile.
+    pub expected_changes: Option<u64>,
 }
 
-/// What [`Registry::put_version`] did.
+/// A live version that is to be published.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Publication {
+    /// Said of this version, in place of what its settings say.
+    pub description: Option<String>,
+    /// How often what is live has changed by then.
+    pub expected_changes: Option<u64>,
+}
+
+/// What an alias has to be before it is set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AliasBefore {
+    /// Anything.
+    Any,
+    /// Nothing: it is to be made.
+    Absent,
+    /// This.
+    Is(Alias),
+}
+
+/// What [`Registry::put_version`] and [`Registry::publish`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Put {
     /// The function as it is now.
     pub function: Function,
-    /// The version that was added.
+    /// The version that is live now.
     pub version: Version,
-    /// Old versions that were deleted to make room.
-    pub removed: Vec<VersionNumber>,
 }
 
 /// Why the registry did not do it.
@@ -72,6 +101,8 @@ pub enum RegistryError {
     NoVersion(FunctionName, VersionNumber),
     #[error("{0} has no alias {1}: set it first")]
     NoAlias(FunctionName, AliasName),
+    #[error("{0} has an alias {1} already: update it, or choose another name")]
+    AliasExists(FunctionName, AliasName),
     /// The function was deployed or deleted meanwhile.
     #[error("{0} was changed meanwhile: look at it and try again")]
     Changed(FunctionName),
@@ -89,9 +120,14 @@ pub enum RegistryError {
     #[error("there are {0} functions, as many as may be: delete one or raise functions_max")]
     FunctionsFull(u64),
     #[error(
-        "{0} has {1} versions that are live or an alias's, as many as may be: remove an alias or raise versions_max"
+        "{function} has {versions_max} published versions, as many as limits.versions_max allows: delete {}, or raise the limit",
+        oldest_unused.map_or("one after removing the alias that leads to it".into(), |version| format!("one that nothing leads to, such as {version}"))
     )]
-    VersionsFull(FunctionName, u64),
+    VersionsFull {
+        function: FunctionName,
+        versions_max: u64,
+        oldest_unused: Option<VersionNumber>,
+    },
     #[error("{0} has {1} aliases, as many as may be: remove one")]
     AliasesFull(FunctionName, usize),
     #[error("another jiffyd uses this data directory: stop it, or choose another data_dir")]
@@ -112,8 +148,9 @@ pub enum RegistryError {
 
 /// A store of functions. `now_ms` is the time of the change, milliseconds since 1970.
 pub trait Registry: fmt::Debug + Send + Sync + 'static {
-    /// Adds a version and makes it live; makes the function if there is none. `expected_next` is the number
-    /// the caller expects it to get; another means that the function was changed meanwhile.
+    /// Adds a version and makes it live, in place of a live one that is not published; makes the function if there is
+    /// none. `expected_next` is the number the caller expects it to get; another means that the function was changed
+    /// meanwhile.
     fn put_version(
         &self,
         name: &FunctionName,
@@ -122,7 +159,15 @@ pub trait Registry: fmt::Debug + Send + Sync + 'static {
         now_ms: u64,
     ) -> Result<Put, RegistryError>;
 
-    /// Makes a version live.
+    /// Gives the live version its number for good, if it has not got it. Returns what is live.
+    fn publish(
+        &self,
+        name: &FunctionName,
+        publication: &Publication,
+        now_ms: u64,
+    ) -> Result<Put, RegistryError>;
+
+    /// Makes a published version live. A live one that is not published goes.
     fn set_live(
         &self,
         name: &FunctionName,
@@ -130,12 +175,13 @@ pub trait Registry: fmt::Debug + Send + Sync + 'static {
         now_ms: u64,
     ) -> Result<Function, RegistryError>;
 
-    /// Sets an alias, whose versions have to exist.
+    /// Sets an alias, whose versions have to be published, if it is what it is to be `before`.
     fn put_alias(
         &self,
         name: &FunctionName,
         alias: &AliasName,
         to: &Alias,
+        before: &AliasBefore,
         now_ms: u64,
     ) -> Result<Function, RegistryError>;
 
@@ -155,11 +201,12 @@ pub trait Registry: fmt::Debug + Send + Sync + 'static {
         now_ms: u64,
     ) -> Result<Function, RegistryError>;
 
-    /// Says which snapshot a version has now.
+    /// Says which snapshot a version has now, in place of the snapshot `before`.
     fn set_snapshot(
         &self,
         name: &FunctionName,
         version: VersionNumber,
+        before: Digest,
         snapshot: Digest,
         host: &str,
     ) -> Result<Version, RegistryError>;
@@ -167,11 +214,13 @@ pub trait Registry: fmt::Debug + Send + Sync + 'static {
     /// Deletes a function with all its versions. A function deployed under this name later begins at version 1.
     fn delete_function(&self, name: &FunctionName) -> Result<(), RegistryError>;
 
-    /// Deletes a version that is neither live nor an alias's.
+    /// Deletes a published version that is no alias's. One that is live is refused, or with `keeps_live` goes on as a
+    /// live version that is not published.
     fn delete_version(
         &self,
         name: &FunctionName,
         version: VersionNumber,
+        keeps_live: bool,
         now_ms: u64,
     ) -> Result<Function, RegistryError>;
 

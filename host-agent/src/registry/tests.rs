@@ -5,9 +5,10 @@ use std::{
 
 use std::path::Path;
 
-use redb::{Database, StorageBackend};
+use redb::{Database, StorageBackend, TableDefinition};
 
 use super::*;
+use crate::model::AliasTarget;
 
 fn name(text: &str) -> FunctionName {
     text.parse().expect("name")
@@ -21,15 +22,27 @@ fn new(text: &str) -> NewVersion {
     NewVersion {
         image: Digest::of(text.as_bytes()),
         image_bytes: 7,
+        takes_http: false,
         settings: Settings::default(),
         snapshot: Digest::of(&[]),
         snapshot_host: "host".into(),
+        lambda: LambdaFacts::default(),
+        publish: true,
+        expected_changes: None,
+    }
+}
+
+/// One that is live and not published.
+fn draft(text: &str) -> NewVersion {
+    NewVersion {
+        publish: false,
+        ..new(text)
     }
 }
 
 fn alias(version: u64, other: Option<(u64, u16)>) -> Alias {
     Alias {
-        version: number(version),
+        version: AliasTarget::Version(number(version)),
         other: other.map(|(version, weight)| (number(version), weight)),
         description: String::new(),
     }
@@ -222,9 +235,9 @@ fn what_requests_are_sent_to_cannot_be_deleted() {
     }
     let stable: AliasName = "stable".parse().expect("alias");
     registry
-        .put_alias(&f, &stable, &alias(1, Some((2, 100))), 5)
+        .put_alias(&f, &stable, &alias(1, Some((2, 100))), &AliasBefore::Any, 5)
         .expect("alias");
-    let delete = |version| registry.delete_version(&f, number(version), 6);
+    let delete = |version| registry.delete_version(&f, number(version), false, 6);
     assert!(matches!(delete(1), Err(RegistryError::Aliased { .. })));
     assert!(matches!(delete(2), Err(RegistryError::Aliased { .. })));
     assert!(matches!(delete(4), Err(RegistryError::Live { .. })));
@@ -242,7 +255,7 @@ fn what_requests_are_sent_to_cannot_be_deleted() {
         number(1)
     );
     delete(4).expect("no longer live");
-    let to_missing = registry.put_alias(&f, &stable, &alias(1, Some((4, 1))), 8);
+    let to_missing = registry.put_alias(&f, &stable, &alias(1, Some((4, 1))), &AliasBefore::Any, 8);
     assert!(matches!(to_missing, Err(RegistryError::NoVersion(..))));
     let removed = registry.remove_alias(&f, &stable, 8).expect("removed");
     assert!(removed.aliases.is_empty());
@@ -272,27 +285,176 @@ fn limits_hold_on_both_sides() {
     }
     let full = registry.put_version(&name("h"), &new("x"), number(1), 1);
     assert!(matches!(full, Err(RegistryError::FunctionsFull(2))));
-    let third = registry
-        .put_version(&f, &new("x"), number(3), 1)
-        .expect("makes room");
-    assert_eq!(third.removed, [number(1)]);
+    let full = registry.put_version(&f, &new("x"), number(3), 1);
+    let message = full.expect_err("full").to_string();
+    assert!(
+        message.contains("limits.versions_max") && message.contains("such as 1"),
+        "{message}"
+    );
+    // What is not published is none of them.
+    registry
+        .put_version(&f, &draft("x"), number(3), 1)
+        .expect("room");
+    let publish = || registry.publish(&f, &Publication::default(), 1);
+    assert!(matches!(publish(), Err(RegistryError::VersionsFull { .. })));
+    registry
+        .delete_version(&f, number(1), false, 1)
+        .expect("unused");
+    assert_eq!(publish().expect("room").version.number, number(3));
     let to = alias(2, None);
     registry
-        .put_alias(&f, &"a".parse().expect("alias"), &to, 1)
+        .put_alias(&f, &"a".parse().expect("alias"), &to, &AliasBefore::Any, 1)
         .expect("one alias");
-    let full = registry.put_alias(&f, &"b".parse().expect("alias"), &to, 1);
+    let full = registry.put_alias(&f, &"b".parse().expect("alias"), &to, &AliasBefore::Any, 1);
     assert!(matches!(full, Err(RegistryError::AliasesFull(_, 1))));
-    // Version 2 is the alias's and 3 goes: it is no longer live by then.
-    let fourth = registry
-        .put_version(&f, &new("x"), number(4), 1)
-        .expect("makes room");
-    assert_eq!(fourth.removed, [number(3)]);
+    let full = registry.put_version(&f, &new("x"), number(4), 1);
+    let message = full.expect_err("full").to_string();
+    assert!(message.contains("alias"), "{message}");
+    assert_eq!(registry.function(&f).expect("as before").live, number(3));
+    let numbers: Vec<_> = registry.versions(&f, None, 9).expect("versions");
+    let numbers: Vec<_> = numbers.iter().map(|version| version.number).collect();
+    assert_eq!(numbers, [number(2), number(3)]);
+}
+
+/// What is live changes in place until it is published.
+#[test]
+fn a_live_version_is_replaced_until_it_is_published() {
+    let registry = memory(RegistryLimits::default());
+    let f = name("f");
+    for text in ["1", "2"] {
+        let put = registry
+            .put_version(&f, &draft(text), number(1), 1)
+            .expect("put");
+        assert_eq!(
+            (put.version.number, put.function.next),
+            (number(1), number(1))
+        );
+    }
+    let publication = Publication {
+        description: Some("first".into()),
+        expected_changes: Some(2),
+    };
+    let put = registry.publish(&f, &publication, 2).expect("published");
+    assert_eq!(
+        (put.version.number, put.function.next),
+        (number(1), number(2))
+    );
+    assert_eq!(
+        (put.version.image, put.version.description()),
+        (Digest::of(b"2"), "first")
+    );
+    // Once.
+    let again = registry
+        .publish(&f, &Publication::default(), 3)
+        .expect("again");
+    assert_eq!(
+        (again.version, again.function.next),
+        (put.version, number(2))
+    );
+    let late = NewVersion {
+        expected_changes: Some(1),
+        ..draft("3")
+    };
+    let late = registry.put_version(&f, &late, number(2), 3);
+    assert!(matches!(late, Err(RegistryError::Changed(_))));
     registry
-        .put_alias(&f, &"a".parse().expect("alias"), &alias(2, Some((4, 1))), 1)
-        .expect("both");
-    let full = registry.put_version(&f, &new("x"), number(5), 1);
-    assert!(matches!(full, Err(RegistryError::VersionsFull(_, 2))));
-    assert_eq!(registry.function(&f).expect("as before").live, number(4));
+        .put_version(&f, &draft("3"), number(2), 3)
+        .expect("put");
+    let one = |version| registry.version(&f, number(version));
+    assert!(!one(2).expect("live").published);
+    // It is no version yet that something could lead to.
+    assert!(matches!(
+        registry.set_live(&f, number(2), 4),
+        Err(RegistryError::NoVersion(..))
+    ));
+    let a: AliasName = "a".parse().expect("alias");
+    let put = |to: &Alias, before: &AliasBefore| registry.put_alias(&f, &a, to, before, 4);
+    let led = put(&alias(2, None), &AliasBefore::Any);
+    assert!(matches!(led, Err(RegistryError::NoVersion(..))));
+    let (to, other) = (alias(1, None), alias(1, Some((1, 5))));
+    put(&to, &AliasBefore::Absent).expect("made");
+    assert!(matches!(
+        put(&to, &AliasBefore::Absent),
+        Err(RegistryError::AliasExists(..))
+    ));
+    let is = AliasBefore::Is(to);
+    put(&other, &is).expect("as it was");
+    assert!(matches!(put(&other, &is), Err(RegistryError::Changed(_))));
+    registry.remove_alias(&f, &a, 4).expect("removed");
+    // A rollback leaves nothing of it, and its number is given to the next.
+    assert_eq!(
+        registry.set_live(&f, number(1), 5).expect("back").changes,
+        4
+    );
+    assert!(matches!(one(2), Err(RegistryError::NoVersion(..))));
+    assert!(matches!(
+        registry.delete_version(&f, number(1), false, 6),
+        Err(RegistryError::Live { .. })
+    ));
+    let kept = registry
+        .delete_version(&f, number(1), true, 6)
+        .expect("goes on");
+    assert_eq!((kept.live, kept.next), (number(2), number(2)));
+    assert_eq!(one(2).expect("live").image, Digest::of(b"2"));
+    // A snapshot that was built for what is there no more.
+    let stale = registry.set_snapshot(
+        &f,
+        number(2),
+        Digest::of(b"old"),
+        Digest::of(b"new"),
+        "host",
+    );
+    assert!(matches!(stale, Err(RegistryError::Changed(_))));
+}
+
+/// Records as the first release wrote them: every version of theirs is a published one.
+#[test]
+fn a_registry_of_format_1_is_taken_over() {
+    const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+    const FUNCTIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("functions");
+    const VERSIONS: TableDefinition<'_, (&str, u64), &[u8]> = TableDefinition::new("versions");
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("registry");
+    let digest = "ab".repeat(32);
+    let settings = r#"{"memory_bytes":16777216,"timeout_ms":3000,"isolation":"fresh","max_concurrency":10,"min_ready":0,"environment":{},"description":"old"}"#;
+    let database = Database::create(&path).expect("file");
+    let transaction = database.begin_write().expect("transaction");
+    {
+        let mut meta = transaction.open_table(META).expect("meta");
+        meta.insert("format", 1).expect("format");
+        let function = r#"{"name":"f","live":2,"next":3,"aliases":{"a":{"version":1,"other":[2,100],"description":""}},"reserved_concurrency":null,"created_ms":1,"updated_ms":2}"#;
+        let mut functions = transaction.open_table(FUNCTIONS).expect("functions");
+        functions
+            .insert("f", function.as_bytes())
+            .expect("function");
+        let mut versions = transaction.open_table(VERSIONS).expect("versions");
+        for number in [1, 2] {
+            let version = format!(
+                r#"{{"number":{number},"image":"{digest}","image_bytes":7,"settings":{settings},"snapshot":"{digest}","snapshot_host":"host","created_ms":1}}"#
+            );
+            versions
+                .insert(("f", number), version.as_bytes())
+                .expect("version");
+        }
+    }
+    transaction.commit().expect("commit");
+    drop(database);
+    for _ in 0..2 {
+        let registry = RedbRegistry::open(&path, RegistryLimits::default()).expect("opens");
+        let function = registry.function(&name("f")).expect("there");
+        let a = &function.aliases[&"a".parse().expect("alias")];
+        assert_eq!(*a, alias(1, Some((2, 100))));
+        for version in registry.versions(&name("f"), None, 9).expect("versions") {
+            assert!(version.published && version.description() == "old");
+        }
+        let published = registry.publish(&name("f"), &Publication::default(), 3);
+        assert_eq!(published.expect("is").version.number, number(2));
+    }
+    let database = Database::open(&path).expect("file");
+    let transaction = redb::ReadableDatabase::begin_read(&database).expect("transaction");
+    let meta = transaction.open_table(META).expect("meta");
+    // An earlier release is to leave it alone.
+    assert_eq!(meta.get("format").expect("read").expect("there").value(), 2);
 }
 
 #[test]
@@ -307,15 +469,16 @@ fn the_small_changes_are_kept() {
         .expect("limit");
     assert_eq!(limited.reserved_concurrency, Some(0));
     let digest = Digest::of(b"new");
+    let before = Digest::of(&[]);
     registry
-        .set_snapshot(&f, number(1), digest, "other")
+        .set_snapshot(&f, number(1), before, digest, "other")
         .expect("snapshot");
     let version = registry.version(&f, number(1)).expect("version");
     assert_eq!(
         (version.snapshot, &*version.snapshot_host),
         (digest, "other")
     );
-    let missing = registry.set_snapshot(&f, number(2), digest, "other");
+    let missing = registry.set_snapshot(&f, number(2), before, digest, "other");
     assert!(matches!(missing, Err(RegistryError::NoVersion(..))));
 }
 

@@ -18,10 +18,10 @@ use super::{
 };
 use crate::{
     model::{
-        ALIAS_TARGETS_MAX, Alias, AliasName, CONCURRENCY_MAX, DESCRIPTION_CHARS_MAX, Function,
-        FunctionName, InvalidValue, VersionNumber,
+        ALIAS_TARGETS_MAX, Alias, AliasName, AliasTarget, CONCURRENCY_MAX, DESCRIPTION_CHARS_MAX,
+        Function, FunctionName, InvalidValue, VersionNumber,
     },
-    registry::{Registry, RegistryError},
+    registry::{AliasBefore, Publication, Put, Registry, RegistryError},
     vm::Vms,
 };
 
@@ -43,13 +43,34 @@ impl<V: Vms> Service<V> {
         let earlier = entry.versions.range(..entry.function.live);
         let to = to.or_else(|| earlier.map(|(number, _)| *number).next_back());
         let to = to.ok_or_else(|| ChangeError::NoEarlierVersion(name.clone()))?;
-        let slot = entry.versions.get(&to);
+        let slot = entry
+            .versions
+            .get(&to)
+            .filter(|slot| slot.version.published);
         let slot = slot.ok_or_else(|| RegistryError::NoVersion(name.clone(), to))?;
         let opened = self.deployed(name, slot).await;
         opened.map_err(|failure| ChangeError::Platform(failure.text))?;
         let function = name.clone();
         self.change(name, move |registry| {
             registry.set_live(&function, to, now_ms())
+        })
+        .await
+    }
+
+    /// Gives the live version its number for good, if it has not got it. Returns what is live.
+    pub async fn publish(
+        self: &Arc<Self>,
+        name: &FunctionName,
+        publication: Publication,
+    ) -> Result<Put, ChangeError> {
+        let chars = publication.description.iter();
+        let chars = chars.map(|text| text.chars().count()).sum();
+        if chars > DESCRIPTION_CHARS_MAX {
+            return Err(InvalidValue::Description(chars).into());
+        }
+        let function = name.clone();
+        self.change(name, move |registry| {
+            registry.publish(&function, &publication, now_ms())
         })
         .await
     }
@@ -61,6 +82,20 @@ impl<V: Vms> Service<V> {
         alias: &AliasName,
         to: Alias,
     ) -> Result<Function, ChangeError> {
+        self.change_alias(name, alias, to, AliasBefore::Any).await
+    }
+
+    /// Sets an alias if it is what it is to be before.
+    pub async fn change_alias(
+        self: &Arc<Self>,
+        name: &FunctionName,
+        alias: &AliasName,
+        to: Alias,
+        before: AliasBefore,
+    ) -> Result<Function, ChangeError> {
+        if to.version == AliasTarget::Live && to.other.is_some() {
+            return Err(InvalidValue::LiveShared.into());
+        }
         if let Some((_, per_mille)) = to.other
             && per_mille > PER_MILLE
         {
@@ -72,7 +107,7 @@ impl<V: Vms> Service<V> {
         }
         let (function, alias) = (name.clone(), alias.clone());
         self.change(name, move |registry| {
-            registry.put_alias(&function, &alias, &to, now_ms())
+            registry.put_alias(&function, &alias, &to, &before, now_ms())
         })
         .await
     }
@@ -115,15 +150,16 @@ impl<V: Vms> Service<V> {
             .await
     }
 
-    /// Deletes a version that is neither live nor an alias's.
+    /// Deletes a published version that is no alias's; see [`Registry::delete_version`].
     pub async fn delete_version(
         self: &Arc<Self>,
         name: &FunctionName,
         version: VersionNumber,
+        keeps_live: bool,
     ) -> Result<Function, ChangeError> {
         let function = name.clone();
         self.change(name, move |registry| {
-            registry.delete_version(&function, version, now_ms())
+            registry.delete_version(&function, version, keeps_live, now_ms())
         })
         .await
     }
@@ -194,6 +230,13 @@ impl<V: Vms> Service<V> {
         let now = led_to(after);
         for number in before.difference(&now) {
             self.pool.forget(name, Some(*number));
+        }
+        for number in before.intersection(&now) {
+            let snapshot = |entry: &Entry| Some(entry.versions.get(number)?.version.snapshot);
+            // A live version that is not published was replaced by one with its number.
+            if followed.before.as_deref().and_then(snapshot) != snapshot(after) {
+                self.pool.forget(name, Some(*number));
+            }
         }
         for number in now {
             let slot = &after.versions[&number];

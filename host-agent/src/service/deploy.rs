@@ -1,4 +1,4 @@
-//! Deploys: from an image to a live version.
+//! Deploys: from an image to a live version, published or not.
 //!
 //! ```text
 //! checked ─▶ built: snapshot durable ─▶ opened ─▶ in the registry ─▶ in the directory
@@ -11,13 +11,15 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use jiffy_control::{LogRecord, error_chain, newest};
 use jiffy_snapshots::Digest;
+use tokio::task::spawn_blocking;
 
 use super::{
     ChangeError, DeployError, DeployErrorKind, DeployOutcome, Service, failure, lock, now_ms,
     task_lost,
 };
 use crate::{
-    model::{FunctionName, Settings, VersionNumber},
+    images::ImageNote,
+    model::{FunctionName, LambdaFacts, Settings, VersionNumber},
     registry::{NewVersion, RegistryError},
     vm::Vms,
 };
@@ -25,9 +27,24 @@ use crate::{
 /// What the log in the answer to a deploy is charged at most, bytes.
 const DEPLOY_LOG_BYTES_MAX: usize = 64 << 10;
 
+/// What a version is to be made of.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// SHA-256 of its image.
+    pub image: Digest,
+    /// What its author says.
+    pub settings: Settings,
+    /// What only Lambda's API knows; `None`: what that API said of the version before, but for its code.
+    pub lambda: Option<LambdaFacts>,
+    /// Whether it gets its number for good, or is only what is live from now on.
+    pub publish: bool,
+    /// How often what is live has changed by then; another count means that it was changed meanwhile.
+    pub expected_changes: Option<u64>,
+}
+
 /// What a deploy may find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
+pub enum Mode {
     /// The function may be there or not.
     Put,
     /// The function may not be there.
@@ -44,43 +61,59 @@ impl<V: Vms> Drop for Deploying<V> {
 }
 
 impl<V: Vms> Service<V> {
-    /// Makes a version of `image` and makes it live. It goes on to its end even if nobody waits for it any more.
+    /// Makes a published version of `image` and makes it live. It goes on to its end even if nobody waits for it any
+    /// more.
     pub async fn deploy(
         self: &Arc<Self>,
         name: &FunctionName,
         image: Digest,
         settings: Settings,
     ) -> Result<DeployOutcome, DeployError> {
-        self.deploy_as(Mode::Put, name, image, |_| settings).await
+        let plan = Plan {
+            image,
+            settings,
+            lambda: None,
+            publish: true,
+            expected_changes: None,
+        };
+        self.deploy_as(Mode::Put, name, plan).await
     }
 
-    /// As [`Service::deploy`], with settings that follow from those that are live. Of deploys at once one is refused, so
-    /// nobody changes them in between.
+    /// As [`Service::deploy`], published or not, with settings that follow from those that are live. Of deploys at once one
+    /// is refused, so nobody changes them in between.
     pub async fn deploy_over(
         self: &Arc<Self>,
         name: &FunctionName,
         image: Digest,
+        publish: bool,
         settings: impl FnOnce(Option<&Settings>) -> Settings,
     ) -> Result<DeployOutcome, DeployError> {
-        self.deploy_as(Mode::Put, name, image, settings).await
+        let plan = Plan {
+            image,
+            settings: Settings::default(),
+            lambda: None,
+            publish,
+            expected_changes: None,
+        };
+        self.carry_out(Mode::Put, name, plan, settings).await
     }
 
-    /// As [`Service::deploy`], if there is no such function: of two at once, one is refused.
-    pub async fn create(
-        self: &Arc<Self>,
-        name: &FunctionName,
-        image: Digest,
-        settings: Settings,
-    ) -> Result<DeployOutcome, DeployError> {
-        self.deploy_as(Mode::Create, name, image, |_| settings)
-            .await
-    }
-
-    async fn deploy_as(
+    /// As [`Service::deploy`], for any plan. Of two that create a function at once, one is refused.
+    pub async fn deploy_as(
         self: &Arc<Self>,
         mode: Mode,
         name: &FunctionName,
-        image: Digest,
+        plan: Plan,
+    ) -> Result<DeployOutcome, DeployError> {
+        let settings = plan.settings.clone();
+        self.carry_out(mode, name, plan, |_| settings).await
+    }
+
+    async fn carry_out(
+        self: &Arc<Self>,
+        mode: Mode,
+        name: &FunctionName,
+        mut plan: Plan,
         settings: impl FnOnce(Option<&Settings>) -> Settings,
     ) -> Result<DeployOutcome, DeployError> {
         let deploying = self.begin_deploy(mode, name)?;
@@ -88,13 +121,13 @@ impl<V: Vms> Service<V> {
             let live = entry.versions.get(&entry.function.live)?;
             Some(live.version.settings.clone())
         });
-        let settings = settings(before.as_ref());
-        settings.check().map_err(DeployErrorKind::from)?;
+        plan.settings = settings(before.as_ref());
+        plan.settings.check().map_err(DeployErrorKind::from)?;
         let (this, name) = (Arc::clone(self), name.clone());
         let deploy = tokio::spawn(async move {
             let _deploying = deploying;
             let mut logs = vec![];
-            let deploy = this.deploy_once(mode, &name, image, settings, &mut logs);
+            let deploy = this.deploy_once(mode, &name, plan, &mut logs);
             let deployed = deploy.await;
             this.metrics().deployed(deployed.is_ok());
             let logs = newest(logs, DEPLOY_LOG_BYTES_MAX);
@@ -141,8 +174,7 @@ impl<V: Vms> Service<V> {
         self: &Arc<Self>,
         mode: Mode,
         name: &FunctionName,
-        image: Digest,
-        settings: Settings,
+        plan: Plan,
         logs: &mut Vec<LogRecord>,
     ) -> Result<DeployOutcome, DeployErrorKind> {
         let host = |text: String| DeployErrorKind::Host(text);
@@ -153,10 +185,22 @@ impl<V: Vms> Service<V> {
         self.has_garbage.store(true, Relaxed);
         let before = self.directory.get(name);
         // What the registry is to find: for a function that is to be created, none.
-        let expected_next = match (mode, &before) {
-            (Mode::Put, Some(entry)) => entry.function.next,
-            (Mode::Create, _) | (Mode::Put, None) => VersionNumber::FIRST,
+        let (expected_next, expected_changes) = match (mode, &before) {
+            (Mode::Put, Some(entry)) => (entry.function.next, entry.function.changes),
+            (Mode::Create, _) | (Mode::Put, None) => (VersionNumber::FIRST, 0),
         };
+        let Plan {
+            image, settings, ..
+        } = plan;
+        let lambda = plan.lambda.unwrap_or_else(|| {
+            let live = before.as_ref().and_then(|entry| entry.live());
+            let before = live.map(|live| live.version.lambda.clone());
+            LambdaFacts {
+                code: None,
+                ..before.unwrap_or_default()
+            }
+        });
+        let takes_http = self.takes_http(&image).await?;
         let (file, image_bytes) = self.image(&image).await?;
         let building = self.vms.build(file, &settings, self.snapshots_dir());
         let (built, init_logs) = building.await;
@@ -167,9 +211,13 @@ impl<V: Vms> Service<V> {
         let new = NewVersion {
             image,
             image_bytes,
+            takes_http,
             settings,
+            lambda,
             snapshot,
             snapshot_host: self.host.as_str().into(),
+            publish: plan.publish,
+            expected_changes: plan.expected_changes.or(Some(expected_changes)),
         };
         let function = name.clone();
         let put = self
@@ -186,17 +234,24 @@ impl<V: Vms> Service<V> {
         let number = put.version.number;
         if let Some(entry) = self.directory.get(name)
             && let Some(slot) = entry.versions.get(&number)
+            && slot.version.snapshot == snapshot
         {
             self.directory.keep_open(name, slot, opened);
         }
         self.observer.logged(name.clone(), number, logs.clone());
         tracing::info!(function = %name, version = %number, image = %image, "deployed");
         Ok(DeployOutcome {
+            created: before.is_none(),
             function: put.function,
             version: put.version,
-            created: number == VersionNumber::FIRST,
             before: None,
             logs: vec![],
         })
+    }
+    /// What the image says of its handler. Whether it is an image at all is for the VMM to say.
+    async fn takes_http(&self, image: &Digest) -> Result<bool, DeployErrorKind> {
+        let (file, _) = self.image(image).await?;
+        let note = spawn_blocking(move || ImageNote::read(&file)).await;
+        Ok(note.is_ok_and(|note| note.is_ok_and(|note| note.takes_http)))
     }
 }

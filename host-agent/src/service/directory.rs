@@ -86,13 +86,17 @@ impl Slot {
         self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The same slot for what the registry says now. The snapshot stays open if it is the same.
+    /// The same slot for what the registry says now. The snapshot stays open if it is the same, and is run alike.
     fn renewed(before: Option<&Arc<Self>>, version: Version, function: &Function) -> Arc<Self> {
         let reserved = function.reserved_concurrency;
-        let Some(before) = before.filter(|before| before.version == version) else {
+        let runs_alike = |before: &&Arc<Self>| {
+            let before = &before.version;
+            before.snapshot == version.snapshot && before.settings == version.settings
+        };
+        let Some(before) = before.filter(runs_alike) else {
             return Arc::new(Self::new(version, reserved));
         };
-        if before.reserved == reserved {
+        if before.version == version && before.reserved == reserved {
             return Arc::clone(before);
         }
         let renewed = Self::new(version, reserved);
@@ -100,6 +104,8 @@ impl Slot {
             let snapshot = Arc::clone(&deployed.snapshot);
             *renewed.opened() = Some(renewed.deployed(&function.name, snapshot));
         }
+        let has_working_set = before.has_working_set.load(Relaxed);
+        renewed.has_working_set.store(has_working_set, Relaxed);
         renewed.used_ms.store(before.used_ms.load(Relaxed), Relaxed);
         Arc::new(renewed)
     }
@@ -119,11 +125,12 @@ impl Entry {
     /// Whether requests that name no version may be sent to `number`.
     pub(super) fn leads_to(&self, number: VersionNumber) -> bool {
         let function = &self.function;
-        let aliased = function
-            .aliases
-            .values()
-            .any(|to| to.version == number || to.other.is_some_and(|(other, _)| other == number));
-        function.live == number || aliased
+        function.live == number || function.aliases.values().any(|to| to.names(number))
+    }
+
+    /// The version that is live.
+    pub(super) fn live(&self) -> Option<&Arc<Slot>> {
+        self.versions.get(&self.function.live)
     }
 }
 

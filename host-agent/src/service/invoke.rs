@@ -24,7 +24,7 @@ use super::{
     failure, now_ms,
 };
 use crate::{
-    model::{FunctionName, Qualifier, Version, VersionNumber},
+    model::{AliasTarget, FunctionName, Qualifier, Version, VersionNumber},
     observe::Observer,
     pool::{Deployed, Lease, RETRY_AFTER, Refused},
     symbols::{Found, unknown},
@@ -141,14 +141,23 @@ impl<V: Vms> Service<V> {
         let slot = choose(&entry, qualifier, Some(draw))?;
         let number = slot.version.number;
         facts.version = Some(number);
+        let (mut http, mut body) = (input.http, input.body);
+        if slot.version.takes_http
+            && let Some(unpack) = input.unpack_http
+            && let Some(event) = unpack(&body)
+        {
+            (http, body) = (Some(event.http), event.body);
+            facts.http_format = Some(event.format);
+        }
         let request = Request {
             request_id: facts.request_id.clone(),
             function_name: name.to_string(),
-            function_version: number.to_string(),
+            function_version: input.version_text.unwrap_or_else(|| number.to_string()),
             traceparent: input.traceparent,
             client_address: input.client_address,
-            http: input.http,
-            body: input.body,
+            client_context: input.client_context,
+            http,
+            body,
         };
         check_size(&request)?;
         let deployed = self.deployed(name, slot).await;
@@ -381,19 +390,26 @@ fn choose<'a>(
     draw: Option<u16>,
 ) -> Result<&'a Arc<Slot>, InvokeFailureKind> {
     let name = &entry.function.name;
+    let live = entry.function.live;
     let number: VersionNumber = match qualifier {
-        Qualifier::Live => entry.function.live,
+        Qualifier::Live => live,
         Qualifier::Version(number) => *number,
         Qualifier::Alias(alias) => {
             let to = entry.function.aliases.get(alias);
             let to = to.ok_or_else(|| InvokeFailureKind::NoAlias(name.clone(), alias.clone()))?;
             match (to.other, draw) {
                 (Some((other, per_mille)), Some(draw)) if draw < per_mille => other,
-                _ => to.version,
+                _ => match to.version {
+                    AliasTarget::Live => live,
+                    AliasTarget::Version(number) => number,
+                },
             }
         }
     };
-    let slot = entry.versions.get(&number);
+    // The number of a live version that is not published yet names nothing that stays.
+    let names_it =
+        |slot: &&Arc<Slot>| slot.version.published || !matches!(qualifier, Qualifier::Version(_));
+    let slot = entry.versions.get(&number).filter(names_it);
     slot.ok_or_else(|| InvokeFailureKind::NoVersion(name.clone(), number))
 }
 
@@ -416,6 +432,7 @@ fn check_size(request: &Request) -> Result<(), InvokeFailureKind> {
         .into_iter()
         .chain(&request.traceparent)
         .chain(&request.client_address)
+        .chain(&request.client_context)
         .chain(http.clone().flat_map(|http| [&http.method, &http.target]))
         .map(String::len);
     let headers = http.flat_map(|http| &http.headers);

@@ -40,11 +40,12 @@ use tokio::{
 
 use self::directory::{Directory, Entry};
 pub use self::{
+    deploy::{Mode, Plan},
     host::HostIdentity,
     outcome::{
         ChangeError, ChangeErrorKind, DeployError, DeployErrorKind, DeployOutcome, Health,
-        InvokeFacts, InvokeFailure, InvokeFailureKind, InvokeInput, Invoked, LOG_TAIL_BYTES_MAX,
-        Timings,
+        HttpEvent, InvokeFacts, InvokeFailure, InvokeFailureKind, InvokeInput, Invoked,
+        LOG_TAIL_BYTES_MAX, Timings, UnpackHttp,
     },
 };
 use crate::{

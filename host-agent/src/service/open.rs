@@ -120,7 +120,7 @@ impl<V: Vms> Service<V> {
         slot: &Slot,
     ) -> Result<Arc<Deployed>, String> {
         let version = slot.version.clone();
-        let number = version.number;
+        let (number, before) = (version.number, version.snapshot);
         let _permit = self
             .builds
             .acquire()
@@ -144,13 +144,17 @@ impl<V: Vms> Service<V> {
         let (function, host) = (name.clone(), self.host.as_str().to_owned());
         let changed = self
             .change(name, move |registry| {
-                registry.set_snapshot(&function, number, digest, &host)
+                registry.set_snapshot(&function, number, before, digest, &host)
             })
             .await;
         match changed {
             Ok(_) => {}
-            // It was deleted meanwhile; who asked before is still served.
-            Err(ChangeError::Registry(RegistryError::NoVersion(..))) => {}
+            // It was deleted or replaced meanwhile; who asked before is still served.
+            Err(ChangeError::Registry(
+                RegistryError::NoVersion(..)
+                | RegistryError::NoFunction(_)
+                | RegistryError::Changed(_),
+            )) => {}
             Err(error) => return Err(error_chain(&error)),
         }
         tracing::info!(function = %name, version = %number, ms = began.elapsed().as_millis(), "built a snapshot again");
@@ -159,6 +163,7 @@ impl<V: Vms> Service<V> {
         // The change made a new slot. Who waits for this one finds it open too.
         if let Some(entry) = self.directory.get(name)
             && let Some(now) = entry.versions.get(&number)
+            && now.version.snapshot == digest
         {
             let deployed = self.directory.keep_open(name, now, Arc::clone(&snapshot));
             self.keep_ready_if_led_to(&entry, &deployed);

@@ -24,7 +24,7 @@ pub const LOG_TAIL_BYTES_MAX: usize = 4096;
 pub struct DeployOutcome {
     /// The function as it is now.
     pub function: Function,
-    /// The version that was made; it is live.
+    /// The version that was made, or is there already; it is live.
     pub version: Version,
     /// Whether the function is new.
     pub created: bool,
@@ -130,10 +130,11 @@ impl ChangeError {
                 | RegistryError::NoVersion(..)
                 | RegistryError::NoAlias(..) => ChangeErrorKind::NotFound,
                 RegistryError::Changed(_)
+                | RegistryError::AliasExists(..)
                 | RegistryError::Live { .. }
                 | RegistryError::Aliased { .. } => ChangeErrorKind::Conflict,
                 RegistryError::FunctionsFull(_)
-                | RegistryError::VersionsFull(..)
+                | RegistryError::VersionsFull { .. }
                 | RegistryError::AliasesFull(..) => ChangeErrorKind::Full,
                 RegistryError::InUse
                 | RegistryError::Storage { .. }
@@ -147,6 +148,20 @@ impl ChangeError {
     }
 }
 
+/// An HTTP request that was in an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpEvent {
+    /// The request, but for its body.
+    pub http: HttpRequest,
+    /// The body.
+    pub body: Vec<u8>,
+    /// In which form it was in the event: whoever unpacked it knows its meaning.
+    pub format: u8,
+}
+
+/// Takes an HTTP request out of an event; `None` if there is none in it.
+pub type UnpackHttp = fn(&[u8]) -> Option<HttpEvent>;
+
 /// A request to a function.
 #[derive(Clone, Debug, Default)]
 pub struct InvokeInput {
@@ -156,10 +171,16 @@ pub struct InvokeInput {
     pub traceparent: Option<String>,
     /// IP address of whoever sent it.
     pub client_address: Option<String>,
+    /// What the caller says of itself, JSON.
+    pub client_context: Option<String>,
     /// What came over HTTP; `None`: the body is an event.
     pub http: Option<HttpRequest>,
     /// The event, or the HTTP body.
     pub body: Vec<u8>,
+    /// Unpacks an HTTP request that is in the event, for a handler that takes such.
+    pub unpack_http: Option<UnpackHttp>,
+    /// What the function is told of its version, in place of the number.
+    pub version_text: Option<String>,
     /// Wait for the VM to settle and return the end of the request's log.
     pub wants_log_tail: bool,
 }
@@ -181,6 +202,8 @@ pub struct InvokeFacts {
     pub request_id: String,
     /// The version it went to, once that was chosen.
     pub version: Option<VersionNumber>,
+    /// In which form an HTTP request was in its event, if one was unpacked.
+    pub http_format: Option<u8>,
     /// How its VM was started, if it had one.
     pub start: Option<Start>,
     /// Where its time went.

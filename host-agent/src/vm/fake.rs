@@ -6,6 +6,7 @@
 //! !log text     logs a line and responds with the text         !oom               an allocation fails
 //! !count        responds with how many requests this VM got    !timeout           the request was not done in time
 //!               since it was restored or reset                 !exit 3            the image ends with a code
+//! !context      responds with version and client context
 //! !error text   the handler returns an error                   !die               the process dies
 //! !bad          the event is none of the handler's             !malformed         the response is none
 //! !die-settling responds, and dies before the next request     !hang-settling     responds, and is never ready again
@@ -422,7 +423,9 @@ impl FakeInstance {
         if let Some(response) = http_answer(request) {
             return Ok(response);
         }
+        // Lambda's API takes events in JSON only.
         let event = String::from_utf8_lossy(&request.body);
+        let event = serde_json::from_str(&event).unwrap_or(event);
         let (word, rest) = event.split_once(' ').unwrap_or((&event, ""));
         let backtrace = Backtrace::default;
         let body = match word {
@@ -437,6 +440,14 @@ impl FakeInstance {
                 .into_bytes(),
             "!count" => self.requests.to_string().into_bytes(),
             "!env" => self.variable(rest).into_bytes(),
+            "!context" => {
+                let context = [
+                    Some(&request.function_version),
+                    request.client_context.as_ref(),
+                ];
+                let texts: Vec<_> = context.into_iter().flatten().map(String::as_str).collect();
+                texts.join(" ").into_bytes()
+            }
             "!log" => {
                 self.settled.logs.push(record(Level::Info, rest));
                 rest.into()

@@ -19,6 +19,8 @@ const DEPLOY_EVERY: Duration = Duration::from_millis(150);
 /// Between two attempts while there is no agent.
 const WAIT: Duration = Duration::from_millis(10);
 /// How often a first request may fail because its VM was killed.
+/// Versions before the live one that are looked for to be deleted.
+const OLD_VERSIONS_MAX: u64 = 4;
 const ATTEMPTS_MAX: u32 = 50;
 /// The function whose versions are deployed all the time.
 const DEPLOYED: &str = "deployed";
@@ -186,6 +188,13 @@ impl Load {
         let answer = answer.map_err(|error| error.to_string())?;
         if matches!(answer.status, 200 | 201) {
             self.acknowledged.store(mark, SeqCst);
+            // Those of before, too, of which nobody was told: only so many may be published at once.
+            let version = answer.json()["version"].as_u64().expect("a number");
+            for old in version.saturating_sub(OLD_VERSIONS_MAX).max(1)..version {
+                let path = format!("/v1/functions/{DEPLOYED}/versions/{old}");
+                // The agent may be gone, or it is deleted already.
+                let _ = client.send("DELETE", &path, &[], b"");
+            }
         }
         Ok(answer)
     }

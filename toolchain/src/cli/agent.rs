@@ -357,6 +357,7 @@ impl AgentCommand {
                     flags,
                     variables,
                     reset,
+                    publish: true,
                 };
                 client::deploy(&agent, &options, format)?;
             }

@@ -35,6 +35,8 @@ pub(crate) struct DeployOptions {
     pub(crate) variables: Variables,
     /// Begin with the defaults and not with what the live version has.
     pub(crate) reset: bool,
+    /// Whether the version gets its number for good; else the next change replaces it.
+    pub(crate) publish: bool,
 }
 
 /// The agent's answer to an upload.
@@ -49,6 +51,9 @@ struct Wanted<'a> {
     image: &'a str,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     reset: bool,
+    /// Nothing if it is: an earlier agent, which publishes always, does not know the word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    publish: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     memory_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,6 +77,7 @@ impl<'a> Wanted<'a> {
         Self {
             image,
             reset: options.reset,
+            publish: (!options.publish).then_some(false),
             memory_bytes: settings.memory.map(|memory| memory.0),
             timeout_ms: settings.timeout.map(|timeout| timeout.0),
             isolation: settings.isolation,

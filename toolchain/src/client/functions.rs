@@ -89,7 +89,9 @@ pub(crate) fn describe(
     for (name, alias) in &function.aliases {
         writeln!(out, "  alias        {} -> {alias}", Line(name))?;
     }
-    writeln!(out, "version {}, live", function.live)?;
+    let label = function.live_version.as_ref().map(Version::label);
+    let label = label.unwrap_or_else(|| function.live.to_string());
+    writeln!(out, "version {label}, live")?;
     if let Some(version) = &function.live_version {
         writeln!(out, "  deployed     {}", Moment(version.created_ms))?;
         print_version(&mut out, version)?;
@@ -119,7 +121,7 @@ pub(crate) fn versions(
     ]);
     for version in &versions {
         table.row(&[
-            &version.version,
+            &version.label(),
             &Moment(version.created_ms),
             &ShortDigest(&version.image),
             &Bytes(version.image_bytes),

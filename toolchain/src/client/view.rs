@@ -61,9 +61,32 @@ pub(super) struct Function {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Alias {
-    pub(super) version: u64,
+    pub(super) version: Target,
     pub(super) other: Option<Other>,
     pub(super) description: String,
+}
+
+/// The number of a version, or `live`.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Target {
+    Number(u64),
+    Text(String),
+}
+
+impl Default for Target {
+    fn default() -> Self {
+        Self::Number(0)
+    }
+}
+
+impl Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Text(text) => Line(text).fmt(f),
+        }
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -89,6 +112,8 @@ impl Display for Alias {
 #[serde(default)]
 pub(super) struct Version {
     pub(super) version: u64,
+    /// An agent that does not say so has only such.
+    published: Option<bool>,
     pub(super) image: String,
     pub(super) image_bytes: u64,
     pub(super) snapshot: String,
@@ -170,6 +195,16 @@ impl Changes {
             }
         }
         lines
+    }
+}
+
+impl Version {
+    /// Its number, and whether that is only what it will get.
+    pub(super) fn label(&self) -> String {
+        match self.published {
+            Some(false) => format!("{} (not published)", self.version),
+            _ => self.version.to_string(),
+        }
     }
 }
 
@@ -258,5 +293,17 @@ mod tests {
         assert_eq!(alias(r#"{"version":3,"other":null}"#), "3");
         let split = r#"{"version":3,"other":{"version":4,"per_mille":100}}"#;
         assert_eq!(alias(split), "3=900 4=100");
+        assert_eq!(alias(r#"{"version":"live","other":null}"#), "live");
+    }
+
+    #[test]
+    fn a_version_that_is_not_published_says_so() {
+        let label = |json: &str| serde_json::from_str::<Version>(json).expect("JSON").label();
+        assert_eq!(
+            label(r#"{"version":3,"published":false}"#),
+            "3 (not published)"
+        );
+        assert_eq!(label(r#"{"version":3,"published":true}"#), "3");
+        assert_eq!(label(r#"{"version":3}"#), "3");
     }
 }

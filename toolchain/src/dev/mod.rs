@@ -252,6 +252,8 @@ impl Session<'_> {
             variables: self.options.variables.clone(),
             // What a session before this one said is no part of what is developed here.
             reset: true,
+            // Each change replaces the one before: nobody goes back to them, and there would soon be too many.
+            publish: false,
         };
         match deploy_once(self.agent, &options) {
             Ok(deployed) => {

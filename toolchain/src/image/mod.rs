@@ -226,6 +226,7 @@ pub(crate) fn flags(flags: u32) -> Vec<&'static str> {
     [
         (note::FLAG_PRECISE_CLOCK, "precise-clock"),
         (note::FLAG_RANDOM_INIT, "random-init"),
+        (note::FLAG_HTTP, "http"),
     ]
     .into_iter()
     .filter_map(|(flag, name)| (flags & flag != 0).then_some(name))

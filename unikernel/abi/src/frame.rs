@@ -244,6 +244,8 @@ pub enum Tag {
     ErrorType = 10,
     /// Request: the IP address of whoever sent it, UTF-8.
     ClientAddress = 11,
+    /// What the caller says of itself, a JSON document.
+    ClientContext = 16,
 }
 
 impl Tag {
@@ -260,6 +262,7 @@ impl Tag {
             9 => Self::Status,
             10 => Self::ErrorType,
             11 => Self::ClientAddress,
+            16 => Self::ClientContext,
             _ => return None,
         })
     }
@@ -349,6 +352,8 @@ pub struct RequestHead<'a> {
     pub traceparent: Option<&'a str>,
     /// IP address of whoever sent the request, if that is known.
     pub client_address: Option<&'a str>,
+    /// What the caller says of itself, if it does.
+    pub client_context: Option<&'a str>,
     /// HTTP method; empty for an event.
     pub method: &'a str,
     /// HTTP path and query; empty for an event.
@@ -365,6 +370,7 @@ impl<'a> RequestHead<'a> {
             function_version: "",
             traceparent: None,
             client_address: None,
+            client_context: None,
             method: "",
             target: "",
             head,
@@ -376,6 +382,7 @@ impl<'a> RequestHead<'a> {
                 Tag::FunctionVersion => parsed.function_version = text(tag, value)?,
                 Tag::Traceparent => parsed.traceparent = Some(text(tag, value)?),
                 Tag::ClientAddress => parsed.client_address = Some(text(tag, value)?),
+                Tag::ClientContext => parsed.client_context = Some(text(tag, value)?),
                 Tag::Method => parsed.method = text(tag, value)?,
                 Tag::Target => parsed.target = text(tag, value)?,
                 _ => {}
@@ -517,6 +524,7 @@ mod tests {
             (Tag::RequestId, b"r-1"),
             (Tag::Traceparent, b"00-0-0-00"),
             (Tag::ClientAddress, b"2001:db8::1"),
+            (Tag::ClientContext, b"{}"),
             (Tag::Method, b"GET"),
             (Tag::Target, b"/a?b"),
             (Tag::HeaderName, b"x"),
@@ -531,6 +539,7 @@ mod tests {
         );
         assert_eq!(parsed.traceparent, Some("00-0-0-00"));
         assert_eq!(parsed.client_address, Some("2001:db8::1"));
+        assert_eq!(parsed.client_context, Some("{}"));
         let headers: Vec<_> = parsed.headers().collect();
         assert_eq!(headers, [("x", &b"\xff"[..]), ("y", b"")]);
     }

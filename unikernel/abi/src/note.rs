@@ -30,6 +30,8 @@ pub const VERSION_BYTES: usize = 32;
 pub const FLAG_PRECISE_CLOCK: u32 = 1;
 /// `init` may draw randomness, although every clone of its snapshot will share what it drew.
 pub const FLAG_RANDOM_INIT: u32 = 2;
+/// The handler takes HTTP requests. An agent that is given one as an event unpacks it.
+pub const FLAG_HTTP: u32 = 4;
 
 /// Where in the flags the size of the stack is, in steps of [`STACK_BYTES_STEP`]; zero is the default.
 const STACK_SHIFT: u32 = 16;
@@ -73,7 +75,7 @@ const _: () = assert!(DESC_BYTES.is_multiple_of(4));
 /// What an image says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Note {
-    /// [`FLAG_PRECISE_CLOCK`], [`FLAG_RANDOM_INIT`], and the size of the stack: [`stack_bytes`].
+    /// [`FLAG_PRECISE_CLOCK`], [`FLAG_RANDOM_INIT`], [`FLAG_HTTP`], and the size of the stack: [`stack_bytes`].
     pub flags: u32,
     /// Version of the SDK, UTF-8, zero-padded.
     pub sdk_version: [u8; VERSION_BYTES],

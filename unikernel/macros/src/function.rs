@@ -78,6 +78,13 @@ impl Handler {
         };
         quote! {
             #[doc(hidden)]
+            pub const __JIFFY_NOTE_FLAGS: u32 = {
+                #[allow(unused_imports, reason = "not of use to a handler for HTTP")]
+                use ::jiffy::__private::PlainNoteFlags as _;
+                ::jiffy::__private::Event::<#event_type>::NOTE_FLAGS
+            };
+
+            #[doc(hidden)]
             pub fn __jiffy_function(
                 call: &::jiffy::__private::Invocation<'_>,
             ) -> ::jiffy::__private::Reply {

@@ -26,6 +26,7 @@ pub struct Context<'a> {
     function_version: &'a str,
     traceparent: Option<&'a str>,
     client_address: Option<&'a str>,
+    client_context: Option<&'a str>,
 }
 
 impl<'a> Context<'a> {
@@ -36,6 +37,7 @@ impl<'a> Context<'a> {
             function_version: head.function_version,
             traceparent: head.traceparent,
             client_address: head.client_address,
+            client_context: head.client_context,
         }
     }
 
@@ -75,6 +77,24 @@ impl<'a> Context<'a> {
     /// ```
     pub fn client_address(&self) -> Option<&'a str> {
         self.client_address
+    }
+
+    /// What the caller says of itself: the JSON of the `ClientContext` of AWS Lambda's Invoke. Only that it is JSON was
+    /// checked.
+    ///
+    /// ```
+    /// #[jiffy::function]
+    /// pub fn app(_event: &[u8], context: &jiffy::Context) -> String {
+    ///     context.client_context().unwrap_or("none").into()
+    /// }
+    ///
+    /// # fn main() {
+    /// let call = jiffy::testing::call!().client_context(r#"{"client":{}}"#);
+    /// assert_eq!(call.run().text(), r#""{\"client\":{}}""#);
+    /// # }
+    /// ```
+    pub fn client_context(&self) -> Option<&'a str> {
+        self.client_context
     }
 
     /// When the VM is stopped if the request is not answered by then.

@@ -13,8 +13,11 @@ macro_rules! image {
     ) => {
         #[used]
         #[unsafe(link_section = ".note.jiffy")]
-        static JIFFY_NOTE: $crate::__private::ImageNote =
-            $crate::__private::ImageNote::new($flags, $name, $version);
+        static JIFFY_NOTE: $crate::__private::ImageNote = $crate::__private::ImageNote::new(
+            $flags | $function::__JIFFY_NOTE_FLAGS,
+            $name,
+            $version,
+        );
 
         #[unsafe(no_mangle)]
         fn __jiffy_main() -> ! {

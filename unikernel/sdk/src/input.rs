@@ -7,6 +7,7 @@
 use alloc::{format, vec::Vec};
 use core::{fmt, marker::PhantomData};
 
+use jiffy_abi::note::FLAG_HTTP;
 use serde::Deserialize;
 
 use crate::{
@@ -55,6 +56,19 @@ impl<'a> Event<http::Request<'a>> {
             .map_err(|error| Reply::bad_event(format!("request does not parse: {error}")))
     }
 }
+
+impl Event<http::Request<'_>> {
+    /// What the image says of its handler.
+    pub const NOTE_FLAGS: u32 = FLAG_HTTP;
+}
+
+/// What the image of a handler for anything else says of it.
+pub trait PlainNoteFlags {
+    /// Nothing.
+    const NOTE_FLAGS: u32 = 0;
+}
+
+impl<T> PlainNoteFlags for Event<T> {}
 
 /// The way of every other type.
 pub trait DecodeJson<T> {

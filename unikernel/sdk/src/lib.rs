@@ -179,7 +179,7 @@ pub mod __private {
     pub use crate::{
         dispatch::{Invocation, Reply},
         error::error_text,
-        input::{DecodeJson, Event},
+        input::{DecodeJson, Event, PlainNoteFlags},
         logging::log_info,
         output::{EncodeJson, Output, RaiseText, Raised, Returned, SplitPlain},
         state::{State, no_init},

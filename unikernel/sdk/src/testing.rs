@@ -115,6 +115,11 @@ impl Call {
         self.field(Tag::ClientAddress, address.as_bytes())
     }
 
+    /// What the caller says of itself, JSON.
+    pub fn client_context(self, json: &str) -> Self {
+        self.field(Tag::ClientContext, json.as_bytes())
+    }
+
     /// Unix time during the call; otherwise when it was begun.
     pub fn at(mut self, unix_time: Duration) -> Self {
         self.world.wall_ns = nanoseconds(unix_time);

@@ -409,6 +409,9 @@ fn encode_head(request: &Request) -> Result<Vec<u8>, FrameError> {
     if let Some(address) = &request.client_address {
         field(Tag::ClientAddress, address.as_bytes())?;
     }
+    if let Some(client_context) = &request.client_context {
+        field(Tag::ClientContext, client_context.as_bytes())?;
+    }
     if let Some(http) = &request.http {
         field(Tag::Method, http.method.as_bytes())?;
         field(Tag::Target, http.target.as_bytes())?;

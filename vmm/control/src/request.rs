@@ -15,6 +15,8 @@ pub struct Request {
     pub traceparent: Option<String>,
     /// IP address of whoever sent it, if that is known.
     pub client_address: Option<String>,
+    /// What the caller says of itself, JSON, if it does.
+    pub client_context: Option<String>,
     /// What came over HTTP; `None`: the body is an event.
     pub http: Option<HttpRequest>,
     /// The event, or the HTTP body.

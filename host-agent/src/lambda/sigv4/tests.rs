@@ -7,6 +7,15 @@ use super::*;
 const PUBLISHED: &str =
     "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request";
 
+const SCOPE: Scope<'_> = Scope {
+    region: "us-east-1",
+    service: "service",
+};
+const LAMBDA: Scope<'_> = Scope {
+    service: "lambda",
+    ..SCOPE
+};
+
 fn keys() -> [(String, Secret); 1] {
     let secret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".to_owned();
     [("AKIDEXAMPLE".into(), secret.into())]
@@ -31,7 +40,7 @@ fn signed(builder: Builder, headers: &str, signature: &str) -> Parts {
 }
 
 fn check(parts: &Parts, body: &str) -> Result<(), SignatureError> {
-    verify(parts, body.as_bytes(), &keys(), "service", now())
+    verify(parts, body.as_bytes(), &keys(), SCOPE, now())
 }
 
 const VANILLA: &str = "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31";
@@ -107,7 +116,7 @@ fn encoded_paths_are_encoded_once_more() {
         .expect("request")
         .into_parts()
         .0;
-    let verified = verify(&parts, br#"{"name":"Ada"}"#, &keys(), "lambda", now());
+    let verified = verify(&parts, br#"{"name":"Ada"}"#, &keys(), LAMBDA, now());
     assert_eq!(verified, Ok(()));
 }
 
@@ -126,9 +135,9 @@ fn whatever_is_changed_is_noticed() {
     let cut = signed(request("GET", "/"), "host;x-amz-date", &VANILLA[..63]);
     assert_eq!(check(&cut, ""), Err(SignatureError::Mismatch));
     let secret = [("AKIDEXAMPLE".into(), "another".to_owned().into())];
-    let verified = verify(&vanilla(), b"", &secret, "service", now());
+    let verified = verify(&vanilla(), b"", &secret, SCOPE, now());
     assert_eq!(verified, Err(SignatureError::Mismatch));
-    let verified = verify(&vanilla(), b"", &[], "service", now());
+    let verified = verify(&vanilla(), b"", &[], SCOPE, now());
     assert_eq!(verified, Err(SignatureError::UnknownKey));
 }
 
@@ -137,7 +146,7 @@ fn the_clock_may_be_15_minutes_off_and_no_more() {
     for (offset_s, expected) in [(900, Ok(())), (901, Err(SignatureError::Expired))] {
         let offset = Duration::from_secs(offset_s);
         for now in [now() + offset, now() - offset] {
-            assert_eq!(verify(&vanilla(), b"", &keys(), "service", now), expected);
+            assert_eq!(verify(&vanilla(), b"", &keys(), SCOPE, now), expected);
         }
     }
 }
@@ -194,5 +203,36 @@ fn dates_are_read_whole_or_not_at_all() {
         "２0150830T123600",
     ] {
         assert_eq!(parse_date(text), None, "{text}");
+    }
+}
+
+/// In AWS's words: whoever signs for elsewhere meant another agent.
+#[test]
+fn a_signature_for_another_region_or_service_is_refused() {
+    let keys = keys();
+    for (scope, what) in [
+        (LAMBDA, "service"),
+        (
+            Scope {
+                region: "eu-central-1",
+                ..SCOPE
+            },
+            "region",
+        ),
+    ] {
+        for refused in [
+            verify(&vanilla(), b"", &keys, scope, now()),
+            precheck(&vanilla(), &keys, scope, now()),
+        ] {
+            let refused = refused.expect_err(what);
+            assert!(
+                matches!(&refused, SignatureError::Scope { what: found, .. } if *found == what)
+            );
+            assert!(
+                refused
+                    .to_string()
+                    .starts_with("Credential should be scoped to a valid ")
+            );
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicU8;
 
 use super::{super::*, *};
-use crate::registry::{NewVersion, Put};
+use crate::registry::{AliasBefore, NewVersion, Publication, Put};
 
 const NEVER: u8 = 0;
 /// The commit fails, and nothing is durable.
@@ -58,6 +58,15 @@ impl Registry for Flaky {
         self.write(|| self.inner.put_version(name, new, expected_next, now_ms))
     }
 
+    fn publish(
+        &self,
+        name: &FunctionName,
+        publication: &Publication,
+        now_ms: u64,
+    ) -> Result<Put, RegistryError> {
+        self.write(|| self.inner.publish(name, publication, now_ms))
+    }
+
     fn set_live(
         &self,
         name: &FunctionName,
@@ -72,9 +81,10 @@ impl Registry for Flaky {
         name: &FunctionName,
         alias: &AliasName,
         to: &Alias,
+        before: &AliasBefore,
         now_ms: u64,
     ) -> Result<Function, RegistryError> {
-        self.write(|| self.inner.put_alias(name, alias, to, now_ms))
+        self.write(|| self.inner.put_alias(name, alias, to, before, now_ms))
     }
 
     fn remove_alias(
@@ -99,10 +109,14 @@ impl Registry for Flaky {
         &self,
         name: &FunctionName,
         version: VersionNumber,
+        before: Digest,
         snapshot: Digest,
         host: &str,
     ) -> Result<Version, RegistryError> {
-        self.write(|| self.inner.set_snapshot(name, version, snapshot, host))
+        self.write(|| {
+            self.inner
+                .set_snapshot(name, version, before, snapshot, host)
+        })
     }
 
     fn delete_function(&self, name: &FunctionName) -> Result<(), RegistryError> {
@@ -113,9 +127,10 @@ impl Registry for Flaky {
         &self,
         name: &FunctionName,
         version: VersionNumber,
+        keeps_live: bool,
         now_ms: u64,
     ) -> Result<Function, RegistryError> {
-        self.write(|| self.inner.delete_version(name, version, now_ms))
+        self.write(|| self.inner.delete_version(name, version, keeps_live, now_ms))
     }
 
     fn function(&self, name: &FunctionName) -> Result<Function, RegistryError> {

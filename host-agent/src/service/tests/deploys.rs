@@ -1,6 +1,108 @@
 //! What is deployed, changed and deleted: which version serves, and what is left behind.
 
 use super::*;
+use crate::model::AliasTarget;
+
+fn plan(image: Digest, publish: bool) -> Plan {
+    Plan {
+        image,
+        settings: Settings::default(),
+        lambda: None,
+        publish,
+        expected_changes: None,
+    }
+}
+
+impl Bench {
+    /// Makes `image` live and does not publish it.
+    async fn update(&self, function: &str, image: &[u8]) -> Result<DeployOutcome, DeployError> {
+        let plan = plan(self.image(image), false);
+        self.service
+            .deploy_as(Mode::Put, &name(function), plan)
+            .await
+    }
+}
+
+/// It has a snapshot of its own, which is what requests run on, also after a restart; VMs of what it replaced go.
+#[tokio::test]
+async fn a_live_version_that_is_not_published_serves_and_is_replaced() {
+    let bench = Bench::new();
+    bench.deploy("f", b"one").await.expect("deployed");
+    for image in [b"two", b"six"] {
+        let updated = bench.update("f", image).await.expect("updated");
+        assert_eq!(
+            (updated.version.number, updated.version.published),
+            (number(2), false)
+        );
+        // It would be warm if it were the VM of what was live before.
+        for start in [Start::Cold, Start::Fresh] {
+            let answer = bench.ask("f", "x").await.expect("answer");
+            assert_eq!(
+                (answer.facts.version, answer.facts.start),
+                (Some(number(2)), Some(start))
+            );
+        }
+    }
+    // Its number names nothing yet; what was published is there.
+    let missing = bench
+        .ask_version("f", "2", "x")
+        .await
+        .expect_err("not published");
+    assert!(matches!(missing.kind, InvokeFailureKind::NoVersion(..)));
+    bench.ask_version("f", "1", "x").await.expect("answer");
+    bench.service.tidy().await;
+    assert_eq!(bench.snapshots(), 2);
+    let bench = bench.again("host").await;
+    assert_eq!(
+        bench.ask("f", "x").await.expect("answer").facts.start,
+        Some(Start::Cold)
+    );
+    // Publishing builds nothing and ends no VM.
+    bench
+        .service
+        .publish(&name("f"), Default::default())
+        .await
+        .expect("published");
+    let answer = bench.ask_version("f", "2", "x").await.expect("answer");
+    assert_eq!(answer.facts.start, Some(Start::Fresh));
+    // A rollback leaves nothing of one that is not.
+    bench.update("f", b"ten").await.expect("updated");
+    bench
+        .service
+        .rollback(&name("f"), None)
+        .await
+        .expect("to 2");
+    let function = bench.service.function(&name("f")).expect("there");
+    assert_eq!((function.live, function.next), (number(2), number(3)));
+    bench.service.tidy().await;
+    assert_eq!(bench.snapshots(), 2);
+    // On another host it is built again like any other.
+    bench.update("f", b"ten").await.expect("updated");
+    let bench = bench.again("other host").await;
+    let answer = bench.ask("f", "x").await.expect("answer");
+    assert_eq!(answer.facts.version, Some(number(3)));
+}
+
+/// A rollback came between: the deploy was of something that is live no more.
+#[tokio::test]
+async fn a_deploy_of_what_was_changed_meanwhile_is_refused() {
+    let bench = Bench::new();
+    bench.deploy("f", b"one").await.expect("deployed");
+    bench.deploy("f", b"two").await.expect("deployed");
+    bench
+        .vms
+        .behave(|behaviour| behaviour.build_delay = Duration::from_millis(50));
+    let roll_back = async {
+        sleep(Duration::from_millis(10)).await;
+        bench.service.rollback(&name("f"), None).await
+    };
+    let (deployed, rolled_back) = tokio::join!(bench.deploy("f", b"six"), roll_back);
+    rolled_back.expect("rolled back");
+    let DeployErrorKind::Change(refused) = deployed.expect_err("refused").kind else {
+        panic!("another error");
+    };
+    assert_eq!(refused.kind(), ChangeErrorKind::Conflict);
+}
 
 #[tokio::test]
 async fn a_failed_deploy_leaves_the_old_version_serving() {
@@ -83,10 +185,8 @@ async fn of_creates_at_once_one_wins() {
             let (bench, name) = (Arc::clone(&bench), name(&function));
             tokio::spawn(async move {
                 let image = bench.image(&client.to_le_bytes());
-                bench
-                    .service
-                    .create(&name, image, Settings::default())
-                    .await
+                let plan = plan(image, true);
+                bench.service.deploy_as(Mode::Create, &name, plan).await
             })
         };
         let (mut won, mut lost) = (0, 0);
@@ -162,7 +262,7 @@ async fn rollback_and_aliases_lead_where_they_say() {
     assert_eq!(none.kind(), ChangeErrorKind::Conflict);
     let beta: AliasName = "beta".parse().expect("alias");
     let to = |per_mille| Alias {
-        version: number(2),
+        version: AliasTarget::Version(number(2)),
         other: Some((number(3), per_mille)),
         description: String::new(),
     };
@@ -182,13 +282,13 @@ async fn rollback_and_aliases_lead_where_they_say() {
     // A fair coin is outside these bounds once in 10^9 runs.
     assert!((57..=143).contains(&counts[2]), "{counts:?}");
     let kept = service
-        .delete_version(&f, number(3))
+        .delete_version(&f, number(3), false)
         .await
         .expect_err("aliased");
     assert_eq!(kept.kind(), ChangeErrorKind::Conflict);
     service.remove_alias(&f, &beta).await.expect("removed");
     service
-        .delete_version(&f, number(3))
+        .delete_version(&f, number(3), false)
         .await
         .expect("deleted");
     assert!(bench.ask_version("f", "3", "x").await.is_err());

@@ -51,14 +51,14 @@ fn request() -> impl Strategy<Value = Request> {
     let texts = any::<[String; 3]>();
     (
         texts,
-        any::<[Option<String>; 2]>(),
+        any::<[Option<String>; 3]>(),
         prop::option::of(http()),
         any::<Vec<u8>>(),
     )
         .prop_map(
             |(
                 [request_id, function_name, function_version],
-                [traceparent, client_address],
+                [traceparent, client_address, client_context],
                 http,
                 body,
             )| Request {
@@ -67,6 +67,7 @@ fn request() -> impl Strategy<Value = Request> {
                 function_version,
                 traceparent,
                 client_address,
+                client_context,
                 http,
                 body,
             },
@@ -94,6 +95,7 @@ fn parse(frame: &[u8]) -> Request {
         function_version: head.function_version.into(),
         traceparent: head.traceparent.map(Into::into),
         client_address: head.client_address.map(Into::into),
+        client_context: head.client_context.map(Into::into),
         http,
         body: body.into(),
     }
