@@ -8,11 +8,11 @@
 #![forbid(unsafe_code)]
 
 use std::{
-    env,
+    env, fs,
     future::pending,
     io::{self, Write as _},
     net::SocketAddr,
-    os::fd::AsFd,
+    os::fd::{AsFd, RawFd},
     path::{Path, PathBuf},
     pin::pin,
     process::ExitCode,
@@ -134,7 +134,28 @@ impl Arguments {
 
 type LogFilter = reload::Handle<EnvFilter, Registry>;
 
+/// Closes what the program that started this one left open, beside the standard streams: nothing is passed in another way. All
+/// that this one starts would have it, too. Before anything else is opened, so that no number is anybody's here.
+fn close_inherited() -> io::Result<()> {
+    const FIRST_AFTER_STANDARD: RawFd = 3;
+    let open = fs::read_dir("/proc/self/fd")?;
+    let open = open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    let inherited: Vec<RawFd> = open.filter(|fd| *fd >= FIRST_AFTER_STANDARD).collect();
+    for fd in inherited {
+        // One of them was for reading the directory, and is closed already.
+        let _ = nix::unistd::close(fd);
+    }
+    Ok(())
+}
+
 fn main() -> ExitCode {
+    if let Err(error) = close_inherited() {
+        let _ = writeln!(
+            stderr(),
+            "jiffyd: cannot look for inherited descriptors in /proc/self/fd: {error}"
+        );
+        return ExitCode::FAILURE;
+    }
     let arguments = match arguments() {
         Ok(arguments) => arguments,
         Err(end) => return end,

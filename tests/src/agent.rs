@@ -355,7 +355,31 @@ impl Setup {
     /// Starts it and waits until it listens.
     #[track_caller]
     pub fn start(&self) -> Agent {
-        let mut process = self.command().spawn().expect("jiffyd");
+        self.started(self.command())
+    }
+
+    /// The same, with `file` left open by who starts it, as the descriptor of this number.
+    #[track_caller]
+    pub fn start_with_open(&self, file: &Path, descriptor: u32) -> Agent {
+        let own = self.command();
+        let mut command = Command::new("sh");
+        let script = format!("exec \"$@\" {descriptor}<'{}'", file.display());
+        command.args(["-c", &script, "sh"]);
+        command.arg(own.get_program()).args(own.get_args());
+        for (key, value) in own.get_envs() {
+            command.env(key, value.unwrap_or_default());
+        }
+        let log = fs::File::create(self.log_path()).expect("a file");
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        self.started(command)
+    }
+
+    #[track_caller]
+    fn started(&self, mut command: Command) -> Agent {
+        let mut process = command.spawn().expect("jiffyd");
         let address = within(START_TIME_MAX, || {
             if let Some(status) = process.try_wait().expect("a child") {
                 panic!("jiffyd ended with {status}: {}", self.log());

@@ -45,6 +45,24 @@ fn no_page_of_another_site_reaches_an_agent_without_a_token() {
     }
 }
 
+/// What the program that starts the agent left open is not the agent's, and so neither its spawner's nor its symbolizer's.
+#[test]
+fn the_agent_has_nothing_that_its_starter_left_open() {
+    if !can_run() {
+        return;
+    }
+    let setup = Setup::new(&[]);
+    let secret = setup.data_dir().with_file_name("secret");
+    fs::write(&secret, "secret").expect("a file");
+    let agent = setup.start_with_open(&secret, 9);
+    agent.get("/v1/health").expect(200);
+    let folder = format!("/proc/{}/fd", agent.process_id());
+    let open = fs::read_dir(folder).expect("an agent");
+    let open = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+    let open: Vec<_> = open.collect();
+    assert!(open.len() > 3 && !open.contains(&secret), "{open:?}");
+}
+
 /// In each isolation the record has what the VM wrote, and the line that a person reads is never zero.
 #[test]
 fn the_report_says_how_much_memory_was_used() {

@@ -11,6 +11,7 @@ use std::{io, io::Write as _, os::fd::AsFd, process::ExitCode};
 use clap::{Args, Parser, Subcommand};
 use jiffy_console::{Exit, arguments, stderr};
 use jiffy_control::ControlSocket;
+use jiffy_vmm::jail;
 use jiffy_vmm::spawner::{self, CPU_FULL_RAM_BYTES_DEFAULT, USER_BASE_DEFAULT};
 
 /// Boots a jiffy function image in a virtual machine of its own.
@@ -52,6 +53,12 @@ struct SpawnerOptions {
 }
 
 fn main() -> ExitCode {
+    // What the program that started this one left open is nobody's here, and would be every shell's until it closes it.
+    if let Err(error) = jail::keep_only_standard_and(&[]) {
+        let error = jiffy_control::error_chain(&error);
+        let _ = writeln!(stderr(), "jiffy-vmm: {error}");
+        return ExitCode::FAILURE;
+    }
     let cli: Cli = match arguments() {
         Ok(cli) => cli,
         Err(end) => return end,
