@@ -11,7 +11,10 @@
 use std::{
     collections::BTreeSet,
     fs::{self, OpenOptions},
-    os::fd::{AsFd, BorrowedFd},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::PermissionsExt,
+    },
 };
 
 use jiffy_abi::layout::RAM_BYTES_DEFAULT;
@@ -61,6 +64,12 @@ const ACTS: &[(&str, End, End)] = &[
         End::Refused(libc::ENOMEM),
         End::Done,
     ),
+    // There is a page map, and nothing of the host's memory is in it.
+    (
+        "read page frame numbers",
+        End::Refused(libc::ENODATA),
+        End::Done,
+    ),
     // The first process of a PID namespace is spared the signal that comes with it.
     (
         "write past the file limit",
@@ -98,7 +107,7 @@ fn ordered(spawner: &Spawner, act: &str, files: &[BorrowedFd<'_>]) -> Owner {
 fn end_of(spawner: &Spawner, act: &str, files: &[BorrowedFd<'_>]) -> End {
     let mut owner = ordered(spawner, act, files);
     match owner.event().expect("an event") {
-        Event::Died(death) => End::Died(death),
+        Event::Died(death, _) => End::Died(death),
         // One that lives on has told what came of it, and goes on as any shell.
         Event::Waiting { .. } => match owner.log[0].text.as_str() {
             "done" => End::Done,
@@ -199,7 +208,13 @@ fn a_vmm_that_eats_memory_dies_of_that() {
     }
     let (_folder, snapshot) = snapshot();
     let mut victim = victim(&jailed, &snapshot);
-    assert_eq!(end_of(&jailed, &act, &[]), End::Died(Death::OutOfMemory));
+    let mut owner = ordered(&jailed, &act, &[]);
+    let Event::Died(Death::OutOfMemory, usage) = owner.event().expect("an event") else {
+        panic!("it lives on memory that it may not have");
+    };
+    // What it took is known all the same: the memory that it might have had, and the time to fault it in.
+    assert!(usage.memory_bytes_max > RAM_BYTES_DEFAULT / 2, "{usage:?}");
+    assert!(usage.cpu_ns > 500_000, "{usage:?}");
     victim.ask(br#"{"name":"Ada"}"#).expect("a response");
     assert_eq!(end_of(&obeying(true), &act, &[]), End::Done);
 }
@@ -261,6 +276,29 @@ fn number_of(syscall: &str) -> u64 {
 }
 
 /// A shell has what is its own and nothing that leads elsewhere, before and with a function.
+/// What the program that starts a spawner left open is not the spawner's, and so no shell's.
+#[test]
+fn a_spawner_has_nothing_that_its_starter_left_open() {
+    if !can_run() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let left_open = folder.path().join("secret");
+    fs::write(&left_open, "secret").expect("a file");
+    let starter = folder.path().join("starter");
+    let (vmm, secret) = (jiffy_tests::vmm_path(), left_open.display());
+    let script = format!(
+        "#!/bin/sh\nexec '{}' \"$@\" 7<'{secret}' 19<'{secret}'\n",
+        vmm.display()
+    );
+    fs::write(&starter, script).expect("a script");
+    fs::set_permissions(&starter, fs::Permissions::from_mode(0o755)).expect("a script");
+    let spawner = Spawner::start(&starter, &SpawnerOptions::default()).expect("a spawner");
+    let found = descriptors(spawner.process_id());
+    let secret = secret.to_string();
+    assert!(!found.is_empty() && !found.contains(&secret), "{found:?}");
+}
+
 #[test]
 fn a_shell_has_no_descriptor_of_anybody_else() {
     if !can_run() {

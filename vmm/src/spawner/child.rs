@@ -15,6 +15,7 @@ use rustix::{
     fs::{Mode, OFlags, openat},
     io::Errno,
     stdio::{dup2_stderr, dup2_stdin, dup2_stdout},
+    thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities},
 };
 
 use super::{Ground, Hooks};
@@ -118,9 +119,7 @@ fn prepare(
     for join in group.map_or(&[][..], Group::join_fds) {
         rustix::io::write(join, b"0").map_err(StartError::Join)?;
     }
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let page_map = openat(&ground.proc, "self/pagemap", flags, Mode::empty());
-    let page_map = page_map.map_err(|error| StartError::PageMap(error.into()))?;
+    let page_map = open_page_map(ground).map_err(|error| StartError::PageMap(error.into()))?;
     let host = ground.host.as_fd().as_raw_fd();
     jail::keep_only_standard_and(&[
         control.as_raw_fd(),
@@ -161,6 +160,26 @@ fn prepare(
     });
     let missing = missing.collect();
     Ok((shell, missing))
+}
+
+/// Opens the page map, and not as root may: who opens it with CAP_SYS_ADMIN reads in it where in the host's memory each page
+/// is, from then on and whatever it gives up later (`pagemap_read` in Linux goes by the file's opener).
+fn open_page_map(ground: &Ground) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let open = || openat(&ground.proc, "self/pagemap", flags, Mode::empty());
+    let held = capabilities(None)?;
+    if ground.options.no_jail || !held.effective.contains(CapabilitySet::SYS_ADMIN) {
+        return open();
+    }
+    let without = CapabilitySets {
+        effective: held.effective - CapabilitySet::SYS_ADMIN,
+        ..held
+    };
+    set_capabilities(None, without)?;
+    let opened = open();
+    // The jail takes what is left for itself, and then all of it away.
+    set_capabilities(None, held)?;
+    opened
 }
 
 /// A panic is a bug of this program: it is said where it is heard.

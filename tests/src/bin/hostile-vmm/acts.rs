@@ -72,6 +72,7 @@ pub(crate) fn play(order: &str, files: &[OwnedFd]) -> Result<(), i32> {
         "take another's RAM file" => take_file(number),
         "map more addresses than allowed" => map(1 << 37).map(drop),
         "eat memory" => eat(number),
+        "read page frame numbers" => read_frame_numbers(),
         "write past the file limit" => write_past_limit(file),
         "make a system call" => system_call(number),
         _ => Err(UNKNOWN),
@@ -225,6 +226,29 @@ fn eat(bytes: u64) -> Result<(), i32> {
         unsafe { byte.write_volatile(1) };
     }
     Ok(())
+}
+
+/// Looks in every descriptor for a page map, and in that for where in the host's memory a page of its own is.
+fn read_frame_numbers() -> Result<(), i32> {
+    const PRESENT: u64 = 1 << 63;
+    const FRAME: u64 = (1 << 55) - 1;
+    let page = map(4096)?;
+    let byte = ptr::with_exposed_provenance_mut::<u8>(usize::try_from(page).map_err(|_| UNKNOWN)?);
+    // SAFETY: it lies in the page just mapped, which nobody else knows of.
+    unsafe { byte.write_volatile(1) };
+    let offset = i64::try_from(page / 4096 * 8).map_err(|_| UNKNOWN)?;
+    for descriptor in 0..32 {
+        let mut entry = 0_u64;
+        // SAFETY: the kernel writes at most eight bytes to a number that outlives the call.
+        let read = unsafe { libc::pread64(descriptor, (&raw mut entry).cast(), 8, offset) };
+        if read == 8 && entry & PRESENT != 0 {
+            return match entry & FRAME {
+                0 => Err(libc::ENODATA),
+                _ => Ok(()),
+            };
+        }
+    }
+    Err(libc::ENOENT)
 }
 
 fn write_past_limit(file: i32) -> Result<(), i32> {
