@@ -265,7 +265,7 @@ pub fn done(shell: &Shell) -> Fallible<Stats> {
             Event::Stopped(report) => {
                 return Err(format!("the VM ended: {:?}", report.outcome).into());
             }
-            Event::Died(death) => return Err(format!("the VM's process ended: {death}").into()),
+            Event::Died(death, _) => return Err(format!("the VM's process ended: {death}").into()),
             _ => {}
         }
     }

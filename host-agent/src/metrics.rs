@@ -223,7 +223,7 @@ impl Metrics {
         );
         registry.register_with_unit(
             "vm_cpu",
-            "Time that requests had a processor in a VM",
+            "CPU time that VMs took for requests",
             Unit::Seconds,
             self.cpu.clone(),
         );

@@ -119,13 +119,15 @@ pub struct UsageRecord {
     pub run_us: u64,
     /// Time from its arrival to the end of the response, microseconds.
     pub wall_us: u64,
-    /// Time that the VM's processor was its own, microseconds.
+    /// CPU time of the VM, microseconds: of the thread that runs its vCPU, from when the VM was ready for the request until it
+    /// was ready again, so that a cold start's restore and the reset are in it; of a VM that ended, until then. A handler that
+    /// waits takes none.
     pub cpu_us: u64,
     /// Time that the reset after it took, microseconds.
     pub reset_us: u64,
-    /// Pages that the reset found written.
+    /// Pages that the reset found written; of a VM that ended, that it had written.
     pub pages_written: u64,
-    /// Exits of the VM for it.
+    /// Exits of the VM for it; 0 if its process was killed, which leaves nobody to say.
     pub exits: u64,
     /// Bytes of the request.
     pub bytes_in: u64,
@@ -133,7 +135,7 @@ pub struct UsageRecord {
     pub bytes_out: u64,
     /// RAM of the VM, bytes.
     pub memory_bytes: u64,
-    /// RAM that the VM wrote since it was made, bytes.
+    /// RAM that the VM wrote since it was made, bytes; if its process was killed, the most memory that had, up to the VM's RAM.
     pub memory_touched_bytes: u64,
     /// What of its log was dropped or cut before it was written.
     #[serde(default, skip_serializing_if = "LogLoss::is_none")]
@@ -144,11 +146,20 @@ impl UsageRecord {
     /// The record with what the VM counted for its last request.
     #[must_use]
     pub fn measured(mut self, stats: &Stats) -> Self {
-        self.cpu_us = stats.last_request_ns / 1000;
+        self.cpu_us = stats.last_request_cpu_ns / 1000;
         self.reset_us = stats.last_reset_ns / 1000;
         self.pages_written = stats.last_reset_pages;
         self.exits = stats.last_request_exits.total();
         self.memory_touched_bytes = stats.pages_touched.saturating_mul(PAGE_BYTES);
+        self
+    }
+
+    /// The record with what the VM counted for its last request, in which it ended: nothing was reset after that.
+    #[must_use]
+    pub fn measured_at_end(mut self, stats: &Stats) -> Self {
+        self = self.measured(stats);
+        self.reset_us = 0;
+        self.pages_written = stats.pages_touched;
         self
     }
 

@@ -79,7 +79,7 @@ impl Owner {
     /// Waits until the shell waits.
     pub fn waiting(&mut self) -> Result<Vec<Missing>, Broken> {
         match self.event()? {
-            Event::Waiting { missing } => Ok(missing),
+            Event::Waiting { missing, .. } => Ok(missing),
             other => Err(broken(other)),
         }
     }
@@ -150,7 +150,7 @@ impl Owner {
     pub fn death(&mut self) -> Result<Death, Broken> {
         loop {
             match self.event()? {
-                Event::Died(death) => return Ok(death),
+                Event::Died(death, _) => return Ok(death),
                 Event::Failed { message, .. } => return Err(message),
                 _ => {}
             }

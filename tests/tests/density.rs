@@ -72,7 +72,10 @@ impl Instance {
         };
         // The spawner says when the process is gone.
         while let Some(event) = self.shell.control.recv::<Event>().expect("an event") {
-            assert_eq!(event, Event::Died(Death::Exited(0)));
+            assert!(
+                matches!(event, Event::Died(Death::Exited(0), _)),
+                "{event:?}"
+            );
         }
         report
     }

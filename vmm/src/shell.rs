@@ -179,7 +179,8 @@ impl Shell {
         touch_stack();
         self.rehearse();
         // If the owner is gone, receiving says so.
-        drop(control.send(&Event::Waiting { missing }));
+        let cpu_ns = self.prepared.count_cpu_time();
+        drop(control.send(&Event::Waiting { missing, cpu_ns }));
         let result = self.serve_commands();
         match result {
             Ok(()) => Ok(()),
@@ -332,7 +333,7 @@ impl Running {
     fn serve(mut self, control: &ControlSocket) -> Result<(), ShellError> {
         loop {
             let event = match self.vm.turn()? {
-                Turn::Settled => Event::Done(self.vm.count_cpu_time()),
+                Turn::Settled => Event::Done(*self.vm.stats()),
                 Turn::Commanded => match control.recv_with()? {
                     Some((Command::Stop, _)) | None => return Ok(()),
                     Some((command, files)) => self.command(&command, files)?,

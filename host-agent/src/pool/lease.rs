@@ -154,12 +154,14 @@ impl<V: Vms> Drop for Lease<V> {
             Use::Unused => pool.put_back(vm, instance, None),
             Use::Running => {
                 pool.gone(vm);
+                instance.kill();
+                let time_max = Duration::from_millis(pool.config.settle_ms_max);
                 pool.runtime.clone().spawn(async move {
+                    // What it took until now is to be paid for.
+                    let settled = timeout(time_max, instance.settle()).await;
                     drop(instance);
                     if let Some(on_settled) = on_settled {
-                        on_settled(Err(VmError::Died(
-                            "ended because its client has gone".into(),
-                        )));
+                        on_settled(settled.unwrap_or(Err(VmError::Unresponsive(time_max))));
                     }
                 });
             }
@@ -176,7 +178,7 @@ impl<V: Vms> Drop for Lease<V> {
                     let settled = timeout(time_max, instance.settle()).await;
                     let settled = settled.unwrap_or(Err(VmError::Unresponsive(time_max)));
                     match &settled {
-                        Ok(settled) if used == Use::Responded && settled.fault.is_none() => {
+                        Ok(settled) if used == Use::Responded && settled.is_alive() => {
                             guard.is_done = true;
                             guard
                                 .pool

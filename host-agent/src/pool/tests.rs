@@ -560,8 +560,9 @@ async fn what_settled_is_told_once_however_the_request_ends() {
         .await,
     );
     drop(cancelled);
-    let settled = told.recv().await.expect("told");
-    assert!(matches!(settled, Err(VmError::Died(_))), "{settled:?}");
+    // What it took until then is told.
+    let settled = told.recv().await.expect("told").expect("what it took");
+    assert!(settled.stats.ram_bytes > 0, "{settled:?}");
 
     drop(lease().await);
     fixture.check_at_rest().await;

@@ -25,7 +25,6 @@ use super::{
 };
 use crate::{
     model::{AliasTarget, FunctionName, Qualifier, Version, VersionNumber},
-    observe::Observer,
     pool::{Deployed, Lease, RETRY_AFTER, Refused},
     symbols::{Found, unknown},
     usage::{Outcome, UsageRecord},
@@ -39,15 +38,17 @@ const ELLIPSIS: &str = "…";
 /// What the longest value of a field may have, bytes: its length is a u16.
 const FIELD_BYTES_MAX: usize = u16::MAX as usize;
 
-/// A usage record that is written as that of a cancelled request if it is dropped.
-struct Running<'a> {
-    observer: &'a Observer,
+/// A request in its VM. If it is dropped, its record is written as that of a cancelled request, with what the VM took until
+/// then.
+struct Running<'a, V: Vms> {
+    service: &'a Arc<Service<V>>,
+    lease: Lease<V>,
     record: Option<UsageRecord>,
     came: Instant,
     began: Instant,
 }
 
-impl Running<'_> {
+impl<V: Vms> Running<'_, V> {
     fn end(&mut self, outcome: Outcome) -> Option<UsageRecord> {
         let mut record = self.record.take()?;
         record.outcome = outcome;
@@ -57,14 +58,23 @@ impl Running<'_> {
     }
 }
 
-impl Drop for Running<'_> {
+impl<V: Vms> Drop for Running<'_, V> {
     fn drop(&mut self) {
         if let Some(record) = self.end(Outcome::Cancelled) {
             let left = LogRecord {
                 level: Level::Warn as u8,
                 text: "the caller left before the response, and the request was ended".into(),
             };
-            self.observer.invoked(record, vec![left]);
+            let service = Arc::clone(self.service);
+            self.lease.on_settled(Box::new(move |settled| {
+                let Settled {
+                    stats, mut logs, ..
+                } = settled.unwrap_or_default();
+                logs.push(left);
+                service
+                    .observer
+                    .invoked(record.measured_at_end(&stats), logs);
+            }));
         }
     }
 }
@@ -163,8 +173,8 @@ impl<V: Vms> Service<V> {
         let deployed = self.deployed(name, slot).await;
         let deployed = deployed.map_err(|failure| InvokeFailureKind::Platform(failure.text))?;
         let mut undelivered = 0;
-        let (mut lease, mut running, response) = loop {
-            let mut lease = self.lease(name, &deployed).await?;
+        let (mut running, response) = loop {
+            let lease = self.lease(name, &deployed).await?;
             facts.start = Some(lease.start);
             facts.timings = Timings {
                 queue: lease.queue,
@@ -172,19 +182,20 @@ impl<V: Vms> Service<V> {
                 run: Duration::ZERO,
             };
             let mut running = Running {
-                observer: &self.observer,
+                service: self,
                 record: Some(record(&request, &deployed, &lease)),
+                lease,
                 came,
                 began: Instant::now(),
             };
-            match lease.invoke(&request).await {
+            match running.lease.invoke(&request).await {
                 // It died while it waited, and nobody has begun with the request.
                 Err(VmError::Undelivered(end)) if undelivered < UNDELIVERED_MAX => {
                     undelivered += 1;
                     running.record = None;
                     tracing::debug!(function = %name, error = %end, "an idle VM has died");
                 }
-                response => break (lease, running, response),
+                response => break (running, response),
             }
         };
         facts.timings.run = running.began.elapsed();
@@ -223,15 +234,18 @@ impl<V: Vms> Service<V> {
                         Some(once(kind.to_string()).chain(lines).chain(note).collect())
                     }
                 },
+                is_end: response.is_err(),
                 tail: sender,
             };
             let stopped = match &response {
                 Err((_, VmError::Stopped(report))) => Some(report.stats),
                 _ => None,
             };
-            lease.on_settled(Box::new(move |settled| after.settled(settled, stopped)));
+            let settled = move |settled| after.settled(settled, stopped);
+            running.lease.on_settled(Box::new(settled));
         }
-        lease.finish();
+        // Gives the VM back. What is left to do happens in the background.
+        drop(running);
         if let Some(tail) = tail {
             // The pool waits for no VM for ever; if it gave up, there is no log.
             facts.log_tail = tail.await.ok();
@@ -300,6 +314,8 @@ struct After<V: Vms> {
     record: UsageRecord,
     /// Why there is no answer, or none that the caller wanted.
     failure: Option<String>,
+    /// Its VM ended with it.
+    is_end: bool,
     tail: Option<oneshot::Sender<String>>,
 }
 
@@ -310,9 +326,19 @@ impl<V: Vms> After<V> {
             tracing::debug!(%function, %error, "a VM did not settle");
             Settled::default()
         });
+        if let Some(gone) = &settled.gone {
+            let function = &self.record.function;
+            tracing::debug!(%function, %gone, "a VM ended after its response");
+        }
+        let is_end = self.is_end || settled.gone.is_some();
         let stats = stopped.unwrap_or(settled.stats);
         let is_cold = self.record.restore_us > 0 || self.record.start == crate::pool::Start::Cold;
-        self.record = self.record.measured(&stats);
+        self.record = match is_end {
+            true => self.record.measured_at_end(&stats),
+            false => self.record.measured(&stats),
+        };
+        let memory_bytes = self.record.memory_bytes;
+        self.record.memory_touched_bytes = self.record.memory_touched_bytes.min(memory_bytes);
         let (by_vmm, by_agent) = (stats.last_request_log_lost, settled.log_lost);
         self.record.log_lost = by_vmm.and(&by_agent);
         if !self.record.log_lost.is_none() {

@@ -52,7 +52,8 @@ fn a_report_reads_as_documented() {
 #[test]
 fn a_vms_counters_go_into_the_record() {
     let mut stats = Stats {
-        last_request_ns: 41_999,
+        last_request_ns: 5_000_000,
+        last_request_cpu_ns: 41_999,
         last_reset_ns: 5000,
         last_reset_pages: 3,
         pages_touched: 9,
@@ -65,6 +66,11 @@ fn a_vms_counters_go_into_the_record() {
         (41, 5, 3)
     );
     assert_eq!((record.exits, record.memory_touched_bytes), (3, 9 * 4096));
+    let ended = record.measured_at_end(&stats);
+    assert_eq!(
+        (ended.cpu_us, ended.reset_us, ended.pages_written),
+        (41, 0, 9)
+    );
 }
 
 #[test]

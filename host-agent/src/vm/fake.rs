@@ -346,6 +346,10 @@ impl VmInstance for FakeInstance {
         Ok(response)
     }
 
+    fn kill(&mut self) {
+        self.state = InstanceState::Broken;
+    }
+
     async fn settle(&mut self) -> Result<Settled, VmError> {
         let behaviour = lock(&self.shared.behaviour).clone();
         take(behaviour.settle_delay).await;
@@ -373,6 +377,7 @@ impl VmInstance for FakeInstance {
             log_lost: std::mem::take(&mut self.settled.log_lost),
             working_set: records.then(|| vec![(1, 2)]),
             fault: None,
+            gone: None,
         })
     }
 }

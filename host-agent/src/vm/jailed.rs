@@ -17,10 +17,11 @@ use std::{
     time::Duration,
 };
 
+use jiffy_abi::layout::PAGE_BYTES;
 use jiffy_control::{
     Command, ControlError, ControlSocket, Event, Exchange, LogRecord, Missing, Packet, PageRuns,
-    RAM_FILE_NAME, Request, Response, Shell, ShellProcess, SpawnError, Spawner, SpawnerOptions,
-    Stats, boot_packet, bound_text, environment_page, page_reader, restore_packet,
+    ProcessUsage, RAM_FILE_NAME, Request, Response, Shell, ShellProcess, SpawnError, Spawner,
+    SpawnerOptions, Stats, boot_packet, bound_text, environment_page, page_reader, restore_packet,
 };
 use jiffy_snapshots::{Digest, State, Store};
 use rustix::fs::{MemfdFlags, OFlags, fcntl_getfl, fcntl_setfl, memfd_create};
@@ -163,9 +164,10 @@ impl Vms for JailedVms {
     async fn shell(&self, ram_bytes: u64) -> Result<JailedShell, VmError> {
         let (spawner, shell) = self.make(ram_bytes).await?;
         let mut link = Link::new(shell, &self.log_budget)?;
-        let missing = link
+        let (missing, cpu_ns) = link
             .wait_for(SHELL_TIMEOUT, |news| news.waiting.take())
             .await?;
+        link.cpu_ns_before = cpu_ns;
         for Missing { layer, reason } in missing.into_iter().take(MISSING_MAX) {
             tracing::debug!(layer, reason, "a VM's jail lacks a layer");
         }
@@ -245,31 +247,36 @@ impl VmInstance for JailedInstance {
         response
     }
 
+    fn kill(&mut self) {
+        self.is_broken = true;
+        self.link.process.kill();
+    }
+
     async fn settle(&mut self) -> Result<Settled, VmError> {
         let stats = self.link.wait_for(GRACE, |news| news.done.take()).await;
+        let (stats, gone) = match stats {
+            Ok(stats) => (stats, None),
+            Err(error) => (self.link.stats_of_the_dead().await, Some(error)),
+        };
+        self.link.cpu_ns_before = stats.cpu_ns;
         let news = &mut self.link.news;
         let (logs, log_lost) = news.logs.release();
         let mut settled = Settled {
-            stats: Stats::default(),
+            stats,
             logs,
             log_lost,
             working_set: news.working_set.take(),
             fault: None,
+            gone: None,
         };
-        match stats {
-            Ok(stats) if self.is_broken => settled.stats = stats,
-            Ok(stats) => {
-                settled.stats = stats;
-                if let Err(fault) = self.link.exchange.settle(&stats) {
-                    self.link.process.kill();
-                    settled.fault = Some(fault);
-                }
-            }
-            // How it ended was the answer to the request; what it logged is all that is left.
-            Err(_) if self.is_broken => {}
-            Err(error) => {
+        // How it ended was the answer to the request, if that had none.
+        if !self.is_broken {
+            settled.gone = gone;
+            if settled.gone.is_none()
+                && let Err(fault) = self.link.exchange.settle(&stats)
+            {
                 self.link.process.kill();
-                return Err(error);
+                settled.fault = Some(fault);
             }
         }
         Ok(settled)
@@ -284,6 +291,8 @@ struct Link {
     exchange: Exchange,
     process: ShellProcess,
     news: News,
+    /// CPU time of the process when it was ready for its request, as it said.
+    cpu_ns_before: u64,
 }
 
 impl Link {
@@ -306,6 +315,7 @@ impl Link {
             exchange: Exchange::new().map_err(host)?,
             process,
             news: News::new(log_budget),
+            cpu_ns_before: 0,
         })
     }
 
@@ -411,6 +421,19 @@ impl Link {
                 }
                 Err(_) => return Ok(Exchanged::Closed),
             }
+        }
+    }
+
+    /// What a VM took that did not say it itself, as far as the kernel knows: ends it, if it has not, and waits for that.
+    async fn stats_of_the_dead(&mut self) -> Stats {
+        self.process.kill();
+        let used = self.wait_for(GRACE, |news| news.used.take()).await;
+        let used = used.unwrap_or_default();
+        Stats {
+            cpu_ns: used.cpu_ns,
+            last_request_cpu_ns: used.cpu_ns.saturating_sub(self.cpu_ns_before),
+            pages_touched: used.memory_bytes_max / PAGE_BYTES,
+            ..Stats::default()
         }
     }
 
@@ -558,13 +581,15 @@ fn digest_of(image: &mut File) -> std::io::Result<[u8; 32]> {
 /// What a VM has told and nobody has asked for yet.
 #[derive(Debug)]
 struct News {
-    waiting: Option<Vec<Missing>>,
+    waiting: Option<(Vec<Missing>, u64)>,
     is_ready: bool,
     captured: Option<Box<State>>,
     done: Option<Stats>,
     working_set: Option<PageRuns>,
     logs: HeldLogs,
     end: Option<VmError>,
+    /// What its process took until its end.
+    used: Option<ProcessUsage>,
 }
 
 impl News {
@@ -577,12 +602,13 @@ impl News {
             working_set: None,
             logs: HeldLogs::new(log_budget),
             end: None,
+            used: None,
         }
     }
 
     fn take(&mut self, event: Event) -> Result<(), VmError> {
         match event {
-            Event::Waiting { missing } => self.waiting = Some(missing),
+            Event::Waiting { missing, cpu_ns } => self.waiting = Some((missing, cpu_ns)),
             Event::Ready(_) => self.is_ready = true,
             Event::Captured(state) => self.captured = Some(state),
             Event::Done(stats) => self.done = Some(stats),
@@ -597,7 +623,8 @@ impl News {
                 self.end = Some(VmError::Failed { blame, message });
             }
             // Behind a report it says nothing new.
-            Event::Died(death) => {
+            Event::Died(death, usage) => {
+                self.used = Some(usage);
                 self.end
                     .get_or_insert_with(|| VmError::Died(death.to_string()));
             }

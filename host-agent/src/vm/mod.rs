@@ -88,6 +88,15 @@ pub struct Settled {
     pub working_set: Option<Vec<(u64, u64)>>,
     /// What the guest did after its response that no guest may: the VM has ended for it.
     pub fault: Option<StreamFault>,
+    /// Why it is not there for another request. What its process took is in `stats` all the same.
+    pub gone: Option<VmError>,
+}
+
+impl Settled {
+    /// Whether the VM can be given another request.
+    pub fn is_alive(&self) -> bool {
+        self.fault.is_none() && self.gone.is_none()
+    }
 }
 
 /// Makes virtual machines. One implementation drives `jiffy-vmm`; tests have one in memory.
@@ -128,6 +137,9 @@ pub trait VmInstance: Send + 'static {
         &mut self,
         request: &Request,
     ) -> impl Future<Output = Result<Response, VmError>> + Send;
+
+    /// Ends its process; [`VmInstance::settle`] then says what it took.
+    fn kill(&mut self);
 
     /// Waits until the VM can be given the next request, pristine again if it is to be.
     fn settle(&mut self) -> impl Future<Output = Result<Settled, VmError>> + Send;

@@ -148,6 +148,7 @@ impl fmt::Display for StatsView {
         }
         row("start, all of it", self.host.start_ns);
         row("last request, in the VM", self.vmm.last_request_ns);
+        row("last request, CPU", self.vmm.last_request_cpu_ns);
         row("last request, from here", self.host.last_request_ns);
         if self.vmm.resets > 0 {
             row("last reset, after the response", self.vmm.last_reset_ns);

@@ -32,13 +32,15 @@ pub enum Event {
     Waiting {
         /// Layers of the jail that are missing or reduced on this host, and why.
         missing: Vec<Missing>,
+        /// CPU time that its process took until now, nanoseconds: no request is to pay for that.
+        cpu_ns: u64,
     },
     /// A request is answered, and the VM is ready for the next: pristine again, if it is to be.
     Done(Stats),
     /// The VM was captured: RAM is in the file that came with the command, and this is the rest.
     Captured(Box<State>),
-    /// The process is gone. The spawner says this, not the VMM.
-    Died(Death),
+    /// The process is gone, and what it took. The spawner says this, not the VMM.
+    Died(Death, ProcessUsage),
 }
 
 impl Message for Event {
@@ -56,6 +58,15 @@ pub enum Death {
     Jail,
     /// By the kernel, because its control group was out of memory.
     OutOfMemory,
+}
+
+/// What the kernel counted of a process until its end (getrusage(2)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessUsage {
+    /// CPU time, the guest's and the kernel's for it included, nanoseconds.
+    pub cpu_ns: u64,
+    /// Memory that it had at most at a time, bytes: what it read of a snapshot and its program included.
+    pub memory_bytes_max: u64,
 }
 
 impl std::fmt::Display for Death {
@@ -308,6 +319,10 @@ pub struct Stats {
     pub requests_done: u64,
     /// Time of the last request in the VM, nanoseconds: as for `last_request_exits`.
     pub last_request_ns: u64,
+    /// CPU time that the VMM's thread, which is the vCPU's, took for the last request, nanoseconds (`CLOCK_THREAD_CPUTIME_ID`):
+    /// from when the VM was ready for it until it was ready again, or ended, so that restore and reset are in it. Time that
+    /// the guest waits is not.
+    pub last_request_cpu_ns: u64,
     /// Bytes that went into the guest's stream.
     pub bytes_in: u64,
     /// Bytes that came out of the guest's stream.

@@ -353,7 +353,7 @@ pub(crate) fn end_error(event: Event) -> InvokeError {
         Event::Waiting { .. } => InvokeError::OutOfTurn("Waiting"),
         Event::Done(_) => InvokeError::OutOfTurn("Done"),
         Event::Captured(_) => InvokeError::OutOfTurn("Captured"),
-        Event::Died(death) => InvokeError::VmmDied(death),
+        Event::Died(death, _) => InvokeError::VmmDied(death),
     }
 }
 

@@ -31,7 +31,7 @@ pub use create::{
 };
 pub use event::{
     BACKTRACE_FRAMES_MAX, Backtrace, Blame, Death, Event, Exits, GuestFault, LogRecord, Outcome,
-    Phases, Report, Stats, bound_text,
+    Phases, ProcessUsage, Report, Stats, bound_text,
 };
 pub use exchange::{Exchange, Frame, RequestError, ResponseError, StreamFault};
 pub use instance::{Instance, InvokeError};

@@ -106,7 +106,7 @@ impl Pump {
             None => self.events.recv().map_err(|_| None),
         };
         match event {
-            Ok(Ok(Event::Died(death))) => Err(InvokeError::VmmDied(death)),
+            Ok(Ok(Event::Died(death, _))) => Err(InvokeError::VmmDied(death)),
             Ok(Ok(event)) => Ok(event),
             Ok(Err(error @ ControlError::Version(_))) => Err(InvokeError::OtherRelease(error)),
             Ok(Err(error)) => Err(InvokeError::Control(error)),
@@ -171,7 +171,7 @@ fn pump(shell: &Shell, sinks: &Sinks, mut on_log: impl FnMut(LogRecord)) {
                 true
             }
             Ok(Some(Event::WorkingSet(runs))) => sinks.working_set.try_send(runs).is_ok(),
-            Ok(Some(Event::Waiting { missing })) => sinks.missing.set(missing).is_ok(),
+            Ok(Some(Event::Waiting { missing, .. })) => sinks.missing.set(missing).is_ok(),
             Ok(Some(Event::Done(stats))) => {
                 sinks.done.try_send(stats).is_ok() && ring(&sinks.bell).is_ok()
             }

@@ -268,7 +268,7 @@ mod tests {
     fn the_last_word_of_who_did_not_listen_is_heard() {
         let (owner, vmm) = ends();
         owner.send(&crate::Command::Stats).expect("send");
-        let last = Event::Died(crate::Death::Exited(1));
+        let last = Event::Died(crate::Death::Exited(1), crate::ProcessUsage::default());
         vmm.send(&last).expect("send");
         drop(vmm);
         assert_eq!(owner.recv().expect("a message"), Some(last));

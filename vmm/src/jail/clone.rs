@@ -10,6 +10,7 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
 
+use jiffy_control::ProcessUsage;
 use rustix::process::Pid;
 
 use super::{JailError, Outer, Privilege};
@@ -75,6 +76,33 @@ pub fn fork_shell(outer: &Outer, cgroup: Option<BorrowedFd<'_>>) -> Result<Fork,
             Ok(Fork::Parent { pid, pidfd })
         }
     }
+}
+
+/// Waits for `pid`, a child of this process, and takes its end from the kernel: its status as of wait(2), and what it took.
+pub fn reap(pid: Pid) -> io::Result<(libc::c_int, ProcessUsage)> {
+    let mut status = 0;
+    // SAFETY: all of it are numbers, for which zero is a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    loop {
+        let pid = pid.as_raw_nonzero().get();
+        // SAFETY: the kernel writes a number and one `rusage`, which outlive the call.
+        if unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) } >= 0 {
+            break;
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+    let nanoseconds = |time: libc::timeval| {
+        let (seconds, microseconds) = (time.tv_sec.unsigned_abs(), time.tv_usec.unsigned_abs());
+        seconds * 1_000_000_000 + microseconds * 1000
+    };
+    let usage = ProcessUsage {
+        cpu_ns: nanoseconds(usage.ru_utime) + nanoseconds(usage.ru_stime),
+        memory_bytes_max: usage.ru_maxrss.unsigned_abs() * 1024,
+    };
+    Ok((status, usage))
 }
 
 /// Ends this process, a shell, without what a program does at its end: its values and handlers are

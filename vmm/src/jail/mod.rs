@@ -19,7 +19,7 @@ mod seccomp;
 #[cfg(test)]
 mod tests;
 
-pub use clone::{Fork, exit_now, fork_shell};
+pub use clone::{Fork, exit_now, fork_shell, reap};
 pub use close::{
     JailConfig, NOFILE_MAX, NPROC_MAX, close, close_descriptor, die_with, keep_only_standard_and,
 };

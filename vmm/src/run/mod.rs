@@ -160,8 +160,9 @@ pub struct Vm<F> {
     /// What a restored VM goes back to.
     baseline: Option<Baseline>,
     stats: Stats,
-    /// When the request in hand, or the guest, began, and what was counted then.
+    /// When the request in hand, or the guest, began, and what was counted then; its CPU time from when the VM was ready for it.
     began: Instant,
+    cpu_ns_before: u64,
     exits_before: Exits,
     bytes_out_before: u64,
     on_event: F,
@@ -222,6 +223,7 @@ impl<F: FnMut(Event)> Prepared<F> {
             baseline: None,
             stats,
             began: Instant::now(),
+            cpu_ns_before: 0,
             exits_before: Exits::default(),
             bytes_out_before: 0,
             on_event,
@@ -231,6 +233,12 @@ impl<F: FnMut(Event)> Prepared<F> {
     /// A request, and `init`, may take `timeout`; `None`: for ever.
     pub fn limit(&mut self, timeout: Option<Duration>) {
         self.0.deadline.limit(timeout);
+    }
+
+    /// CPU time of this thread, nanoseconds. What it took until now is no request's.
+    pub fn count_cpu_time(&mut self) -> u64 {
+        self.0.cpu_ns_before = nanoseconds(thread_cpu_time());
+        self.0.cpu_ns_before
     }
 
     /// Watches `control`, through which the VM's owner says what it wants: while the guest is idle,
@@ -292,6 +300,10 @@ impl<F: FnMut(Event)> Vm<F> {
     /// All that is to say of a VM that came to its end.
     pub fn report(&mut self, outcome: Outcome) -> Result<Report, RunError> {
         self.stats.pages_touched = self.pages_touched()?;
+        if self.state == State::Busy {
+            self.count_request(Instant::now());
+            self.count_request_cpu();
+        }
         let stats = self.count_cpu_time();
         Ok(Report { outcome, stats })
     }
@@ -324,10 +336,18 @@ impl<F: FnMut(Event)> Vm<F> {
         }
     }
 
-    /// What the VM took so far, the CPU time of this thread brought up to date.
+    /// What the VM took so far, the CPU time of this thread brought up to date. Time between two requests is no request's.
     pub fn count_cpu_time(&mut self) -> Stats {
         self.stats.cpu_ns = nanoseconds(thread_cpu_time());
+        self.cpu_ns_before = self.stats.cpu_ns;
         self.stats
+    }
+
+    /// The same at the end of a request, to which the time since the VM was ready for it belongs.
+    fn count_request_cpu(&mut self) {
+        self.stats.cpu_ns = nanoseconds(thread_cpu_time());
+        self.stats.last_request_cpu_ns = self.stats.cpu_ns.saturating_sub(self.cpu_ns_before);
+        self.cpu_ns_before = self.stats.cpu_ns;
     }
 
     /// What the VM took so far; its CPU time as it was counted last.
@@ -346,6 +366,7 @@ impl<F: FnMut(Event)> Vm<F> {
             Next::Run => self.run_guest().map(|()| None),
             Next::Settle => {
                 self.settle()?;
+                self.count_request_cpu();
                 self.rung = Some(Wait::Idle);
                 Ok(Some(Turn::Settled))
             }
@@ -461,6 +482,7 @@ impl<F: FnMut(Event)> Vm<F> {
             self.tell_log_lost();
             self.state = State::Idle;
             self.stats.phases.init_ns = nanoseconds(self.began.elapsed());
+            self.count_cpu_time();
             (self.on_event)(Event::Ready(self.stats.phases));
         }
         Ok(())
@@ -585,9 +607,13 @@ impl<F: FnMut(Event)> Vm<F> {
         self.state = State::Idle;
         self.deadline.end().map_err(RunError::Deadline)?;
         self.stats.requests_done += 1;
+        self.count_request(now);
+        Ok(())
+    }
+
+    fn count_request(&mut self, now: Instant) {
         self.stats.last_request_ns = nanoseconds(now.saturating_duration_since(self.began));
         self.stats.last_request_exits = self.stats.exits.since(&self.exits_before);
-        Ok(())
     }
 
     fn check_deadline(&mut self, now: Instant) -> Result<(), Stop> {

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use jiffy_control::{ControlSocket, Death, Event};
 use rustix::{
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
-    process::{Pid, Signal, WaitOptions, WaitStatus, pidfd_send_signal, waitpid},
+    process::{Pid, Signal, pidfd_send_signal},
 };
 use std::os::fd::OwnedFd;
 
 use super::SHELLS_MAX;
-use crate::cgroup::Group;
+use crate::{cgroup::Group, jail};
 
 /// A shell, as its spawner has it.
 pub(super) struct Owned {
@@ -75,14 +75,11 @@ impl Table {
 
 impl Owned {
     fn reap(self) {
-        let status = loop {
-            match waitpid(Some(self.pid), WaitOptions::empty()) {
-                Err(rustix::io::Errno::INTR) => {}
-                status => break status,
-            }
-        };
-        let status = status.ok().flatten().map(|(_, status)| status);
-        let death = Event::Died(self.death(status));
+        // An error: somebody else has reaped it, and nobody knows what it took.
+        let ended = jail::reap(self.pid).ok();
+        let status = ended.map(|(status, _)| status);
+        let usage = ended.map(|(_, usage)| usage).unwrap_or_default();
+        let death = Event::Died(self.death(status), usage);
         // Nobody may be there to read it, and nobody is waited for. The VMM that shared this mode is
         // gone.
         let _ = fcntl_getfl(&self.control)
@@ -95,20 +92,19 @@ impl Owned {
         }
     }
 
-    fn death(&self, status: Option<WaitStatus>) -> Death {
+    fn death(&self, status: Option<libc::c_int>) -> Death {
         let Some(status) = status else {
             return Death::Killed(0); // Somebody else has reaped it.
         };
-        let killed = status.terminating_signal();
         let out_of_memory = || {
             let events = self.group.as_ref().and_then(|group| group.events().ok());
             events.is_some_and(|events| events.oom_kills.is_some_and(|kills| kills > 0))
         };
-        match killed {
+        match libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status)) {
             Some(libc::SIGSYS) => Death::Jail,
             Some(libc::SIGKILL) if out_of_memory() => Death::OutOfMemory,
             Some(signal) => Death::Killed(signal),
-            None => Death::Exited(status.exit_status().unwrap_or_default()),
+            None => Death::Exited(libc::WEXITSTATUS(status)),
         }
     }
 }

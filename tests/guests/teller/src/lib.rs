@@ -1,5 +1,6 @@
 //! Tells what it knows of its surroundings: `env NAME`, `trace`, `request`, `count` of the requests that this VM
-//! remembers; `log TEXT` logs, and `work MILLIONS` computes so many rounds first.
+//! remembers; `log TEXT` logs, `work MILLIONS` computes so many rounds first, `sleep MS` waits, and
+//! `break COMMAND` panics after the command.
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
@@ -12,6 +13,7 @@ use alloc::{
 use core::{
     hint::black_box,
     sync::atomic::{AtomicU32, Ordering::Relaxed},
+    time::Duration,
 };
 
 static REQUESTS: AtomicU32 = AtomicU32::new(0);
@@ -47,6 +49,16 @@ fn tell(event: &[u8], context: &jiffy::Context) -> Result<String, &'static str> 
                 number = black_box(number.wrapping_mul(0x5851_f42d_4c95_7f2d) ^ round);
             }
             Ok(format!("{millions} {number:x}"))
+        }
+        "sleep" => {
+            let ms = rest.parse().map_err(|_| "no number")?;
+            jiffy::time::sleep(Duration::from_millis(ms));
+            Ok(format!("{ms} ms"))
+        }
+        // As `work` or `sleep`, and then it breaks.
+        "break" => {
+            tell(rest.as_bytes(), context)?;
+            panic!("after {rest}")
         }
         _ => Err("nothing to tell of that"),
     }

@@ -5,14 +5,17 @@ use rustix::net::{SendFlags, send};
 
 use super::*;
 use crate::{
-    Outcome,
+    Outcome, ProcessUsage,
     testing::{Fake, failed, finished, ready},
 };
 
 #[test]
 fn a_life_with_one_response() {
     let script = |mut fake: Fake| {
-        fake.send(&Event::Waiting { missing: vec![] });
+        fake.send(&Event::Waiting {
+            missing: vec![],
+            cpu_ns: 0,
+        });
         fake.send(&ready());
         let request = fake.take(HEADER_BYTES); // The header of an empty request.
         fake.send(&Event::Log(vec![LogRecord {
@@ -23,7 +26,7 @@ fn a_life_with_one_response() {
         fake.send(&done(1, 26));
         fake.wait_closed();
         fake.send(&finished());
-        fake.send(&Event::Died(Death::Exited(0)));
+        fake.send(&Event::Died(Death::Exited(0), ProcessUsage::default()));
     };
     let (sender, logs) = channel();
     let mut instance = Fake::instance_with(script, move |log| sender.send(log).expect("send"));
@@ -45,7 +48,7 @@ fn each_untimely_end_is_named() {
             .invoke(&Request::default())
             .expect_err("no response")
     };
-    let died = || Event::Died(Death::Exited(3));
+    let died = || Event::Died(Death::Exited(3), ProcessUsage::default());
     let error = invoke(&[died()]);
     assert!(matches!(error, InvokeError::VmmDied(Death::Exited(3))));
     let error = invoke(&[ready(), died()]);
