@@ -278,3 +278,33 @@ fn what_a_shell_costs() {
     play_as(Who::Tester, "time/all");
     play_as(Who::OrdinaryUser, "time/all");
 }
+
+/// What the threat model says there is to try is what the list has.
+#[test]
+fn the_threat_model_counts_as_the_list_does() {
+    let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/threat-model.md");
+    let document = std::fs::read_to_string(document).expect("the threat model");
+    let entries = Filter::entries().expect("the list");
+    let changes = |entry: &&Entry| {
+        let names = entry.args.iter().map(|argument| &argument.comment);
+        names
+            .into_iter()
+            .any(|name| name.starts_with("KVM_") && !name.starts_with("KVM_GET_"))
+    };
+    let ioctls = entries.iter().filter(changes).count();
+    let sentences = [
+        format!("death for all but {} entries", entries.len()),
+        format!(
+            "{} entries and {ioctls} KVM ioctls that change anything",
+            entries.len()
+        ),
+    ];
+    for sentence in sentences {
+        assert!(
+            document.contains(&sentence),
+            "{sentence:?} is not in the threat model"
+        );
+    }
+    // Nor any other number of them.
+    assert_eq!(document.matches(" entries").count(), 2);
+}
