@@ -288,7 +288,7 @@ fn a_spawner_has_nothing_that_its_starter_left_open() {
     let starter = folder.path().join("starter");
     let (vmm, secret) = (jiffy_tests::vmm_path(), left_open.display());
     let script = format!(
-        "#!/bin/sh\nexec '{}' \"$@\" 7<'{secret}' 19<'{secret}'\n",
+        "#!/bin/sh\nexec '{}' \"$@\" 7<'{secret}' 8<'{secret}'\n",
         vmm.display()
     );
     fs::write(&starter, script).expect("a script");
