@@ -4,6 +4,8 @@
 //! Not here: where they are stored (`registry`), how they look in JSON for a client (`api`).
 
 mod alias;
+mod attached;
+mod cors;
 mod lambda_facts;
 
 use std::{collections::BTreeMap, fmt, num::NonZeroU64, str::FromStr};
@@ -16,6 +18,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     alias::{Alias, AliasTarget},
+    attached::{Attached, FunctionUrl, Ready, TAGS_MAX, UrlAuth},
+    cors::Cors,
     lambda_facts::{LambdaFacts, ZipFacts},
 };
 
@@ -73,6 +77,12 @@ pub enum InvalidValue {
     Weight(u16),
     #[error("an alias of the live version leads to nothing else: publish the version first")]
     LiveShared,
+    #[error("the tag {0:?} is too long: must be 1 to 128 characters with a value of at most 256")]
+    Tag(String),
+    #[error("a function would have {0} tags: must be at most {TAGS_MAX}")]
+    Tags(usize),
+    #[error("VMs are kept ready for a published version, or for an alias of one")]
+    ReadyLive,
 }
 
 /// What is shown in place of the value of an environment variable where that is not shown.
@@ -373,6 +383,9 @@ pub struct Function {
     pub changes: u64,
     /// Aliases.
     pub aliases: BTreeMap<AliasName, Alias>,
+    /// What belongs to it apart from its versions.
+    #[serde(default)]
+    pub attached: Attached,
     /// A limit of VMs over all versions, set apart from deploys.
     pub reserved_concurrency: Option<u32>,
     /// When it was deployed first, milliseconds since 1970.

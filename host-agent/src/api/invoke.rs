@@ -126,7 +126,7 @@ impl<V: Vms> Api<V> {
     }
 
     /// What a function gets of a request's headers, and who sent it.
-    fn headers_for_guest(
+    pub(crate) fn headers_for_guest(
         &self,
         parts: &Parts,
         client: &Client,
@@ -271,7 +271,7 @@ fn is_json(response: &jiffy_control::Response) -> bool {
 }
 
 /// A function's HTTP response. It comes from a guest: status and headers are checked.
-fn http_response(
+pub(crate) fn http_response(
     response: jiffy_control::Response,
     method: &Method,
     held: Held,

@@ -38,7 +38,7 @@ pub(crate) mod headers;
 mod images;
 pub(crate) mod input;
 mod insight;
-mod invoke;
+pub(crate) mod invoke;
 mod preflight;
 mod problem;
 mod rest;
@@ -79,6 +79,8 @@ pub struct Api<V: Vms> {
     stopping: watch::Receiver<bool>,
     /// Places for uploads that have to be in memory as a whole.
     pub(crate) uploads: Arc<Semaphore>,
+    /// Signs addresses of functions' code.
+    pub(crate) downloads: lambda::Downloads,
     /// What all bodies have together.
     bodies: Arc<Budget>,
     host_memory_bytes: u64,
@@ -90,6 +92,7 @@ impl<V: Vms> Clone for Api<V> {
             service: Arc::clone(&self.service),
             stopping: self.stopping.clone(),
             uploads: Arc::clone(&self.uploads),
+            downloads: self.downloads.clone(),
             bodies: Arc::clone(&self.bodies),
             host_memory_bytes: self.host_memory_bytes,
         }
@@ -125,6 +128,7 @@ impl<V: Vms> Front<V> {
             service,
             stopping,
             uploads: Arc::new(Semaphore::new(lambda::UPLOADS_MAX)),
+            downloads: lambda::Downloads::new(),
             bodies: Arc::default(),
             host_memory_bytes: host_memory_bytes(),
         };
@@ -159,7 +163,7 @@ impl<V: Vms> Front<V> {
     pub async fn answer(&self, mut request: Request, sender: Sender) -> Response {
         request.extensions_mut().insert(Peer(sender.peer));
         let is_head = request.method() == Method::HEAD;
-        let is_function = request.uri().path().starts_with(FUNCTIONS_PATH);
+        let is_function = is_functions(request.uri().path());
         let is_everybodys = sender.is_reserved && !self.is_operators(&request);
         let mut response = match is_everybodys {
             false => self.route(request).await,
@@ -184,9 +188,8 @@ impl<V: Vms> Front<V> {
     /// Whether a request is what the reserve of connections is for: health, metrics, and what operators ask.
     fn is_operators(&self, request: &Request) -> bool {
         let path = request.uri().path();
-        let is_of_function = path.starts_with(FUNCTIONS_PATH)
-            || path.ends_with("/invoke")
-            || path.ends_with("/invocations");
+        let is_of_function =
+            is_functions(path) || path.ends_with("/invoke") || path.ends_with("/invocations");
         path == HEALTH_PATH || (!is_of_function && self.api.has_token(request.headers()))
     }
 
@@ -210,6 +213,15 @@ impl<V: Vms> Front<V> {
         if let Err(stranger) = sender {
             return Problem::from(stranger).into_response();
         }
+        if config.lambda.enabled {
+            // These say themselves who may use them.
+            if lambda::is_url(path) {
+                return lambda::answer_url(&self.api, request).await;
+            }
+            if lambda::is_download(path) {
+                return lambda::answer_download(&self.api, request).await;
+            }
+        }
         if path != HEALTH_PATH && !self.api.has_token(request.headers()) {
             return match preflight::answer(&request) {
                 Some(response) if path.starts_with(FUNCTIONS_PATH) => response,
@@ -221,6 +233,11 @@ impl<V: Vms> Front<V> {
             Err(never) => match never {},
         }
     }
+}
+
+/// Whether a path leads to what a function says over HTTP.
+fn is_functions(path: &str) -> bool {
+    path.starts_with(FUNCTIONS_PATH) || lambda::is_url(path)
 }
 
 fn unauthorized() -> Problem {
@@ -336,7 +353,7 @@ impl<V: Vms> Api<V> {
     }
 
     /// Nothing yet of what all bodies may have together.
-    fn held(&self) -> Held {
+    pub(crate) fn held(&self) -> Held {
         let bytes_max = self
             .service
             .config()

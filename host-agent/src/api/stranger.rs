@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | has a name that suddenly leads to 127.0.0.1 (DNS rebinding) | a `Host` that is not loopback | nothing |
 //! | is of another site | an `Origin` that is not loopback | nothing |
-//! | is a function's own, or of another server on this machine | `Origin` or `Sec-Fetch-Site` | functions, `/fn/` |
+//! | is a function's own, or of another server on this machine | `Origin` or `Sec-Fetch-Site` | functions, `/fn/` and `/url/` |
 //!
 //! A token, which no such page has, makes all of it needless.
 
@@ -14,6 +14,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use axum::extract::Request;
 use axum::http::{HeaderValue, Uri, header, uri::Authority};
+
+use crate::lambda;
 
 /// Where a browser says what made it send a request (W3C Fetch Metadata); a page cannot change it.
 const FETCH_SITE: &str = "sec-fetch-site";
@@ -71,7 +73,7 @@ pub(super) fn check(request: &Request, hosts: &[String]) -> Result<(), Stranger>
 
 /// Whether a path leads to a function's own site.
 fn is_function(path: &str) -> bool {
-    path.starts_with("/fn/")
+    path.starts_with("/fn/") || lambda::is_url(path)
 }
 
 fn is_known(host: &str, hosts: &[String]) -> bool {

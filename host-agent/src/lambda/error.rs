@@ -40,6 +40,9 @@ pub(super) enum Exception {
     MethodNotAllowed,
     UnknownOperation,
     NotImplemented,
+    NotProvisioned,
+    /// Of a function's URL: what went wrong is for its author to know.
+    BadGateway,
     Service,
     MissingAuthenticationToken,
     IncompleteSignature,
@@ -69,6 +72,11 @@ impl Exception {
             Self::UnknownOperation => (S::NOT_FOUND, "UnknownOperationException"),
             // Of those of the server, the one that no SDK tries again.
             Self::NotImplemented => (S::NOT_IMPLEMENTED, "NotImplementedException"),
+            Self::NotProvisioned => (
+                S::NOT_FOUND,
+                "ProvisionedConcurrencyConfigNotFoundException",
+            ),
+            Self::BadGateway => (S::BAD_GATEWAY, "BadGatewayException"),
             Self::Service => (S::INTERNAL_SERVER_ERROR, "ServiceException"),
             Self::MissingAuthenticationToken => {
                 (S::FORBIDDEN, "MissingAuthenticationTokenException")

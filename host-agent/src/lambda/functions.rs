@@ -1,6 +1,8 @@
 //! Functions, their code and configuration, and reserved concurrency.
 
-use axum::http::StatusCode;
+use std::time::SystemTime;
+
+use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use jiffy_snapshots::Digest;
 use serde_json::json;
@@ -11,7 +13,7 @@ use super::{
     code::unpack,
     error::{Exception, LambdaError},
     json,
-    name::Target,
+    name::{LATEST, Target},
     shapes::{
         Concurrency, Configuration, CreateFunction, FunctionConfiguration, UpdateCode,
         check_revision, latest_revision,
@@ -19,7 +21,8 @@ use super::{
 };
 use crate::{
     model::{
-        AliasTarget, CONCURRENCY_MAX, Function, LambdaFacts, Qualifier, Settings, Version, ZipFacts,
+        AliasTarget, Attached, CONCURRENCY_MAX, Function, LambdaFacts, Qualifier, Settings,
+        Version, ZipFacts,
     },
     registry::Publication,
     service::{ChangeError, Mode, Plan},
@@ -42,7 +45,7 @@ impl<V: Vms> Call<'_, V> {
     }
 
     /// A function with the version that the client means.
-    fn find(&self, name: &str) -> Result<(Function, Version, bool), LambdaError> {
+    fn find(&self, name: &str) -> Result<(Function, Version, FunctionConfiguration), LambdaError> {
         let target = Target::new(name, &self.parts.uri)?;
         let function = self.api.service.function(&target.name)?;
         let version = self.api.service.resolve(&target.name, &target.qualifier)?;
@@ -54,7 +57,14 @@ impl<V: Vms> Call<'_, V> {
                 to.is_some_and(|to| to.version == AliasTarget::Live)
             }
         };
-        Ok((function, version, is_latest))
+        let configuration = self.configuration(&function, version.clone(), is_latest);
+        let configuration = match &target.qualifier {
+            Qualifier::Live if !target.is_qualified => configuration,
+            Qualifier::Live => configuration.asked_for_as(LATEST),
+            Qualifier::Version(_) => configuration,
+            Qualifier::Alias(alias) => configuration.asked_for_as(alias.as_ref()),
+        };
+        Ok((function, version, configuration))
     }
 
     /// A function with its live version, if the client has seen how it is.
@@ -153,8 +163,13 @@ impl<V: Vms> Call<'_, V> {
             publish: wanted.publish,
             expected_changes: None,
         };
+        let tags = wanted.tags.unwrap_or_default();
+        Attached::default().tag(&tags)?;
         let service = &self.api.service;
         let created = service.deploy_as(Mode::Create, &name, plan).await?;
+        if !tags.is_empty() {
+            service.tag(&name, tags, vec![]).await?;
+        }
         let created = self.configuration(&created.function, created.version, !wanted.publish);
         Ok(json(StatusCode::CREATED, &created))
     }
@@ -188,12 +203,18 @@ impl<V: Vms> Call<'_, V> {
     }
 
     pub(super) fn get_function(self, name: &str) -> Answer {
-        let (function, version, is_latest) = self.find(name)?;
+        let (function, version, configuration) = self.find(name)?;
+        let host = self.parts.headers.get(header::HOST);
+        let host = host.and_then(|host| host.to_str().ok()).map(str::to_owned);
+        let host = host.unwrap_or_else(|| self.api.service.config().listen.to_string());
+        let path = self.api.downloads.path(&version.image, SystemTime::now());
         let mut document = json!({
-            "Configuration": self.configuration(&function, version, is_latest),
-            "Code": { "RepositoryType": "S3", "Location": "" },
-            "Tags": {},
+            "Configuration": configuration,
+            "Code": { "RepositoryType": "S3", "Location": format!("http://{host}{path}") },
         });
+        if !function.attached.tags.is_empty() {
+            document["Tags"] = json!(function.attached.tags);
+        }
         if let Some(reserved) = function.reserved_concurrency {
             document["Concurrency"] = json!({ "ReservedConcurrentExecutions": reserved });
         }
@@ -201,8 +222,7 @@ impl<V: Vms> Call<'_, V> {
     }
 
     pub(super) fn get_configuration(self, name: &str) -> Answer {
-        let (function, version, is_latest) = self.find(name)?;
-        let configuration = self.configuration(&function, version, is_latest);
+        let (_, _, configuration) = self.find(name)?;
         Ok(json(StatusCode::OK, &configuration))
     }
 

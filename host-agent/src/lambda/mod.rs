@@ -13,15 +13,20 @@
 
 mod aliases;
 mod code;
+mod download;
 mod error;
 mod functions;
 mod invoke;
 mod members;
 mod name;
 mod operations;
+mod provisioned;
 mod proxy;
 mod shapes;
 mod sigv4;
+mod tags;
+mod url;
+mod urls;
 mod versions;
 
 use std::time::SystemTime;
@@ -36,7 +41,12 @@ use serde::Serialize;
 
 pub use self::{
     code::{CodeError, ENTRIES_MAX, ENTRY_NAME},
+    download::DOWNLOAD_S_MAX,
     sigv4::{CLOCK_SKEW_MAX, SIGNED_HEADERS_MAX, SignatureError},
+};
+pub(crate) use self::{
+    download::{Downloads, answer_download, is_download},
+    url::{answer_url, is_url},
 };
 use self::{
     error::{Exception, LambdaError},
@@ -228,10 +238,19 @@ impl<V: Vms> Call<'_, V> {
             Verb::PutFunctionConcurrency => self.put_concurrency(name).await,
             Verb::DeleteFunctionConcurrency => self.delete_concurrency(name).await,
             Verb::GetFunctionConcurrency => self.get_concurrency(name),
-            _ => Err(LambdaError::new(
-                Exception::NotImplemented,
-                "it is being built",
-            )),
+            Verb::CreateFunctionUrlConfig => self.create_url(name).await,
+            Verb::UpdateFunctionUrlConfig => self.update_url(name).await,
+            Verb::DeleteFunctionUrlConfig => self.delete_url(name).await,
+            Verb::GetFunctionUrlConfig => self.get_url(name),
+            Verb::ListFunctionUrlConfigs => self.list_urls(name),
+            Verb::TagResource => self.tag(name).await,
+            Verb::UntagResource => self.untag(name).await,
+            Verb::ListTags => self.list_tags(name),
+            Verb::GetAccountSettings => self.account_settings(),
+            Verb::PutProvisionedConcurrencyConfig => self.put_provisioned(name).await,
+            Verb::DeleteProvisionedConcurrencyConfig => self.delete_provisioned(name).await,
+            Verb::GetProvisionedConcurrencyConfig => self.get_provisioned(name),
+            Verb::ListProvisionedConcurrencyConfigs => self.list_provisioned(name),
         }
     }
 

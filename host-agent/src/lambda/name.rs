@@ -99,6 +99,21 @@ pub(super) fn parameter(uri: &Uri, name: &str) -> Result<Option<String>, LambdaE
     value.transpose()
 }
 
+/// All values of a parameter of the query, decoded.
+pub(super) fn parameters(uri: &Uri, name: &str) -> Result<Vec<String>, LambdaError> {
+    let pairs = uri.query().unwrap_or_default().split('&');
+    let values = pairs.filter_map(|pair| pair.split_once('='));
+    let values = values.filter(|(found, _)| *found == name);
+    values
+        .map(|(_, value)| {
+            decode(value).ok_or_else(|| {
+                let message = format!("{name} is not UTF-8");
+                LambdaError::new(Exception::InvalidParameterValue, message)
+            })
+        })
+        .collect()
+}
+
 /// A parameter of the query that is a number.
 pub(super) fn number(uri: &Uri, name: &str) -> Result<Option<usize>, LambdaError> {
     let text = parameter(uri, name)?;

@@ -6,7 +6,6 @@ use axum::http::Method;
 
 /// What this agent has of Lambda's API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(dead_code, reason = "those that are being built")]
 pub(super) enum Verb {
     CreateAlias,
     CreateFunction,
@@ -111,7 +110,6 @@ impl Operation {
     }
 }
 
-const SOON: Support = Support::Later("it is being built");
 const EVENTS: Support = Support::Later("events are not there yet: call Invoke");
 const STREAMS: Support = Support::Later("responses are not streamed yet: call Invoke");
 const LAYERS: Support = Support::Never("an image has no layers: link everything into it");
@@ -146,7 +144,7 @@ macro_rules! here {
 
 operations! {
     GetLayerVersionByArn GET "/2018-10-31/layers?find=LayerVersion" LAYERS;
-    ListProvisionedConcurrencyConfigs GET "/2019-09-30/functions/{FunctionName}/provisioned-concurrency?List=ALL" SOON;
+    ListProvisionedConcurrencyConfigs GET "/2019-09-30/functions/{FunctionName}/provisioned-concurrency?List=ALL" here!(ListProvisionedConcurrencyConfigs);
     AddLayerVersionPermission POST "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy" LAYERS;
     AddPermission POST "/2015-03-31/functions/{FunctionName}/policy" POLICY;
     CheckpointDurableExecution POST "/2025-12-01/durable-executions/{DurableExecutionArn}/checkpoint" DURABLE;
@@ -155,7 +153,7 @@ operations! {
     CreateCodeSigningConfig POST "/2020-04-22/code-signing-configs" SIGNING;
     CreateEventSourceMapping POST "/2015-03-31/event-source-mappings" EVENTS;
     CreateFunction POST "/2015-03-31/functions" here!(CreateFunction);
-    CreateFunctionUrlConfig POST "/2021-10-31/functions/{FunctionName}/url" SOON;
+    CreateFunctionUrlConfig POST "/2021-10-31/functions/{FunctionName}/url" here!(CreateFunctionUrlConfig);
     DeleteAlias DELETE "/2015-03-31/functions/{FunctionName}/aliases/{Name}" here!(DeleteAlias);
     DeleteCapacityProvider DELETE "/2025-11-30/capacity-providers/{CapacityProviderName}" CAPACITY;
     DeleteCodeSigningConfig DELETE "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}" SIGNING;
@@ -165,11 +163,11 @@ operations! {
     DeleteFunctionCodeSigningConfig DELETE "/2020-06-30/functions/{FunctionName}/code-signing-config" SIGNING;
     DeleteFunctionConcurrency DELETE "/2017-10-31/functions/{FunctionName}/concurrency" here!(DeleteFunctionConcurrency);
     DeleteFunctionEventInvokeConfig DELETE "/2019-09-25/functions/{FunctionName}/event-invoke-config" EVENTS;
-    DeleteFunctionUrlConfig DELETE "/2021-10-31/functions/{FunctionName}/url" SOON;
+    DeleteFunctionUrlConfig DELETE "/2021-10-31/functions/{FunctionName}/url" here!(DeleteFunctionUrlConfig);
     DeleteLayerVersion DELETE "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}" LAYERS;
-    DeleteProvisionedConcurrencyConfig DELETE "/2019-09-30/functions/{FunctionName}/provisioned-concurrency" SOON;
+    DeleteProvisionedConcurrencyConfig DELETE "/2019-09-30/functions/{FunctionName}/provisioned-concurrency" here!(DeleteProvisionedConcurrencyConfig);
     DeleteResourcePolicy DELETE "/2026-07-09/resource-policy/{ResourceArn}" POLICY;
-    GetAccountSettings GET "/2016-08-19/account-settings" SOON;
+    GetAccountSettings GET "/2016-08-19/account-settings" here!(GetAccountSettings);
     GetAlias GET "/2015-03-31/functions/{FunctionName}/aliases/{Name}" here!(GetAlias);
     GetCapacityProvider GET "/2025-11-30/capacity-providers/{CapacityProviderName}" CAPACITY;
     GetCodeSigningConfig GET "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}" SIGNING;
@@ -184,11 +182,11 @@ operations! {
     GetFunctionEventInvokeConfig GET "/2019-09-25/functions/{FunctionName}/event-invoke-config" EVENTS;
     GetFunctionRecursionConfig GET "/2024-08-31/functions/{FunctionName}/recursion-config" RECURSION;
     GetFunctionScalingConfig GET "/2025-11-30/functions/{FunctionName}/function-scaling-config" CAPACITY;
-    GetFunctionUrlConfig GET "/2021-10-31/functions/{FunctionName}/url" SOON;
+    GetFunctionUrlConfig GET "/2021-10-31/functions/{FunctionName}/url" here!(GetFunctionUrlConfig);
     GetLayerVersion GET "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}" LAYERS;
     GetLayerVersionPolicy GET "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy" LAYERS;
     GetPolicy GET "/2015-03-31/functions/{FunctionName}/policy" POLICY;
-    GetProvisionedConcurrencyConfig GET "/2019-09-30/functions/{FunctionName}/provisioned-concurrency" SOON;
+    GetProvisionedConcurrencyConfig GET "/2019-09-30/functions/{FunctionName}/provisioned-concurrency" here!(GetProvisionedConcurrencyConfig);
     GetResourcePolicy GET "/2026-07-09/resource-policy/{ResourceArn}" POLICY;
     GetRuntimeManagementConfig GET "/2021-07-20/functions/{FunctionName}/runtime-management-config" RUNTIMES;
     Invoke POST "/2015-03-31/functions/{FunctionName}/invocations" here!(Invoke);
@@ -200,13 +198,13 @@ operations! {
     ListDurableExecutionsByFunction GET "/2025-12-01/functions/{FunctionName}/durable-executions" DURABLE;
     ListEventSourceMappings GET "/2015-03-31/event-source-mappings" EVENTS;
     ListFunctionEventInvokeConfigs GET "/2019-09-25/functions/{FunctionName}/event-invoke-config/list" EVENTS;
-    ListFunctionUrlConfigs GET "/2021-10-31/functions/{FunctionName}/urls" SOON;
+    ListFunctionUrlConfigs GET "/2021-10-31/functions/{FunctionName}/urls" here!(ListFunctionUrlConfigs);
     ListFunctionVersionsByCapacityProvider GET "/2025-11-30/capacity-providers/{CapacityProviderName}/function-versions" CAPACITY;
     ListFunctions GET "/2015-03-31/functions" here!(ListFunctions);
     ListFunctionsByCodeSigningConfig GET "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}/functions" SIGNING;
     ListLayerVersions GET "/2018-10-31/layers/{LayerName}/versions" LAYERS;
     ListLayers GET "/2018-10-31/layers" LAYERS;
-    ListTags GET "/2017-03-31/tags/{Resource}" SOON;
+    ListTags GET "/2017-03-31/tags/{Resource}" here!(ListTags);
     ListVersionsByFunction GET "/2015-03-31/functions/{FunctionName}/versions" here!(ListVersionsByFunction);
     PauseDurableExecution POST "/2025-12-01/durable-executions/{DurableExecutionArn}/pause" DURABLE;
     PublishLayerVersion POST "/2018-10-31/layers/{LayerName}/versions" LAYERS;
@@ -216,7 +214,7 @@ operations! {
     PutFunctionEventInvokeConfig PUT "/2019-09-25/functions/{FunctionName}/event-invoke-config" EVENTS;
     PutFunctionRecursionConfig PUT "/2024-08-31/functions/{FunctionName}/recursion-config" RECURSION;
     PutFunctionScalingConfig PUT "/2025-11-30/functions/{FunctionName}/function-scaling-config" CAPACITY;
-    PutProvisionedConcurrencyConfig PUT "/2019-09-30/functions/{FunctionName}/provisioned-concurrency" SOON;
+    PutProvisionedConcurrencyConfig PUT "/2019-09-30/functions/{FunctionName}/provisioned-concurrency" here!(PutProvisionedConcurrencyConfig);
     PutResourcePolicy PUT "/2026-07-09/resource-policy/{ResourceArn}" POLICY;
     PutRuntimeManagementConfig PUT "/2021-07-20/functions/{FunctionName}/runtime-management-config" RUNTIMES;
     RemoveLayerVersionPermission DELETE "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy/{StatementId}" LAYERS;
@@ -226,8 +224,8 @@ operations! {
     SendDurableExecutionCallbackHeartbeat POST "/2025-12-01/durable-execution-callbacks/{CallbackId}/heartbeat" DURABLE;
     SendDurableExecutionCallbackSuccess POST "/2025-12-01/durable-execution-callbacks/{CallbackId}/succeed" DURABLE;
     StopDurableExecution POST "/2025-12-01/durable-executions/{DurableExecutionArn}/stop" DURABLE;
-    TagResource POST "/2017-03-31/tags/{Resource}" SOON;
-    UntagResource DELETE "/2017-03-31/tags/{Resource}" SOON;
+    TagResource POST "/2017-03-31/tags/{Resource}" here!(TagResource);
+    UntagResource DELETE "/2017-03-31/tags/{Resource}" here!(UntagResource);
     UpdateAlias PUT "/2015-03-31/functions/{FunctionName}/aliases/{Name}" here!(UpdateAlias);
     UpdateCapacityProvider PUT "/2025-11-30/capacity-providers/{CapacityProviderName}" CAPACITY;
     UpdateCodeSigningConfig PUT "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}" SIGNING;
@@ -235,7 +233,7 @@ operations! {
     UpdateFunctionCode PUT "/2015-03-31/functions/{FunctionName}/code" here!(UpdateFunctionCode);
     UpdateFunctionConfiguration PUT "/2015-03-31/functions/{FunctionName}/configuration" here!(UpdateFunctionConfiguration);
     UpdateFunctionEventInvokeConfig POST "/2019-09-25/functions/{FunctionName}/event-invoke-config" EVENTS;
-    UpdateFunctionUrlConfig PUT "/2021-10-31/functions/{FunctionName}/url" SOON;
+    UpdateFunctionUrlConfig PUT "/2021-10-31/functions/{FunctionName}/url" here!(UpdateFunctionUrlConfig);
 }
 
 #[cfg(test)]

@@ -49,6 +49,8 @@ pub(super) struct CreateFunction<'a> {
     pub(super) code: Code<'a>,
     #[serde(default)]
     pub(super) publish: bool,
+    #[serde(default)]
+    pub(super) tags: Option<BTreeMap<String, String>>,
     #[serde(default, flatten)]
     pub(super) configuration: Configuration,
 }
@@ -434,6 +436,20 @@ impl FunctionConfiguration {
     }
 }
 
+impl FunctionConfiguration {
+    /// The same, with the qualifier in its ARN by which a client asked for it.
+    pub(super) fn asked_for_as(mut self, qualifier: &str) -> Self {
+        if !self.function_arn.ends_with(&format!(":{}", self.version)) {
+            self.function_arn = format!("{}:{qualifier}", self.function_arn);
+        } else if qualifier != self.version {
+            let unqualified = self.function_arn.len() - self.version.len();
+            self.function_arn.truncate(unqualified);
+            self.function_arn.push_str(qualifier);
+        }
+        self
+    }
+}
+
 /// SHA-256 of the zip file; of the image itself if it came in none.
 pub(super) fn code_sha256(version: &Version) -> String {
     let Digest(digest) = version
@@ -490,7 +506,7 @@ pub(super) fn check_revision(wanted: Option<&str>, found: &str) -> Result<(), La
 }
 
 /// `2024-01-31T12:34:56.789+0000`
-fn timestamp(ms: u64) -> String {
+pub(super) fn timestamp(ms: u64) -> String {
     // 9999-12-31, beyond which there is no such text.
     const MS_MAX: u64 = 253_402_300_799_999;
     let time = SystemTime::UNIX_EPOCH + Duration::from_millis(ms.min(MS_MAX));

@@ -1,5 +1,7 @@
 //! The API as an SDK sees it, over a port. `tests/clients` has the SDKs themselves.
 
+mod attached;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde_json::{Value, json};
 
@@ -129,6 +131,12 @@ async fn a_function_is_created_read_updated_and_deleted() {
     let got = server.get(&target).await.document();
     assert_eq!(got["Configuration"]["FunctionArn"], arn);
     assert_eq!(got["Configuration"]["Version"], "$LATEST");
+    // Whoever says which one is meant finds that in the ARN.
+    for (query, qualifier) in [("?Qualifier=$LATEST", "$LATEST"), ("?Qualifier=1", "1")] {
+        let got = server.get(&format!("{target}{query}")).await.document();
+        let found = &got["Configuration"]["FunctionArn"];
+        assert_eq!(*found, format!("{arn}:{qualifier}"));
+    }
     let revision = got["Configuration"]["RevisionId"].clone();
 
     let configuration = format!("{target}/configuration");

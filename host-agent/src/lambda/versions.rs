@@ -86,6 +86,7 @@ impl<V: Vms> Call<'_, V> {
             return Err(LambdaError::new(Exception::InvalidParameterValue, message));
         }
         let after = page.marker.as_deref().map(place_of).transpose()?;
+        let is_all = all.is_some();
         let mut found = match (all, after) {
             (Some(_), after) => self.places(after, page.len_max + 1)?,
             (None, after) => {
@@ -103,7 +104,11 @@ impl<V: Vms> Call<'_, V> {
             let function = self.api.service.function(&name).ok()?;
             let number = version.unwrap_or(function.live);
             let found = self.api.service.version(&name, number).ok()?;
-            Some(self.configuration(&function, found, version.is_none()))
+            let configuration = self.configuration(&function, found, version.is_none());
+            Some(match (version, is_all) {
+                (None, true) => configuration.asked_for_as(LATEST),
+                _ => configuration,
+            })
         });
         let document = Functions {
             functions: configurations.collect(),
@@ -208,7 +213,11 @@ impl<V: Vms> Call<'_, V> {
         let versions = found.into_iter().filter_map(|version| {
             let number = version.unwrap_or(function.live);
             let found = service.version(&name, number).ok()?;
-            Some(self.configuration(&function, found, version.is_none()))
+            let configuration = self.configuration(&function, found, version.is_none());
+            Some(match version {
+                None => configuration.asked_for_as(LATEST),
+                Some(_) => configuration,
+            })
         });
         let document = Versions {
             versions: versions.collect(),

@@ -263,9 +263,8 @@ impl<V: Vms> Pool<V> {
         }
     }
 
-    /// Keeps `min_ready` VMs of a version ready, from now on until it is forgotten.
-    pub fn keep_ready(&self, deployed: &Arc<Deployed>) {
-        let vms = deployed.settings.min_ready;
+    /// Keeps so many VMs of a version ready, from now on until it is forgotten.
+    pub fn keep_ready(&self, deployed: &Arc<Deployed>, vms: u32) {
         self.with(|state, now| state.plan.keep_ready(now, target(deployed), deployed, vms));
     }
 

@@ -675,7 +675,7 @@ async fn idle_vms_expire_and_ready_ones_are_kept() {
         },
     );
     let hello = deployed("hello", settings());
-    fixture.pool.keep_ready(&ready);
+    fixture.pool.keep_ready(&ready, ready.settings.min_ready);
     fixture.request(&hello, "").await.expect("a response");
     fixture.rest().await;
     assert_eq!(fixture.instances(), 3);

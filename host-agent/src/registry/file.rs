@@ -198,6 +198,7 @@ impl Registry for RedbRegistry {
                 next,
                 changes,
                 aliases: Default::default(),
+                attached: Default::default(),
                 reserved_concurrency: None,
                 created_ms: now_ms,
                 updated_ms: now_ms,
@@ -319,6 +320,7 @@ impl Registry for RedbRegistry {
         now_ms: u64,
     ) -> Result<Function, RegistryError> {
         self.change(name, now_ms, |function, _| {
+            function.attached.forget(alias.as_ref());
             match function.aliases.remove(alias) {
                 Some(_) => Ok(()),
                 None => Err(RegistryError::NoAlias(name.clone(), alias.clone())),
@@ -336,6 +338,15 @@ impl Registry for RedbRegistry {
             function.reserved_concurrency = limit;
             Ok(())
         })
+    }
+
+    fn edit(
+        &self,
+        name: &FunctionName,
+        edit: &dyn Fn(&mut Function) -> Result<(), RegistryError>,
+        now_ms: u64,
+    ) -> Result<Function, RegistryError> {
+        self.change(name, now_ms, |function, _| edit(function))
     }
 
     fn set_snapshot(
@@ -395,6 +406,7 @@ impl Registry for RedbRegistry {
                 }
                 checked => checked?,
             }
+            function.attached.forget(&version.to_string());
             tables.remove_version(name, version)
         })
     }

@@ -14,7 +14,8 @@ use std::{fmt, path::PathBuf};
 use jiffy_snapshots::{Digest, why_of};
 
 use crate::model::{
-    Alias, AliasName, Function, FunctionName, LambdaFacts, Settings, Version, VersionNumber,
+    Alias, AliasName, Function, FunctionName, InvalidValue, LambdaFacts, Settings, Version,
+    VersionNumber,
 };
 pub use file::RedbRegistry;
 
@@ -106,6 +107,12 @@ pub enum RegistryError {
     /// The function was deployed or deleted meanwhile.
     #[error("{0} was changed meanwhile: look at it and try again")]
     Changed(FunctionName),
+    #[error("{0} has no such URL: create it first")]
+    NoUrl(FunctionName),
+    #[error("{0} has such a URL already: update it")]
+    UrlExists(FunctionName),
+    #[error(transparent)]
+    Invalid(#[from] InvalidValue),
     #[error("version {version} of {function} is live: make another live first")]
     Live {
         function: FunctionName,
@@ -198,6 +205,14 @@ pub trait Registry: fmt::Debug + Send + Sync + 'static {
         &self,
         name: &FunctionName,
         limit: Option<u32>,
+        now_ms: u64,
+    ) -> Result<Function, RegistryError>;
+
+    /// Changes what belongs to a function apart from its versions.
+    fn edit(
+        &self,
+        name: &FunctionName,
+        edit: &dyn Fn(&mut Function) -> Result<(), RegistryError>,
         now_ms: u64,
     ) -> Result<Function, RegistryError>;
 

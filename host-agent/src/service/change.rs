@@ -224,7 +224,9 @@ impl<V: Vms> Service<V> {
         };
         let led_to = |entry: &Entry| -> BTreeSet<VersionNumber> {
             let numbers = entry.versions.keys().copied();
-            numbers.filter(|number| entry.leads_to(*number)).collect()
+            let is_wanted =
+                |number: &VersionNumber| entry.leads_to(*number) || entry.ready(*number) > 0;
+            numbers.filter(is_wanted).collect()
         };
         let before = followed.before.as_deref().map(led_to).unwrap_or_default();
         let now = led_to(after);
@@ -240,7 +242,8 @@ impl<V: Vms> Service<V> {
         }
         for number in now {
             let slot = &after.versions[&number];
-            if slot.version.settings.min_ready > 0 {
+            let before = followed.before.as_ref();
+            if after.ready(number) > 0 || before.is_some_and(|before| before.ready(number) > 0) {
                 self.spawn_keep_ready(name, slot);
             }
         }

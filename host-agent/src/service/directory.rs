@@ -19,7 +19,7 @@ use std::{
 
 use super::OpenFailure;
 use crate::{
-    model::{Function, FunctionName, Version, VersionNumber},
+    model::{AliasTarget, Function, FunctionName, Version, VersionNumber},
     pool::Deployed,
     registry::{Registry, RegistryError},
     vm::OpenSnapshot,
@@ -126,6 +126,29 @@ impl Entry {
     pub(super) fn leads_to(&self, number: VersionNumber) -> bool {
         let function = &self.function;
         function.live == number || function.aliases.values().any(|to| to.names(number))
+    }
+
+    /// VMs of `number` that are kept ready although nobody asks.
+    pub(super) fn ready(&self, number: VersionNumber) -> u32 {
+        let Some(slot) = self.versions.get(&number) else {
+            return 0;
+        };
+        let of_settings = match self.leads_to(number) {
+            true => slot.version.settings.min_ready,
+            false => 0,
+        };
+        let function = &self.function;
+        let leads_here = |key: &str| {
+            key.parse() == Ok(number)
+                || function.aliases.iter().any(|(name, to)| {
+                    name.as_ref() == key && to.version == AliasTarget::Version(number)
+                })
+        };
+        let ready = function.attached.ready.iter();
+        let asked = ready
+            .filter(|(key, _)| leads_here(key))
+            .map(|(_, ready)| ready.vms);
+        asked.fold(of_settings, u32::max)
     }
 
     /// The version that is live.

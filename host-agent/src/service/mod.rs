@@ -9,6 +9,7 @@
 //! registry first and is then read back into the directory; whoever sees it there finds it again after a crash.
 //! Not here: HTTP (`api`, `lambda`); which VM a request gets (`pool`).
 
+mod attach;
 mod change;
 mod collect;
 mod deploy;
@@ -40,6 +41,7 @@ use tokio::{
 
 use self::directory::{Directory, Entry};
 pub use self::{
+    attach::Readiness,
     deploy::{Mode, Plan},
     host::HostIdentity,
     outcome::{
@@ -285,6 +287,23 @@ impl<V: Vms> Service<V> {
     pub fn functions(&self, after: Option<&FunctionName>, limit: usize) -> Vec<Function> {
         let entries = self.directory.list(after, limit);
         entries.iter().map(|entry| entry.function.clone()).collect()
+    }
+
+    /// How many functions there are, and how many bytes their versions' images have.
+    pub fn code_size(&self) -> (usize, u64) {
+        let entries = self.directory.list(None, usize::MAX);
+        let versions = entries.iter().flat_map(|entry| entry.versions.values());
+        let bytes = versions.map(|slot| slot.version.image_bytes).sum();
+        (entries.len(), bytes)
+    }
+
+    /// VMs that functions have for themselves, together.
+    pub fn reserved_concurrency(&self) -> u64 {
+        let entries = self.directory.list(None, usize::MAX);
+        let reserved = entries
+            .iter()
+            .filter_map(|entry| entry.function.reserved_concurrency);
+        reserved.map(u64::from).sum()
     }
 
     /// A version.

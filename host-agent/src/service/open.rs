@@ -166,7 +166,7 @@ impl<V: Vms> Service<V> {
             && now.version.snapshot == digest
         {
             let deployed = self.directory.keep_open(name, now, Arc::clone(&snapshot));
-            self.keep_ready_if_led_to(&entry, &deployed);
+            self.keep_ready(&entry, &deployed);
         }
         Ok(self.directory.keep_open(name, slot, snapshot))
     }
@@ -180,7 +180,7 @@ impl<V: Vms> Service<V> {
                 let is_led_to = entry.leads_to(slot.version.number);
                 if is_foreign {
                     wanted.push((!is_led_to, entry.function.name.clone(), Arc::clone(slot)));
-                } else if is_led_to && slot.version.settings.min_ready > 0 {
+                } else if entry.ready(slot.version.number) > 0 {
                     self.spawn_keep_ready(&entry.function.name, slot);
                 }
             }
@@ -214,7 +214,7 @@ impl<V: Vms> Service<V> {
             match this.deployed(&name, &slot).await {
                 Ok(deployed) => {
                     if let Some(entry) = this.directory.get(&name) {
-                        this.keep_ready_if_led_to(&entry, &deployed);
+                        this.keep_ready(&entry, &deployed);
                     }
                 }
                 Err(failure) => {
@@ -224,9 +224,13 @@ impl<V: Vms> Service<V> {
         });
     }
 
-    fn keep_ready_if_led_to(&self, entry: &Entry, deployed: &Arc<Deployed>) {
-        if deployed.settings.min_ready > 0 && entry.leads_to(deployed.version) {
-            self.pool.keep_ready(deployed);
+    fn keep_ready(&self, entry: &Entry, deployed: &Arc<Deployed>) {
+        let ready = entry.ready(deployed.version);
+        let slot = entry.versions.get(&deployed.version);
+        let is_current =
+            slot.is_some_and(|slot| slot.version.snapshot == deployed.snapshot.snapshot.digest());
+        if is_current {
+            self.pool.keep_ready(deployed, ready);
         }
     }
 }

@@ -128,9 +128,12 @@ impl ChangeError {
             Self::Registry(error) => match error {
                 RegistryError::NoFunction(_)
                 | RegistryError::NoVersion(..)
-                | RegistryError::NoAlias(..) => ChangeErrorKind::NotFound,
+                | RegistryError::NoAlias(..)
+                | RegistryError::NoUrl(_) => ChangeErrorKind::NotFound,
+                RegistryError::Invalid(_) => ChangeErrorKind::Invalid,
                 RegistryError::Changed(_)
                 | RegistryError::AliasExists(..)
+                | RegistryError::UrlExists(_)
                 | RegistryError::Live { .. }
                 | RegistryError::Aliased { .. } => ChangeErrorKind::Conflict,
                 RegistryError::FunctionsFull(_)
@@ -291,4 +294,14 @@ pub struct Health {
     pub stopping: bool,
     /// Version of the agent.
     pub version: &'static str,
+}
+
+impl InvokeFailureKind {
+    /// Whether the function is the cause.
+    pub fn is_functions(&self) -> bool {
+        matches!(
+            self,
+            Self::Panic { .. } | Self::Fault(_) | Self::Timeout { .. } | Self::OutOfMemory { .. }
+        )
+    }
 }

@@ -105,6 +105,15 @@ impl Registry for Flaky {
         self.write(|| self.inner.set_reserved_concurrency(name, limit, now_ms))
     }
 
+    fn edit(
+        &self,
+        name: &FunctionName,
+        edit: &dyn Fn(&mut Function) -> Result<(), RegistryError>,
+        now_ms: u64,
+    ) -> Result<Function, RegistryError> {
+        self.write(|| self.inner.edit(name, edit, now_ms))
+    }
+
     fn set_snapshot(
         &self,
         name: &FunctionName,

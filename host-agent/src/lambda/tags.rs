@@ -1,0 +1,66 @@
+//! Tags of functions, and the account's settings.
+
+use std::collections::BTreeMap;
+
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{
+    Answer, Call,
+    error::LambdaError,
+    json as answer,
+    name::{Target, parameters},
+};
+use crate::{model::CONCURRENCY_MAX, vm::Vms};
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Wanted {
+    tags: BTreeMap<String, String>,
+}
+
+impl<V: Vms> Call<'_, V> {
+    pub(super) async fn tag(self, resource: &str) -> Answer {
+        let name = Target::unqualified(resource)?;
+        let wanted: Wanted = self.document()?;
+        self.api.service.tag(&name, wanted.tags, vec![]).await?;
+        Ok(StatusCode::NO_CONTENT.into_response())
+    }
+
+    pub(super) async fn untag(self, resource: &str) -> Answer {
+        let name = Target::unqualified(resource)?;
+        let keys = parameters(&self.parts.uri, "tagKeys")?;
+        self.api.service.tag(&name, BTreeMap::new(), keys).await?;
+        Ok(StatusCode::NO_CONTENT.into_response())
+    }
+
+    pub(super) fn list_tags(self, resource: &str) -> Answer {
+        let name = Target::unqualified(resource)?;
+        let function = self.api.service.function(&name)?;
+        Ok(answer(
+            StatusCode::OK,
+            &json!({ "Tags": function.attached.tags }),
+        ))
+    }
+
+    /// What the agent's limits allow, in Lambda's words.
+    pub(super) fn account_settings(self) -> Result<axum::response::Response, LambdaError> {
+        let service = &self.api.service;
+        let (functions, code_bytes) = service.code_size();
+        let limits = &service.config().limits;
+        let reserved = service.reserved_concurrency();
+        let document = json!({
+            "AccountLimit": {
+                "TotalCodeSize": limits.image_bytes_max.saturating_mul(limits.functions_max),
+                "CodeSizeUnzipped": limits.image_bytes_max,
+                "CodeSizeZipped": limits.image_bytes_max,
+                "ConcurrentExecutions": CONCURRENCY_MAX,
+                "UnreservedConcurrentExecutions": u64::from(CONCURRENCY_MAX).saturating_sub(reserved),
+            },
+            "AccountUsage": { "TotalCodeSize": code_bytes, "FunctionCount": functions },
+        });
+        Ok(answer(StatusCode::OK, &document))
+    }
+}
