@@ -16,6 +16,7 @@ pub mod images;
 pub mod journal;
 pub mod lambda;
 pub mod logs;
+pub mod memory;
 pub mod metrics;
 pub mod model;
 pub mod observe;

@@ -27,7 +27,7 @@ use jiffy_console::{Exit, arguments, stderr, stdout};
 use jiffy_control::Line;
 use jiffyd::{
     config::{Config, FileConfig, LogFormat, unknown_variables},
-    serve,
+    memory, serve,
     service::{HostIdentity, Parts, Service, open_registry},
     symbols::{self, Innermost, Symbolizer},
     vm::{JailedOptions, JailedVms},
@@ -48,6 +48,8 @@ use tracing_subscriber::{
 
 /// What is granted for tasks in the background when everything else has ended.
 const LAST_TASKS_TIME_MAX: Duration = Duration::from_secs(5);
+/// How often it is looked whether the limits of memory have changed.
+const FOLLOW_MEMORY_INTERVAL: Duration = Duration::from_secs(5);
 /// What is granted for VMs to settle after the last response.
 const SETTLE_TIME_MAX: Duration = Duration::from_secs(5);
 
@@ -213,7 +215,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let served = runtime.block_on(async {
         let service = Service::start(Parts {
             vms: Arc::new(vms),
-            pool: config.pool.pool_config(host_memory_bytes()),
+            pool: config.pool.pool_config(memory::available_bytes()),
             config,
             host,
             registry,
@@ -247,12 +249,31 @@ async fn serve_until_stopped(
         tracing::info!("stopping");
     };
     let config = service.config();
+    tokio::spawn(follow_memory(Arc::clone(service)));
     serve::run(Arc::clone(service), &config, stop).await?;
     service.drain(SETTLE_TIME_MAX).await;
     let flushed = Arc::clone(service);
     spawn_blocking(move || flushed.flush()).await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Tells the pool when the memory it may use has become another, because a control group's limit was changed.
+async fn follow_memory(service: Arc<Service<JailedVms>>) {
+    let mut known = None;
+    loop {
+        // What the pool was made for stands in the configuration until the next start.
+        let now = service.config().pool.pool_config(memory::available_bytes());
+        if known.is_some_and(|known| known != now.memory_bytes_max) {
+            tracing::info!(
+                bytes = now.memory_bytes_max,
+                "the memory for VMs is another now"
+            );
+            service.pool().set_memory(now.memory_bytes_max);
+        }
+        known = Some(now.memory_bytes_max);
+        tokio::time::sleep(FOLLOW_MEMORY_INTERVAL).await;
+    }
 }
 
 /// Ends when standard input does, if that is wanted. Reads in a thread of its own, which nobody waits for: one of the
@@ -373,11 +394,6 @@ fn find_vmm(vmm: &Path) -> anyhow::Result<PathBuf> {
         );
     };
     std::path::absolute(&found).context("cannot tell the current directory")
-}
-
-fn host_memory_bytes() -> u64 {
-    let info = rustix::system::sysinfo();
-    info.totalram.saturating_mul(u64::from(info.mem_unit))
 }
 
 #[cfg(test)]

@@ -130,7 +130,7 @@ impl<V: Vms> Front<V> {
             uploads: Arc::new(Semaphore::new(lambda::UPLOADS_MAX)),
             downloads: lambda::Downloads::new(),
             bodies: Arc::default(),
-            host_memory_bytes: host_memory_bytes(),
+            host_memory_bytes: crate::memory::available_bytes(),
         };
         let mut router = Router::new();
         for (path, query, methods) in routes() {
@@ -470,11 +470,6 @@ fn json(body: impl Into<Body>) -> Response {
         HeaderValue::from_static("application/json"),
     );
     response
-}
-
-fn host_memory_bytes() -> u64 {
-    let info = rustix::system::sysinfo();
-    info.totalram.saturating_mul(u64::from(info.mem_unit))
 }
 
 #[cfg(test)]

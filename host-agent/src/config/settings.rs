@@ -165,7 +165,7 @@ pub struct PoolSettings {
     pub queue_len_max: usize,
     #[serde(deserialize_with = "ms_or_text")]
     pub queue_ms_max: u64,
-    /// 0: three quarters of the host's.
+    /// 0: three quarters of what the host or the agent's control group has.
     #[serde(deserialize_with = "bytes_or_text")]
     pub memory_bytes_max: u64,
     #[serde(deserialize_with = "bytes_or_text")]

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// What most functions write of their RAM at most, per mille.
+const RAM_WRITTEN_PER_MILLE: u32 = 30;
+
 /// Limits and times of the pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -25,8 +28,9 @@ pub struct PoolConfig {
     /// What a VM is charged for its process and the kernel's part, bytes; a shell too. Measured: 0.65 to
     /// 0.8 MiB with the few pages that a small function writes.
     pub vm_overhead_bytes: u64,
-    /// What a VM is charged of its RAM until it is known how much of it the function writes, per mille.
-    /// A restored VM shares with all others what it does not write.
+    /// What a VM is charged of its RAM until it is known how much of it the function writes, per mille. A restored VM
+    /// shares with all others what it does not write; but what it will write nobody knows before its first request is
+    /// done, and it may be all. One VM that is alone is charged no more than there is.
     pub ram_charged_per_mille: u32,
     /// How long a VM may take after a response until it is ready for the next request, milliseconds.
     pub settle_ms_max: u64,
@@ -50,7 +54,7 @@ impl Default for PoolConfig {
             queue_ms_max: 10_000,
             memory_bytes_max: 2 << 30,
             vm_overhead_bytes: 768 << 10,
-            ram_charged_per_mille: 30,
+            ram_charged_per_mille: 1000,
             settle_ms_max: 10_000,
             settle_wait_us: 1000,
             shell_ms_max: 10_000,
@@ -68,7 +72,13 @@ impl PoolConfig {
 
     /// What a VM of a function with this RAM probably writes of it, bytes.
     pub(super) fn resident_bytes(&self, ram_bytes: u64) -> u64 {
-        ram_bytes / 1000 * u64::from(self.ram_charged_per_mille.min(1000))
+        let per_mille = |part: u32| ram_bytes / 1000 * u64::from(part.min(1000));
+        let all = per_mille(self.ram_charged_per_mille);
+        // A function with more RAM than there is memory runs by itself, if it probably writes little of it.
+        let room = self.vm_bytes_max().saturating_sub(self.vm_overhead_bytes);
+        all.min(room.max(per_mille(
+            self.ram_charged_per_mille.min(RAM_WRITTEN_PER_MILLE),
+        )))
     }
 
     pub(super) fn keep_alive(&self) -> Duration {

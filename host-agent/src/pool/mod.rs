@@ -294,6 +294,11 @@ impl<V: Vms> Pool<V> {
         })
     }
 
+    /// Memory for all VMs and shells from now on. If they have more, idle VMs end.
+    pub fn set_memory(&self, memory_bytes_max: u64) {
+        self.with(|state, now| state.plan.set_memory(now, memory_bytes_max));
+    }
+
     /// Gauges and counters.
     pub fn stats(&self) -> PoolStats {
         self.with(|state, _| state.plan.stats())

@@ -401,6 +401,70 @@ async fn draining_serves_what_is_there_and_refuses_the_rest() {
     );
 }
 
+/// As when the limit of the agent's control group is changed.
+#[tokio::test(start_paused = true)]
+async fn memory_that_becomes_less_ends_idle_vms() {
+    let overhead = 1 << 20;
+    let fixture = Fixture::new(PoolConfig {
+        vm_overhead_bytes: overhead,
+        ram_charged_per_mille: 0,
+        memory_bytes_max: (8 + 3) * overhead,
+        ..config()
+    });
+    let functions: Vec<_> = (0..3)
+        .map(|at| deployed(&format!("f{at}"), settings()))
+        .collect();
+    for function in &functions {
+        fixture.request(function, "").await.expect("a response");
+        fixture.rest().await;
+    }
+    assert_eq!(fixture.instances(), 3);
+    fixture.pool.set_memory((8 + 1) * overhead);
+    fixture.rest().await;
+    assert_eq!(fixture.instances(), 1);
+    assert_eq!(fixture.pool.stats().memory_bytes_max, overhead);
+    fixture.pool.set_memory((8 + 3) * overhead);
+    for function in &functions {
+        fixture.request(function, "").await.expect("a response");
+        fixture.rest().await;
+    }
+    assert_eq!(fixture.instances(), 3);
+}
+
+/// Until a function's first request is done, nobody knows how much of its RAM it writes: it may be all.
+#[tokio::test(start_paused = true)]
+async fn vms_of_which_nothing_is_known_fit_into_memory_with_all_of_their_ram() {
+    let fixture = Fixture::new(PoolConfig {
+        memory_bytes_max: 225 << 20,
+        ..config()
+    });
+    let settings = Settings {
+        memory_bytes: 64 << 20,
+        ..settings()
+    };
+    let function = deployed("f", settings.clone());
+    let requests: Vec<_> = (0..10)
+        .map(|_| fixture.spawn(&function, "!sleep 100"))
+        .collect();
+    fixture.rest().await;
+    assert!(
+        (1..=3).contains(&fixture.instances()),
+        "{}",
+        fixture.instances()
+    );
+    for request in requests {
+        request.await.expect("no panic").expect("a response");
+    }
+    fixture.rest().await;
+    // One that is larger than all there is runs by itself.
+    let large = Settings {
+        memory_bytes: 1 << 30,
+        ..settings
+    };
+    let large = deployed("large", large);
+    fixture.request(&large, "").await.expect("a response");
+}
+
 #[tokio::test(start_paused = true)]
 async fn memory_goes_to_who_asks_and_is_refused_when_all_is_busy() {
     let overhead = 1 << 20;

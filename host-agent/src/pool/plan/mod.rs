@@ -418,6 +418,13 @@ impl<D: Clone> Plan<D> {
         self.start_vms(now);
     }
 
+    /// There is another amount of memory from now on.
+    pub(super) fn set_memory(&mut self, now: Moment, memory_bytes_max: u64) {
+        self.config.memory_bytes_max = memory_bytes_max;
+        while self.charged_bytes > self.config.vm_bytes_max() && self.evict_oldest() {}
+        self.start_vms(now);
+    }
+
     /// Time has passed. To be called a few times a second.
     pub(super) fn tick(&mut self, now: Moment) {
         let keep_alive = self.config.keep_alive();
