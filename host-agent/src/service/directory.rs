@@ -40,6 +40,10 @@ pub(super) struct Slot {
     pub(super) opening: tokio::sync::Mutex<Option<OpenFailure>>,
     /// Whether somebody writes, or wrote, a working set.
     has_working_set: AtomicBool,
+    /// Its snapshot is damaged on disk, and is to be made again before it is opened.
+    is_damaged: AtomicBool,
+    /// Until then its snapshot is not looked at again; `None` while it is looked at.
+    check_at: Mutex<Option<Instant>>,
 }
 
 /// A function as it is.
@@ -74,12 +78,36 @@ impl Slot {
             used_ms: AtomicU64::new(0),
             opening: tokio::sync::Mutex::new(None),
             has_working_set: AtomicBool::new(false),
+            is_damaged: AtomicBool::new(false),
+            check_at: Mutex::new(Some(Instant::now())),
         }
     }
 
     /// Whether the caller is the first to have a working set for this version.
     pub(super) fn begin_working_set(&self) -> bool {
         !self.has_working_set.swap(true, Relaxed)
+    }
+
+    pub(super) fn is_damaged(&self) -> bool {
+        self.is_damaged.load(Relaxed)
+    }
+
+    pub(super) fn set_damaged(&self, is_damaged: bool) {
+        self.is_damaged.store(is_damaged, Relaxed);
+    }
+
+    /// Whether the caller is to look whether the snapshot is whole, and then to say when it may be looked at again.
+    pub(super) fn begin_check(&self) -> bool {
+        let mut check_at = self.check_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = check_at.is_some_and(|at| Instant::now() >= at);
+        if is_due {
+            *check_at = None;
+        }
+        is_due
+    }
+
+    pub(super) fn end_check(&self, next: Instant) {
+        *self.check_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
     }
 
     fn opened(&self) -> MutexGuard<'_, Option<Arc<Deployed>>> {
@@ -249,6 +277,17 @@ impl Directory {
             self.close_unused();
         }
         deployed
+    }
+
+    /// Closes what the slot has open, if it is this snapshot: the next request opens or rebuilds it.
+    pub(super) fn close(&self, slot: &Slot, snapshot: &Arc<OpenSnapshot>) -> bool {
+        let mut opened = slot.opened();
+        let is_it = |deployed: &Arc<Deployed>| Arc::ptr_eq(&deployed.snapshot, snapshot);
+        let is_open = opened.as_ref().is_some_and(is_it);
+        if is_open {
+            *opened = None;
+        }
+        is_open
     }
 
     /// Snapshots that may be open from now on; those beyond it are closed with the next one that is opened.

@@ -202,9 +202,15 @@ impl<V: Vms> Service<V> {
         let (outcome, response) = match response {
             Ok(response) => (of_response(&response), Ok(response)),
             Err(error) => {
-                let kind = failure::of_request(&error);
-                let found = self.backtrace(&deployed, &slot.version, &error).await;
-                (facts.backtrace, facts.backtrace_note) = (found.frames, found.note);
+                let mut kind = failure::of_request(&error);
+                if self.was_damaged(name, slot, &deployed, &error).await {
+                    kind = InvokeFailureKind::Platform(
+                        "the function's snapshot was damaged on disk, and is being made again: try again".into(),
+                    );
+                } else {
+                    let found = self.backtrace(&deployed, &slot.version, &error).await;
+                    (facts.backtrace, facts.backtrace_note) = (found.frames, found.note);
+                }
                 (failure::outcome(&kind), Err((kind, error)))
             }
         };

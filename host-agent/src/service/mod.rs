@@ -12,6 +12,7 @@
 mod attach;
 mod change;
 mod collect;
+mod damage;
 mod deploy;
 mod directory;
 mod failure;
@@ -125,6 +126,8 @@ pub struct Service<V: Vms> {
     /// Read-locked while something is built that no version has yet; the collector of garbage takes it for itself.
     stored: Arc<AsyncRwLock<()>>,
     builds: Semaphore,
+    /// Held while a snapshot is looked at for damage, and a while longer.
+    checks: Arc<Semaphore>,
     /// Functions that are being deployed.
     deploying: Mutex<HashSet<FunctionName>>,
     /// Functions of which the directory may not be what the registry has.
@@ -188,6 +191,7 @@ impl<V: Vms> Service<V> {
             snapshots_dir,
             stored: Arc::default(),
             builds: Semaphore::new(config.limits.builds_max as usize),
+            checks: Arc::new(Semaphore::new(1)),
             deploying: Mutex::default(),
             stale: Mutex::default(),
             // What a killed agent left.

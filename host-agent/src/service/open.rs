@@ -73,7 +73,7 @@ impl<V: Vms> Service<V> {
         slot: &Slot,
     ) -> Result<Arc<Deployed>, String> {
         let version = &slot.version;
-        if version.snapshot_host == self.host.as_str() {
+        if version.snapshot_host == self.host.as_str() && !slot.is_damaged() {
             match self
                 .open_snapshot(version.snapshot, &version.settings)
                 .await
@@ -158,6 +158,8 @@ impl<V: Vms> Service<V> {
             Err(error) => return Err(error_chain(&error)),
         }
         tracing::info!(function = %name, version = %number, ms = began.elapsed().as_millis(), "built a snapshot again");
+        slot.set_damaged(false);
+        self.has_garbage.store(true, Relaxed);
         // VMs of the old snapshot, if it was damaged, are of no more use.
         self.pool.forget(name, Some(number));
         // The change made a new slot. Who waits for this one finds it open too.

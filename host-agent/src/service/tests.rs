@@ -1,4 +1,5 @@
 mod crash;
+mod damage;
 mod deploys;
 
 use std::sync::atomic::AtomicU32;
