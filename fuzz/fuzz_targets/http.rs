@@ -18,12 +18,17 @@ use tokio::{
 };
 
 const BODY_BYTES_MAX: usize = 64 << 10;
+const BODY_TIME_MAX: Duration = Duration::from_secs(60);
 /// What no connection outlives that gets nothing more. Time stands still unless all wait.
 const TIME_MAX: Duration = Duration::from_secs(3600);
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     let mut runtime = Builder::new_current_thread();
-    runtime.enable_time().start_paused(true).build().expect("a runtime")
+    runtime
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime")
 });
 
 fuzz_target!(|bytes: &[u8]| {
@@ -53,7 +58,9 @@ fuzz_target!(|bytes: &[u8]| {
             read
         };
         let all = async { tokio::join!(serving, send, receive) };
-        let (_, (), received) = timeout(TIME_MAX, all).await.expect("a connection that ends");
+        let (_, (), received) = timeout(TIME_MAX, all)
+            .await
+            .expect("a connection that ends");
         check(&received);
     });
 });
@@ -61,9 +68,18 @@ fuzz_target!(|bytes: &[u8]| {
 /// Takes the body and says how much of it there was.
 async fn answer(request: Request<Body>) -> Response {
     let method = request.method().clone();
-    let read = to_bytes(request.into_body(), BODY_BYTES_MAX).await;
-    let text = read.map_or_else(|_| "broken".into(), |body| format!("{}", body.len()));
-    let body = if method == "HEAD" { Body::empty() } else { text.into() };
+    // A body that does not end is the service's to give up, as the agent does.
+    let read = timeout(BODY_TIME_MAX, to_bytes(request.into_body(), BODY_BYTES_MAX)).await;
+    let text = match read {
+        Ok(Ok(body)) => format!("{}", body.len()),
+        Ok(Err(_)) => "broken".into(),
+        Err(_) => "slow".into(),
+    };
+    let body = if method == "HEAD" {
+        Body::empty()
+    } else {
+        text.into()
+    };
     Response::builder()
         .header("x-service", method.as_str())
         .body(body)
@@ -79,7 +95,10 @@ fn check(mut rest: &[u8]) {
             httparse::Status::Partial => panic!("half a response"),
         };
         let header = |name: &str| {
-            let found = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+            let found = response
+                .headers
+                .iter()
+                .find(|header| header.name.eq_ignore_ascii_case(name));
             found.map(|header| String::from_utf8_lossy(header.value).into_owned())
         };
         rest = &rest[head_bytes..];
