@@ -133,7 +133,9 @@ pub(crate) fn state_from(next: &mut dyn FnMut() -> u64) -> State {
         AddressRange { start, end }
     };
     let writable = std::iter::repeat_with(&mut range);
-    let writable = writable.take(usize::from(heap[0] % 2 == 0) * 3).collect();
+    let writable = writable
+        .take(usize::from(heap[0].is_multiple_of(2)) * 3)
+        .collect();
     let run = RunState {
         writable,
         heap_start: heap[0].min(heap[1]),

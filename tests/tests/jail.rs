@@ -3,7 +3,6 @@
 //! The same list without the jail succeeds, so the tests are known to bite. What each layer beneath
 //! the filter refuses on its own is tested beside the jail (`vmm/src/jail/tests.rs`).
 #![expect(
-    clippy::print_stderr,
     clippy::print_stdout,
     reason = "a test's harness catches what is printed so, and nothing else"
 )]

@@ -1,9 +1,5 @@
 //! What is left when somebody dies: the owner of a spawner, the spawner, a shell. And what a shell
 //! costs while it waits.
-#![expect(
-    clippy::print_stderr,
-    reason = "a test's harness catches what is printed so, and nothing else"
-)]
 
 use std::{
     collections::BTreeSet,

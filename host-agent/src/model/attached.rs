@@ -10,9 +10,9 @@ use super::{Cors, InvalidValue};
 /// Tags of a function at most, as in Lambda's API.
 pub const TAGS_MAX: usize = 50;
 /// Characters of a tag's key at most.
-pub const TAG_KEY_CHARS_MAX: usize = 128;
+const TAG_KEY_CHARS_MAX: usize = 128;
 /// Characters of a tag's value at most.
-pub const TAG_VALUE_CHARS_MAX: usize = 256;
+const TAG_VALUE_CHARS_MAX: usize = 256;
 
 /// What belongs to a function apart from its versions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// What stands for any.
-pub const ANY: &str = "*";
+pub(super) const ANY: &str = "*";
 
 /// What web pages of other origins may do, as in Lambda's API. Lists may have `*`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

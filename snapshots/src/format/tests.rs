@@ -199,7 +199,7 @@ fn limits_hold_on_both_sides() {
 
 /// So many ranges that a device may write, from the first that it could on.
 fn ranges(count: usize) -> Vec<AddressRange> {
-    let starts = (STACK..).step_by(2 * PAGE_BYTES as usize).take(count);
+    let starts = (STACK..).step_by(2 * crate::PAGE_LEN).take(count);
     let range = |start| AddressRange {
         start,
         end: start + PAGE_BYTES,

@@ -1,8 +1,4 @@
 //! What the tests of the agent share.
-#![expect(
-    clippy::print_stderr,
-    reason = "a test's harness catches what is printed so, and nothing else"
-)]
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 use std::{env, time::Duration};

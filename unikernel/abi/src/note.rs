@@ -50,7 +50,9 @@ pub const fn with_stack(flags: u32, stack_bytes: u64) -> Option<u32> {
     if stack_bytes == STACK_BYTES_DEFAULT {
         return Some(rest);
     }
-    Some(rest | (steps as u32) << STACK_SHIFT) // At most 16 bits.
+    // At most 16 bits, as is asserted above.
+    let [low, high, ..] = steps.to_le_bytes();
+    Some(rest | (u16::from_le_bytes([low, high]) as u32) << STACK_SHIFT)
 }
 
 /// The size of the stack that these flags ask for, bytes; `None` if no image can ask for it.
