@@ -17,6 +17,7 @@ mod create;
 mod digest;
 mod disk;
 mod format;
+mod memory;
 mod private;
 mod ram;
 mod snapshot;

@@ -21,6 +21,7 @@ use crate::{
     digest::Digest,
     disk,
     format::{FormatError, STATE_FILE_BYTES_MAX, StateFile},
+    memory,
     ram::{PAGE_LEN, Page, RamHash},
     state::State,
     why,
@@ -61,6 +62,14 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
+    #[error(
+        "cannot copy the snapshot's RAM into memory, as its file system needs: {}",
+        why(source)
+    )]
+    Copy {
+        #[source]
+        source: io::Error,
+    },
 }
 
 impl OpenError {
@@ -70,7 +79,7 @@ impl OpenError {
             Self::Format(_) | Self::Missing(_) | Self::NotAFile(_) | Self::RamLength { .. } => {
                 Blame::Input
             }
-            Self::Directory { .. } | Self::Read { .. } => Blame::Host,
+            Self::Directory { .. } | Self::Read { .. } | Self::Copy { .. } => Blame::Host,
         }
     }
 }
@@ -107,6 +116,7 @@ pub struct Snapshot {
     contents: StateFile,
     state_bytes: Vec<u8>,
     ram: File,
+    ram_is_copied: bool,
     working_set: Vec<PageRun>,
     working_set_problem: Option<WorkingSetError>,
 }
@@ -149,7 +159,7 @@ impl Snapshot {
     fn open_in(directory: &File) -> Result<Self, OpenError> {
         let state = open_file(directory, STATE_FILE)?;
         let ram = open_file(directory, RAM_FILE)?;
-        let snapshot = Self::from_files(&state, ram)?;
+        let snapshot = Self::from_files(&state, ram)?.out_of_memory_file_system()?;
         Ok(match open_file(directory, WORKING_SET_FILE) {
             Err(OpenError::Missing(_)) => snapshot,
             Ok(file) => snapshot.with_working_set(&file),
@@ -158,6 +168,25 @@ impl Snapshot {
             }
             Err(_) => snapshot
                 .without_working_set(WorkingSetError::Read(io::ErrorKind::InvalidInput.into())),
+        })
+    }
+
+    /// The same with a copy of its RAM, if it lies where a VM that reads it may find no room (`memory`).
+    fn out_of_memory_file_system(self) -> Result<Self, OpenError> {
+        let takes_room = memory::holes_take_room(&self.ram);
+        let takes_room = takes_room.map_err(|source| OpenError::Read {
+            file: RAM_FILE,
+            source,
+        })?;
+        if !takes_room {
+            return Ok(self);
+        }
+        let ram = memory::copy(&self.ram, self.ram_bytes());
+        let ram = ram.map_err(|source| OpenError::Copy { source })?;
+        Ok(Self {
+            ram,
+            ram_is_copied: true,
+            ..self
         })
     }
 
@@ -193,6 +222,7 @@ impl Snapshot {
             contents,
             state_bytes: state,
             ram,
+            ram_is_copied: false,
             working_set: vec![],
             working_set_problem: None,
         })
@@ -246,9 +276,14 @@ impl Snapshot {
         &self.contents.state
     }
 
-    /// The file `ram`, [`Snapshot::ram_bytes`] long, to be mapped privately from its first byte.
+    /// The file `ram` or a copy, [`Snapshot::ram_bytes`] long, to be mapped privately from its first byte.
     pub fn ram_file(&self) -> &File {
         &self.ram
+    }
+
+    /// Whether its RAM was copied into memory when it was opened, so that nothing which happens to the file reaches it.
+    pub fn ram_is_copied(&self) -> bool {
+        self.ram_is_copied
     }
 
     /// What a VM goes on from: the state, the file `ram`, which is as long as the state says, and the working set.
@@ -348,7 +383,7 @@ impl Snapshot {
 }
 
 /// Offset of the first page at or behind `offset`, a page's, that may have other bytes than zero.
-fn next_data(file: &File, offset: u64) -> io::Result<Option<u64>> {
+pub(crate) fn next_data(file: &File, offset: u64) -> io::Result<Option<u64>> {
     match seek(file, SeekFrom::Data(offset)) {
         Ok(data) => Ok(Some(data / PAGE_BYTES * PAGE_BYTES)), // Blocks may be smaller than pages.
         Err(Errno::NXIO) => Ok(None),

@@ -20,7 +20,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-pub use disk::Disk;
+pub use disk::{Disk, FileSystem};
 pub use traces::{Traces, kib, mounts};
 
 /// What an agent may take to start or to stop, beside other load.
@@ -261,10 +261,15 @@ impl Setup {
     }
 
     /// The same with its data on a disk of its own, of this size; says so if the host has none to give.
-    pub fn with_disk(mut self, bytes: u64) -> Self {
+    pub fn with_disk(self, bytes: u64) -> Self {
+        self.with_file_system(FileSystem::Ext4, bytes)
+    }
+
+    /// The same with another file system than ext4.
+    pub fn with_file_system(mut self, kind: FileSystem, bytes: u64) -> Self {
         fs::create_dir(self.data_dir()).expect("a directory");
         let image = self.folder.path().join("disk");
-        match Disk::new(&self.data_dir(), &image, bytes) {
+        match Disk::new(kind, &self.data_dir(), &image, bytes) {
             Ok(disk) => self.disk = Some(disk),
             Err(error) => crate::skip(&format!("what a full disk does ({error})")),
         }

@@ -24,7 +24,7 @@ use std::{
 
 use agent_common::{can_run, is_long, processes_of, retry};
 use agent_load::{Counts, Load, Random};
-use jiffy_tests::agent::{Agent, Setup, Traces, mounts, signal, tree};
+use jiffy_tests::agent::{Agent, FileSystem, Setup, Traces, mounts, signal, tree};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -284,10 +284,42 @@ fn rest(setup: &Setup, agent: &Agent) {
 /// Functions that get no memory end their own request, and the disk's end stops deploys only.
 #[test]
 fn a_full_disk_refuses_deploys_and_serves_requests() {
+    fill_and_ask(FileSystem::Ext4, DISK_BYTES / 3);
+}
+
+/// mkfs.xfs makes none that is smaller.
+#[test]
+fn a_full_xfs_refuses_deploys_and_serves_requests() {
+    fill_and_ask(FileSystem::Xfs, 320 << 20);
+}
+
+/// Nor mkfs.btrfs.
+#[test]
+fn a_full_btrfs_refuses_deploys_and_serves_requests() {
+    fill_and_ask(FileSystem::Btrfs, 128 << 20);
+}
+
+/// There, reading a hole of a file takes room, and SIGBUS tells who reads that none is left.
+#[test]
+fn a_full_tmpfs_refuses_deploys_and_serves_requests() {
+    fill_and_ask(FileSystem::Tmpfs, DISK_BYTES / 3);
+}
+
+#[test]
+fn a_full_overlay_on_tmpfs_refuses_deploys_and_serves_requests() {
+    fill_and_ask(FileSystem::OverlayOnTmpfs, DISK_BYTES / 3);
+}
+
+#[test]
+fn a_full_overlay_on_ext4_refuses_deploys_and_serves_requests() {
+    fill_and_ask(FileSystem::OverlayOnExt4, DISK_BYTES / 3);
+}
+
+fn fill_and_ask(kind: FileSystem, bytes: u64) {
     if !can_run() {
         return;
     }
-    let setup = Setup::new(&[]).with_disk(DISK_BYTES / 3);
+    let setup = Setup::new(&[]).with_file_system(kind, bytes);
     let agent = setup.start();
     let load = Load::deploy(&agent.client);
     let Some(disk) = &setup.disk else {

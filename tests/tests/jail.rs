@@ -39,6 +39,10 @@ enum End {
 
 const KILLED: End = End::Died(Death::Jail);
 
+const fn fault(signal: i32) -> End {
+    End::Died(Death::Killed(signal))
+}
+
 /// An act, what comes of it in the jail, and what without.
 const ACTS: &[(&str, End, End)] = &[
     ("open a host file", KILLED, End::Done),
@@ -68,6 +72,17 @@ const ACTS: &[(&str, End, End)] = &[
         "read page frame numbers",
         End::Refused(libc::ENODATA),
         End::Done,
+    ),
+    // A fault is told as what it is, and not as the jail's doing.
+    (
+        "touch what is not mapped",
+        fault(libc::SIGSEGV),
+        fault(libc::SIGSEGV),
+    ),
+    (
+        "touch a file behind its end",
+        fault(libc::SIGBUS),
+        fault(libc::SIGBUS),
     ),
     // The first process of a PID namespace is spared the signal that comes with it.
     (

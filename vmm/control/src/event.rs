@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{LogLoss, Message, Missing, cut};
 
+// Linux arch/x86/include/uapi/asm/signal.h.
+const SIGBUS: i32 = 7;
+const SIGSEGV: i32 = 11;
+
 /// Frames a backtrace holds at most.
 pub const BACKTRACE_FRAMES_MAX: usize = 32;
 
@@ -73,6 +77,10 @@ impl std::fmt::Display for Death {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Exited(code) => write!(f, "it exited with code {code}"),
+            Self::Killed(SIGBUS) => {
+                f.write_str("it was killed because a page of its memory or of its snapshot's RAM could not be had (SIGBUS)")
+            }
+            Self::Killed(SIGSEGV) => f.write_str("it was killed for an access to memory that it does not have (SIGSEGV)"),
             Self::Killed(signal) => write!(f, "signal {signal} killed it"),
             Self::Jail => f.write_str("its jail killed it for a forbidden system call"),
             Self::OutOfMemory => f.write_str("it was killed at its control group's memory limit"),

@@ -74,6 +74,8 @@ pub(crate) fn play(order: &str, files: &[OwnedFd]) -> Result<(), i32> {
         "eat memory" => eat(number),
         "read page frame numbers" => read_frame_numbers(),
         "write past the file limit" => write_past_limit(file),
+        "touch what is not mapped" => touch(8),
+        "touch a file behind its end" => touch_behind_end(file),
         "make a system call" => system_call(number),
         _ => Err(UNKNOWN),
     }
@@ -134,6 +136,23 @@ fn map_with(bytes: u64, protection: i32) -> Result<u64, i32> {
 
 fn map(bytes: u64) -> Result<u64, i32> {
     map_with(bytes, libc::PROT_READ | libc::PROT_WRITE)
+}
+
+fn touch(address: u64) -> Result<(), i32> {
+    let at: *const u8 =
+        ptr::with_exposed_provenance(usize::try_from(address).map_err(|_| UNKNOWN)?);
+    // SAFETY: it is a mapped byte, or the process ends, which is what it is to do.
+    unsafe {
+        std::arch::asm!("mov {read}, byte ptr [{at}]", at = in(reg) at, read = out(reg_byte) _)
+    };
+    Ok(())
+}
+
+fn touch_behind_end(file: i32) -> Result<(), i32> {
+    let (read, shared) = (libc::PROT_READ, libc::MAP_SHARED);
+    // SAFETY: the kernel picks a free range.
+    let mapped = unsafe { call!(libc::SYS_mmap, 0u64, PAGE_BYTES, read, shared, file, 0u64) }?;
+    touch(mapped)
 }
 
 fn map_executable() -> Result<(), i32> {
