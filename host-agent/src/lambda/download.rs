@@ -6,11 +6,7 @@ use std::{
 };
 
 use axum::http::{HeaderValue, Method, header, request::Parts};
-use axum::{
-    body::Body,
-    extract::Request,
-    response::{IntoResponse, Response},
-};
+use axum::{body::Body, extract::Request, response::Response};
 use hmac::{Hmac, KeyInit, Mac};
 use jiffy_snapshots::Digest;
 use sha2::Sha256;
@@ -23,7 +19,10 @@ use super::{
     error::{Exception, LambdaError},
     name::parameter,
 };
-use crate::{api::Api, vm::Vms};
+use crate::{
+    api::{Api, trace::RequestId},
+    vm::Vms,
+};
 
 const PREFIX: &str = "/code/";
 /// How long an address is good: as in Lambda.
@@ -79,8 +78,7 @@ pub(crate) fn is_download(path: &str) -> bool {
 /// Answers a request for code.
 pub(crate) async fn answer_download<V: Vms>(api: &Api<V>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
-    let answer = download(api, &parts).await;
-    answer.unwrap_or_else(IntoResponse::into_response)
+    super::with_id(RequestId::random(), download(api, &parts).await)
 }
 
 async fn download<V: Vms>(api: &Api<V>, parts: &Parts) -> Result<Response, LambdaError> {
