@@ -108,7 +108,7 @@ impl Fill {
             .bytes(FILL_XSAVE, &xsave)
             .op(Op::Registers);
         for _ in 0..requests {
-            script = script.payload(ANSWER).op(Op::Registers);
+            script = script.reply(ANSWER).op(Op::Registers);
         }
         script
     }

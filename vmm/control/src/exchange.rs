@@ -145,6 +145,11 @@ impl Exchange {
         }
     }
 
+    /// Has the next nonces follow from `seed`: for tests that compare all that VMs have after a request.
+    pub fn reseed(&mut self, seed: [u8; 32]) {
+        self.nonces = ChaCha8Rng::from_seed(seed);
+    }
+
     /// Frames `request`, all of which the caller then writes. If it does not fit, nothing changed.
     ///
     /// # Panics
