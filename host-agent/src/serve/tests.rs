@@ -27,12 +27,22 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
+    /// A header that each request has, with the end of its line.
+    authorization: String,
     _folder: TempDir,
 }
 
 impl Server {
     pub(crate) async fn start() -> Self {
         Self::with(|_| {}).await
+    }
+
+    /// One with a token, which each request has: it shows the values of environments.
+    pub(crate) async fn start_trusted() -> Self {
+        let token = "0123456789abcdef0123456789abcdef";
+        let mut server = Self::with(|config| config.token = Some(token.to_owned().into())).await;
+        server.authorization = format!("authorization: Bearer {token}\r\n");
+        server
     }
 
     pub(crate) async fn with(edit: impl FnOnce(&mut Config)) -> Self {
@@ -66,6 +76,7 @@ impl Server {
             address,
             stop: Some(stop),
             task: tokio::spawn(serving),
+            authorization: String::new(),
             _folder: folder,
         }
     }
@@ -90,8 +101,9 @@ impl Server {
         body: &[u8],
     ) -> Answer {
         let mut request = format!(
-            "{method} {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n",
-            body.len()
+            "{method} {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {}\r\n{}",
+            body.len(),
+            self.authorization
         );
         for (name, value) in headers {
             request.push_str(&format!("{name}: {value}\r\n"));

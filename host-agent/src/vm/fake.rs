@@ -431,7 +431,9 @@ impl FakeInstance {
         // Lambda's API takes events in JSON only.
         let event = String::from_utf8_lossy(&request.body);
         let event = serde_json::from_str(&event).unwrap_or(event);
-        let (word, rest) = event.split_once(' ').unwrap_or((&event, ""));
+        // Lambda's API takes JSON only.
+        let event = event.trim_matches('"');
+        let (word, rest) = event.split_once(' ').unwrap_or((event, ""));
         let backtrace = Backtrace::default;
         let body = match word {
             "!sleep" => {

@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn a_deploy_keeps_what_it_does_not_name() {
-    let server = Server::start().await;
+    let server = Server::start_trusted().await;
     let first = json!({
         "memory_bytes": 64 << 20, "timeout_ms": 500, "isolation": "reuse", "max_concurrency": 3, "min_ready": 0,
         "environment": { "A": "1", "B": "2" }, "description": "d",

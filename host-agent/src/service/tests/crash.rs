@@ -268,7 +268,7 @@ fn a_kill_at_any_time_loses_no_acknowledged_deploy() {
             }
             let image = format!("image {round}");
             let deploy = bench.deploy("f", image.as_bytes());
-            let killed_after = Duration::from_micros(round * 700);
+            let killed_after = Duration::from_micros(round * 1500);
             if let Ok(deployed) = tokio::time::timeout(killed_after, deploy).await {
                 acknowledged = deployed.expect("deployed").version.number.0.get();
             }
@@ -276,7 +276,7 @@ fn a_kill_at_any_time_loses_no_acknowledged_deploy() {
         // Tasks end where they wait; what runs on a thread ends by itself, as a write that the kernel has does.
         runtime.shutdown_timeout(Duration::from_secs(10));
     }
-    assert!(acknowledged > 0, "no deploy was fast enough");
+    assert!(acknowledged > 0, "no deploy took less than 45 ms");
     runtime().block_on(async {
         let bench = Bench::in_folder(Arc::clone(&folder), "host");
         assert!(live(&bench).await >= acknowledged);
