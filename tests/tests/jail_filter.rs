@@ -37,8 +37,11 @@ const NAME: &str = r#"{"name":"Ada"}"#;
 const BIG_BODY_BYTES: usize = 10 << 20;
 /// RAM for such bodies.
 const BIG_RAM_BYTES: u64 = 64 << 20;
-/// RAM for much static data; with less of it a VM gets too little CPU time for so many faults.
-const LARGE_RAM_BYTES: u64 = 1 << 30;
+/// RAM for much static data.
+const LARGE_RAM_BYTES: u64 = 88 << 20;
+/// Pages of a working set without neighbours, and the first of them, which is in the data.
+const SCATTERED_PAGES: u32 = 8000;
+const FIRST_SCATTERED_PAGE: u32 = 1024;
 /// RAM of a VM that hardly touches it.
 const HUGE_RAM_BYTES: u64 = 1 << 30;
 const TIMEOUT_SHORT: Duration = Duration::from_millis(20);
@@ -56,7 +59,8 @@ struct Materials {
     /// The same, of a CPU without AVX; `None` if KVM shows none to guests here, as PVM does.
     old_cpu: Option<Snapshot>,
     echo: Snapshot,
-    large: Snapshot,
+    /// Without a working set, and with a large one.
+    large: [Snapshot; 2],
     _folder: TempDir,
 }
 
@@ -91,11 +95,19 @@ impl Materials {
             first_page: 0,
             pages: 1,
         }];
+        let scattered = (0..SCATTERED_PAGES).map(|number| PageRun {
+            first_page: FIRST_SCATTERED_PAGE + 2 * number,
+            pages: 1,
+        });
+        let scattered = scattered.collect();
         Self {
             restorable: hello.with_page_runs(working_set),
             old_cpu,
             echo: snapshot("echo", BIG_RAM_BYTES),
-            large: snapshot("large-data", LARGE_RAM_BYTES),
+            large: [
+                snapshot("large-data", LARGE_RAM_BYTES),
+                snapshot("large-data", LARGE_RAM_BYTES).with_page_runs(scattered),
+            ],
             _folder: folder,
         }
     }
@@ -181,14 +193,17 @@ fn fault(spawner: &Spawner, _: &Materials) -> Result<(), Broken> {
     }
 }
 
-/// A guest that writes every second page: the list of them grows beyond the memory that the shell has at hand.
+/// A guest that wrote every second page, and does so again: the list of them, when it comes and when it is made, is longer
+/// than the memory that the shell has at hand.
 fn scattered(spawner: &Spawner, materials: &Materials) -> Result<(), Broken> {
-    let mut owner = Owner::new(spawner, LARGE_RAM_BYTES)?;
-    owner.waiting()?;
-    owner.restore(&materials.large, Isolation::Fresh)?;
-    owner.ask("scattered")?;
-    owner.done()?;
-    owner.finish().map(drop)
+    for snapshot in &materials.large {
+        let mut owner = Owner::new(spawner, LARGE_RAM_BYTES)?;
+        owner.waiting()?;
+        owner.restore(snapshot, Isolation::Fresh)?;
+        owner.ask("scattered")?;
+        owner.finish()?;
+    }
+    Ok(())
 }
 
 /// A shell gets a VM of another size than it was made with, and counts its pages. The list of pages is too long for the
