@@ -3,8 +3,9 @@
 mod agent_common;
 
 use std::{
-    fs,
+    fs::{self, Permissions},
     io::Write,
+    os::unix::fs::PermissionsExt,
     thread,
     time::{Duration, Instant},
 };
@@ -40,7 +41,10 @@ fn a_function_is_deployed_invoked_rolled_back_aliased_and_deleted() {
         (&json!(1), &json!(image))
     );
     let ask = |qualifier: &str| {
-        let path = format!("/v1/functions/f/invoke?qualifier={qualifier}");
+        let path = match qualifier {
+            "" => "/v1/functions/f/invoke".to_owned(),
+            qualifier => format!("/v1/functions/f/invoke?qualifier={qualifier}"),
+        };
         let answer = agent.call("POST", &path, b"env MARK").expect(200);
         (
             answer.text(),
@@ -551,6 +555,7 @@ fn beyond_loopback_a_token_is_needed() {
     let token = "0123456789abcdef0123456789abcdef";
     let file = setup.vmm().with_file_name("token");
     fs::write(&file, token).expect("a file");
+    fs::set_permissions(&file, Permissions::from_mode(0o600)).expect("a mode");
     setup
         .settings
         .push(("TOKEN_FILE", file.display().to_string()));

@@ -144,7 +144,7 @@ fn what_a_request_loses_is_told_in_log_report_and_metrics() {
     // The tail has the end of the log, and the REPORT at its own.
     let headers = [("x-amz-log-type", "Tail")];
     let path = "/2015-03-31/functions/many/invocations";
-    let event = format!("records {RECORDS}");
+    let event = format!("\"records {RECORDS}\"");
     let answer = agent
         .send("POST", path, &headers, event.as_bytes())
         .expect("an answer");
@@ -243,7 +243,7 @@ fn each_way_to_fail_has_its_sentence_in_the_log() {
         ("stack-overflow", "the function broke: the stack overflowed"),
         ("exit", "the function broke: it ended the VM with code"),
         ("spin", "the function did not answer within 300 ms"),
-        ("oom", "the function asked for"),
+        ("oom", "the function ran out of memory: an allocation of "),
     ];
     for (kind, _) in cases {
         agent.invoke("faults", json!({ "kind": kind }).to_string());

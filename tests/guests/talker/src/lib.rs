@@ -30,6 +30,8 @@ pub fn talker(event: &[u8]) -> Result<Vec<u8>, String> {
 
 fn say(event: &[u8]) -> Result<(), String> {
     let event = core::str::from_utf8(event).map_err(|_| "no text")?;
+    // Lambda's API takes JSON only: the same as a string.
+    let event = event.trim_matches('"');
     let (what, rest) = event.split_once(' ').unwrap_or((event, ""));
     let number = || rest.parse::<usize>().map_err(|_| "no number");
     match what {
