@@ -124,7 +124,7 @@ impl Owner {
         match self.response() {
             Ok(response) => {
                 let done = self.done()?;
-                self.exchange.settle(&done).map_err(broken)?;
+                self.settle(&done)?;
                 Ok(response)
             }
             // Why there is none comes as an event.
@@ -144,6 +144,11 @@ impl Owner {
             Event::Done(stats) => Ok(stats),
             other => Err(broken(other)),
         }
+    }
+
+    /// After a response: that nothing of the request is left in the stream of a VM that is done.
+    pub fn settle(&mut self, done: &Stats) -> Result<(), Broken> {
+        self.exchange.settle(done).map_err(broken)
     }
 
     /// How the process dies, which the spawner tells.

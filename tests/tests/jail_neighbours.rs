@@ -79,8 +79,9 @@ fn eat_log(spawner: &Spawner, image: &Path) -> Result<(), Broken> {
     for _ in 0..TIMES {
         owner.request(r#"{"kind":"log-flood"}"#)?;
         // A shell whose log nobody reads waits for that, so it is read before the response.
-        owner.done()?;
+        let done = owner.done()?;
         owner.response()?;
+        owner.settle(&done)?;
         owner.log.clear();
     }
     owner.finish().map(drop)
@@ -95,7 +96,8 @@ fn measure(neighbour: &mut Owner, requests: usize) -> Vec<Duration> {
             let response = neighbour.response().expect("a response");
             let took = began.elapsed();
             assert!(response.body.starts_with(br#"{"greeting":"Hello, Ada!"#));
-            neighbour.done().expect("a reset");
+            let done = neighbour.done().expect("a reset");
+            neighbour.settle(&done).expect("nothing is left");
             took
         })
         .collect();

@@ -387,8 +387,7 @@ impl Failure {
             | Self::Run(RunError::Save(CreateSnapshotError::Write(error))) => {
                 exit_of_blame(error.blame())
             }
-            Self::Snapshot(SnapshotError::Save(_))
-            | Self::Run(RunError::Save(_) | RunError::Folder(_)) => Exit::Host,
+            Self::Snapshot(SnapshotError::Save(_)) | Self::Run(RunError::Save(_)) => Exit::Host,
         }
     }
 }

@@ -21,12 +21,11 @@ use std::{
 
 use jiffy_console::{Exit, stderr, stdout};
 use jiffy_control::{
-    CreateSnapshotError, Created, Instance, InvokeError, Launch, LaunchError, Missing, NewSnapshot,
-    Request, Response, Source, SpawnerOptions, create_snapshot, write_body,
+    CreateSnapshotError, Instance, InvokeError, Launch, LaunchError, Missing, Phases, Request,
+    Response, Source, SpawnerOptions, capture_snapshot, write_body,
 };
-use jiffy_snapshots::{PageRun, write_working_set};
+use jiffy_snapshots::{PageRun, Snapshot, write_working_set};
 use serde::Serialize;
-use tempfile::TempDir;
 
 pub(crate) use self::{
     event::{EventError, EventSource, HttpOptions, request},
@@ -85,8 +84,6 @@ pub(crate) enum RunError {
     Settings(#[from] SettingsError),
     #[error(transparent)]
     Runnable(#[from] RunnableError),
-    #[error("cannot make a temporary folder for the snapshot")]
-    Folder(#[source] io::Error),
     #[error(transparent)]
     Save(CreateSnapshotError),
     #[error(transparent)]
@@ -104,11 +101,18 @@ struct Target {
     /// Name and version, once they are known.
     function: [String; 2],
     settings: VmSettings,
-    snapshot: PathBuf,
-    /// The image it is to be made of, unless it is there already, and the folder that it is made in.
-    made_of: Option<(Runnable, TempDir)>,
-    /// Whether the snapshot still needs a working set. That of one which is restored once would help nobody.
-    is_unrecorded: bool,
+    source: TargetSource,
+}
+
+/// What its VM begins with.
+enum TargetSource {
+    /// A snapshot that is made of this image first, and has no name.
+    Image(Runnable),
+    /// A snapshot that is there.
+    Snapshot {
+        snapshot: Box<Snapshot>,
+        path: PathBuf,
+    },
 }
 
 impl Target {
@@ -122,17 +126,13 @@ impl Target {
                 // A manifest that is wrong shows before anything is built.
                 let settings = VmSettings::of(path, flags, variables)?;
                 let runnable = Runnable::find(path)?;
-                let folder = tempfile::Builder::new().prefix("jiffy-run-").tempdir();
-                let folder = folder.map_err(RunError::Folder)?;
                 let image = &runnable.image;
                 let name = image.function_name.clone().unwrap_or_default();
                 let version = image.function_version.clone().unwrap_or_default();
                 Ok(Self {
                     function: [name, version],
                     settings,
-                    snapshot: folder.path().join("snapshot"),
-                    made_of: Some((runnable, folder)),
-                    is_unrecorded: false,
+                    source: TargetSource::Image(runnable),
                 })
             }
             What::Snapshot { path, flags } => {
@@ -141,9 +141,10 @@ impl Target {
                 Ok(Self {
                     function: [image.function_name.clone(), image.function_version.clone()],
                     settings: VmSettings::of_flags(flags)?,
-                    snapshot: path.clone(),
-                    made_of: None,
-                    is_unrecorded: snapshot.working_set().is_empty(),
+                    source: TargetSource::Snapshot {
+                        snapshot: Box::new(snapshot),
+                        path: path.clone(),
+                    },
                 })
             }
         }
@@ -151,31 +152,52 @@ impl Target {
 
     fn symbols(&self) -> Symbols {
         let [name, _] = &self.function;
-        match &self.made_of {
-            Some((Runnable { path, .. }, _)) => Symbols::of_image(path, name),
-            None => Symbols::of_snapshot(name),
+        match &self.source {
+            TargetSource::Image(Runnable { path, .. }) => Symbols::of_image(path, name),
+            TargetSource::Snapshot { .. } => Symbols::of_snapshot(name),
         }
     }
 
-    /// Makes the snapshot, as a deploy does.
-    fn boot(
+    /// Where the working set is to be kept that the snapshot still needs. That of one which is restored once would help
+    /// nobody.
+    fn unrecorded(&self) -> Option<&Path> {
+        match &self.source {
+            TargetSource::Snapshot { snapshot, path } if snapshot.working_set().is_empty() => {
+                Some(path)
+            }
+            TargetSource::Snapshot { .. } | TargetSource::Image(_) => None,
+        }
+    }
+
+    /// Starts its VM: of a snapshot that is there, or of one that it makes as a deploy does. Of that it tells where the
+    /// time until it was ready went.
+    fn start(
         &self,
         vmm: &Path,
         jail: &SpawnerOptions,
-    ) -> Result<Option<Created>, CreateSnapshotError> {
-        let Some((runnable, _)) = &self.made_of else {
-            return Ok(None);
+    ) -> Result<(Instance, Option<Phases>), CreateSnapshotError> {
+        let timeout = Some(self.settings.timeout);
+        let isolation = self.settings.isolation.into();
+        let restore = |snapshot: &Snapshot| {
+            Instance::spawn_restored(vmm, jail, snapshot, isolation, timeout, print_log)
         };
-        let new = NewSnapshot {
+        let runnable = match &self.source {
+            TargetSource::Snapshot { snapshot, .. } => return Ok((restore(snapshot)?, None)),
+            TargetSource::Image(runnable) => runnable,
+        };
+        let ram_bytes = self.settings.ram_bytes;
+        let launch = Launch {
             vmm: vmm.to_owned(),
             spawner: jail.clone(),
-            image: runnable.path.clone(),
-            ram_bytes: Some(self.settings.ram_bytes),
-            timeout: Some(self.settings.timeout),
-            environment: self.settings.environment.clone(),
-            output: self.snapshot.clone(),
+            source: Source::Image {
+                path: runnable.path.clone(),
+                ram_bytes: Some(ram_bytes),
+            },
+            timeout,
         };
-        create_snapshot(&new, print_log).map(Some)
+        let environment = &self.settings.environment;
+        let (phases, snapshot) = capture_snapshot(&launch, environment, ram_bytes, print_log)?;
+        Ok((restore(&snapshot)?, Some(phases)))
     }
 }
 
@@ -211,20 +233,10 @@ pub(crate) fn run(options: &Options, format: Format) -> Result<Exit, RunError> {
         ..request
     };
     let start = Instant::now();
-    let ended = match target.boot(&vmm, &options.jail) {
-        Ok(created) => {
-            let launch = Launch {
-                vmm,
-                spawner: options.jail.clone(),
-                source: Source::Snapshot {
-                    path: target.snapshot.clone(),
-                    isolation: target.settings.isolation.into(),
-                },
-                timeout: Some(target.settings.timeout),
-            };
-            let instance = Instance::spawn(&launch, print_log)?;
+    let ended = match target.start(&vmm, &options.jail) {
+        Ok((instance, phases)) => {
             let times = HostTimes {
-                boot: created.map(|created| BootTimes::new(&created)),
+                boot: phases.as_ref().map(BootTimes::new),
                 ..HostTimes::default()
             };
             serve(instance, start, &request, options.requests, &target, times)
@@ -319,8 +331,8 @@ fn invoke(
         };
         times.last_request_ns = nanoseconds(begin.elapsed());
         round_trips_ns.push(times.last_request_ns);
-        if number == 1 && target.is_unrecorded {
-            record_working_set(instance, &target.snapshot);
+        if let (1, Some(snapshot)) = (number, target.unrecorded()) {
+            record_working_set(instance, snapshot);
         }
         // Off the clock: the response is there, and the VM gets ready for the next request.
         if let Err(error) = instance.settle() {

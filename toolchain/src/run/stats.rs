@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use jiffy_control::{Created, Stats};
+use jiffy_control::{Phases, Stats};
 use serde::Serialize;
 
 use crate::output::{Bytes, Nanoseconds, Table};
@@ -27,30 +27,22 @@ pub(super) struct BootTimes {
     load_ns: u64,
     kvm_ns: u64,
     init_ns: u64,
-    save_ns: u64,
 }
 
 impl BootTimes {
-    pub(super) fn new(created: &Created) -> Self {
+    pub(super) fn new(phases: &Phases) -> Self {
         Self {
-            image_ns: created.phases.image_ns,
-            load_ns: created.phases.load_ns,
-            kvm_ns: created.phases.kvm_ns,
-            init_ns: created.phases.init_ns,
-            save_ns: created.save_ns,
+            image_ns: phases.image_ns,
+            load_ns: phases.load_ns,
+            kvm_ns: phases.kvm_ns,
+            init_ns: phases.init_ns,
         }
     }
 
     fn total_ns(&self) -> u64 {
-        [
-            self.image_ns,
-            self.load_ns,
-            self.kvm_ns,
-            self.init_ns,
-            self.save_ns,
-        ]
-        .into_iter()
-        .fold(0, u64::saturating_add)
+        [self.image_ns, self.load_ns, self.kvm_ns, self.init_ns]
+            .into_iter()
+            .fold(0, u64::saturating_add)
     }
 }
 
@@ -134,7 +126,6 @@ impl fmt::Display for StatsView {
             row("image loaded", boot.load_ns);
             row("VM and vCPU made", boot.kvm_ns);
             row("guest boot and init", boot.init_ns);
-            row("snapshot saved", boot.save_ns);
         }
         if phases.restore_ns > 0 {
             row("snapshot read and verified", phases.image_ns);

@@ -9,13 +9,19 @@
 use std::{
     fs::File,
     io::{self, Read, Seek},
-    os::{fd::AsFd, unix::fs::FileExt},
+    os::{
+        fd::{AsFd, AsRawFd},
+        unix::fs::FileExt,
+    },
     path::PathBuf,
     time::{Duration, Instant},
 };
 
 use jiffy_abi::layout::RAM_BYTES_DEFAULT;
-use jiffy_snapshots::{CreateError, Digest, OpenError, PAGE_LEN, Page, Snapshot, State};
+use jiffy_snapshots::{
+    CreateError, DIGEST_BYTES, Digest, OpenError, PAGE_LEN, Page, RamSummary, Snapshot, State,
+    StateFile,
+};
 use rustix::fs::{MemfdFlags, memfd_create};
 use sha2::{Digest as _, Sha256};
 
@@ -75,6 +81,8 @@ pub enum CreateSnapshotError {
     Vm(#[from] InvokeError),
     #[error("cannot make a file in memory for the VM's RAM")]
     Memory(#[source] io::Error),
+    #[error("cannot write a temporary file for the VM's RAM")]
+    Temporary(#[source] io::Error),
     #[error(transparent)]
     Write(#[from] CreateError),
     #[error(transparent)]
@@ -98,16 +106,7 @@ pub fn create_snapshot(
         timeout: new.timeout,
     };
     let image = digest_of(new)?;
-    let mut instance = Instance::spawn_with(&launch, &new.environment, on_log)?;
-    let captured = capture(&mut instance, ram_bytes);
-    if !matches!(
-        captured,
-        Err(CreateSnapshotError::Vm(InvokeError::Unresponsive(_)))
-    ) {
-        // Whatever it logged has been handed over then.
-        let _ = instance.finish();
-    }
-    let (phases, mut state, ram) = captured?;
+    let (phases, mut state, ram) = boot_and_capture(&launch, &new.environment, ram_bytes, on_log)?;
     // The VM's word is not taken for what it was made of.
     state.image.digest = image;
     let began = Instant::now();
@@ -120,6 +119,65 @@ pub fn create_snapshot(
         ram_pages_stored: snapshot.ram_pages_stored(),
         save_ns: u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX),
     })
+}
+
+/// Boots the image of `launch`, whose VMs have `ram_bytes` of RAM, runs its `init` and keeps what there is
+/// then in a temporary file without a name: when this process ends, however that may be, nothing of it is
+/// left. The rest is as in [`create_snapshot`].
+pub fn capture_snapshot(
+    launch: &Launch,
+    environment: &[u8],
+    ram_bytes: u64,
+    on_log: impl FnMut(LogRecord) + Send + 'static,
+) -> Result<(Phases, Snapshot), CreateSnapshotError> {
+    let (phases, state, ram) = boot_and_capture(launch, environment, ram_bytes, on_log)?;
+    // Nobody verifies it: it was never out of this process's hands.
+    let summary = RamSummary {
+        bytes: ram_bytes,
+        pages_stored: 0,
+        digest: Digest([0; DIGEST_BYTES]),
+    };
+    let file = StateFile {
+        ram: summary,
+        state: *state,
+    };
+    let state = file.to_bytes().map_err(OpenError::from)?;
+    let ram = on_disk(&ram, ram_bytes).map_err(CreateSnapshotError::Temporary)?;
+    Ok((phases, Snapshot::from_parts(state, ram)?))
+}
+
+/// A copy of RAM in a file without a name, which can only be read from, as one of the store. A file in memory will not
+/// do: what a VM touches of its holes stays charged to the VM beside its own copy.
+fn on_disk(ram: &File, ram_bytes: u64) -> io::Result<File> {
+    let file = tempfile::tempfile()?;
+    file.set_len(ram_bytes)?;
+    let mut read = page_reader(ram);
+    let mut page = [0; PAGE_LEN];
+    for number in 0..ram_bytes / PAGE_LEN as u64 {
+        read(number, &mut page)?;
+        if page != [0; PAGE_LEN] {
+            file.write_all_at(&page, number * PAGE_LEN as u64)?;
+        }
+    }
+    File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+fn boot_and_capture(
+    launch: &Launch,
+    environment: &[u8],
+    ram_bytes: u64,
+    on_log: impl FnMut(LogRecord) + Send + 'static,
+) -> Result<(Phases, Box<State>, File), CreateSnapshotError> {
+    let mut instance = Instance::spawn_with(launch, environment, on_log)?;
+    let captured = capture(&mut instance, ram_bytes);
+    if !matches!(
+        captured,
+        Err(CreateSnapshotError::Vm(InvokeError::Unresponsive(_)))
+    ) {
+        // Whatever it logged has been handed over then.
+        let _ = instance.finish();
+    }
+    captured
 }
 
 fn capture(

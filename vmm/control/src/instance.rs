@@ -9,6 +9,7 @@
 use std::{
     fmt, io,
     net::Shutdown,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -19,7 +20,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::{
     Blame, ControlError, ControlSocket, Death, Event, Exchange, Isolation, Launch, LaunchError,
     LogRecord, Missing, PageRuns, Phases, Report, Request, RequestError, Response, ResponseError,
-    Shell, Source, Spawner, Stats, StreamFault,
+    Shell, Source, Spawner, SpawnerOptions, Stats, StreamFault,
     launch::restore,
     pump::{GRACE, Pump},
 };
@@ -100,6 +101,21 @@ impl Instance {
             // It takes a request at once; if it cannot, it says so then.
             instance.phases = Some(Phases::default());
         }
+        Ok(instance)
+    }
+
+    /// Restores `snapshot` into a VM with a spawner of its own; the rest as [`Instance::spawn`].
+    pub fn spawn_restored(
+        vmm: &Path,
+        options: &SpawnerOptions,
+        snapshot: &Snapshot,
+        isolation: Isolation,
+        timeout: Option<Duration>,
+        on_log: impl FnMut(LogRecord) + Send + 'static,
+    ) -> Result<Self, LaunchError> {
+        let spawner = Spawner::start(vmm, options)?;
+        let mut instance = Self::restore(&spawner, snapshot, isolation, timeout, on_log)?;
+        instance.spawner = Some(spawner);
         Ok(instance)
     }
 

@@ -27,7 +27,8 @@ mod testing;
 
 pub use command::{Command, Isolation, PageRuns};
 pub use create::{
-    CreateSnapshotError, Created, NewSnapshot, RAM_FILE_NAME, create_snapshot, page_reader,
+    CreateSnapshotError, Created, NewSnapshot, RAM_FILE_NAME, capture_snapshot, create_snapshot,
+    page_reader,
 };
 pub use event::{
     BACKTRACE_FRAMES_MAX, Backtrace, Blame, Death, Event, Exits, GuestFault, LogRecord, Outcome,

@@ -1,4 +1,4 @@
-//! Says what it is told to: `log TEXT`, `records COUNT` empty records, `record BYTES` one of so many, `fail TEXT` as an
+//! Says what it is told to: `log TEXT`, `hex TEXT` the same in hexadecimal digits, `records COUNT` empty records, `record BYTES` one of so many, `fail TEXT` as an
 //! error, `panic TEXT`. With the variable `INIT`, its init logs so many lines and panics.
 #![cfg_attr(not(test), no_std)]
 
@@ -36,6 +36,7 @@ fn say(event: &[u8]) -> Result<(), String> {
     let number = || rest.parse::<usize>().map_err(|_| "no number");
     match what {
         "log" => jiffy::log!("{rest}"),
+        "hex" => jiffy::log!("{}", text_of(rest).ok_or("no hexadecimal text")?),
         "records" => (0..number()?).for_each(|_| jiffy::log!("")),
         "record" => jiffy::log!("{}", "ü".repeat(number()? / 2)),
         "fail" => return Err(rest.to_string()),
@@ -43,4 +44,12 @@ fn say(event: &[u8]) -> Result<(), String> {
         _ => return Err("nothing to say to that".into()),
     }
     Ok(())
+}
+
+fn text_of(digits: &str) -> Option<String> {
+    let bytes = digits.as_bytes().chunks(2).map(|pair| {
+        let pair = core::str::from_utf8(pair).ok()?;
+        u8::from_str_radix(pair, 16).ok()
+    });
+    String::from_utf8(bytes.collect::<Option<_>>()?).ok()
 }
