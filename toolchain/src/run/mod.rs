@@ -107,7 +107,7 @@ struct Target {
 /// What its VM begins with.
 enum TargetSource {
     /// A snapshot that is made of this image first, and has no name.
-    Image(Runnable),
+    Image(Box<Runnable>),
     /// A snapshot that is there.
     Snapshot {
         snapshot: Box<Snapshot>,
@@ -132,7 +132,7 @@ impl Target {
                 Ok(Self {
                     function: [name, version],
                     settings,
-                    source: TargetSource::Image(runnable),
+                    source: TargetSource::Image(Box::new(runnable)),
                 })
             }
             What::Snapshot { path, flags } => {
@@ -153,7 +153,7 @@ impl Target {
     fn symbols(&self) -> Symbols {
         let [name, _] = &self.function;
         match &self.source {
-            TargetSource::Image(Runnable { path, .. }) => Symbols::of_image(path, name),
+            TargetSource::Image(runnable) => Symbols::of_image(&runnable.path, name),
             TargetSource::Snapshot { .. } => Symbols::of_snapshot(name),
         }
     }
