@@ -107,7 +107,7 @@ class Lambda(unittest.TestCase):
         self.assertGreaterEqual(found["MemorySize"], 129)
         self.assertEqual(found["Description"], "greets")
         # Values are shown to those who had to show a token or a signature.
-        self.assertEqual(found["Environment"]["Variables"], {"MOOD": "(hidden: the agent has no token)"})
+        self.assertEqual(found["Environment"]["Variables"], {"MOOD": "good"})
         self.assertEqual(found["CodeSha256"], made["CodeSha256"])
         self.assertEqual(self.aws.get_function_configuration(FunctionName="hello")["RevisionId"], found["RevisionId"])
 
