@@ -39,7 +39,7 @@ def setUpModule():
         limits__body_bytes_max=BODY_BYTES_MAX,
         limits__image_bytes_max=IMAGE_BYTES_MAX,
         limits__connections_max=CONNECTIONS_MAX,
-        limits__versions_max=4,
+        limits__versions_max=64,
         pool__keep_alive_ms=1000,
         pool__queue_len_max=20,
         pool__queue_ms_max=2000,
@@ -345,10 +345,9 @@ class Hostile(unittest.TestCase):
             for _ in range(CONNECTIONS_MAX + 50):
                 stack.enter_context(connection()).sendall(b"GET /v1/health HTTP/1.1\r\nx:")
             self.assertEqual(agent.request("GET", "/v1/health").status, 200)
-            time.sleep(1.5)
-            began = time.monotonic()
-            self.assertEqual(agent.invoke("hello", EVENT).status, 200)
-            self.assertLess(time.monotonic() - began, ANSWER_S_MAX)
+            # Those that were thrown out may read why for another second.
+            served = lambda: agent.invoke("hello", EVENT).status == 200
+            eventually(served, "they keep everybody else out", s_max=HEADER_MS_MAX / 1000 + ANSWER_S_MAX)
 
     def test_pipelined_requests_are_answered_in_order(self):
         events = [b'{"name":"%d"}' % index for index in range(100)]
@@ -399,6 +398,7 @@ class Hostile(unittest.TestCase):
                 live = agent.request("GET", f"/v1/functions/{name}").json()["live"]
                 self.assertEqual(live, max(numbers))
         self.assertEqual(agent.request("DELETE", "/v1/functions/brand-new").status, 204)
+        self.forget_versions("hello")
 
     def test_deploys_while_requests_run_are_not_noticed(self):
         with concurrent.futures.ThreadPoolExecutor(4) as workers:
@@ -407,6 +407,14 @@ class Hostile(unittest.TestCase):
                 agent.deploy("hello", "hello", max_concurrency=4, description=str(index))
             answers = set().union(*(worker.result() for worker in invoking))
         self.assertEqual(answers, {(200, GREETING)})
+        self.forget_versions("hello")
+
+    def forget_versions(self, name):
+        """Published versions stay until somebody deletes them."""
+        live = agent.request("GET", f"/v1/functions/{name}").json()["live"]
+        for version in agent.request("GET", f"/v1/functions/{name}/versions").json()["versions"]:
+            if version["version"] != live:
+                agent.request("DELETE", f"/v1/functions/{name}/versions/{version['version']}")
 
     def invoke_for(self, seconds, name):
         """The answers that come in this time, each once."""
