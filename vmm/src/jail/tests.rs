@@ -8,11 +8,14 @@ mod acts;
 
 use std::{
     env,
-    fs::OpenOptions,
-    os::unix::process::CommandExt,
+    fs::{self, OpenOptions, Permissions},
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
+
+use tempfile::TempDir;
 
 use super::*;
 use acts::{BROKEN, End, FIRST_USER, KILLED_BY_FILTER, ORDINARY_USER, PART, REFUSED};
@@ -59,9 +62,14 @@ fn has_kvm(who: Who) -> bool {
 
 /// The lines that the spawner, or the shell, printed.
 fn play_as(who: Who, part: &str) -> Vec<String> {
-    let mut command = Command::new(env::current_exe().expect("a path"));
+    let own = env::current_exe().expect("a path");
+    let is_another = who == Who::OrdinaryUser && is_root();
+    // Another user may have no way into the folder that this was built in.
+    let public = is_another.then(|| public_copy(&own));
+    let program = public.as_ref().map_or(own, |(_, copy)| copy.clone());
+    let mut command = Command::new(program);
     command.env(PART, part).stdin(Stdio::null());
-    if who == Who::OrdinaryUser && is_root() {
+    if is_another {
         command.uid(ORDINARY_USER).gid(ORDINARY_USER);
     }
     if who == Who::RefusedUser && is_root() {
@@ -73,6 +81,17 @@ fn play_as(who: Who, part: &str) -> Vec<String> {
     assert_ne!(output.status.code(), Some(BROKEN), "{part}: {stderr}");
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     stdout.lines().map(str::to_owned).collect()
+}
+
+/// A copy of a program that everybody may execute, gone with the folder.
+fn public_copy(program: &Path) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let copy = folder.path().join("program");
+    fs::copy(program, &copy).expect("a copy");
+    for path in [folder.path(), &copy] {
+        fs::set_permissions(path, Permissions::from_mode(0o755)).expect("a mode");
+    }
+    (folder, copy)
 }
 
 fn end_of(who: Who, jail: &str, act: &str) -> String {
@@ -282,8 +301,8 @@ fn what_a_shell_costs() {
 /// What the threat model says there is to try is what the list has.
 #[test]
 fn the_threat_model_counts_as_the_list_does() {
-    let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/threat-model.md");
-    let document = std::fs::read_to_string(document).expect("the threat model");
+    // Of the build: the tests also run where there is no checkout.
+    let document = include_str!("../../../docs/threat-model.md");
     let entries = Filter::entries().expect("the list");
     let changes = |entry: &&Entry| {
         let names = entry.args.iter().map(|argument| &argument.comment);
