@@ -21,7 +21,7 @@ pub enum ReadError {
     Read { path: PathBuf, source: io::Error },
     #[error("{} has {bytes} bytes, more than a report's {REPORT_BYTES_MAX}", path.display())]
     TooLarge { path: PathBuf, bytes: u64 },
-    #[error("{} is no report: name a file that `jiffy bench --json` wrote", path.display())]
+    #[error("cannot compare with {}: must be a file that `jiffy bench --json` wrote", path.display())]
     Json {
         path: PathBuf,
         source: serde_json::Error,
@@ -173,8 +173,8 @@ mod tests {
         };
         let written = serde_json::to_string(&report(vec![])).expect("JSON");
         assert_eq!(check(&written).expect("a report").schema, SCHEMA);
-        assert!(check("{").expect_err("cut").contains("is no report"));
-        assert!(check("{}").expect_err("empty").contains("is no report"));
+        assert!(check("{").expect_err("cut").contains("must be a file"));
+        assert!(check("{}").expect_err("empty").contains("must be a file"));
         let other = check(r#"{"schema":77}"#).expect_err("another schema");
         assert!(other.contains("schema 77") && other.contains("measure again"));
         let missing = read(Path::new("/nonexistent")).expect_err("no file");

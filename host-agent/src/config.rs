@@ -45,13 +45,15 @@ pub enum ConfigError {
     },
     #[error("{0} has more than {FILE_BYTES_MAX} bytes: is it the right file?")]
     TooLarge(PathBuf),
-    #[error("{path} is not TOML, or has a key or value that is not known: mend it")]
+    #[error("cannot use {path}: it must be TOML with the keys of the sample jiffyd.toml")]
     Parse {
         path: PathBuf,
         #[source]
         source: Box<toml::de::Error>,
     },
-    #[error("variable {name} has a value that its key cannot have: correct it")]
+    #[error(
+        "invalid value of the variable {name}: must be one that its key in jiffyd.toml can have"
+    )]
     Variable {
         name: String,
         #[source]
@@ -71,7 +73,7 @@ pub enum ConfigError {
         "the token in {0} has fewer than {TOKEN_CHARS_MIN} printable characters: make one with `openssl rand -hex 32`"
     )]
     Token(PathBuf),
-    #[error("{0:?} in hosts is no host: write a name or an address, without scheme and port")]
+    #[error("invalid host {0:?} in hosts: must be a name or an address, without scheme and port")]
     Host(String),
     #[error("there are {0} hosts, more than {HOSTS_MAX}: list fewer")]
     Hosts(usize),
@@ -81,7 +83,7 @@ pub enum ConfigError {
     Proxy(String),
     #[error("{0} ranges in trusted_proxies: must be at most {PROXIES_MAX}")]
     Proxies(usize),
-    #[error("line {line} of {path} is no key: write ACCESS_KEY_ID:SECRET_ACCESS_KEY")]
+    #[error("invalid line {line} of {path}: must be ACCESS_KEY_ID:SECRET_ACCESS_KEY")]
     Keys { path: PathBuf, line: usize },
 }
 

@@ -18,7 +18,7 @@ pub(crate) enum SdkError {
         "there is no jiffy-vmm: put it beside jiffy or on PATH, or name it with JIFFY_VMM; `cargo build --release` in a jiffy checkout makes it"
     )]
     NoVmm,
-    #[error("JIFFY_VMM names {0}, which is no file")]
+    #[error("invalid JIFFY_VMM {0}: must be the path of a file")]
     VmmNotThere(PathBuf),
 }
 

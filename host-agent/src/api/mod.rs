@@ -309,7 +309,7 @@ impl<V: Vms> Api<V> {
         }
         check_coding(request.headers())?;
         if request.method() == Method::CONNECT {
-            let detail = "CONNECT is not implemented: the agent is no proxy";
+            let detail = "CONNECT is not implemented: the agent does not act as a proxy";
             return Err(Problem::new(Kind::NotImplemented, detail));
         }
         Ok(())

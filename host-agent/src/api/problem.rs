@@ -107,11 +107,7 @@ impl Kind {
                 "urn:jiffy:other-origin",
                 "The request comes from a web page",
             ),
-            Self::NotFound => (
-                S::NOT_FOUND,
-                "urn:jiffy:not-found",
-                "There is no such thing",
-            ),
+            Self::NotFound => (S::NOT_FOUND, "urn:jiffy:not-found", "Nothing has this name"),
             Self::MethodNotAllowed => (
                 S::METHOD_NOT_ALLOWED,
                 "urn:jiffy:method-not-allowed",

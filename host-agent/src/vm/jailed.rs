@@ -146,7 +146,7 @@ fn start(options: &JailedOptions) -> Result<Spawner, VmError> {
     let spawner = Spawner::start(&options.vmm, &spawner_options).map_err(host)?;
     if let (false, Some(missing)) = (options.allow_missing_cgroups, spawner.missing().first()) {
         return Err(VmError::Host(format!(
-            "{} is missing ({}): mend that, or allow it in the configuration",
+            "{} is missing ({}): add it to the host, or allow that in the configuration",
             missing.layer, missing.reason
         )));
     }

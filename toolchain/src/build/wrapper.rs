@@ -22,7 +22,7 @@ const FLOAT_PRINTER: &str = "zmij";
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WrapperError {
     #[error(
-        "{0} is no jiffy SDK with its library OS beside it: check the path of `jiffy` in Cargo.toml"
+        "invalid path {0} of `jiffy` in Cargo.toml: must be the jiffy SDK, with its library OS beside it"
     )]
     NoLibraryOs(PathBuf),
     #[error("cannot write {path}")]

@@ -56,7 +56,7 @@ use crate::{
 /// Why a client verb failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
-    #[error("{0:?} is no address of an agent: write it as http://HOST:PORT")]
+    #[error("invalid agent address {0:?}: must be http://HOST:PORT")]
     Url(String),
     #[error(
         "{0} is an address for TLS, which jiffy does not speak: use http:// on this machine or through a tunnel"

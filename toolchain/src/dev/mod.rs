@@ -74,7 +74,7 @@ pub(crate) enum DevError {
         "there is no jiffyd: put it beside jiffy or on PATH, or name it with JIFFYD; `cargo build --release` in a jiffy checkout makes it"
     )]
     NoProgram,
-    #[error("JIFFYD names {0}, which is no file")]
+    #[error("invalid JIFFYD {0}: must be the path of a file")]
     ProgramNotThere(PathBuf),
     #[error(
         "there is no folder for the agent's store: set HOME or XDG_STATE_HOME, or say --ephemeral"

@@ -23,7 +23,7 @@ const INSTANCE_MEMORY_BYTES_MAX: usize = 1 << 20;
 /// Of an instance's memory, what is cleared by writing and not by unmapping; the module's own has two pages.
 const KEEP_RESIDENT_BYTES: usize = 128 << 10;
 
-/// WASI's numbers for "it worked" and for "that is no such thing".
+/// WASI's numbers for "it worked" and for "nothing has that name".
 const SUCCESS: i32 = 0;
 const BAD_DESCRIPTOR: i32 = 8;
 const SPAN_BYTES: usize = 8;
