@@ -4,7 +4,9 @@ Only the standard library: the tests of Debian's boto3 run with the system's Pyt
 """
 
 import atexit
+import functools
 import http.client
+import io
 import json
 import os
 import pathlib
@@ -13,6 +15,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import zipfile
 
 START_S_MAX = 30
 STOP_S_MAX = 30
@@ -27,6 +30,15 @@ IMAGES = pathlib.Path(os.environ["JIFFY_IMAGES"])
 def image(name):
     """The image of an example."""
     return (IMAGES / f"{name}.elf").read_bytes()
+
+
+@functools.cache
+def zip_of(example, entry="bootstrap"):
+    """The same in a zip file, as Lambda takes code."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(entry, image(example))
+    return buffer.getvalue()
 
 
 def free_port():

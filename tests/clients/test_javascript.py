@@ -6,9 +6,8 @@ import shutil
 import subprocess
 import tempfile
 import unittest
-import zipfile
 
-from agent import Agent, image
+from agent import Agent, zip_of
 
 KEY_ID, SECRET = "AKIAJIFFYTESTS", "secret"
 S_MAX = 60
@@ -24,8 +23,7 @@ class JavaScript(unittest.TestCase):
             variables = {"ENDPOINT": agent.url, "KEY_ID": KEY_ID, "SECRET": SECRET}
             for example in ["hello", "faults"]:
                 path = directory / f"{example}.zip"
-                with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-                    archive.writestr("bootstrap", image(example))
+                path.write_bytes(zip_of(example))
                 variables[f"ZIP_{example.upper()}"] = str(path)
             # Node finds packages only above the file that asks for them.
             script = directory / "lambda.test.mjs"

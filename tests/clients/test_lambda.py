@@ -1,7 +1,6 @@
 """The Lambda-compatible API through boto3: the one of the virtual environment, or Debian's."""
 
 import base64
-import functools
 import hashlib
 import hmac
 import io
@@ -15,7 +14,7 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from agent import Agent, image
+from agent import Agent, zip_of
 
 KEY_ID, SECRET = "AKIAJIFFYTESTS", "a secret with / + = in it"
 ROLE = "arn:aws:iam::000000000000:role/jiffy"
@@ -45,14 +44,6 @@ def client(key_id=KEY_ID, secret=SECRET, region="us-east-1", **config):
         aws_secret_access_key=secret,
         config=config,
     )
-
-
-@functools.cache
-def zip_of(example, entry="bootstrap"):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(entry, image(example))
-    return buffer.getvalue()
 
 
 def create(aws, name, example="hello", **more):
