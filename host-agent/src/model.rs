@@ -16,6 +16,7 @@ use jiffy_control::{EnvironmentError, environment_page};
 use jiffy_snapshots::Digest;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::cors::ANY;
 pub use self::{
     alias::{Alias, AliasTarget},
     attached::{Attached, FunctionUrl, Ready, TAGS_MAX, UrlAuth},

@@ -29,18 +29,18 @@ use self::{
     headers::check_length,
     problem::{Kind, Problem},
 };
-use crate::{lambda, serve::too_large, service::Service, vm::Vms};
+use crate::{lambda, model::Cors, serve::too_large, service::Service, vm::Vms};
 
 pub(crate) mod bodies;
 pub(crate) mod client;
+pub(crate) mod cors;
 mod functions;
 pub(crate) mod headers;
 mod images;
 pub(crate) mod input;
 mod insight;
 pub(crate) mod invoke;
-mod preflight;
-mod problem;
+pub(crate) mod problem;
 mod rest;
 pub(crate) mod stranger;
 pub(crate) mod trace;
@@ -223,9 +223,10 @@ impl<V: Vms> Front<V> {
             }
         }
         if path != HEALTH_PATH && !self.api.has_token(request.headers()) {
-            return match preflight::answer(&request) {
-                Some(response) if path.starts_with(FUNCTIONS_PATH) => response,
-                _ => unauthorized().into_response(),
+            let is_preflight = cors::is_preflight(request.method(), request.headers());
+            return match path.starts_with(FUNCTIONS_PATH) && is_preflight {
+                true => cors::answer(&Cors::of_anybody(), request.headers()),
+                false => unauthorized().into_response(),
             };
         }
         match self.router.clone().call(request).await {

@@ -6,14 +6,14 @@
 //! ```
 //!
 //! A URL says itself who may use it; the agent's token is not asked for where anybody may. Not here: making URLs
-//! (`urls`), CORS (`model::Cors` says what may be, `cors_headers` says it to browsers).
+//! (`urls`), CORS (`model::Cors` says what may be, `api::cors` says it to browsers).
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     time::SystemTime,
 };
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
+use axum::http::{HeaderValue, header, request::Parts};
 use axum::{
     body::Body,
     extract::Request,
@@ -34,6 +34,7 @@ use crate::{
     api::{
         Api,
         bodies::collect,
+        cors,
         input::decode,
         invoke::http_response,
         trace::{RequestId, traceparent_or_amzn},
@@ -66,7 +67,7 @@ pub(crate) async fn answer_url<V: Vms>(api: &Api<V>, request: Request) -> Respon
     let mut response = answer.unwrap_or_else(IntoResponse::into_response);
     let headers = response.headers_mut();
     if let Some(cors) = cors {
-        cors_headers(&cors, &parts.headers, headers);
+        cors::say(&cors, &parts.headers, headers);
     }
     headers.insert("x-amzn-requestid", id.header());
     response
@@ -83,8 +84,10 @@ async fn respond<V: Vms>(
         Ok(found) => found,
         Err(error) => return (Err(error), None),
     };
-    if cors.is_some() && is_preflight(parts) {
-        return (Ok(StatusCode::OK.into_response()), cors);
+    if let Some(cors) = &cors
+        && cors::is_preflight(&parts.method, &parts.headers)
+    {
+        return (Ok(cors::answer(cors, &parts.headers)), None);
     }
     let answer = async {
         let is_known = auth == UrlAuth::Anybody || authenticate(api, parts, None)?;
@@ -354,64 +357,4 @@ fn of_result(result: jiffy_control::Response) -> Option<jiffy_control::Response>
         body,
         ..result
     })
-}
-
-/// Whether a browser asks what a page may do before it does it.
-fn is_preflight(parts: &Parts) -> bool {
-    parts.method == Method::OPTIONS
-        && parts.headers.contains_key(header::ORIGIN)
-        && parts
-            .headers
-            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
-}
-
-/// Says to a browser what `cors` allows, in place of what the function says.
-fn cors_headers(cors: &Cors, request: &HeaderMap, response: &mut HeaderMap) {
-    let Some(origin) = request
-        .get(header::ORIGIN)
-        .and_then(|origin| origin.to_str().ok())
-    else {
-        return;
-    };
-    for name in [
-        header::ACCESS_CONTROL_ALLOW_ORIGIN,
-        header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
-        header::ACCESS_CONTROL_ALLOW_METHODS,
-        header::ACCESS_CONTROL_ALLOW_HEADERS,
-        header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        header::ACCESS_CONTROL_MAX_AGE,
-    ] {
-        response.remove(name);
-    }
-    let mut say = |name: HeaderName, text: &str| {
-        if let Ok(value) = HeaderValue::try_from(text)
-            && !text.is_empty()
-        {
-            response.insert(name, value);
-        }
-    };
-    let Some(allowed) = cors.allowed_origin(origin) else {
-        return;
-    };
-    say(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
-    if cors.allow_credentials {
-        say(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true");
-    }
-    say(
-        header::ACCESS_CONTROL_EXPOSE_HEADERS,
-        &cors.expose_headers.join(","),
-    );
-    if request.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
-        say(
-            header::ACCESS_CONTROL_ALLOW_METHODS,
-            &cors.allow_methods.join(","),
-        );
-        say(
-            header::ACCESS_CONTROL_ALLOW_HEADERS,
-            &cors.allow_headers.join(","),
-        );
-        let max_age = cors.max_age_s.map(|seconds| seconds.to_string());
-        say(header::ACCESS_CONTROL_MAX_AGE, &max_age.unwrap_or_default());
-    }
-    response.append(header::VARY, HeaderValue::from_static("origin"));
 }

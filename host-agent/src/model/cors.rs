@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 /// What stands for any.
-pub(super) const ANY: &str = "*";
+pub(crate) const ANY: &str = "*";
+/// Seconds for which a browser need not ask again where nobody says otherwise.
+const MAX_AGE_S_DEFAULT: u32 = 600;
 
 /// What web pages of other origins may do, as in Lambda's API. Lists may have `*`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +26,18 @@ pub struct Cors {
 }
 
 impl Cors {
+    /// Any page may do anything but send cookies and the like: for what asks for a token, which browsers do not add.
+    pub(crate) fn of_anybody() -> Self {
+        let any = || vec![ANY.to_owned()];
+        Self {
+            allow_headers: any(),
+            allow_methods: any(),
+            allow_origins: any(),
+            max_age_s: Some(MAX_AGE_S_DEFAULT),
+            ..Self::default()
+        }
+    }
+
     /// What `Access-Control-Allow-Origin` says to a page of `origin`: `None` if it may nothing.
     pub fn allowed_origin<'a>(&self, origin: &'a str) -> Option<&'a str> {
         let is_it = |allowed: &String| {

@@ -88,7 +88,7 @@ async fn a_url_is_configured_and_answers() {
     let preflight = server.send("OPTIONS", "/url/f/", &ask, b"").await;
     assert_eq!(
         (preflight.status, preflight.header("x-method")),
-        (200, None)
+        (204, None)
     );
     assert_eq!(
         preflight.header("access-control-allow-methods"),
