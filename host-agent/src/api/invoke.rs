@@ -27,7 +27,7 @@ use super::{
     client::{Client, Peer, is_trusted},
     headers::{Pass, add_facts, for_guest, of_function, settle_length},
     input::{Parameters, Segments},
-    problem::{Kind, Problem},
+    problem::{Kind, Problem, text_of_error},
     trace::{RequestId, traceparent},
 };
 use crate::{
@@ -234,7 +234,6 @@ fn respond(
     wanted: Wanted<'_>,
     held: Held,
 ) -> Result<Response, Problem> {
-    let text = |body: &[u8]| String::from_utf8_lossy(body).into_owned();
     match response.kind {
         FrameKind::Ok => {
             let content_type = if is_json(&response) {
@@ -252,9 +251,11 @@ fn respond(
             Wanted::Http(method) => http_response(response, method, held),
             Wanted::Output => http_response(response, &Method::POST, held).map(output_of_http),
         },
-        FrameKind::FunctionError => Err(Problem::new(Kind::FunctionError, text(&response.body))
-            .with_error_type(response.error_type)),
-        FrameKind::BadEvent => Err(Problem::new(Kind::BadEvent, text(&response.body))),
+        FrameKind::FunctionError => {
+            let problem = Problem::new(Kind::FunctionError, text_of_error(&response.body));
+            Err(problem.with_error_type(response.error_type))
+        }
+        FrameKind::BadEvent => Err(Problem::new(Kind::BadEvent, text_of_error(&response.body))),
         // `read_response` gives none of these.
         FrameKind::Event | FrameKind::HttpRequest => Err(Problem::new(
             Kind::Platform,

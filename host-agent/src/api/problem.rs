@@ -223,7 +223,28 @@ impl Kind {
 }
 
 /// Longest text that says what is wrong, bytes.
-const DETAIL_BYTES_MAX: usize = 64 << 10;
+pub(crate) const DETAIL_BYTES_MAX: usize = 64 << 10;
+/// Longest name of an error's type in a function, bytes.
+pub(crate) const ERROR_TYPE_BYTES_MAX: usize = 1 << 10;
+
+/// Cuts a text that is longer than `bytes_max`, at a character, and marks it.
+pub(crate) fn bounded(mut text: String, bytes_max: usize) -> String {
+    if text.len() > bytes_max {
+        text.truncate(text.floor_char_boundary(bytes_max));
+        text.push_str(CUT_MARK);
+    }
+    text
+}
+
+/// What a function says of its error. That may have as many bytes as a response, and a control character has six in JSON.
+pub(crate) fn text_of_error(body: &[u8]) -> String {
+    // One byte more than is shown, so that a text that is cut is marked.
+    let begin = &body[..body.len().min(DETAIL_BYTES_MAX + 1)];
+    bounded(
+        String::from_utf8_lossy(begin).into_owned(),
+        DETAIL_BYTES_MAX,
+    )
+}
 
 /// A log line, as clients see it.
 #[derive(Clone, Debug, Serialize)]
@@ -294,15 +315,9 @@ struct Document<'a> {
 impl Problem {
     /// A problem; `detail` is a sentence with the fix in it.
     pub(crate) fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        let mut detail = detail.into();
-        // A function's error may have as many bytes as a response, and a control character has six in JSON.
-        if detail.len() > DETAIL_BYTES_MAX {
-            detail.truncate(detail.floor_char_boundary(DETAIL_BYTES_MAX));
-            detail.push_str(CUT_MARK);
-        }
         Self(Box::new(Fields {
             kind,
-            detail,
+            detail: bounded(detail.into(), DETAIL_BYTES_MAX),
             request_id: None,
             error_type: None,
             outcome: None,
@@ -329,7 +344,8 @@ impl Problem {
 
     /// The same, with the name of the error's type in the function.
     pub(super) fn with_error_type(mut self, name: String) -> Self {
-        self.0.error_type = Some(name).filter(|name| !name.is_empty());
+        let name = Some(name).filter(|name| !name.is_empty());
+        self.0.error_type = name.map(|name| bounded(name, ERROR_TYPE_BYTES_MAX));
         self
     }
 

@@ -12,7 +12,11 @@ use serde_json::json;
 
 use super::{code::CodeError, sigv4::SignatureError};
 use crate::{
-    api::{input::BodyError, stranger::Stranger},
+    api::{
+        input::BodyError,
+        problem::{DETAIL_BYTES_MAX, bounded},
+        stranger::Stranger,
+    },
     images::ImageError,
     model::InvalidValue,
     service::{ChangeError, ChangeErrorKind, DeployError, DeployErrorKind, InvokeFailureKind},
@@ -124,9 +128,9 @@ impl IntoResponse for LambdaError {
         } else {
             "User"
         };
+        let message = bounded(self.message, DETAIL_BYTES_MAX);
         // Some shapes have the one spelling, some the other; each SDK reads its own.
-        let mut document =
-            json!({ "Type": blames, "Message": self.message, "message": self.message });
+        let mut document = json!({ "Type": blames, "Message": message, "message": message });
         match self.exception {
             Exception::TooManyRequests => {
                 document["Reason"] = "ConcurrentInvocationLimitExceeded".into();

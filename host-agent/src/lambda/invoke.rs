@@ -3,11 +3,12 @@
 use axum::http::{HeaderValue, StatusCode, header};
 
 use axum::{
-    body::Body,
+    body::{Body, Bytes},
     response::{IntoResponse, Response},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use jiffy_abi::frame::FrameKind;
+use jiffy_control::CUT_MARK;
 use serde::de::IgnoredAny;
 use serde_json::json;
 
@@ -18,7 +19,11 @@ use super::{
     proxy::{pack, unpack},
 };
 use crate::{
-    api::trace::traceparent_or_amzn,
+    api::{
+        bodies::counted,
+        problem::{ERROR_TYPE_BYTES_MAX, bounded, text_of_error},
+        trace::traceparent_or_amzn,
+    },
     model::Qualifier,
     service::{InvokeFacts, InvokeFailureKind, InvokeInput},
     symbols::Frame,
@@ -27,6 +32,8 @@ use crate::{
 
 /// Bytes of a client's context in base64 at most, as in Lambda.
 const CLIENT_CONTEXT_BYTES_MAX: usize = 3583;
+/// Bytes of a `stackTrace` at most, by its frames' texts.
+const STACK_TRACE_BYTES_MAX: usize = 16 << 10;
 /// What a function that is invoked without a payload gets, as in Lambda.
 const EMPTY_EVENT: &[u8] = b"{}";
 
@@ -91,16 +98,14 @@ impl<V: Vms> Call<'_, V> {
                     _ => None,
                 };
                 let body = match response.kind {
-                    FrameKind::BadEvent => {
-                        payload("BadEvent", &String::from_utf8_lossy(&response.body))
+                    FrameKind::BadEvent => failure_payload("BadEvent", &response.body, &[]),
+                    FrameKind::FunctionError => {
+                        failure_payload(&response.error_type, &response.body, &[])
                     }
-                    FrameKind::FunctionError => payload(
-                        &response.error_type,
-                        &String::from_utf8_lossy(&response.body),
-                    ),
                     FrameKind::HttpResponse => pack(&response, invoked.facts.http_format),
                     _ => response.body,
                 };
+                let body = counted(body, self.api.held())?;
                 Ok(result(body, error, &invoked.facts, is_latest))
             }
             Err(failure) => {
@@ -123,8 +128,8 @@ impl<V: Vms> Call<'_, V> {
                     _ => return Err(failure.kind.into()),
                 };
                 let error = Some(FunctionError::Unhandled);
-                let body = failure_payload(name, &message, &failure.facts.backtrace);
-                Ok(result(body, error, &failure.facts, is_latest))
+                let body = failure_payload(name, message.as_bytes(), &failure.facts.backtrace);
+                Ok(result(body.into(), error, &failure.facts, is_latest))
             }
         }
     }
@@ -161,16 +166,21 @@ fn client_context(text: &[u8]) -> Result<String, LambdaError> {
     String::from_utf8(json).map_err(|_| refused("is not UTF-8".into()))
 }
 
-fn payload(name: &str, message: &str) -> Vec<u8> {
-    json!({ "errorType": name, "errorMessage": message })
-        .to_string()
-        .into_bytes()
-}
-
-/// With where the function was, as Lambda's runtimes say it.
-fn failure_payload(name: &str, message: &str, backtrace: &[Frame]) -> Vec<u8> {
-    let frames: Vec<_> = backtrace.iter().map(Frame::to_string).collect();
-    let mut document = json!({ "errorType": name, "errorMessage": message });
+/// An error as Lambda's runtimes say it, with where the function was. All of it may come from a guest, so each part is cut.
+fn failure_payload(name: &str, message: &[u8], backtrace: &[Frame]) -> Vec<u8> {
+    let mut room_bytes = STACK_TRACE_BYTES_MAX;
+    let mut frames = vec![];
+    for frame in backtrace {
+        let frame = frame.to_string();
+        let Some(left) = room_bytes.checked_sub(frame.len()) else {
+            frames.push(CUT_MARK.to_owned());
+            break;
+        };
+        room_bytes = left;
+        frames.push(frame);
+    }
+    let name = bounded(name.to_owned(), ERROR_TYPE_BYTES_MAX);
+    let mut document = json!({ "errorType": name, "errorMessage": text_of_error(message) });
     if !frames.is_empty() {
         document["stackTrace"] = frames.into();
     }
@@ -178,7 +188,7 @@ fn failure_payload(name: &str, message: &str, backtrace: &[Frame]) -> Vec<u8> {
 }
 
 fn result(
-    body: Vec<u8>,
+    body: Bytes,
     error: Option<FunctionError>,
     facts: &InvokeFacts,
     is_latest: bool,
@@ -208,4 +218,44 @@ fn result(
         );
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::api::problem::DETAIL_BYTES_MAX;
+
+    /// A function's error may have 16 MiB of control characters, of six bytes each in JSON.
+    #[test]
+    fn what_a_function_says_of_its_error_is_cut() {
+        let mut frame = Frame::unknown(0x20_0000);
+        (frame.function, frame.file) = (Some("f".repeat(1000)), Some("x".repeat(1000)));
+        let read = |name: &str, message: &[u8], frames: &[Frame]| -> (usize, Value) {
+            let payload = failure_payload(name, message, frames);
+            let document = serde_json::from_slice(&payload).expect("JSON");
+            (payload.len(), document)
+        };
+        let (bytes, document) = read(&"n".repeat(60_000), &vec![1; 16 << 20], &vec![frame; 100]);
+        let bytes_max = 6 * DETAIL_BYTES_MAX + ERROR_TYPE_BYTES_MAX + STACK_TRACE_BYTES_MAX;
+        assert!(bytes < bytes_max + 1000, "{bytes}");
+        for member in ["errorType", "errorMessage"] {
+            let text = document[member].as_str().expect("a text");
+            assert!(text.ends_with(CUT_MARK), "{member}");
+        }
+        let frames = document["stackTrace"].as_array().expect("a list");
+        assert!((2..20).contains(&frames.len()), "{}", frames.len());
+        assert_eq!(frames.last(), Some(&json!(CUT_MARK)));
+
+        // At the limit nothing is cut.
+        let whole = "ü".repeat(DETAIL_BYTES_MAX / 2);
+        let (_, document) = read("Error", whole.as_bytes(), &[]);
+        assert_eq!(
+            document,
+            json!({ "errorType": "Error", "errorMessage": whole })
+        );
+        let (_, document) = read("Error", format!("{whole}ü").as_bytes(), &[]);
+        assert_eq!(document["errorMessage"], format!("{whole}{CUT_MARK}"));
+    }
 }
