@@ -43,7 +43,8 @@ pub use log::{
 };
 pub use request::{HttpRequest, Request, Response};
 pub use settings::{
-    ENVIRONMENT_BYTES_MAX, EnvironmentError, TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX, environment_page,
+    ENVIRONMENT_BYTES_MAX, ENVIRONMENT_COST_BYTES_MAX, EnvironmentError, TIMEOUT_MS_DEFAULT,
+    TIMEOUT_MS_MAX, VARIABLE_COST_BYTES, environment_page,
 };
 pub use socket::{
     ControlError, ControlSocket, DESCRIPTORS_MAX, MESSAGE_BYTES_MAX, Message, Packet, rehearse,

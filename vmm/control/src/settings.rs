@@ -15,6 +15,12 @@ pub const TIMEOUT_MS_DEFAULT: u64 = 3000;
 /// page that the guest finds it in.
 pub const ENVIRONMENT_BYTES_MAX: usize = 4000;
 const _: () = assert!(ENVIRONMENT_BYTES_MAX <= environment::ENVIRONMENT_BYTES_MAX);
+/// What a variable costs besides its text, bytes: what two texts take in a map, and what an allocator adds to them. Without it a
+/// thousand variables of a letter each had thirty times of what the text takes, in each version that an agent remembers.
+pub const VARIABLE_COST_BYTES: usize = 96;
+const _: () = assert!(VARIABLE_COST_BYTES >= 2 * size_of::<String>() + 2 * 16);
+/// What an environment may cost, bytes, [`VARIABLE_COST_BYTES`] for each variable among them.
+pub const ENVIRONMENT_COST_BYTES_MAX: usize = 16 << 10;
 
 /// Why an environment cannot be a function's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +36,11 @@ pub enum EnvironmentError {
         "invalid environment of {0} bytes: must have at most {ENVIRONMENT_BYTES_MAX}, names and values with a byte each behind them"
     )]
     TooLarge(usize),
+    #[error(
+        "invalid environment of {variables} variables and {bytes} bytes: must cost at most {ENVIRONMENT_COST_BYTES_MAX} bytes, \
+         {VARIABLE_COST_BYTES} of them for each variable"
+    )]
+    TooMany { variables: usize, bytes: usize },
 }
 
 /// The environment as a VM takes it; an error if a function cannot have it.
@@ -47,13 +58,14 @@ pub fn environment_page(variables: &BTreeMap<String, String>) -> Result<Vec<u8>,
         }
         write_variable(name, value, |piece| page.extend_from_slice(piece));
     }
-    match page.len() {
-        bytes @ 0..=ENVIRONMENT_BYTES_MAX => {
-            debug_assert!(bytes <= environment::ENVIRONMENT_BYTES_MAX);
-            Ok(page)
-        }
-        bytes => Err(EnvironmentError::TooLarge(bytes)),
+    let (variables, bytes) = (variables.len(), page.len());
+    if bytes > ENVIRONMENT_BYTES_MAX {
+        return Err(EnvironmentError::TooLarge(bytes));
     }
+    if bytes + variables * VARIABLE_COST_BYTES > ENVIRONMENT_COST_BYTES_MAX {
+        return Err(EnvironmentError::TooMany { variables, bytes });
+    }
+    Ok(page)
 }
 
 #[cfg(test)]
@@ -78,5 +90,23 @@ mod tests {
         );
         let over = Err(EnvironmentError::TooLarge(ENVIRONMENT_BYTES_MAX + 1));
         assert_eq!(check("A", &format!("{fits}x")), over);
+    }
+
+    /// Small variables cost more than their text.
+    #[test]
+    fn each_variable_of_an_environment_is_charged() {
+        let many = |variables: usize| {
+            let variables = (0..variables).map(|number| (format!("A{number:03}"), String::new()));
+            environment_page(&variables.collect())
+        };
+        // Six bytes of text each: four of the name, an equals sign, a zero.
+        let fit = ENVIRONMENT_COST_BYTES_MAX / (VARIABLE_COST_BYTES + 6);
+        assert_eq!(many(fit).map(|page| page.len()), Ok(fit * 6));
+        let over = EnvironmentError::TooMany {
+            variables: fit + 1,
+            bytes: (fit + 1) * 6,
+        };
+        assert_eq!(many(fit + 1), Err(over.clone()));
+        assert!(over.to_string().contains("161 variables"), "{over}");
     }
 }
