@@ -201,7 +201,15 @@ where
             Stop::Done(Ok(())) => return End::Closed,
             Stop::Done(Err(error)) => error,
             Stop::Gone | Stop::Drain => return End::Broken,
-            Stop::Idle => return End::Idle,
+            Stop::Idle if read.is_empty() => return End::Idle,
+            // The beginning of a request that came in one piece with the one before: hyper has it, and waits for the rest.
+            Stop::Idle => {
+                let detail = format!(
+                    "the rest of the request's headers did not come within {} ms (limits.idle_ms_max)",
+                    rules.idle_time_max.as_millis()
+                );
+                return refuse(&socket, Problem::new(Kind::RequestTimeout, detail)).await;
+            }
             Stop::MakeRoom if read.is_empty() => return End::MadeRoom,
             Stop::MakeRoom => {
                 let detail = "the request's headers come slowly, and others need the connection (limits.connections_max): try again later";

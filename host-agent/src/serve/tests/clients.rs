@@ -304,6 +304,58 @@ async fn an_idle_connection_outlives_the_limit_of_headers() {
     assert!(began.elapsed() < Duration::from_millis(1200));
 }
 
+/// Requests to a function that come in one piece wait for each other and not for the next one: what is busy has no limit of idle
+/// connections, and what is between two requests has none of heads.
+#[tokio::test]
+async fn requests_in_one_piece_are_answered_in_turn_and_none_is_idle() {
+    let server = server_with_function(|config| {
+        config.settings.limits.header_ms_max = 100;
+        config.settings.limits.idle_ms_max = 400;
+    })
+    .await;
+    let one = |event: &str| {
+        let bytes = event.len();
+        format!("POST /fn/f/ HTTP/1.1\r\nhost: localhost\r\ncontent-length: {bytes}\r\n\r\n{event}")
+    };
+    let mut stream = server.connect().await;
+    let all = ["!sleep 600", "first", "!sleep 600", "second"].map(one);
+    stream
+        .write_all(all.concat().as_bytes())
+        .await
+        .expect("sent");
+    let mut read = String::new();
+    while !read.ends_with("second") {
+        let some = read_some(&mut stream).await;
+        assert!(!some.is_empty(), "{read}");
+        read.push_str(&some);
+    }
+    assert_eq!(read.matches("HTTP/1.1 200 OK").count(), 4, "{read}");
+    let at = |text: &str| read.find(text).expect("it is there");
+    assert!(at("\r\n\r\nfirst") < at("\r\n\r\nsecond"));
+
+    // Between two requests a connection has more time than a head, and an answer again after it.
+    sleep(Duration::from_millis(250)).await;
+    stream
+        .write_all(one("third").as_bytes())
+        .await
+        .expect("open");
+    let third = read_some(&mut stream).await;
+    assert!(third.ends_with("third"), "{third}");
+
+    // What came of a next request is not passed over in silence.
+    let half = format!("{}POST /fn/f/ HT", one("fourth"));
+    stream.write_all(half.as_bytes()).await.expect("open");
+    let rest = read_to_end(&mut stream).await;
+    let rest = String::from_utf8_lossy(&rest);
+    let (fourth, refused) = rest.split_once("fourth").expect("an answer");
+    assert!(fourth.starts_with("HTTP/1.1 200 OK"), "{rest}");
+    let refused = Answer::parse(refused.as_bytes());
+    assert_eq!(
+        (refused.status, &*refused.problem()),
+        (408, "request-timeout")
+    );
+}
+
 /// Requests that come at the moment at which their connection would be closed: what was not closed yet is answered.
 #[tokio::test]
 async fn no_reuse_is_lost_at_the_edge() {
@@ -554,6 +606,50 @@ async fn a_slow_reader_gets_all_of_its_response() {
     }
     let answer = Answer::parse(&read_to_end(&mut stream).await);
     assert_eq!((answer.status, answer.body.len()), (200, BODY));
+}
+
+/// Whichever API it came through, a result counts among all bodies until its client has taken it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_result_counts_until_it_is_taken() {
+    const BODY: usize = 15 << 20;
+    let server = server_with_function(|config| {
+        config.settings.limits.body_bytes_max = 16 << 20;
+    })
+    .await;
+    for (number, path) in [
+        "/v1/functions/f/invoke",
+        "/fn/f/",
+        "/2015-03-31/functions/f/invocations",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut stream = server.connect().await;
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {BODY}\r\n\r\n"
+        );
+        stream.write_all(head.as_bytes()).await.expect("sent");
+        let body = [&b"\""[..], &vec![b'x'; BODY - 2], b"\""].concat();
+        stream.write_all(&body).await.expect("sent");
+        let answered = format!(
+            "jiffy_requests_total{{function=\"f\",outcome=\"ok\"}} {}",
+            number + 1
+        );
+        eventually("it is not answered", async || {
+            server.get("/metrics").await.text().contains(&answered)
+        })
+        .await;
+        // The request's own is given back by now.
+        sleep(Duration::from_millis(200)).await;
+        let held = metric(&server, "jiffy_bodies_bytes").await;
+        assert_eq!(held, BODY as f64, "{path}");
+        let answer = Answer::parse(&read_to_end(&mut stream).await);
+        assert_eq!((answer.status, answer.body.len()), (200, BODY), "{path}");
+        eventually("some is still held", async || {
+            metric(&server, "jiffy_bodies_bytes").await == 0.0
+        })
+        .await;
+    }
 }
 
 /// A crowd of slow clients has the places for a second, not for as long as a head may take.
