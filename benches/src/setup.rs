@@ -202,7 +202,7 @@ impl Function {
         exchange.write(&mut &shell.stream, &request)?;
         let response = exchange.read(&mut &shell.stream)?;
         let took = began.elapsed();
-        if response.kind != jiffy_abi::frame::FrameKind::Ok {
+        if response.kind != jiffy_abi::frame::ResponseKind::Ok {
             return Err(format!("the function failed: {}", text(&response.body)).into());
         }
         Ok(took)
@@ -251,7 +251,7 @@ pub fn request(shell: &Shell, request: &Request) -> Fallible<Duration> {
     exchange.write(&mut &shell.stream, request)?;
     let response = exchange.read(&mut &shell.stream)?;
     let took = began.elapsed();
-    if response.kind != jiffy_abi::frame::FrameKind::Ok {
+    if response.kind != jiffy_abi::frame::ResponseKind::Ok {
         return Err(format!("the function failed: {}", text(&response.body)).into());
     }
     Ok(took)

@@ -3,16 +3,15 @@
 #![no_main]
 
 use jiffy_abi::frame::{
-    BODY_BYTES_MAX, FrameHeader, FrameKind, HEAD_BYTES_MAX, HEADER_BYTES, RequestHead, ResponseHead,
+    BODY_BYTES_MAX, FrameHeader, FrameKind, HEAD_BYTES_MAX, HEADER_BYTES, RequestHead, RequestHeader,
+    RequestKind, ResponseHead, ResponseKind,
 };
 use jiffy_control::{Exchange, Request, Stats};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Some(Ok(header)) = bytes.first_chunk().map(FrameHeader::from_bytes) {
-        assert_eq!(header.to_bytes(), bytes[..HEADER_BYTES]);
-        assert!(header.head_bytes <= HEAD_BYTES_MAX && header.body_bytes <= BODY_BYTES_MAX);
-    }
+    header::<RequestKind>(bytes);
+    header::<ResponseKind>(bytes);
     if let Ok(head) = RequestHead::parse(bytes) {
         // What `parse` let pass has its names and values in pairs, four bytes before each.
         assert!(head.headers().count() <= bytes.len() / 8);
@@ -22,6 +21,13 @@ fuzz_target!(|bytes: &[u8]| {
     }
     live(bytes);
 });
+
+fn header<K: FrameKind>(bytes: &[u8]) {
+    if let Some(Ok(header)) = bytes.first_chunk().map(FrameHeader::<K>::from_bytes) {
+        assert_eq!(header.to_bytes(), bytes[..HEADER_BYTES]);
+        assert!(header.head_bytes <= HEAD_BYTES_MAX && header.body_bytes <= BODY_BYTES_MAX);
+    }
+}
 
 /// What is left of the input, taken from its front.
 struct Script<'a>(&'a [u8]);
@@ -57,10 +63,10 @@ fn live(bytes: &[u8]) {
             ..Request::default()
         };
         let frame = exchange.ask(&request).expect("it fits");
-        let header = frame.first.first_chunk().map(FrameHeader::from_bytes);
+        let header = frame.first.first_chunk().map(RequestHeader::from_bytes);
         let nonce = header.expect("a header").expect("a header").nonce;
         let answer = |nonce: u64, body: &[u8]| {
-            let header = FrameHeader::new(FrameKind::Ok, nonce, 0, body.len());
+            let header = FrameHeader::new(ResponseKind::Ok, nonce, 0, body.len());
             [&header.expect("small").to_bytes()[..], body].concat()
         };
         let mut stream = vec![];

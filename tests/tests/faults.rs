@@ -3,7 +3,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use jiffy_abi::{
-    frame::FrameKind,
+    frame::ResponseKind,
     layout::{IMAGE, STACK, STACK_GUARD, STACK_TOP},
 };
 use jiffy_console::Exit;
@@ -97,7 +97,7 @@ fn an_error_is_an_answer() {
     let mut vm = Vm::start(&image("faults"), None, TIMEOUT_AMPLE);
     for _ in 0..2 {
         let answer = vm.invoke(&request("error")).expect("an answer");
-        assert_eq!(answer.kind, FrameKind::FunctionError);
+        assert_eq!(answer.kind, ResponseKind::FunctionError);
         assert_eq!(answer.error_type, "AskedFor");
         assert_eq!(answer.body, b"an error was asked for: r-1");
         assert_eq!(Exit::from(&answer), Exit::FunctionError);
@@ -122,7 +122,7 @@ fn an_event_that_does_not_parse_is_an_answer() {
     ];
     for body in events {
         let answer = vm.ask(body);
-        assert_eq!(answer.kind, FrameKind::BadEvent, "{body:?}");
+        assert_eq!(answer.kind, ResponseKind::BadEvent, "{body:?}");
         assert!(
             answer.body.starts_with(b"event does not parse: "),
             "{answer:?}"
@@ -131,7 +131,7 @@ fn an_event_that_does_not_parse_is_an_answer() {
     }
     // Deep nesting is no way to the end of the stack.
     let answer = vm.ask(vec![b'['; 1 << 20]);
-    assert_eq!(answer.kind, FrameKind::BadEvent);
+    assert_eq!(answer.kind, ResponseKind::BadEvent);
     assert_eq!(vm.finish().0.outcome, Outcome::Finished);
 }
 

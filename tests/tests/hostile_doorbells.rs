@@ -7,7 +7,10 @@ use jiffy_abi::{
     control_page::{FAULT, LOG_HEAD, LOG_TAIL},
     doorbell::{self, Wait},
     fault::{FaultRecord, kind},
-    frame::{BODY_BYTES_MAX, FrameError, FrameHeader, FrameKind, HEAD_BYTES_MAX},
+    frame::{
+        BODY_BYTES_MAX, FrameError, FrameHeader, FrameKind, HEAD_BYTES_MAX, RequestKind,
+        ResponseKind,
+    },
     layout::{
         CONTROL_PAGE, LOG_RING, LOG_RING_BYTES, MMIO_VSOCK, PAGE_BYTES, PAGE_TABLES,
         RAM_BYTES_DEFAULT, STACK_GUARD,
@@ -342,7 +345,7 @@ fn answer(bytes: &[u8]) -> Option<Result<usize, StreamFault>> {
         .map(|response| response.map(|response| response.body.len()))
 }
 
-fn header(kind: FrameKind, head_bytes: u32, body_bytes: u32) -> Vec<u8> {
+fn header(kind: impl FrameKind, head_bytes: u32, body_bytes: u32) -> Vec<u8> {
     let header = FrameHeader {
         kind,
         head_bytes,
@@ -366,7 +369,7 @@ fn responses_that_are_no_frames_are_refused() {
     if !require_kvm() {
         return;
     }
-    let good = header(FrameKind::Ok, 0, 0);
+    let good = header(ResponseKind::Ok, 0, 0);
     assert_eq!(answer(&good), Some(Ok(0)));
     let changed = |at: usize, byte: u8| {
         let mut bytes = good.clone();
@@ -378,22 +381,22 @@ fn responses_that_are_no_frames_are_refused() {
     assert!(matches!(changed(6, 77), FrameError::Kind(77)));
     let check = frame_error;
     assert_eq!(
-        check(&header(FrameKind::Event, 0, 0)),
+        check(&header(RequestKind::Event, 0, 0)),
         FrameError::Direction
     );
     let head_bytes = HEAD_BYTES_MAX + 1;
     let too_large = FrameError::HeadTooLarge(head_bytes);
-    assert_eq!(check(&header(FrameKind::Ok, head_bytes, 0)), too_large);
+    assert_eq!(check(&header(ResponseKind::Ok, head_bytes, 0)), too_large);
     let body_bytes = BODY_BYTES_MAX + 1;
     let too_large = FrameError::BodyTooLarge(body_bytes);
-    assert_eq!(check(&header(FrameKind::Ok, 0, body_bytes)), too_large);
+    assert_eq!(check(&header(ResponseKind::Ok, 0, body_bytes)), too_large);
     assert_eq!(
-        check(&header(FrameKind::Ok, u32::MAX, u32::MAX)),
+        check(&header(ResponseKind::Ok, u32::MAX, u32::MAX)),
         FrameError::HeadTooLarge(u32::MAX)
     );
     let with_head = |head: &[u8]| {
         let len = u32::try_from(head.len()).expect("short");
-        check(&[&header(FrameKind::HttpResponse, len, 0), head].concat())
+        check(&[&header(ResponseKind::Http, len, 0), head].concat())
     };
     with_head(&[9, 0, 1]);
     with_head(&[9, 0, 200, 0, 1]);
@@ -407,10 +410,10 @@ fn responses_that_do_not_end_where_they_say_are_told_apart() {
     if !require_kvm() {
         return;
     }
-    let short = [header(FrameKind::Ok, 0, 100), b"short".to_vec()].concat();
+    let short = [header(ResponseKind::Ok, 0, 100), b"short".to_vec()].concat();
     let script = Script::asked().reply(&short);
     // More than announced: it would answer the next request.
-    let long = [header(FrameKind::Ok, 0, 4), b"good, and more".to_vec()].concat();
+    let long = [header(ResponseKind::Ok, 0, 4), b"good, and more".to_vec()].concat();
     assert_eq!(answer(&long), Some(Err(StreamFault::Surplus(10))));
     // Less than announced, and then the end.
     script.survives();

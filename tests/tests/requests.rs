@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiffy_abi::{
-    frame::{BODY_BYTES_MAX, FrameError, FrameKind, HEADER_BYTES},
+    frame::{BODY_BYTES_MAX, FrameError, HEADER_BYTES, ResponseKind},
     log_ring::Level,
     vsock::PACKET_BYTES_MAX,
 };
@@ -33,7 +33,7 @@ fn echo(sizes: impl IntoIterator<Item = usize>) {
     for (seed, size) in (1..).zip(sizes) {
         let sent = random_bytes(size, seed);
         let got = vm.ask(sent.clone());
-        assert_eq!(got.kind, FrameKind::Ok, "{size} bytes");
+        assert_eq!(got.kind, ResponseKind::Ok, "{size} bytes");
         // Not `assert_eq!`: nobody wants to see 16 MiB.
         assert!(got.body == sent, "{size} bytes came back changed");
     }
@@ -224,7 +224,7 @@ fn http_goes_through_whole() {
         let answer = vm
             .invoke(&request(method, target, body.clone()))
             .expect("an answer");
-        assert_eq!((answer.kind, answer.status), (FrameKind::HttpResponse, 201));
+        assert_eq!((answer.kind, answer.status), (ResponseKind::Http, 201));
         assert!(answer.body == body);
         let values = |wanted: &str| {
             let headers = answer.headers.iter();
@@ -239,7 +239,7 @@ fn http_goes_through_whole() {
     }
     // An event reaches such a handler as a POST of its body.
     let answer = vm.ask("an event");
-    assert_eq!((answer.kind, answer.status), (FrameKind::HttpResponse, 201));
+    assert_eq!((answer.kind, answer.status), (ResponseKind::Http, 201));
     assert_eq!(answer.body, b"an event");
     assert_eq!(vm.finish().0.outcome, Outcome::Finished);
 }

@@ -17,7 +17,7 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
-use jiffy_abi::frame::{FrameKind, STATUSES};
+use jiffy_abi::frame::{ResponseKind, STATUSES};
 use jiffy_control::HttpRequest;
 use serde::Deserialize;
 
@@ -235,7 +235,7 @@ fn respond(
     held: Held,
 ) -> Result<Response, Problem> {
     match response.kind {
-        FrameKind::Ok => {
+        ResponseKind::Ok => {
             let content_type = if is_json(&response) {
                 JSON
             } else {
@@ -247,20 +247,15 @@ fn respond(
                 .insert(header::CONTENT_TYPE, content_type);
             Ok(answer)
         }
-        FrameKind::HttpResponse => match wanted {
+        ResponseKind::Http => match wanted {
             Wanted::Http(method) => http_response(response, method, held),
             Wanted::Output => http_response(response, &Method::POST, held).map(output_of_http),
         },
-        FrameKind::FunctionError => {
+        ResponseKind::FunctionError => {
             let problem = Problem::new(Kind::FunctionError, text_of_error(&response.body));
             Err(problem.with_error_type(response.error_type))
         }
-        FrameKind::BadEvent => Err(Problem::new(Kind::BadEvent, text_of_error(&response.body))),
-        // `read_response` gives none of these.
-        FrameKind::Event | FrameKind::HttpRequest => Err(Problem::new(
-            Kind::Platform,
-            "the VM answered with a request",
-        )),
+        ResponseKind::BadEvent => Err(Problem::new(Kind::BadEvent, text_of_error(&response.body))),
     }
 }
 

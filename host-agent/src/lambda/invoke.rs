@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use jiffy_abi::frame::FrameKind;
+use jiffy_abi::frame::ResponseKind;
 use jiffy_control::CUT_MARK;
 use serde::de::IgnoredAny;
 use serde_json::json;
@@ -94,15 +94,17 @@ impl<V: Vms> Call<'_, V> {
             Ok(invoked) => {
                 let response = invoked.response;
                 let error = match response.kind {
-                    FrameKind::FunctionError | FrameKind::BadEvent => Some(FunctionError::Handled),
+                    ResponseKind::FunctionError | ResponseKind::BadEvent => {
+                        Some(FunctionError::Handled)
+                    }
                     _ => None,
                 };
                 let body = match response.kind {
-                    FrameKind::BadEvent => failure_payload("BadEvent", &response.body, &[]),
-                    FrameKind::FunctionError => {
+                    ResponseKind::BadEvent => failure_payload("BadEvent", &response.body, &[]),
+                    ResponseKind::FunctionError => {
                         failure_payload(&response.error_type, &response.body, &[])
                     }
-                    FrameKind::HttpResponse => pack(&response, invoked.facts.http_format),
+                    ResponseKind::Http => pack(&response, invoked.facts.http_format),
                     _ => response.body,
                 };
                 let body = counted(body, self.api.held())?;

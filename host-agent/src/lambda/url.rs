@@ -20,7 +20,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use jiffy_abi::frame::FrameKind;
+use jiffy_abi::frame::ResponseKind;
 use jiffy_control::HttpRequest;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
@@ -202,8 +202,8 @@ async fn call<V: Vms>(
         Err(failure) => return Err(failure.kind.into()),
     };
     let response = match response.kind {
-        FrameKind::HttpResponse => response,
-        FrameKind::Ok => of_result(response).ok_or_else(broken)?,
+        ResponseKind::Http => response,
+        ResponseKind::Ok => of_result(response).ok_or_else(broken)?,
         _ => return Err(broken()),
     };
     http_response(response, &parts.method, api.held()).map_err(|_| broken())
@@ -321,7 +321,7 @@ fn of_result(result: jiffy_control::Response) -> Option<jiffy_control::Response>
     let json = || ("content-type".to_owned(), b"application/json".to_vec());
     if document.get("statusCode").is_none() {
         return Some(jiffy_control::Response {
-            kind: FrameKind::HttpResponse,
+            kind: ResponseKind::Http,
             status: 200,
             headers: vec![json()],
             ..result
@@ -351,7 +351,7 @@ fn of_result(result: jiffy_control::Response) -> Option<jiffy_control::Response>
     let cookies = answer.cookies.into_iter();
     headers.extend(cookies.map(|cookie| ("set-cookie".to_owned(), cookie.into_bytes())));
     Some(jiffy_control::Response {
-        kind: FrameKind::HttpResponse,
+        kind: ResponseKind::Http,
         status: answer.status_code,
         headers,
         body,

@@ -1,6 +1,6 @@
 //! What the end of a VM means: for who sent the request, and for who deployed the image.
 
-use jiffy_abi::{frame::FrameKind, log_ring::TEXT_BYTES_MAX};
+use jiffy_abi::{frame::ResponseKind, log_ring::TEXT_BYTES_MAX};
 use jiffy_console::quantity::Bytes;
 use jiffy_control::{Backtrace, Blame, GuestFault, Outcome, Report, Response};
 
@@ -97,15 +97,15 @@ pub(super) fn sentence(response: &Response) -> Option<String> {
     let body = response.body.get(..TEXT_BYTES_MAX);
     let text = String::from_utf8_lossy(body.unwrap_or(&response.body));
     match response.kind {
-        FrameKind::FunctionError if response.error_type.is_empty() => {
+        ResponseKind::FunctionError if response.error_type.is_empty() => {
             Some(format!("the function returned an error: {text}"))
         }
-        FrameKind::FunctionError => Some(format!(
+        ResponseKind::FunctionError => Some(format!(
             "the function returned an error, {}: {text}",
             response.error_type
         )),
-        FrameKind::BadEvent => Some(format!("the function refused the event: {text}")),
-        FrameKind::Ok | FrameKind::HttpResponse | FrameKind::Event | FrameKind::HttpRequest => None,
+        ResponseKind::BadEvent => Some(format!("the function refused the event: {text}")),
+        ResponseKind::Ok | ResponseKind::Http => None,
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use jiffy_abi::{
-    frame::{BODY_BYTES_MAX, FIELD_HEADER_BYTES, FrameKind, HEAD_BYTES_MAX},
+    frame::{BODY_BYTES_MAX, FIELD_HEADER_BYTES, HEAD_BYTES_MAX, ResponseKind},
     log_ring::Level,
 };
 use jiffy_control::{INDENT, LogLoss, LogRecord, Request, Response, Untrusted, error_chain};
@@ -502,11 +502,9 @@ fn refusal(refused: Refused) -> InvokeFailureKind {
 
 fn of_response(response: &Response) -> Outcome {
     match response.kind {
-        FrameKind::Ok | FrameKind::HttpResponse => Outcome::Ok,
-        FrameKind::FunctionError => Outcome::FunctionError,
-        FrameKind::BadEvent => Outcome::BadEvent,
-        // `read_response` lets no request through.
-        FrameKind::Event | FrameKind::HttpRequest => Outcome::Platform,
+        ResponseKind::Ok | ResponseKind::Http => Outcome::Ok,
+        ResponseKind::FunctionError => Outcome::FunctionError,
+        ResponseKind::BadEvent => Outcome::BadEvent,
     }
 }
 

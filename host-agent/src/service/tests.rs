@@ -4,7 +4,7 @@ mod deploys;
 
 use std::sync::atomic::AtomicU32;
 
-use jiffy_abi::frame::FrameKind;
+use jiffy_abi::frame::ResponseKind;
 use tempfile::TempDir;
 
 use super::*;
@@ -188,7 +188,11 @@ async fn each_end_of_a_request_is_told_apart() {
     }
     assert_eq!(
         found,
-        [FrameKind::FunctionError, FrameKind::BadEvent, FrameKind::Ok]
+        [
+            ResponseKind::FunctionError,
+            ResponseKind::BadEvent,
+            ResponseKind::Ok
+        ]
     );
     let panic = bench.failure("f", "!panic oh").await;
     assert!(

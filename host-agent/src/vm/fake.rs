@@ -29,7 +29,7 @@ use std::{
     time::Duration,
 };
 
-use jiffy_abi::{frame::FrameKind, log_ring::Level};
+use jiffy_abi::{frame::ResponseKind, log_ring::Level};
 use jiffy_control::{Backtrace, Blame, GuestFault, LogRecord, Outcome, Report, Request, Response};
 use jiffy_snapshots::{Digest, RamSummary, Snapshot, State, StateFile, Store};
 
@@ -415,7 +415,7 @@ fn http_answer(request: &Request) -> Option<Response> {
 
 fn http_response(status: u16, headers: Vec<(String, Vec<u8>)>) -> Response {
     Response {
-        kind: FrameKind::HttpResponse,
+        kind: ResponseKind::Http,
         status,
         error_type: String::new(),
         headers,
@@ -459,8 +459,8 @@ impl FakeInstance {
                 self.settled.logs.push(record(Level::Info, rest));
                 rest.into()
             }
-            "!error" => return Ok(failure(FrameKind::FunctionError, rest)),
-            "!bad" => return Ok(failure(FrameKind::BadEvent, "the event is not JSON")),
+            "!error" => return Ok(failure(ResponseKind::FunctionError, rest)),
+            "!bad" => return Ok(failure(ResponseKind::BadEvent, "the event is not JSON")),
             "!panic" => {
                 self.settled.logs.push(record(Level::Error, rest));
                 return Err(stopped(fault(GuestFault::Panic {
@@ -520,13 +520,13 @@ impl FakeInstance {
 fn success(request: &Request, body: Vec<u8>) -> Response {
     let header = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
     let (kind, status, headers) = match &request.http {
-        None => (FrameKind::Ok, 0, vec![]),
+        None => (ResponseKind::Ok, 0, vec![]),
         Some(http) => {
             let headers = vec![
                 header("x-method", &http.method),
                 header("x-target", &http.target),
             ];
-            (FrameKind::HttpResponse, 200, headers)
+            (ResponseKind::Http, 200, headers)
         }
     };
     Response {
@@ -538,7 +538,7 @@ fn success(request: &Request, body: Vec<u8>) -> Response {
     }
 }
 
-fn failure(kind: FrameKind, text: &str) -> Response {
+fn failure(kind: ResponseKind, text: &str) -> Response {
     Response {
         kind,
         status: 0,

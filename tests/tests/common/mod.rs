@@ -14,7 +14,7 @@ use std::{
 };
 
 use jiffy_abi::{
-    frame::FrameKind,
+    frame::ResponseKind,
     layout::{PAGE_BYTES, RAM_BYTES_DEFAULT, RESUME_PAGE},
 };
 use jiffy_control::{Event, Exchange, LogRecord, Outcome, Phases, Response};
@@ -215,7 +215,7 @@ impl Restored {
         let response = self.try_ask(body);
         let response = response.unwrap_or_else(|end| panic!("the VM ended: {end:?}"));
         let text = String::from_utf8_lossy(&response.body);
-        assert_eq!(response.kind, FrameKind::Ok, "{text}");
+        assert_eq!(response.kind, ResponseKind::Ok, "{text}");
         response.body
     }
 

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiffy_abi::frame::{BODY_BYTES_MAX, FrameKind};
+use jiffy_abi::frame::{BODY_BYTES_MAX, ResponseKind};
 use jiffy_console::{Exit, stderr};
 use jiffy_symbols::Frame;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -291,9 +291,9 @@ fn response(parts: Parts, body: Vec<u8>, is_http: bool) -> jiffy_control::Respon
     let headers = headers.map(|(name, value)| (name.to_string(), value.as_bytes().to_owned()));
     jiffy_control::Response {
         kind: if is_http {
-            FrameKind::HttpResponse
+            ResponseKind::Http
         } else {
-            FrameKind::Ok
+            ResponseKind::Ok
         },
         status: if is_http { parts.status.as_u16() } else { 0 },
         error_type: String::new(),

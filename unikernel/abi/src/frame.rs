@@ -32,54 +32,70 @@ pub const STATUSES: core::ops::RangeInclusive<u16> = 200..=599;
 /// Bytes before a field's value.
 pub const FIELD_HEADER_BYTES: usize = 4;
 
-/// What a frame is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FrameKind {
-    /// A request whose body is an event: JSON or raw bytes, as the handler takes it.
-    Event,
-    /// A request that came over HTTP: method, target and headers are in the head.
-    HttpRequest,
-    /// A response whose body is what the handler returned.
-    Ok,
-    /// A response: the handler returned an error. The body is its text, the head names its type.
-    FunctionError,
-    /// A response: the event is not what the handler takes. The body says why.
-    BadEvent,
-    /// A response of a handler for HTTP: status and headers are in the head.
-    HttpResponse,
+/// What the frames of one direction may be.
+pub trait FrameKind: Copy {
+    /// What frames of this direction begin with.
+    const MAGIC: [u8; 4];
+
+    /// The kind as it travels.
+    fn number(self) -> u16;
+
+    /// The kind that travels as `number`.
+    fn from_number(number: u16) -> Option<Self>;
 }
 
 const REQUEST_MAGIC: [u8; 4] = *b"jfRQ";
 const RESPONSE_MAGIC: [u8; 4] = *b"jfRS";
 
-impl FrameKind {
-    const fn magic_and_number(self) -> ([u8; 4], u16) {
-        match self {
-            Self::Event => (REQUEST_MAGIC, 1),
-            Self::HttpRequest => (REQUEST_MAGIC, 2),
-            Self::Ok => (RESPONSE_MAGIC, 1),
-            Self::FunctionError => (RESPONSE_MAGIC, 2),
-            Self::BadEvent => (RESPONSE_MAGIC, 3),
-            Self::HttpResponse => (RESPONSE_MAGIC, 4),
-        }
+/// What a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum RequestKind {
+    /// The body is an event: JSON or raw bytes, as the handler takes it.
+    Event = 1,
+    /// It came over HTTP: method, target and headers are in the head.
+    Http = 2,
+}
+
+/// What a response is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum ResponseKind {
+    /// The body is what the handler returned.
+    Ok = 1,
+    /// The handler returned an error. The body is its text, the head names its type.
+    FunctionError = 2,
+    /// The event is not what the handler takes. The body says why.
+    BadEvent = 3,
+    /// Of a handler for HTTP: status and headers are in the head.
+    Http = 4,
+}
+
+impl FrameKind for RequestKind {
+    const MAGIC: [u8; 4] = REQUEST_MAGIC;
+
+    fn number(self) -> u16 {
+        self as u16
     }
 
-    const fn from_magic_and_number(magic: [u8; 4], number: u16) -> Result<Self, FrameError> {
-        match (magic, number) {
-            (REQUEST_MAGIC, 1) => Ok(Self::Event),
-            (REQUEST_MAGIC, 2) => Ok(Self::HttpRequest),
-            (RESPONSE_MAGIC, 1) => Ok(Self::Ok),
-            (RESPONSE_MAGIC, 2) => Ok(Self::FunctionError),
-            (RESPONSE_MAGIC, 3) => Ok(Self::BadEvent),
-            (RESPONSE_MAGIC, 4) => Ok(Self::HttpResponse),
-            (REQUEST_MAGIC | RESPONSE_MAGIC, _) => Err(FrameError::Kind(number)),
-            _ => Err(FrameError::Magic(magic)),
-        }
+    fn from_number(number: u16) -> Option<Self> {
+        [Self::Event, Self::Http]
+            .into_iter()
+            .find(|kind| *kind as u16 == number)
+    }
+}
+
+impl FrameKind for ResponseKind {
+    const MAGIC: [u8; 4] = RESPONSE_MAGIC;
+
+    fn number(self) -> u16 {
+        self as u16
     }
 
-    /// Whether frames of this kind travel from the host to the guest.
-    pub const fn is_request(self) -> bool {
-        matches!(self, Self::Event | Self::HttpRequest)
+    fn from_number(number: u16) -> Option<Self> {
+        [Self::Ok, Self::FunctionError, Self::BadEvent, Self::Http]
+            .into_iter()
+            .find(|kind| *kind as u16 == number)
     }
 }
 
@@ -141,9 +157,9 @@ impl core::error::Error for FrameError {}
 
 /// A frame's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FrameHeader {
+pub struct FrameHeader<K> {
     /// What the frame is.
-    pub kind: FrameKind,
+    pub kind: K,
     /// Bytes of the head.
     pub head_bytes: u32,
     /// Bytes of the body.
@@ -152,14 +168,14 @@ pub struct FrameHeader {
     pub nonce: u64,
 }
 
-impl FrameHeader {
+/// The header of a request.
+pub type RequestHeader = FrameHeader<RequestKind>;
+/// The header of a response.
+pub type ResponseHeader = FrameHeader<ResponseKind>;
+
+impl<K: FrameKind> FrameHeader<K> {
     /// A header for a head and a body of these lengths, both checked against their limits.
-    pub fn new(
-        kind: FrameKind,
-        nonce: u64,
-        head_len: usize,
-        body_len: usize,
-    ) -> Result<Self, FrameError> {
+    pub fn new(kind: K, nonce: u64, head_len: usize, body_len: usize) -> Result<Self, FrameError> {
         let head_bytes = u32::try_from(head_len).unwrap_or(u32::MAX);
         let body_bytes = u32::try_from(body_len).unwrap_or(u32::MAX);
         Self {
@@ -182,34 +198,38 @@ impl FrameHeader {
     }
 
     /// The header as it travels.
-    pub const fn to_bytes(&self) -> [u8; HEADER_BYTES] {
-        let (magic, number) = self.kind.magic_and_number();
+    pub fn to_bytes(&self) -> [u8; HEADER_BYTES] {
         let mut header = [0; HEADER_BYTES];
-        put(&mut header, 0, magic);
+        put(&mut header, 0, K::MAGIC);
         put(&mut header, 4, FRAME_VERSION.to_le_bytes());
-        put(&mut header, 6, number.to_le_bytes());
+        put(&mut header, 6, self.kind.number().to_le_bytes());
         put(&mut header, 8, self.head_bytes.to_le_bytes());
         put(&mut header, 12, self.body_bytes.to_le_bytes());
         put(&mut header, NONCE, self.nonce.to_le_bytes());
         header
     }
 
-    /// Decodes a header and checks its lengths against their limits.
+    /// Decodes a header of this direction and checks its lengths against their limits.
     pub fn from_bytes(header: &[u8; HEADER_BYTES]) -> Result<Self, FrameError> {
-        let kind =
-            FrameKind::from_magic_and_number(get(header, 0), u16::from_le_bytes(get(header, 6)));
-        let version = u16::from_le_bytes(get(header, 4));
-        match kind {
-            Err(FrameError::Magic(magic)) => Err(FrameError::Magic(magic)),
-            _ if version != FRAME_VERSION => Err(FrameError::Version(version)),
-            kind => Self {
-                kind: kind?,
-                head_bytes: u32::from_le_bytes(get(header, 8)),
-                body_bytes: u32::from_le_bytes(get(header, 12)),
-                nonce: u64::from_le_bytes(get(header, NONCE)),
-            }
-            .checked(),
+        let magic = get(header, 0);
+        if magic != REQUEST_MAGIC && magic != RESPONSE_MAGIC {
+            return Err(FrameError::Magic(magic));
         }
+        let version = u16::from_le_bytes(get(header, 4));
+        if version != FRAME_VERSION {
+            return Err(FrameError::Version(version));
+        }
+        if magic != K::MAGIC {
+            return Err(FrameError::Direction);
+        }
+        let number = u16::from_le_bytes(get(header, 6));
+        Self {
+            kind: K::from_number(number).ok_or(FrameError::Kind(number))?,
+            head_bytes: u32::from_le_bytes(get(header, 8)),
+            body_bytes: u32::from_le_bytes(get(header, 12)),
+            nonce: u64::from_le_bytes(get(header, NONCE)),
+        }
+        .checked()
     }
 
     /// Bytes of head and body.
@@ -484,36 +504,37 @@ mod tests {
     #[test]
     fn golden_header() {
         let nonce = 0x0706_0504_0302_01ff;
-        let header = FrameHeader::new(FrameKind::Event, nonce, 3, 0x0102).expect("within limits");
+        let header = FrameHeader::new(RequestKind::Event, nonce, 3, 0x0102).expect("within limits");
         let golden =
             *b"jfRQ\x02\x00\x01\x00\x03\x00\x00\x00\x02\x01\x00\x00\xff\x01\x02\x03\x04\x05\x06\x07";
         assert_eq!(header.to_bytes(), golden);
-        assert_eq!(FrameHeader::from_bytes(&golden), Ok(header));
+        assert_eq!(RequestHeader::from_bytes(&golden), Ok(header));
     }
 
     #[test]
     fn limits_hold_on_both_sides() {
         let (head, body) = (HEAD_BYTES_MAX as usize, BODY_BYTES_MAX as usize);
-        assert!(FrameHeader::new(FrameKind::Ok, 0, head, body).is_ok());
-        assert!(FrameHeader::new(FrameKind::Ok, 0, head + 1, body).is_err());
-        assert!(FrameHeader::new(FrameKind::Ok, 0, head, body + 1).is_err());
+        assert!(FrameHeader::new(ResponseKind::Ok, 0, head, body).is_ok());
+        assert!(FrameHeader::new(ResponseKind::Ok, 0, head + 1, body).is_err());
+        assert!(FrameHeader::new(ResponseKind::Ok, 0, head, body + 1).is_err());
         assert!(write_field(Tag::Target, &[b'/'; 65535], |_| {}).is_ok());
         assert!(write_field(Tag::Target, &[b'/'; 65536], |_| {}).is_err());
     }
 
     #[test]
     fn a_bad_header_is_named() {
-        let good = FrameHeader::new(FrameKind::HttpResponse, 0, 0, 0)
+        let good = FrameHeader::new(ResponseKind::Http, 0, 0, 0)
             .expect("empty")
             .to_bytes();
         let with = |offset: usize, value: u8| {
             let mut bad = good;
             bad[offset] = value;
-            FrameHeader::from_bytes(&bad)
+            ResponseHeader::from_bytes(&bad)
         };
         assert_eq!(with(0, b'X'), Err(FrameError::Magic(*b"XfRS")));
         assert_eq!(with(4, 9), Err(FrameError::Version(9)));
         assert_eq!(with(6, 99), Err(FrameError::Kind(99)));
+        assert_eq!(RequestHeader::from_bytes(&good), Err(FrameError::Direction));
         assert_eq!(with(11, 1), Err(FrameError::HeadTooLarge(1 << 24)));
         assert_eq!(with(15, 2), Err(FrameError::BodyTooLarge(2 << 24)));
     }

@@ -5,14 +5,14 @@
 
 use alloc::vec::Vec;
 
-use jiffy_abi::frame::{FrameError, FrameHeader, HEADER_BYTES};
+use jiffy_abi::frame::{FrameError, HEADER_BYTES, RequestHeader};
 
 /// What has arrived of a request.
 #[derive(Debug, Default)]
 pub(crate) struct Assembler {
     /// Bytes of a header that has not arrived whole, or, with `header`, of the payload.
     gathered: Vec<u8>,
-    header: Option<FrameHeader>,
+    header: Option<RequestHeader>,
 }
 
 /// What one more packet makes of a request.
@@ -21,9 +21,9 @@ pub(crate) enum Progress<'a> {
     /// More has to come.
     Partial,
     /// The request is whole; its payload is in the packet.
-    InPlace(FrameHeader, &'a [u8]),
+    InPlace(RequestHeader, &'a [u8]),
     /// The request is whole.
-    Gathered(FrameHeader, Vec<u8>),
+    Gathered(RequestHeader, Vec<u8>),
 }
 
 /// Why the bytes are not a request.
@@ -61,7 +61,7 @@ impl Assembler {
                 let Some(whole) = self.gathered.first_chunk() else {
                     return Ok(Progress::Partial);
                 };
-                (self.begin(checked(whole)?)?, payload)
+                (self.begin(RequestHeader::from_bytes(whole)?)?, payload)
             }
         };
         let missing = header.payload_len() - self.gathered.len();
@@ -79,7 +79,7 @@ impl Assembler {
         ))
     }
 
-    fn begin(&mut self, header: FrameHeader) -> Result<FrameHeader, AssemblyError> {
+    fn begin(&mut self, header: RequestHeader) -> Result<RequestHeader, AssemblyError> {
         let len = header.payload_len();
         self.gathered = Vec::new();
         self.gathered
@@ -90,30 +90,21 @@ impl Assembler {
     }
 }
 
-fn split_header(packet: &[u8]) -> Result<(FrameHeader, &[u8]), FrameError> {
+fn split_header(packet: &[u8]) -> Result<(RequestHeader, &[u8]), FrameError> {
     match packet.split_first_chunk() {
-        Some((header, payload)) => Ok((checked(header)?, payload)),
+        Some((header, payload)) => Ok((RequestHeader::from_bytes(header)?, payload)),
         None => unreachable!("the caller looked at the length"),
-    }
-}
-
-fn checked(header: &[u8; HEADER_BYTES]) -> Result<FrameHeader, FrameError> {
-    let header = FrameHeader::from_bytes(header)?;
-    if header.kind.is_request() {
-        Ok(header)
-    } else {
-        Err(FrameError::Direction)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jiffy_abi::frame::FrameKind;
+    use jiffy_abi::frame::{FrameHeader, RequestKind, ResponseKind};
 
     fn frame(payload: &[u8]) -> Vec<u8> {
         let header =
-            FrameHeader::new(FrameKind::Event, 7, 0, payload.len()).expect("within limits");
+            FrameHeader::new(RequestKind::Event, 7, 0, payload.len()).expect("within limits");
         [&header.to_bytes()[..], payload].concat()
     }
 
@@ -130,11 +121,11 @@ mod tests {
                     out = match assembler.push(packet).expect("well-formed") {
                         Progress::Partial => None,
                         Progress::InPlace(header, payload) => {
-                            assert_eq!(header.kind, FrameKind::Event);
+                            assert_eq!(header.kind, RequestKind::Event);
                             Some(payload.to_vec())
                         }
                         Progress::Gathered(header, payload) => {
-                            assert_eq!(header.kind, FrameKind::Event);
+                            assert_eq!(header.kind, RequestKind::Event);
                             Some(payload)
                         }
                     };
@@ -160,7 +151,7 @@ mod tests {
         surplus.push(0);
         let check = |packet: &[u8]| Assembler::default().push(packet).expect_err("malformed");
         assert_eq!(check(&surplus), AssemblyError::Surplus(1));
-        let response = FrameHeader::new(FrameKind::Ok, 0, 0, 0)
+        let response = FrameHeader::new(ResponseKind::Ok, 0, 0, 0)
             .expect("empty")
             .to_bytes();
         assert_eq!(

@@ -4,7 +4,7 @@ use alloc::{string::String, vec::Vec};
 
 use jiffy_abi::{
     fault::kind,
-    frame::{FrameHeader, FrameKind},
+    frame::{RequestHeader, RequestKind, ResponseHeader, ResponseKind},
 };
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     /// An event or an HTTP request.
-    pub kind: FrameKind,
+    pub kind: RequestKind,
     /// The head, not yet decoded.
     pub head: &'a [u8],
     /// The body.
@@ -28,8 +28,8 @@ pub struct Request<'a> {
 /// A response as it goes onto the stream.
 #[derive(Clone, Debug)]
 pub struct Response {
-    /// One of the kinds of responses.
-    pub kind: FrameKind,
+    /// What the handler made of it.
+    pub kind: ResponseKind,
     /// The head, encoded.
     pub head: Vec<u8>,
     /// The body.
@@ -64,7 +64,7 @@ pub fn serve(init: fn() -> Result<(), String>, handle: fn(Request<'_>) -> Respon
                 head,
                 body,
             } = response;
-            match FrameHeader::new(frame_kind, request.nonce, head.len(), body.len()) {
+            match ResponseHeader::new(frame_kind, request.nonce, head.len(), body.len()) {
                 Ok(header) => stream.send(&[&header.to_bytes(), &head], body),
                 Err(_) => give_up(
                     kind::RUNTIME,
@@ -76,7 +76,7 @@ pub fn serve(init: fn() -> Result<(), String>, handle: fn(Request<'_>) -> Respon
     }
 }
 
-fn split(header: FrameHeader, payload: &[u8]) -> Request<'_> {
+fn split(header: RequestHeader, payload: &[u8]) -> Request<'_> {
     let (head, body) = payload.split_at(header.head_bytes as usize);
     Request {
         kind: header.kind,

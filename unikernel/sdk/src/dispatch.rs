@@ -4,7 +4,8 @@
 use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 
 use jiffy_abi::frame::{
-    BODY_BYTES_MAX, FrameError, FrameHeader, FrameKind, RequestHead, Tag, write_field,
+    BODY_BYTES_MAX, FrameError, RequestHead, RequestKind, ResponseHeader, ResponseKind, Tag,
+    write_field,
 };
 
 use crate::Context;
@@ -19,7 +20,7 @@ pub(crate) type Function = fn(&Invocation<'_>) -> Reply;
 /// One request on its way to a handler.
 #[derive(Debug)]
 pub struct Invocation<'a> {
-    pub(crate) kind: FrameKind,
+    pub(crate) kind: RequestKind,
     pub(crate) head: RequestHead<'a>,
     pub(crate) body: &'a [u8],
     context: Context<'a>,
@@ -35,7 +36,7 @@ impl<'a> Invocation<'a> {
 /// A response, encoded but for its frame header.
 #[derive(Debug)]
 pub struct Reply {
-    pub(crate) kind: FrameKind,
+    pub(crate) kind: ResponseKind,
     pub(crate) head: Vec<u8>,
     pub(crate) body: Vec<u8>,
 }
@@ -43,7 +44,7 @@ pub struct Reply {
 impl Reply {
     pub(crate) fn ok(body: Vec<u8>) -> Self {
         Self {
-            kind: FrameKind::Ok,
+            kind: ResponseKind::Ok,
             head: Vec::new(),
             body,
         }
@@ -59,7 +60,7 @@ impl Reply {
 
     pub(crate) fn bad_event(why: String) -> Self {
         Self {
-            kind: FrameKind::BadEvent,
+            kind: ResponseKind::BadEvent,
             head: Vec::new(),
             body: why.into_bytes(),
         }
@@ -70,7 +71,7 @@ impl Reply {
         // A type's name that does not fit a field is left out: the text counts more.
         let _ = put_field(&mut head, Tag::ErrorType, error_type.as_bytes());
         Self {
-            kind: FrameKind::FunctionError,
+            kind: ResponseKind::FunctionError,
             head,
             body: message.into_bytes(),
         }
@@ -78,7 +79,7 @@ impl Reply {
 
     /// The reply, or the author's error that it does not fit a frame.
     fn within_limits(self) -> Self {
-        match FrameHeader::new(self.kind, 0, self.head.len(), self.body.len()) {
+        match ResponseHeader::new(self.kind, 0, self.head.len(), self.body.len()) {
             Ok(_) => self,
             Err(error) => too_large(error),
         }
@@ -102,7 +103,7 @@ pub(crate) fn put_field(head: &mut Vec<u8>, tag: Tag, value: &[u8]) -> Result<()
 }
 
 /// Answers one request.
-pub(crate) fn dispatch(function: Function, kind: FrameKind, head: &[u8], body: &[u8]) -> Reply {
+pub(crate) fn dispatch(function: Function, kind: RequestKind, head: &[u8], body: &[u8]) -> Reply {
     // The agent makes heads, so this is its bug; naming the field would cost every image 3 KiB.
     let Ok(head) = RequestHead::parse(head) else {
         return Reply::bad_event("the request's head is malformed: update the agent".into());

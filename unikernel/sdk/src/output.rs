@@ -134,14 +134,14 @@ impl<T> EncodeJson<T> for Output<T> {
 
 #[cfg(test)]
 mod tests {
-    use jiffy_abi::frame::{FrameKind, ResponseHead};
+    use jiffy_abi::frame::{ResponseHead, ResponseKind};
 
     use super::*;
 
     #[test]
     fn a_reply_says_whether_it_is_json() {
         let check = |reply: Reply, expected: &[(&str, &[u8])]| {
-            assert_eq!(reply.kind, FrameKind::Ok);
+            assert_eq!(reply.kind, ResponseKind::Ok);
             let head = ResponseHead::parse(&reply.head).expect("well-formed");
             assert_eq!(head.headers().collect::<Vec<_>>(), expected);
         };

@@ -20,7 +20,7 @@
 use alloc::{borrow::ToOwned, string::String, vec::Vec};
 use core::time::Duration;
 
-use jiffy_abi::frame::{FrameKind, ResponseHead, Tag};
+use jiffy_abi::frame::{RequestKind, ResponseHead, ResponseKind, Tag};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
@@ -54,7 +54,7 @@ macro_rules! __testing_call {
 #[must_use = "a call calls when it is run"]
 pub struct Call {
     function: Function,
-    kind: FrameKind,
+    kind: RequestKind,
     head: Vec<u8>,
     body: Vec<u8>,
     world: World,
@@ -66,7 +66,7 @@ impl Call {
         let world = World::now();
         Self {
             function,
-            kind: FrameKind::Event,
+            kind: RequestKind::Event,
             head: Vec::new(),
             body: Vec::new(),
             world,
@@ -75,7 +75,7 @@ impl Call {
 
     /// The event: JSON text or raw bytes, as the handler takes it.
     pub fn event(mut self, body: impl AsRef<[u8]>) -> Self {
-        self.kind = FrameKind::Event;
+        self.kind = RequestKind::Event;
         self.body = body.as_ref().to_vec();
         self
     }
@@ -89,7 +89,7 @@ impl Call {
             call = call.field(Tag::HeaderName, name.as_bytes());
             call = call.field(Tag::HeaderValue, value.as_bytes());
         }
-        call.kind = FrameKind::HttpRequest;
+        call.kind = RequestKind::Http;
         call.body = request.into_body();
         call
     }
@@ -240,19 +240,16 @@ impl Outcome {
         };
         let text = |body: Vec<u8>| String::from_utf8_lossy(&body).into_owned();
         match kind {
-            FrameKind::Ok => Self::Ok(body),
-            FrameKind::FunctionError => Self::FunctionError(FunctionError {
+            ResponseKind::Ok => Self::Ok(body),
+            ResponseKind::FunctionError => Self::FunctionError(FunctionError {
                 error_type: head.error_type.to_owned(),
                 message: text(body),
             }),
-            FrameKind::BadEvent => Self::BadEvent(text(body)),
-            FrameKind::HttpResponse => match http::Response::from_head(&head, body) {
+            ResponseKind::BadEvent => Self::BadEvent(text(body)),
+            ResponseKind::Http => match http::Response::from_head(&head, body) {
                 Ok(response) => Self::Http(response),
                 Err(error) => panic!("the SDK made a malformed response: {error}"),
             },
-            FrameKind::Event | FrameKind::HttpRequest => {
-                panic!("the SDK answered with a request: {kind:?}")
-            }
         }
     }
 }

@@ -30,7 +30,8 @@ use std::{
 };
 
 use jiffy_abi::frame::{
-    FrameError, FrameHeader, FrameKind, HEADER_BYTES, ResponseHead, Tag, write_field,
+    FrameError, HEADER_BYTES, RequestHeader, RequestKind, ResponseHead, ResponseHeader, Tag,
+    write_field,
 };
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
@@ -119,7 +120,7 @@ enum State {
 #[derive(Debug)]
 struct Incoming {
     nonce: u64,
-    header: Option<FrameHeader>,
+    header: Option<ResponseHeader>,
     /// Header and head; until the header is known also what came behind them.
     start: Vec<u8>,
     body: Vec<u8>,
@@ -161,10 +162,10 @@ impl Exchange {
         );
         let head = encode_head(request)?;
         let kind = match request.http {
-            Some(_) => FrameKind::HttpRequest,
-            None => FrameKind::Event,
+            Some(_) => RequestKind::Http,
+            None => RequestKind::Event,
         };
-        let mut header = FrameHeader::new(kind, 0, head.len(), request.body.len())?;
+        let mut header = RequestHeader::new(kind, 0, head.len(), request.body.len())?;
         header.nonce = self.nonces.next_u64();
         let mut rest = &request.body[..];
         let small_bytes = match HEADER_BYTES + header.payload_len() {
@@ -379,14 +380,11 @@ impl Incoming {
     }
 
     /// The header once it has arrived, checked against the request.
-    fn header(&mut self) -> Result<Option<FrameHeader>, StreamFault> {
+    fn header(&mut self) -> Result<Option<ResponseHeader>, StreamFault> {
         if self.header.is_none()
             && let Some(header) = self.start.first_chunk()
         {
-            let header = FrameHeader::from_bytes(header)?;
-            if header.kind.is_request() {
-                return Err(FrameError::Direction.into());
-            }
+            let header = ResponseHeader::from_bytes(header)?;
             if header.nonce != self.nonce {
                 return Err(StreamFault::Nonce);
             }

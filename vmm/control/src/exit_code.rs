@@ -2,7 +2,7 @@
 //!
 //! Not here: the codes and what they mean (`jiffy_console::Exit`).
 
-use jiffy_abi::frame::FrameKind;
+use jiffy_abi::frame::ResponseKind;
 use jiffy_console::Exit;
 
 use crate::{Blame, GuestFault, InvokeError, LaunchError, Outcome, Response};
@@ -10,11 +10,9 @@ use crate::{Blame, GuestFault, InvokeError, LaunchError, Outcome, Response};
 impl From<&Response> for Exit {
     fn from(response: &Response) -> Self {
         match response.kind {
-            FrameKind::FunctionError => Self::FunctionError,
-            FrameKind::BadEvent => Self::BadEvent,
-            FrameKind::Ok | FrameKind::HttpResponse | FrameKind::Event | FrameKind::HttpRequest => {
-                Self::Ok
-            }
+            ResponseKind::FunctionError => Self::FunctionError,
+            ResponseKind::BadEvent => Self::BadEvent,
+            ResponseKind::Ok | ResponseKind::Http => Self::Ok,
         }
     }
 }

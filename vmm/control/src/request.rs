@@ -1,6 +1,6 @@
 //! Requests and responses as whole values. Not here: how they go over the stream (`exchange`).
 
-use jiffy_abi::frame::FrameKind;
+use jiffy_abi::frame::ResponseKind;
 
 /// A request to a function. Texts that are empty are not sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,8 +37,8 @@ pub struct HttpRequest {
 /// A function's response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// What it is; never a request.
-    pub kind: FrameKind,
+    /// What it is.
+    pub kind: ResponseKind,
     /// HTTP status; zero if the response is none of HTTP.
     pub status: u16,
     /// Name of the error's type; empty if the response is no error.

@@ -12,7 +12,7 @@ fn held() -> Held {
 fn response(status: u16, headers: &[(&str, &str)]) -> jiffy_control::Response {
     let owned = |(name, value): &(&str, &str)| (String::from(*name), value.as_bytes().to_owned());
     jiffy_control::Response {
-        kind: FrameKind::HttpResponse,
+        kind: ResponseKind::Http,
         status,
         error_type: String::new(),
         headers: headers.iter().map(owned).collect(),
@@ -70,7 +70,7 @@ fn names_and_targets_are_split_where_the_client_wrote_them() {
 fn a_value_is_json_if_its_handler_says_so() {
     let check = |headers: &[(&str, &str)], expected: &str| {
         let ok = jiffy_control::Response {
-            kind: FrameKind::Ok,
+            kind: ResponseKind::Ok,
             status: 0,
             ..response(0, headers)
         };

@@ -1,6 +1,6 @@
 //! Events as AWS documents them, cut to what has a meaning here.
 
-use jiffy_abi::frame::FrameKind;
+use jiffy_abi::frame::ResponseKind;
 
 use super::*;
 
@@ -130,7 +130,7 @@ fn what_is_no_request_over_http_stays_an_event() {
 fn response() -> Response {
     let header = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_vec());
     Response {
-        kind: FrameKind::HttpResponse,
+        kind: ResponseKind::Http,
         status: 201,
         error_type: String::new(),
         headers: vec![

@@ -5,7 +5,7 @@ use core::arch::asm;
 use jiffy_abi::{
     control_page::WAKE_NS,
     doorbell::{self, Wait},
-    frame::{FrameHeader, FrameKind, HEADER_BYTES as FRAME_BYTES},
+    frame::{HEADER_BYTES as FRAME_BYTES, RequestHeader, ResponseHeader, ResponseKind},
     layout::{MMIO_VSOCK, RESUME_PAGE},
     note::{NOTE_BYTES, Note},
     resume_page::{RESUME_PAGE_BYTES, ResumePage},
@@ -194,8 +194,8 @@ impl Driver {
 const ANSWER_BYTES: usize = FRAME_BYTES + ID_BYTES;
 
 fn answer(nonce: u64, id: &[u8; ID_BYTES]) -> [u8; ANSWER_BYTES] {
-    let header = FrameHeader {
-        kind: FrameKind::Ok,
+    let header = ResponseHeader {
+        kind: ResponseKind::Ok,
         head_bytes: 0,
         body_bytes: ID_BYTES as u32,
         nonce,
@@ -215,7 +215,7 @@ fn __jiffy_main() -> ! {
     loop {
         let mut header = [0; FRAME_BYTES];
         driver.read(&mut header, Wait::Idle);
-        let Ok(header) = FrameHeader::from_bytes(&header) else {
+        let Ok(header) = RequestHeader::from_bytes(&header) else {
             // What an earlier request left: this one answers that, in its own way.
             driver.send(op::RW, &kept);
             continue;

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use jiffy_abi::frame::FrameKind;
+use jiffy_abi::frame::ResponseKind;
 use jiffy_console::Exit;
 use jiffy_control::{Backtrace, Blame, GuestFault, InvokeError, Outcome, Response};
 use jiffy_symbols::{Frame, Innermost, shorten, vector_name};
@@ -54,18 +54,18 @@ impl<'a> ResponseView<'a> {
 
 /// Whether the handler returned what it wanted to.
 pub(super) fn is_ok(response: &Response) -> bool {
-    matches!(response.kind, FrameKind::Ok | FrameKind::HttpResponse)
+    matches!(response.kind, ResponseKind::Ok | ResponseKind::Http)
 }
 
 /// The failure that a response tells of.
 pub(super) fn failure_of_response(response: &Response) -> Option<Failure> {
     let message = String::from_utf8_lossy(&response.body).into_owned();
     let kind = match response.kind {
-        FrameKind::FunctionError => Kind::FunctionError {
+        ResponseKind::FunctionError => Kind::FunctionError {
             error_type: response.error_type.clone(),
         },
-        FrameKind::BadEvent => Kind::BadEvent,
-        _ => return None,
+        ResponseKind::BadEvent => Kind::BadEvent,
+        ResponseKind::Ok | ResponseKind::Http => return None,
     };
     Some(Failure {
         kind,

@@ -36,7 +36,7 @@ fn exception(vector: u8, error_code: u64, address: u64, stack_overflow: bool) ->
     Outcome::Fault(fault)
 }
 
-fn response(kind: FrameKind, body: &[u8]) -> Response {
+fn response(kind: ResponseKind, body: &[u8]) -> Response {
     let error_type = "ParseError".into();
     Response {
         kind,
@@ -49,7 +49,8 @@ fn response(kind: FrameKind, body: &[u8]) -> Response {
 
 #[test]
 fn error_panic_and_fault_are_told_apart() {
-    let error = failure_of_response(&response(FrameKind::FunctionError, b"no")).expect("failure");
+    let error =
+        failure_of_response(&response(ResponseKind::FunctionError, b"no")).expect("failure");
     assert_eq!(error.exit(), Exit::FunctionError);
     assert_eq!(text(&error), "function error (ParseError): no\n");
     let panic = failure(Outcome::Fault(GuestFault::Panic {
@@ -135,8 +136,8 @@ fn each_end_has_its_code() {
         Exit::Fault,
     );
     check(InvokeError::OutOfTurn("Ready"), Exit::Host);
-    assert!(failure_of_response(&response(FrameKind::Ok, b"")).is_none());
-    let bad_event = failure_of_response(&response(FrameKind::BadEvent, b"")).expect("failure");
+    assert!(failure_of_response(&response(ResponseKind::Ok, b"")).is_none());
+    let bad_event = failure_of_response(&response(ResponseKind::BadEvent, b"")).expect("failure");
     assert_eq!(bad_event.exit(), Exit::BadEvent);
 }
 
@@ -150,9 +151,9 @@ fn json_names_kind_and_place() {
     );
     assert_eq!(json["address"], 0x10);
     assert_eq!(json["backtrace"][1]["address"], 0x20_0020);
-    let text = ResponseView::new(&response(FrameKind::Ok, b"hi")).body;
+    let text = ResponseView::new(&response(ResponseKind::Ok, b"hi")).body;
     assert_eq!(text, "hi");
-    let response = response(FrameKind::Ok, b"\xff");
+    let response = response(ResponseKind::Ok, b"\xff");
     let view = ResponseView::new(&response);
     assert_eq!((view.encoding, &*view.body), ("base64", "/w=="));
 }

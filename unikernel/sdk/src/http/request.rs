@@ -2,7 +2,7 @@
 
 use alloc::{borrow::Cow, vec::Vec};
 
-use jiffy_abi::frame::{FrameKind, RequestHead};
+use jiffy_abi::frame::{RequestHead, RequestKind};
 
 use super::{Error, HeaderMap, Method, Uri};
 
@@ -25,12 +25,12 @@ impl<'a> Request<'a> {
 
     /// The request of a frame. An event that did not come over HTTP is a `POST /`.
     pub(crate) fn from_frame(
-        kind: FrameKind,
+        kind: RequestKind,
         head: &RequestHead<'_>,
         body: &'a [u8],
     ) -> Result<Self, Error> {
         let body = Cow::Borrowed(body);
-        if kind != FrameKind::HttpRequest {
+        if kind != RequestKind::Http {
             let (method, uri, headers) = (Method::POST, Uri::default(), HeaderMap::new());
             return Ok(Self {
                 method,

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 #[cfg(not(jiffy_guest))]
 use jiffy_abi::frame::ResponseHead;
-use jiffy_abi::frame::{FrameError, FrameKind, Tag};
+use jiffy_abi::frame::{FrameError, ResponseKind, Tag};
 
 use super::{Error, HeaderMap, StatusCode};
 use crate::dispatch::{Reply, put_field, too_large};
@@ -66,7 +66,7 @@ impl Response {
     pub(crate) fn into_reply(self) -> Reply {
         match self.encode_head() {
             Ok(head) => Reply {
-                kind: FrameKind::HttpResponse,
+                kind: ResponseKind::Http,
                 head,
                 body: self.body,
             },

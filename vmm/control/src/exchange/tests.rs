@@ -1,4 +1,6 @@
-use jiffy_abi::frame::{BODY_BYTES_MAX, HEAD_BYTES_MAX, RequestHead};
+use jiffy_abi::frame::{
+    BODY_BYTES_MAX, FrameHeader, FrameKind, HEAD_BYTES_MAX, RequestHead, ResponseKind,
+};
 use proptest::prelude::*;
 
 use super::*;
@@ -20,7 +22,7 @@ fn ask(exchange: &mut Exchange) -> u64 {
     let request = Request::default();
     let frame = exchange.ask(&request).expect("it fits");
     let header = frame.first.first_chunk().expect("a header");
-    FrameHeader::from_bytes(header).expect("a header").nonce
+    RequestHeader::from_bytes(header).expect("a header").nonce
 }
 
 /// What the VMM of a good guest tells after these requests.
@@ -77,11 +79,11 @@ fn request() -> impl Strategy<Value = Request> {
 /// What a guest makes of the frame.
 fn parse(frame: &[u8]) -> Request {
     let (header, rest) = frame.split_first_chunk().expect("header");
-    let header = FrameHeader::from_bytes(header).expect("header");
+    let header = RequestHeader::from_bytes(header).expect("header");
     let (head, body) = rest.split_at(header.head_bytes as usize);
     assert_eq!(body.len(), header.body_bytes as usize);
     let head = RequestHead::parse(head).expect("head");
-    let http = (header.kind == FrameKind::HttpRequest).then(|| HttpRequest {
+    let http = (header.kind == RequestKind::Http).then(|| HttpRequest {
         method: head.method.into(),
         target: head.target.into(),
         headers: head
@@ -101,7 +103,7 @@ fn parse(frame: &[u8]) -> Request {
     }
 }
 
-fn frame(kind: FrameKind, nonce: u64, fields: &[(Tag, &[u8])], body: &[u8]) -> Vec<u8> {
+fn frame(kind: impl FrameKind, nonce: u64, fields: &[(Tag, &[u8])], body: &[u8]) -> Vec<u8> {
     let mut head = vec![];
     for (tag, value) in fields {
         write_field(*tag, value, |piece| head.extend_from_slice(piece)).expect("short value");
@@ -128,7 +130,7 @@ proptest! {
         for (name, value) in &headers {
             fields.extend([(Tag::HeaderName, name.as_bytes()), (Tag::HeaderValue, value)]);
         }
-        let kind = FrameKind::HttpResponse;
+        let kind = ResponseKind::Http;
         let (mut exchange, nonce) = asked();
         let bytes = frame(kind, nonce, &fields, &body);
         let expected = Response { kind, status, error_type, headers, body };
@@ -148,7 +150,7 @@ proptest! {
     fn arbitrary_bytes_are_refused_or_read(mut bytes: Vec<u8>, header: bool, head in 0u8..32) {
         let (mut exchange, nonce) = asked();
         if header {
-            let mut start = FrameHeader::new(FrameKind::Ok, nonce, 0, 0).expect("empty").to_bytes();
+            let mut start = FrameHeader::new(ResponseKind::Ok, nonce, 0, 0).expect("empty").to_bytes();
             start[8] = head;
             bytes.splice(..0, start);
         }
@@ -235,7 +237,7 @@ impl Guest {
     /// It gets a request, and leaves the last `skipped` bytes of it in the stream.
     fn is_asked(&mut self, frame: &[u8], skipped: usize) {
         let header = frame.first_chunk().expect("a header");
-        self.nonce = FrameHeader::from_bytes(header).expect("a header").nonce;
+        self.nonce = RequestHeader::from_bytes(header).expect("a header").nonce;
         // Most requests are read whole.
         let skipped = skipped.saturating_sub(2);
         self.done.bytes_in += (frame.len() - skipped) as u64;
@@ -243,7 +245,7 @@ impl Guest {
     }
 
     fn does(&mut self, deed: Deed, body: &[u8]) {
-        let answer = frame(FrameKind::Ok, self.nonce, &[], body);
+        let answer = frame(ResponseKind::Ok, self.nonce, &[], body);
         match deed {
             Deed::Answer => self.stream.extend(answer),
             Deed::KeepAnswer => self.kept = answer,
@@ -251,7 +253,7 @@ impl Guest {
             Deed::Begin(bytes) => self.stream.extend(&answer[..bytes.min(answer.len())]),
             Deed::Forge(nonce) => {
                 self.stream
-                    .extend(frame(FrameKind::Ok, nonce, &[], b"forged"));
+                    .extend(frame(ResponseKind::Ok, nonce, &[], b"forged"));
             }
             Deed::Noise(noise) => self.stream.extend(noise),
         }
@@ -301,7 +303,7 @@ fn a_response_in_pieces_is_read() {
         }
     }
     let (mut exchange, nonce) = asked();
-    let bytes = frame(FrameKind::Ok, nonce, &[], b"body");
+    let bytes = frame(ResponseKind::Ok, nonce, &[], b"body");
     let response = exchange.read(&mut OneByteEach(&bytes)).expect("read");
     assert_eq!(response.body, b"body");
     assert_eq!(exchange.settle(&done(1, 24, bytes.len() as u64)), Ok(()));
@@ -311,7 +313,7 @@ fn a_response_in_pieces_is_read() {
 fn a_frame_behind_a_response_is_refused_wherever_it_rests() {
     // In the same piece.
     let (mut exchange, nonce) = asked();
-    let one = frame(FrameKind::Ok, nonce, &[], b"1");
+    let one = frame(ResponseKind::Ok, nonce, &[], b"1");
     let two = [&one[..], &one].concat();
     let bytes = one.len() as u64;
     let error = exchange.read(&mut &two[..]).expect_err("a surplus");
@@ -333,7 +335,7 @@ fn a_frame_behind_a_response_is_refused_wherever_it_rests() {
 fn what_was_left_unread_or_done_twice_is_refused() {
     let answered = || {
         let (mut exchange, nonce) = asked();
-        let bytes = frame(FrameKind::Ok, nonce, &[], b"");
+        let bytes = frame(ResponseKind::Ok, nonce, &[], b"");
         exchange.read(&mut &bytes[..]).expect("a response");
         exchange
     };
@@ -349,7 +351,7 @@ fn what_was_left_unread_or_done_twice_is_refused() {
 #[test]
 fn an_answer_to_another_request_is_refused() {
     let (mut exchange, first) = asked();
-    let answer = frame(FrameKind::Ok, first, &[], b"first");
+    let answer = frame(ResponseKind::Ok, first, &[], b"first");
     exchange.read(&mut &answer[..]).expect("the first");
     let bytes = answer.len() as u64;
     exchange
@@ -363,7 +365,7 @@ fn an_answer_to_another_request_is_refused() {
 #[test]
 fn half_of_a_response_is_known_for_that_when_the_vm_is_done() {
     let (mut exchange, nonce) = asked();
-    let answer = frame(FrameKind::Ok, nonce, &[], &[7; 100]);
+    let answer = frame(ResponseKind::Ok, nonce, &[], &[7; 100]);
     let half = &answer[..29];
     let cut = exchange.read(&mut &half[..]);
     assert!(matches!(cut, Err(ResponseError::Truncated)));
@@ -382,7 +384,7 @@ fn limits_and_direction_are_checked_before_the_payload() {
         Err(ResponseError::Guest(StreamFault::Frame(error))) => error,
         other => panic!("expected a frame error, got {other:?}"),
     };
-    let mut header = FrameHeader::new(FrameKind::Ok, 0, 0, 0)
+    let mut header = FrameHeader::new(ResponseKind::Ok, 0, 0, 0)
         .expect("empty")
         .to_bytes();
     header[12..16].copy_from_slice(&(BODY_BYTES_MAX + 1).to_le_bytes());
@@ -390,7 +392,7 @@ fn limits_and_direction_are_checked_before_the_payload() {
     header[8..12].copy_from_slice(&u32::MAX.to_le_bytes());
     assert_eq!(check(&header), FrameError::HeadTooLarge(u32::MAX));
     assert_eq!(
-        check(&frame(FrameKind::Event, 0, &[], b"")),
+        check(&frame(RequestKind::Event, 0, &[], b"")),
         FrameError::Direction
     );
 }

@@ -1,6 +1,6 @@
 use std::{io::Write, os::fd::AsFd, sync::mpsc::channel};
 
-use jiffy_abi::frame::{FrameHeader, FrameKind, HEADER_BYTES};
+use jiffy_abi::frame::{HEADER_BYTES, RequestHeader, ResponseHeader, ResponseKind};
 use rustix::net::{SendFlags, send};
 
 use super::*;
@@ -144,9 +144,9 @@ fn a_missing_vmm_is_named() {
 
 /// The response to an empty request.
 fn ok(request: &[u8], body: &[u8]) -> Vec<u8> {
-    let request = FrameHeader::from_bytes(request.first_chunk().expect("a header"));
+    let request = RequestHeader::from_bytes(request.first_chunk().expect("a header"));
     let nonce = request.expect("a header").nonce;
-    let header = FrameHeader::new(FrameKind::Ok, nonce, 0, body.len()).expect("small");
+    let header = ResponseHeader::new(ResponseKind::Ok, nonce, 0, body.len()).expect("small");
     [&header.to_bytes()[..], body].concat()
 }
 
