@@ -10,10 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiffy_control::{
-    Event, Exchange, Isolation, NewSnapshot, Phases, Request, Shell, Spawner, SpawnerOptions,
-    Stats, create_snapshot, restore_packet,
-};
+use jiffy_client::{NewSnapshot, Shell, Spawner, SpawnerOptions, create_snapshot, restore_packet};
+use jiffy_control::{Event, Exchange, Isolation, Phases, Request, Stats};
 use jiffy_snapshots::{PageRun, Snapshot};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tempfile::TempDir;

@@ -9,7 +9,8 @@ use std::{
 };
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use jiffy_control::{Instance, Launch, Request, Source, SpawnerOptions};
+use jiffy_client::{Instance, Launch, Source, SpawnerOptions};
+use jiffy_control::Request;
 
 fn launch(function: &str, ram_bytes: u64) -> Launch {
     let (image, vmm) = jiffy_benches::image_and_vmm(&format!("examples/{function}"));

@@ -4,9 +4,8 @@
 
 use std::os::fd::OwnedFd;
 
-use jiffy_control::{
-    Command, ControlSocket, Event, MESSAGE_BYTES_MAX, Message, Packet, SpawnReply, SpawnRequest,
-};
+use jiffy_control::{Command, Event, MESSAGE_BYTES_MAX, Message, Packet, SpawnReply, SpawnRequest};
+use jiffy_socket::ControlSocket;
 use libfuzzer_sys::fuzz_target;
 use rustix::net::{SendFlags, send};
 

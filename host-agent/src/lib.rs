@@ -7,7 +7,7 @@
 //!                    └──▶ logs, metrics, usage       what happened
 //! ```
 //!
-//! Not here: KVM. A VM is a process of `jiffy-vmm`, spoken to in `jiffy-control`'s messages.
+//! Not here: KVM. A VM is a process of `jiffy-vmm`, owned through `jiffy-client`.
 #![forbid(unsafe_code)]
 
 pub mod api;

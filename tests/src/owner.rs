@@ -11,9 +11,10 @@ use std::{
     time::Duration,
 };
 
+use jiffy_client::{Shell, Spawner, boot_packet, restore_packet};
 use jiffy_control::{
     Command, Death, Event, Exchange, Isolation, LogRecord, Missing, Packet, PageRuns, Report,
-    Response, Shell, Spawner, Stats, boot_packet, restore_packet,
+    Response, Stats,
 };
 use jiffy_snapshots::Snapshot;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};

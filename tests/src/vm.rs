@@ -1,5 +1,5 @@
 //! One VM under test: started, asked, ended, its log kept. Every wait in it is bounded by
-//! `jiffy-control`, and an end without a typed outcome fails the test.
+//! `jiffy-client`, and an end without a typed outcome fails the test.
 
 use std::{
     fs,
@@ -8,10 +8,8 @@ use std::{
     time::Duration,
 };
 
-use jiffy_control::{
-    GuestFault, Instance, InvokeError, Launch, LogRecord, Outcome, Report, Request, Response,
-    Source, SpawnerOptions, StreamFault,
-};
+use jiffy_client::{Instance, InvokeError, Launch, Source, SpawnerOptions};
+use jiffy_control::{GuestFault, LogRecord, Outcome, Report, Request, Response, StreamFault};
 
 use tempfile::TempDir;
 

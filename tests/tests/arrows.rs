@@ -35,6 +35,8 @@ const VMM_FIELD: &[&str] = &[
     "vm-memory",
 ];
 
+const NO_RUNTIME: &[&str] = &["kvm-ioctls", "tokio", "vm-memory"];
+
 const RULES: &[Rule] = &[
     Rule {
         package: "jiffy-abi",
@@ -62,14 +64,28 @@ const RULES: &[Rule] = &[
         others: Others::Except(VMM_FIELD),
     },
     Rule {
+        // Messages: nothing of a process, and no I/O but what those of snapshots do.
         package: "jiffy-control",
+        ours: &["jiffy-abi", "jiffy-console", "jiffy-snapshots"],
+        others: Others::Except(VMM_FIELD),
+    },
+    Rule {
+        package: "jiffy-socket",
+        ours: &["jiffy-control"],
+        others: Others::Except(VMM_FIELD),
+    },
+    Rule {
+        package: "jiffy-client",
         ours: &[
             "jiffy-abi",
             "jiffy-console",
+            "jiffy-control",
             "jiffy-files",
             "jiffy-snapshots",
+            "jiffy-socket",
         ],
-        others: Others::Except(VMM_FIELD),
+        // How one waits is its user's choice: the commands need no runtime for it.
+        others: Others::Except(NO_RUNTIME),
     },
     Rule {
         package: "jiffy-snapshots",
@@ -100,13 +116,15 @@ const RULES: &[Rule] = &[
             "jiffy-files",
             "jiffy-image",
             "jiffy-snapshots",
+            "jiffy-socket",
         ],
-        others: Others::Except(&["tokio"]),
+        others: Others::Except(&["jiffy-client", "tokio"]),
     },
     Rule {
         package: "jiffy-toolchain",
         ours: &[
             "jiffy-abi",
+            "jiffy-client",
             "jiffy-console",
             "jiffy-control",
             "jiffy-files",
@@ -121,11 +139,13 @@ const RULES: &[Rule] = &[
         package: "jiffyd",
         ours: &[
             "jiffy-abi",
+            "jiffy-client",
             "jiffy-console",
             "jiffy-control",
             "jiffy-files",
             "jiffy-image",
             "jiffy-snapshots",
+            "jiffy-socket",
             "jiffy-symbols",
         ],
         others: Others::Except(VMM_FIELD),
@@ -135,9 +155,11 @@ const RULES: &[Rule] = &[
         // One of its programs is a VMM, the hostile one.
         ours: &[
             "jiffy-abi",
+            "jiffy-client",
             "jiffy-console",
             "jiffy-control",
             "jiffy-snapshots",
+            "jiffy-socket",
             "jiffy-vmm",
         ],
         others: Others::Except(&["tokio"]),
@@ -147,9 +169,11 @@ const RULES: &[Rule] = &[
         // The floor reads the page map as the VMM does, and a restore is measured in one process too.
         ours: &[
             "jiffy-abi",
+            "jiffy-client",
             "jiffy-console",
             "jiffy-control",
             "jiffy-snapshots",
+            "jiffy-socket",
             "jiffy-vmm",
         ],
         others: Others::Except(&["tokio"]),

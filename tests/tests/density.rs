@@ -12,10 +12,8 @@ mod common;
 use std::{fs, net::Shutdown, os::fd::AsFd, path::Path, time::Instant};
 
 use common::Guest;
-use jiffy_control::{
-    Death, Event, Exchange, Isolation, Outcome, Report, Shell, Spawner, SpawnerOptions,
-    restore_packet,
-};
+use jiffy_client::{Shell, Spawner, SpawnerOptions, restore_packet};
+use jiffy_control::{Death, Event, Exchange, Isolation, Outcome, Report};
 use jiffy_snapshots::Snapshot;
 use jiffy_tests::vm::TIMEOUT_AMPLE;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -17,9 +17,8 @@ use jiffy_abi::{
     },
     log_ring::TEXT_BYTES_MAX,
 };
-use jiffy_control::{
-    CUT_MARK, GuestFault, InvokeError, LOG_BYTES_MAX, Outcome, RECORD_COST_BYTES, StreamFault,
-};
+use jiffy_client::InvokeError;
+use jiffy_control::{CUT_MARK, GuestFault, LOG_BYTES_MAX, Outcome, RECORD_COST_BYTES, StreamFault};
 use jiffy_tests::{
     hostile::{ARENA, Script},
     require_kvm,

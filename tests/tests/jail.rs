@@ -17,9 +17,8 @@ use std::{
 };
 
 use jiffy_abi::layout::RAM_BYTES_DEFAULT;
-use jiffy_control::{
-    Command, Death, Event, Isolation, NewSnapshot, Spawner, SpawnerOptions, create_snapshot,
-};
+use jiffy_client::{NewSnapshot, Spawner, SpawnerOptions, create_snapshot};
+use jiffy_control::{Command, Death, Event, Isolation};
 use jiffy_snapshots::Snapshot;
 use jiffy_tests::owner::Owner;
 use jiffy_vmm::jail::Filter;

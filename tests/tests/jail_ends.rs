@@ -12,7 +12,8 @@ use std::{
 };
 
 use jiffy_abi::layout::RAM_BYTES_DEFAULT;
-use jiffy_control::{Death, Spawner, SpawnerOptions};
+use jiffy_client::{Spawner, SpawnerOptions};
+use jiffy_control::Death;
 use jiffy_tests::owner::Owner;
 use rustix::process::{Pid, Signal, kill_process};
 

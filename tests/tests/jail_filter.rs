@@ -16,10 +16,8 @@ use std::{
 };
 
 use jiffy_abi::layout::RAM_BYTES_DEFAULT;
-use jiffy_control::{
-    Command, Event, GuestFault, Isolation, NewSnapshot, Outcome, Spawner, SpawnerOptions,
-    create_snapshot, page_reader,
-};
+use jiffy_client::{NewSnapshot, Spawner, SpawnerOptions, create_snapshot, page_reader};
+use jiffy_control::{Command, Event, GuestFault, Isolation, Outcome};
 use jiffy_snapshots::{PageRun, Snapshot};
 use jiffy_tests::{
     owner::{Broken, Owner},

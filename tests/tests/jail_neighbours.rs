@@ -15,9 +15,8 @@ use std::{
 };
 
 use jiffy_abi::layout::RAM_BYTES_DEFAULT;
-use jiffy_control::{
-    GuestFault, Isolation, NewSnapshot, Outcome, Spawner, SpawnerOptions, create_snapshot,
-};
+use jiffy_client::{NewSnapshot, Spawner, SpawnerOptions, create_snapshot};
+use jiffy_control::{GuestFault, Isolation, Outcome};
 use jiffy_snapshots::Snapshot;
 use jiffy_tests::{
     owner::{Broken, Owner},

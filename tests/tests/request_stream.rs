@@ -8,10 +8,8 @@ mod deed;
 use std::{ops::Range, path::PathBuf, time::Duration};
 
 use deed::{Deed, EVENT_BYTES_MIN};
-use jiffy_control::{
-    Instance, InvokeError, Isolation, NewSnapshot, Request, Spawner, SpawnerOptions, StreamFault,
-    create_snapshot,
-};
+use jiffy_client::{Instance, InvokeError, NewSnapshot, Spawner, SpawnerOptions, create_snapshot};
+use jiffy_control::{Isolation, Request, StreamFault};
 use jiffy_snapshots::Snapshot;
 use jiffy_tests::{
     agent::Setup,

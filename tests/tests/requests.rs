@@ -7,7 +7,8 @@ use jiffy_abi::{
     log_ring::Level,
     vsock::PACKET_BYTES_MAX,
 };
-use jiffy_control::{HttpRequest, InvokeError, Outcome, Request};
+use jiffy_client::InvokeError;
+use jiffy_control::{HttpRequest, Outcome, Request};
 use jiffy_tests::{
     image, require_kvm,
     script::next_random,

@@ -11,7 +11,8 @@ mod common;
 use std::collections::HashSet;
 
 use common::{Folder, Guest, Restored};
-use jiffy_control::{Blame, CreateSnapshotError, InvokeError, NewSnapshot};
+use jiffy_client::{CreateSnapshotError, InvokeError, NewSnapshot};
+use jiffy_control::Blame;
 use jiffy_vmm::run::{CaptureError, Isolation};
 
 /// What a guest is told at one resume.
@@ -159,14 +160,14 @@ fn a_snapshot_whose_init_drew_randomness_is_not_made() {
     let create = |function: &str| {
         let new = NewSnapshot {
             vmm: jiffy_tests::vmm_path(),
-            spawner: jiffy_control::SpawnerOptions::default(),
+            spawner: jiffy_client::SpawnerOptions::default(),
             image: jiffy_tests::image(function),
             ram_bytes: None,
             environment: vec![],
             timeout: Some(jiffy_tests::vm::TIMEOUT_AMPLE),
             output: folder.path().join(function),
         };
-        jiffy_control::create_snapshot(&new, |_| {})
+        jiffy_client::create_snapshot(&new, |_| {})
     };
     match create("random-init") {
         Err(CreateSnapshotError::Vm(InvokeError::Failed {

@@ -12,9 +12,9 @@ use std::{
 };
 
 use common::{Folder, Guest};
+use jiffy_client::{Instance, InvokeError, Launch, LaunchError, Source, SpawnerOptions};
 use jiffy_control::{
-    Blame, GuestFault, HttpRequest, Instance, InvokeError, Isolation, Launch, LaunchError,
-    LogRecord, Outcome, Request, Response, Source, SpawnerOptions,
+    Blame, GuestFault, HttpRequest, Isolation, LogRecord, Outcome, Request, Response,
 };
 use jiffy_snapshots::{
     CpuNeeds, PageRun, RAM_FILE, STATE_FILE, State, WORKING_SET_FILE, state::ConnectionState,

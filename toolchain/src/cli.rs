@@ -22,8 +22,9 @@ use crate::{
     snapshot::{self, SnapshotError, exit_of_blame, exit_of_verify},
     symbols,
 };
+use jiffy_client::{CreateSnapshotError, SpawnerOptions};
 use jiffy_console::{Exit, arguments, stderr, stdout};
-use jiffy_control::{Blame, CreateSnapshotError, SpawnerOptions};
+use jiffy_control::Blame;
 use jiffy_symbols::Innermost;
 
 /// Makes, builds, runs and deploys functions, each request in a virtual machine of its own.

@@ -12,7 +12,7 @@
 //! dev      an agent in the foreground, and a crate that is deployed anew whenever it changes
 //! ```
 //! Not here: KVM and guest memory. A VM is a `jiffy-vmm` process, spoken with through
-//! `jiffy-control`; symbols (`jiffy-symbols`) are read in a process of their own.
+//! `jiffy-client`; symbols (`jiffy-symbols`) are read in a process of their own.
 #![forbid(unsafe_code)]
 
 mod bench;

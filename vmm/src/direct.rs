@@ -1,21 +1,31 @@
-//! Runs an image without `jiffy`: serves itself as a child process, sends one event, prints the
-//! response.
+//! Runs an image without `jiffy`: starts itself as a spawner, sends one event, prints the response.
+//!
+//! Not here: what an owner of VMs has besides (`jiffy-client`, which a VMM does not link): time limits for a VMM that
+//! hangs, snapshots, a second request.
 
 use std::{
     env,
+    fs::File,
     io::{self, Read, Write},
+    net::Shutdown,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
     path::PathBuf,
-    process::ExitCode,
-    time::Duration,
+    process::{self, ExitCode, Stdio},
+    thread,
 };
 
 use clap::Args;
-use jiffy_abi::frame::BODY_BYTES_MAX;
+use jiffy_abi::{frame::BODY_BYTES_MAX, layout::RAM_BYTES_DEFAULT};
 use jiffy_console::{Exit, stderr, stdout};
 use jiffy_control::{
-    Instance, InvokeError, Launch, LaunchError, Line, Request, Response, Source, SpawnerOptions,
+    Blame, Command, Death, Event, Exchange, Line, Packet, PacketError, Report, Request,
+    RequestError, Response, ResponseError, SpawnReply, SpawnRequest, StreamFault,
     TIMEOUT_MS_DEFAULT, Untrusted, write_body,
 };
+use jiffy_socket::{ControlError, ControlSocket};
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
@@ -43,21 +53,58 @@ pub(crate) struct Options {
 enum DirectError {
     #[error("cannot read the event from {}", path.display())]
     Event { path: PathBuf, source: io::Error },
-    #[error("cannot find this program's own file to start it again")]
-    OwnPath(#[source] io::Error),
+    #[error("cannot start this program again")]
+    Start(#[source] io::Error),
+    #[error("cannot read the image {}", path.display())]
+    Image { path: PathBuf, source: io::Error },
+    #[error("cannot make a request stream")]
+    Stream(#[source] io::Error),
+    #[error("cannot talk to the VM's process")]
+    Control(#[from] ControlError),
+    #[error("the spawner ended: its standard error says why")]
+    SpawnerEnded,
+    #[error("{message}")]
+    Failed { blame: Blame, message: String },
+    #[error("the VM stopped before it responded")]
+    Stopped(Box<Report>),
+    #[error("the VMM ended without a report: {0}")]
+    Died(Death),
+    #[error("the VMM broke the protocol of its control socket")]
+    OutOfTurn,
     #[error(transparent)]
-    Launch(#[from] LaunchError),
+    Request(#[from] RequestError),
     #[error(transparent)]
-    Invoke(#[from] InvokeError),
+    Response(#[from] ResponseError),
+    #[error("the guest broke the rules of its request stream")]
+    Surplus(#[from] StreamFault),
+}
+
+impl From<PacketError> for DirectError {
+    fn from(error: PacketError) -> Self {
+        Self::Control(error.into())
+    }
 }
 
 impl From<&DirectError> for Exit {
     fn from(error: &DirectError) -> Self {
         match error {
             DirectError::Event { .. } => Self::Usage,
-            DirectError::OwnPath(_) => Self::Host,
-            DirectError::Launch(error) => error.into(),
-            DirectError::Invoke(error) => error.into(),
+            DirectError::Request(RequestError::Frame(_)) => Self::Usage,
+            DirectError::Image { .. } => Self::ImageRefused,
+            DirectError::Failed {
+                blame: Blame::Input,
+                ..
+            } => Self::ImageRefused,
+            DirectError::Stopped(report) => (&report.outcome).into(),
+            DirectError::Response(_) | DirectError::Surplus(_) => Self::Fault,
+            DirectError::Start(_)
+            | DirectError::Stream(_)
+            | DirectError::Control(_)
+            | DirectError::SpawnerEnded
+            | DirectError::Failed { .. }
+            | DirectError::Died(_)
+            | DirectError::OutOfTurn
+            | DirectError::Request(RequestError::Write(_)) => Self::Host,
         }
     }
 }
@@ -68,7 +115,7 @@ pub(crate) fn run(options: &Options) -> ExitCode {
         Err(error) => {
             match &error {
                 // Addresses are told with symbols by `jiffy run`; here they are only named.
-                DirectError::Invoke(InvokeError::Stopped(report)) => {
+                DirectError::Stopped(report) => {
                     let _ = writeln!(
                         stderr(),
                         "jiffy-vmm: the VM stopped: {:#x?}",
@@ -87,28 +134,120 @@ pub(crate) fn run(options: &Options) -> ExitCode {
 }
 
 fn invoke(options: &Options) -> Result<Response, DirectError> {
-    let launch = Launch {
-        vmm: env::current_exe().map_err(DirectError::OwnPath)?,
-        spawner: SpawnerOptions {
-            no_jail: options.no_jail,
-            ..SpawnerOptions::default()
-        },
-        source: Source::Image {
-            path: options.image.clone(),
-            ram_bytes: options.memory,
-        },
-        timeout: Some(Duration::from_millis(options.timeout_ms)),
-    };
-    let body = event(options)?;
-    let mut instance = Instance::spawn(&launch, |record| {
-        let _ = writeln!(stderr(), "{}", Untrusted(&record.text));
+    let path = &options.image;
+    let image = jiffy_files::open(path).map_err(|source| DirectError::Image {
+        path: path.clone(),
+        source,
     })?;
-    let response = instance.invoke(&Request {
-        body,
+    let request = Request {
+        body: event(options)?,
         ..Request::default()
+    };
+    let (owner, far) = ControlSocket::pair()?;
+    let mut spawner = env::current_exe()
+        .and_then(|program| {
+            process::Command::new(program)
+                .arg("spawner")
+                .args(options.no_jail.then_some("--no-jail"))
+                .stdin(Stdio::from(OwnedFd::from(far)))
+                .stdout(Stdio::null())
+                .spawn()
+        })
+        .map_err(DirectError::Start)?;
+    let response = ask(&owner, &image, options, request);
+    drop(owner);
+    let _ = spawner.wait();
+    response
+}
+
+/// Has `spawner` make a shell, boots the image in it, asks it once and waits for its end.
+fn ask(
+    spawner: &ControlSocket,
+    image: &File,
+    options: &Options,
+    request: Request,
+) -> Result<Response, DirectError> {
+    let ram_bytes = options.memory.unwrap_or(RAM_BYTES_DEFAULT);
+    let (control, far_control) = ControlSocket::pair()?;
+    let (stream, far_stream) = UnixStream::pair().map_err(DirectError::Stream)?;
+    let shell = Packet::new(&SpawnRequest::Shell { ram_bytes })?;
+    loop {
+        match spawner.recv()?.ok_or(DirectError::SpawnerEnded)? {
+            SpawnReply::Ready { .. } => {
+                spawner.send_with(&shell, &[far_control.as_fd(), far_stream.as_fd()])?;
+            }
+            SpawnReply::Shell { .. } => break,
+            SpawnReply::Failed { blame, message } => {
+                return Err(DirectError::Failed { blame, message });
+            }
+            SpawnReply::Resized => return Err(DirectError::OutOfTurn),
+        }
+    }
+    drop((far_control, far_stream));
+    let boot = Packet::new(&Command::Boot {
+        ram_bytes,
+        timeout_ms: Some(options.timeout_ms),
+        environment: vec![],
     })?;
-    instance.finish()?;
-    Ok(response)
+    // A shell that is gone already has said why.
+    let _ = control.send_with(&boot, &[image.as_fd()]);
+    // On a thread of its own, so that the VM never waits for room to tell its log.
+    let asked = {
+        let stream = stream.try_clone().map_err(DirectError::Stream)?;
+        let mut exchange = Exchange::new().map_err(DirectError::Stream)?;
+        thread::spawn(move || {
+            let response = exchange_once(&mut exchange, &stream, &request);
+            (exchange, response)
+        })
+    };
+    let mut done = None;
+    let report = loop {
+        match control.recv()? {
+            Some(Event::Waiting { .. } | Event::Ready(_) | Event::WorkingSet(_)) => {}
+            Some(Event::Log(records)) => records.iter().for_each(|record| {
+                let _ = writeln!(stderr(), "{}", Untrusted(&record.text));
+            }),
+            Some(Event::Done(stats)) => {
+                done = Some(stats);
+                // It ends when there will be no more requests.
+                let _ = stream.shutdown(Shutdown::Write);
+            }
+            Some(Event::Stopped(report)) => break report,
+            Some(Event::Failed { blame, message }) => {
+                return Err(DirectError::Failed { blame, message });
+            }
+            Some(Event::Died(death, _)) => return Err(DirectError::Died(death)),
+            Some(Event::Captured(_)) => return Err(DirectError::OutOfTurn),
+            // The spawner is gone too, or it would have said how.
+            None => return Err(DirectError::Died(Death::Killed(9))),
+        }
+    };
+    let (mut exchange, response) = asked.join().map_err(|_| DirectError::OutOfTurn)?;
+    match (response, done) {
+        (Ok(response), Some(done)) => Ok(exchange.settle(&done).map(|()| response)?),
+        (
+            Err(error @ (DirectError::Request(_) | DirectError::Response(ResponseError::Guest(_)))),
+            _,
+        ) => Err(error),
+        _ => Err(DirectError::Stopped(Box::new(report))),
+    }
+}
+
+fn exchange_once(
+    exchange: &mut Exchange,
+    mut stream: &UnixStream,
+    request: &Request,
+) -> Result<Response, DirectError> {
+    match exchange.write(&mut stream, request) {
+        Ok(()) => Ok(exchange.read(&mut stream)?),
+        Err(error @ RequestError::Frame(_)) => {
+            // It got no request, and will not.
+            let _ = stream.shutdown(Shutdown::Write);
+            Err(error.into())
+        }
+        // It is gone, and says why.
+        Err(RequestError::Write(_)) => Err(ResponseError::Closed.into()),
+    }
 }
 
 fn event(options: &Options) -> Result<Vec<u8>, DirectError> {

@@ -10,7 +10,7 @@ use std::{io, io::Write as _, os::fd::AsFd, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 use jiffy_console::{Exit, arguments, stderr};
-use jiffy_control::ControlSocket;
+use jiffy_socket::ControlSocket;
 use jiffy_vmm::jail;
 use jiffy_vmm::spawner::{self, CPU_FULL_RAM_BYTES_DEFAULT, USER_BASE_DEFAULT};
 

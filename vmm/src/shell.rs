@@ -23,15 +23,13 @@ use std::{
 };
 
 use jiffy_abi::layout::PAGE_BYTES;
-use jiffy_control::{
-    Blame, Command, ControlError, ControlSocket, Event, Isolation, Missing, Packet, PageRuns,
-    Phases, rehearse,
-};
+use jiffy_control::{Blame, Command, Event, Isolation, Missing, Packet, PageRuns, Phases};
 use jiffy_image::ReadError;
 use jiffy_snapshots::{
     DIGEST_BYTES, Digest, OpenError, Page, PageRun, RamSummary, Snapshot, State, StateFile,
     state::ImageInfo,
 };
+use jiffy_socket::{ControlError, ControlSocket, rehearse};
 
 use crate::{
     boot::{self, Image, ImageError, LoadError},

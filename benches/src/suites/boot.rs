@@ -8,7 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiffy_control::{Phases, Spawner, SpawnerOptions, boot_packet};
+use jiffy_client::{Spawner, SpawnerOptions, boot_packet};
+use jiffy_control::Phases;
 
 use super::{Fallible, Run};
 use crate::{

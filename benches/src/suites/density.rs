@@ -8,7 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiffy_control::{Isolation, Shell};
+use jiffy_client::Shell;
+use jiffy_control::Isolation;
 
 use super::{Fallible, Run};
 use crate::{

@@ -9,7 +9,8 @@ use std::{
     process::{Command, Stdio},
 };
 
-use jiffy_control::{Isolation, Shell, error_chain};
+use jiffy_client::Shell;
+use jiffy_control::{Isolation, error_chain};
 
 use super::{Fallible, Run, density::fill};
 use crate::{

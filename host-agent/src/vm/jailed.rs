@@ -18,12 +18,16 @@ use std::{
 };
 
 use jiffy_abi::layout::PAGE_BYTES;
+use jiffy_client::{
+    RAM_FILE_NAME, Shell, ShellProcess, SpawnError, Spawner, SpawnerOptions, boot_packet,
+    page_reader, restore_packet,
+};
 use jiffy_control::{
-    Command, ControlError, ControlSocket, Event, Exchange, LogRecord, Missing, Packet, PageRuns,
-    ProcessUsage, RAM_FILE_NAME, Request, Response, Shell, ShellProcess, SpawnError, Spawner,
-    SpawnerOptions, Stats, boot_packet, bound_text, environment_page, page_reader, restore_packet,
+    Command, Event, Exchange, LogRecord, Missing, Packet, PageRuns, ProcessUsage, Request,
+    Response, Stats, bound_text, environment_page,
 };
 use jiffy_snapshots::{Digest, State, Store};
+use jiffy_socket::{ControlError, ControlSocket};
 use rustix::fs::{MemfdFlags, OFlags, fcntl_getfl, fcntl_setfl, memfd_create};
 use sha2::{Digest as _, Sha256};
 use tokio::{

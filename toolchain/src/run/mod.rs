@@ -19,11 +19,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiffy_console::{Exit, stderr, stdout};
-use jiffy_control::{
-    CreateSnapshotError, Instance, InvokeError, Launch, LaunchError, Missing, Phases, Request,
-    Response, Source, SpawnerOptions, capture_snapshot, write_body,
+use jiffy_client::{
+    CreateSnapshotError, Instance, InvokeError, Launch, LaunchError, Source, SpawnerOptions,
+    capture_snapshot,
 };
+use jiffy_console::{Exit, stderr, stdout};
+use jiffy_control::{Missing, Phases, Request, Response, write_body};
 use jiffy_snapshots::{PageRun, Snapshot, write_working_set};
 use serde::Serialize;
 

@@ -5,8 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use jiffy_client::{CreateSnapshotError, Created, NewSnapshot, SpawnerOptions, create_snapshot};
 use jiffy_console::{Exit, stderr, stdout};
-use jiffy_control::{CreateSnapshotError, Created, NewSnapshot, SpawnerOptions, create_snapshot};
 use serde::Serialize;
 
 use super::{SnapshotError, view::RamView};

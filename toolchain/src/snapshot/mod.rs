@@ -11,8 +11,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use jiffy_client::{CreateSnapshotError, LaunchError};
 use jiffy_console::{Exit, stdout};
-use jiffy_control::{CreateSnapshotError, LaunchError};
 use jiffy_snapshots::{Blame, CreateError, OpenError, Snapshot, VerifyError};
 use serde::Serialize;
 

@@ -295,10 +295,7 @@ impl Exchange {
     }
 
     /// Reads once; returns the response when it is there.
-    pub(crate) fn read_some(
-        &mut self,
-        stream: &mut impl Read,
-    ) -> Result<Option<Response>, ResponseError> {
+    pub fn read_some(&mut self, stream: &mut impl Read) -> Result<Option<Response>, ResponseError> {
         let has_begun = self.has_begun();
         let buffer = self.buffer().ok_or(ResponseError::Closed)?;
         match read_once(stream, buffer) {

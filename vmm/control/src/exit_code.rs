@@ -5,7 +5,7 @@
 use jiffy_abi::frame::ResponseKind;
 use jiffy_console::Exit;
 
-use crate::{Blame, GuestFault, InvokeError, LaunchError, Outcome, Response};
+use crate::{GuestFault, Outcome, Response};
 
 impl From<&Response> for Exit {
     fn from(response: &Response) -> Self {
@@ -36,50 +36,14 @@ impl From<&Outcome> for Exit {
     }
 }
 
-impl From<&InvokeError> for Exit {
-    fn from(error: &InvokeError) -> Self {
-        match error {
-            InvokeError::Request(_) => Self::Usage,
-            InvokeError::Response(_) => Self::Fault,
-            InvokeError::Stopped(report) => Self::from(&report.outcome),
-            InvokeError::Failed {
-                blame: Blame::Input,
-                ..
-            } => Self::ImageRefused,
-            InvokeError::Failed { .. }
-            | InvokeError::VmmDied(_)
-            | InvokeError::Control(_)
-            | InvokeError::OtherRelease(_)
-            | InvokeError::OutOfTurn(_)
-            | InvokeError::Unresponsive(_)
-            | InvokeError::Stream(_) => Self::Host,
-        }
-    }
-}
-
-impl From<&LaunchError> for Exit {
-    fn from(error: &LaunchError) -> Self {
-        match error.blame() {
-            Blame::Input => Self::ImageRefused,
-            Blame::Host | Blame::Bug => Self::Host,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Report, Stats};
 
     #[test]
     fn no_end_without_a_response_is_success() {
         for outcome in [Outcome::Finished, Outcome::Exited(0)] {
             assert_eq!(Exit::from(&outcome), Exit::Fault);
-            let stopped = InvokeError::Stopped(Box::new(Report {
-                outcome,
-                stats: Stats::default(),
-            }));
-            assert_eq!(Exit::from(&stopped), Exit::Fault);
         }
     }
 }

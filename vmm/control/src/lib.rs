@@ -3,55 +3,39 @@
 //! A shell has two sockets: its standard input is the request stream (`SOCK_STREAM`, framed as
 //! [`jiffy_abi::frame`] says and passed through to the guest unread), its standard output the
 //! control socket (`SOCK_SEQPACKET`): [`Command`]s to it, [`Event`]s from it. Shells are made by the
-//! [`Spawner`], a process of its own.
-//! Not here: KVM. The agent and the tools use this crate without linking any of it.
+//! spawner, a process of its own, on a [`SpawnRequest`].
+//! Messages and what is to be kept about them, used by both ends. Not here: I/O: sockets (`jiffy-socket`), processes and
+//! VMs as their owner has them (`jiffy-client`), KVM.
 #![forbid(unsafe_code)]
 
 mod command;
-mod create;
 mod event;
 mod exchange;
 mod exit_code;
-mod instance;
-mod launch;
 mod log;
-mod pump;
+mod packet;
 mod request;
 mod settings;
-mod socket;
-mod spawner;
+mod spawn;
 mod terminal;
 
-#[cfg(test)]
-mod testing;
-
 pub use command::{Command, Isolation, PageRuns};
-pub use create::{
-    CreateSnapshotError, Created, NewSnapshot, RAM_FILE_NAME, capture_snapshot, create_snapshot,
-    page_reader,
-};
 pub use event::{
     BACKTRACE_FRAMES_MAX, Backtrace, Blame, Death, Event, Exits, GuestFault, LogRecord, Outcome,
     Phases, ProcessUsage, Report, Stats, bound_text,
 };
 pub use exchange::{Exchange, Frame, RequestError, ResponseError, StreamFault};
-pub use instance::{Instance, InvokeError};
-pub use launch::{Launch, LaunchError, Source, boot_packet, restore_packet, timeout_ms};
 pub use log::{
     CUT_MARK, LOG_BYTES_MAX, LogLoss, RECORD_COST_BYTES, RECORD_TEXT_BYTES_MAX, charge, cut,
     cut_and_mark, newest,
 };
+pub use packet::{MESSAGE_BYTES_MAX, Message, Packet, PacketError, decode};
 pub use request::{HttpRequest, Request, Response};
 pub use settings::{
     ENVIRONMENT_BYTES_MAX, ENVIRONMENT_COST_BYTES_MAX, EnvironmentError, TIMEOUT_MS_DEFAULT,
     TIMEOUT_MS_MAX, VARIABLE_COST_BYTES, environment_page,
 };
-pub use socket::{
-    ControlError, ControlSocket, DESCRIPTORS_MAX, MESSAGE_BYTES_MAX, Message, Packet, rehearse,
-};
-pub use spawner::{
-    Missing, Shell, ShellProcess, SpawnError, SpawnReply, SpawnRequest, Spawner, SpawnerOptions,
-};
+pub use spawn::{Missing, SpawnReply, SpawnRequest};
 pub use terminal::{INDENT, Line, Untrusted, is_deceptive, write_body};
 
 /// An error and its sources in one line, as commands print it.

@@ -10,7 +10,8 @@ use std::{
 };
 
 use jiffy_abi::layout::RAM_BYTES_MAX;
-use jiffy_control::{Blame, ControlSocket, Event, Missing};
+use jiffy_control::{Blame, Event, Missing};
+use jiffy_socket::ControlSocket;
 use rustix::{
     fs::{Mode, OFlags, openat},
     io::Errno,

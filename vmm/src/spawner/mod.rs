@@ -22,10 +22,9 @@ use std::{
     path::Path,
 };
 
-use jiffy_control::{
-    Blame, ControlError, ControlSocket, Missing, Packet, SpawnReply, SpawnRequest,
-};
+use jiffy_control::{Blame, Missing, Packet, PacketError, SpawnReply, SpawnRequest};
 use jiffy_snapshots::Digest;
+use jiffy_socket::{ControlError, ControlSocket};
 use rustix::{
     event::epoll,
     process::{PidfdFlags, Resource, Rlimit, geteuid, getpid, getrlimit, pidfd_open, setrlimit},
@@ -305,7 +304,9 @@ impl Spawner {
         let (request, sockets) = match self.owner.recv_with::<SpawnRequest>() {
             Ok(Some(request)) => request,
             Ok(None) => return Ok(false),
-            Err(error @ (ControlError::Receive(_) | ControlError::Version(_))) => {
+            Err(
+                error @ (ControlError::Receive(_) | ControlError::Packet(PacketError::Version(_))),
+            ) => {
                 return Err(error.into());
             }
             Err(error) => {
@@ -324,7 +325,8 @@ impl Spawner {
         drop(match answered {
             Ok((reply, descriptor)) => {
                 let descriptors: Vec<_> = descriptor.iter().map(AsFd::as_fd).collect();
-                self.owner.send_with(&Packet::new(&reply)?, &descriptors)
+                let packet = Packet::new(&reply).map_err(ControlError::from)?;
+                self.owner.send_with(&packet, &descriptors)
             }
             Err(error) => self.owner.send(&error.reply()),
         });

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use jiffy_control::{ControlSocket, Death, Event};
+use jiffy_control::{Death, Event};
+use jiffy_socket::ControlSocket;
 use rustix::{
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
     process::{Pid, Signal, pidfd_send_signal},

@@ -11,7 +11,8 @@ use std::io::Write as _;
 use std::{env, io, os::fd::AsFd, process::ExitCode};
 
 use jiffy_abi::log_ring::Level;
-use jiffy_control::{Command, ControlSocket, Event, LogRecord};
+use jiffy_control::{Command, Event, LogRecord};
+use jiffy_socket::ControlSocket;
 use jiffy_vmm::{
     jail::Filter,
     spawner::{self, Hooks},

@@ -4,8 +4,9 @@ use std::io::{self, Write};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use jiffy_abi::frame::ResponseKind;
+use jiffy_client::InvokeError;
 use jiffy_console::Exit;
-use jiffy_control::{Backtrace, Blame, GuestFault, InvokeError, Outcome, Response};
+use jiffy_control::{Backtrace, Blame, GuestFault, Outcome, Response};
 use jiffy_symbols::{Frame, Innermost, shorten, vector_name};
 use serde::Serialize;
 

@@ -1,9 +1,9 @@
 //! Sockets on which each packet is one message: a VMM's control socket and the spawner's.
 //!
-//! A packet is a version, u16 little-endian, the kind of its message, u8, and the message in
-//! postcard's encoding; descriptors travel beside it. A VMM may have been taken over by its guest, so
-//! each packet is hostile: length, version and kind are checked before it is decoded, nothing may be
-//! left over behind it, and descriptors that nobody asked for are closed.
+//! Descriptors travel beside it. A VMM may have been taken over by its guest, so each packet is hostile: its length is
+//! checked before it is decoded, and descriptors that nobody asked for are closed. Both ends use this, the VMM and who
+//! owns it. Not here: what is in a packet (`jiffy-control`).
+#![forbid(unsafe_code)]
 
 use std::{
     cell::RefCell,
@@ -12,6 +12,7 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
 };
 
+use jiffy_control::{MESSAGE_BYTES_MAX, Message, Packet, PacketError, decode};
 use rustix::{
     io::{Errno, retry_on_intr},
     net::{
@@ -20,26 +21,13 @@ use rustix::{
         send, sendmsg, socketpair,
     },
 };
-use serde::{Serialize, de::DeserializeOwned};
 
-/// Largest packet, bytes, version and kind included: a snapshot's state with its working set fits.
-pub const MESSAGE_BYTES_MAX: usize = 128 << 10;
 /// Descriptors that travel with one message at most.
 pub const DESCRIPTORS_MAX: usize = 2;
-/// Version of the packets: every change of a message raises it. Both ends come from one build today;
-/// the agent of tomorrow may meet a VMM of yesterday.
-pub(crate) const MESSAGE_VERSION: u16 = 4;
-const HEADER_BYTES: usize = 3;
 
 thread_local! {
     /// Where packets are received: one for all sockets of a thread, and never zeroed again.
     static PACKET: RefCell<Box<[u8]>> = RefCell::new(vec![0; MESSAGE_BYTES_MAX].into());
-}
-
-/// Something that is sent as one packet.
-pub trait Message: Serialize + DeserializeOwned {
-    /// Tells its packets from those of other messages.
-    const KIND: u8;
 }
 
 /// Why a message cannot be sent or received.
@@ -48,56 +36,20 @@ pub trait Message: Serialize + DeserializeOwned {
 pub enum ControlError {
     #[error("cannot make a control socket")]
     Pair(#[source] Errno),
-    #[error("cannot encode a message")]
-    Encode(#[source] postcard::Error),
-    #[error("a message has {0} bytes, more than the {MESSAGE_BYTES_MAX} of a control packet")]
-    TooLarge(usize),
     #[error("a message comes with more than {DESCRIPTORS_MAX} descriptors")]
     Descriptors,
     #[error("cannot send a message")]
     Send(#[source] Errno),
     #[error("cannot receive a message")]
     Receive(#[source] Errno),
-    #[error("a control packet has {0} bytes, too few for its version and kind")]
-    TooShort(usize),
-    #[error(
-        "its control protocol has version {0}, and this side's has {MESSAGE_VERSION}: install jiffy and jiffy-vmm from one release"
-    )]
-    Version(u16),
-    #[error("a control packet is of kind {found}, not {expected}")]
-    Kind { found: u8, expected: u8 },
-    #[error("a control packet is no message")]
-    Decode(#[source] postcard::Error),
-    #[error("a control packet goes on for {0} bytes behind its message")]
-    Trailing(usize),
+    #[error(transparent)]
+    Packet(#[from] PacketError),
 }
 
 impl ControlError {
     /// Whether a non-blocking socket had nothing to receive, or no room to send.
     pub fn would_block(&self) -> bool {
         matches!(self, Self::Send(Errno::AGAIN) | Self::Receive(Errno::AGAIN))
-    }
-}
-
-/// A message that is encoded, to be sent once or often.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Packet(Vec<u8>);
-
-impl Packet {
-    /// Encodes a message.
-    pub fn new<M: Message>(message: &M) -> Result<Self, ControlError> {
-        let mut packet = MESSAGE_VERSION.to_le_bytes().to_vec();
-        packet.push(M::KIND);
-        let packet = postcard::to_extend(message, packet).map_err(ControlError::Encode)?;
-        if packet.len() > MESSAGE_BYTES_MAX {
-            return Err(ControlError::TooLarge(packet.len()));
-        }
-        Ok(Self(packet))
-    }
-
-    #[cfg(test)]
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.0
     }
 }
 
@@ -121,7 +73,7 @@ impl ControlSocket {
     pub fn send<M: Message>(&self, message: &M) -> Result<(), ControlError> {
         let packet = Packet::new(message)?;
         // A packet is taken whole or not at all, so there is no rest to send.
-        retry_on_intr(|| send(&self.fd, &packet.0, SendFlags::NOSIGNAL))
+        retry_on_intr(|| send(&self.fd, packet.bytes(), SendFlags::NOSIGNAL))
             .map(|_| ())
             .map_err(ControlError::Send)
     }
@@ -140,7 +92,7 @@ impl ControlSocket {
         if is_refused {
             return Err(ControlError::Descriptors);
         }
-        let slices = [IoSlice::new(&packet.0)];
+        let slices = [IoSlice::new(packet.bytes())];
         retry_on_intr(|| sendmsg(&self.fd, &slices, &mut ancillary, SendFlags::NOSIGNAL))
             .map(|_| ())
             .map_err(ControlError::Send)
@@ -188,7 +140,7 @@ impl ControlSocket {
             }
             let packet = buffer
                 .get(..received.bytes)
-                .ok_or(ControlError::TooLarge(received.bytes))?;
+                .ok_or(PacketError::TooLarge(received.bytes))?;
             Ok(Some((decode(packet)?, descriptors)))
         })
     }
@@ -221,44 +173,21 @@ impl AsRawFd for ControlSocket {
 
 /// Does with `packet` what receiving it does, but for the system call: the memory which that takes is then this process's
 /// own.
-pub fn rehearse<M: Message>(packet: &Packet) -> Result<M, ControlError> {
+pub fn rehearse<M: Message>(packet: &Packet) -> Result<M, PacketError> {
     PACKET.with_borrow_mut(|buffer| {
-        let len_bytes = packet.0.len();
+        let len_bytes = packet.bytes().len();
         let received = buffer.get_mut(..len_bytes);
-        let received = received.ok_or(ControlError::TooLarge(len_bytes))?;
-        received.copy_from_slice(&packet.0);
+        let received = received.ok_or(PacketError::TooLarge(len_bytes))?;
+        received.copy_from_slice(packet.bytes());
         decode(received)
     })
 }
 
-fn decode<M: Message>(packet: &[u8]) -> Result<M, ControlError> {
-    let Some((header, message)) = packet.split_first_chunk::<HEADER_BYTES>() else {
-        return Err(ControlError::TooShort(packet.len()));
-    };
-    let [low, high, found] = *header;
-    let version = u16::from_le_bytes([low, high]);
-    if version != MESSAGE_VERSION {
-        return Err(ControlError::Version(version));
-    }
-    if found != M::KIND {
-        let expected = M::KIND;
-        return Err(ControlError::Kind { found, expected });
-    }
-    let (message, rest) = postcard::take_from_bytes(message).map_err(ControlError::Decode)?;
-    if rest.is_empty() {
-        Ok(message)
-    } else {
-        Err(ControlError::Trailing(rest.len()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use jiffy_snapshots::State;
-    use proptest::prelude::*;
+    use jiffy_control::{Blame, Command, Death, Event, ProcessUsage};
 
     use super::*;
-    use crate::{Backtrace, Blame, Event, GuestFault, LogRecord, Outcome, Phases, Report, Stats};
 
     fn ends() -> (ControlSocket, ControlSocket) {
         ControlSocket::pair().expect("socket pair")
@@ -267,8 +196,8 @@ mod tests {
     #[test]
     fn the_last_word_of_who_did_not_listen_is_heard() {
         let (owner, vmm) = ends();
-        owner.send(&crate::Command::Stats).expect("send");
-        let last = Event::Died(crate::Death::Exited(1), crate::ProcessUsage::default());
+        owner.send(&Command::Stats).expect("send");
+        let last = Event::Died(Death::Exited(1), ProcessUsage::default());
         vmm.send(&last).expect("send");
         drop(vmm);
         assert_eq!(owner.recv().expect("a message"), Some(last));
@@ -279,136 +208,6 @@ mod tests {
         send(vmm.as_fd(), packet, SendFlags::empty()).expect("send");
     }
 
-    fn backtrace() -> impl Strategy<Value = Backtrace> {
-        prop::collection::vec(any::<u64>(), 0..=crate::event::BACKTRACE_FRAMES_MAX)
-            .prop_map(Backtrace)
-    }
-
-    fn outcome() -> impl Strategy<Value = Outcome> {
-        let panic = (
-            any::<String>(),
-            any::<String>(),
-            any::<(u32, u32)>(),
-            backtrace(),
-        )
-            .prop_map(|(message, file, (line, column), backtrace)| {
-                Outcome::Fault(GuestFault::Panic {
-                    message,
-                    file,
-                    line,
-                    column,
-                    backtrace,
-                })
-            });
-        let exception = (
-            any::<u8>(),
-            any::<[u64; 4]>(),
-            any::<Option<u64>>(),
-            backtrace(),
-        )
-            .prop_map(
-                |(vector, [error_code, address, rip, rsp], stack_overflow, backtrace)| {
-                    Outcome::Fault(GuestFault::Exception {
-                        vector,
-                        error_code,
-                        address,
-                        rip,
-                        rsp,
-                        stack_overflow,
-                        backtrace,
-                    })
-                },
-            );
-        let timed_out =
-            (any::<u64>(), backtrace()).prop_map(|(timeout_ms, backtrace)| Outcome::TimedOut {
-                timeout_ms,
-                backtrace,
-            });
-        prop_oneof![
-            Just(Outcome::Finished),
-            any::<u8>().prop_map(Outcome::Exited),
-            panic,
-            exception,
-            timed_out,
-        ]
-    }
-
-    fn event() -> impl Strategy<Value = Event> {
-        let record =
-            (any::<u8>(), any::<String>()).prop_map(|(level, text)| LogRecord { level, text });
-        let report = (outcome(), any::<u64>()).prop_map(|(outcome, bytes_out)| {
-            Event::Stopped(Report {
-                outcome,
-                stats: Stats {
-                    bytes_out,
-                    ..Stats::default()
-                },
-            })
-        });
-        prop_oneof![
-            any::<u64>().prop_map(|init_ns| Event::Ready(Phases {
-                init_ns,
-                ..Phases::default()
-            })),
-            prop::collection::vec(record, 0..20).prop_map(Event::Log),
-            report,
-            prop::collection::vec(any::<(u64, u64)>(), 0..20).prop_map(Event::WorkingSet),
-            any::<u64>().prop_map(|cpu_ns| Event::Done(Stats {
-                cpu_ns,
-                ..Stats::default()
-            })),
-            any::<u64>().prop_map(|rip| {
-                let mut state = Box::new(State::default());
-                state.vcpu.regs.rip = rip;
-                Event::Captured(state)
-            }),
-            any::<String>().prop_map(|message| Event::Failed {
-                blame: Blame::Host,
-                message
-            }),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_sent_is_received(events in prop::collection::vec(event(), 0..4)) {
-            let (vmm, starter) = ends();
-            for event in &events {
-                vmm.send(event).expect("send");
-            }
-            drop(vmm);
-            for event in events {
-                prop_assert_eq!(starter.recv().expect("receive"), Some(event));
-            }
-            prop_assert_eq!(starter.recv::<Event>().expect("receive"), None);
-        }
-
-        #[test]
-        fn arbitrary_packets_are_refused_or_decoded(mut packet: Vec<u8>, versioned: bool) {
-            if versioned {
-                let [low, high] = MESSAGE_VERSION.to_le_bytes();
-                packet.splice(..0, [low, high, Event::KIND]);
-            }
-            if let Ok(event) = decode::<Event>(&packet) {
-                // Not the same bytes: postcard also reads numbers that are longer than need be.
-                let again = Packet::new(&event).expect("encode");
-                prop_assert_eq!(decode::<Event>(again.bytes()).expect("decode"), event);
-            }
-        }
-    }
-
-    #[test]
-    fn golden_packet() {
-        let event = Event::Log(vec![LogRecord {
-            level: 3,
-            text: "hi".into(),
-        }]);
-        assert_eq!(
-            Packet::new(&event).expect("encode").bytes(),
-            b"\x04\x00\x01\x01\x01\x03\x02hi"
-        );
-    }
-
     #[test]
     fn each_kind_of_bad_packet_is_named_and_the_next_one_is_read() {
         let (vmm, starter) = ends();
@@ -416,25 +215,39 @@ mod tests {
             raw(&vmm, packet);
             starter.recv::<Event>().expect_err("malformed")
         };
-        assert!(matches!(check(&[1]), ControlError::TooShort(1)));
-        assert!(matches!(check(&[1, 0, 1, 0]), ControlError::Version(1)));
+        assert!(matches!(
+            check(&[1]),
+            ControlError::Packet(PacketError::TooShort(1))
+        ));
+        assert!(matches!(
+            check(&[1, 0, 1, 0]),
+            ControlError::Packet(PacketError::Version(1))
+        ));
         assert!(matches!(
             check(&[4, 0, 9, 0]),
-            ControlError::Kind { found: 9, .. }
+            ControlError::Packet(PacketError::Kind { found: 9, .. })
         ));
-        assert!(matches!(check(&[4, 0, 1]), ControlError::Decode(_)));
-        assert!(matches!(check(&[4, 0, 1, 99]), ControlError::Decode(_)));
+        assert!(matches!(
+            check(&[4, 0, 1]),
+            ControlError::Packet(PacketError::Decode(_))
+        ));
+        assert!(matches!(
+            check(&[4, 0, 1, 99]),
+            ControlError::Packet(PacketError::Decode(_))
+        ));
         // A list that claims 2^32 entries must not be believed before they are there.
         assert!(matches!(
             check(b"\x04\x00\x01\x01\xff\xff\xff\xff\x0f"),
-            ControlError::Decode(_)
+            ControlError::Packet(PacketError::Decode(_))
         ));
         assert!(matches!(
             check(&[4, 0, 1, 1, 0, 7]),
-            ControlError::Trailing(1)
+            ControlError::Packet(PacketError::Trailing(1))
         ));
         let long = vec![1; MESSAGE_BYTES_MAX + 1];
-        assert!(matches!(check(&long), ControlError::TooLarge(n) if n == MESSAGE_BYTES_MAX + 1));
+        assert!(
+            matches!(check(&long), ControlError::Packet(PacketError::TooLarge(n)) if n == MESSAGE_BYTES_MAX + 1)
+        );
         vmm.send(&Event::Log(vec![])).expect("send");
         assert_eq!(starter.recv().expect("receive"), Some(Event::Log(vec![])));
     }
@@ -452,7 +265,7 @@ mod tests {
         assert_eq!(starter.recv().expect("receive"), Some(event(room)));
         assert!(matches!(
             vmm.send(&event(room + 1)),
-            Err(ControlError::TooLarge(_))
+            Err(ControlError::Packet(PacketError::TooLarge(_)))
         ));
     }
 

@@ -5,11 +5,10 @@
 use std::{fs::File, io, os::fd::AsFd, path::PathBuf, time::Duration};
 
 use jiffy_abi::layout::RAM_BYTES_DEFAULT;
+use jiffy_control::{Blame, Command, Isolation, Packet, PacketError};
 use jiffy_snapshots::{OpenError, PageRun, Snapshot};
 
-use crate::{
-    Blame, Command, ControlError, Isolation, Packet, Shell, SpawnError, Spawner, SpawnerOptions,
-};
+use crate::{Shell, SpawnError, Spawner, SpawnerOptions};
 
 /// How to start a VM that serves requests.
 #[derive(Clone, Debug)]
@@ -54,7 +53,7 @@ pub enum LaunchError {
     #[error(transparent)]
     Spawn(#[from] SpawnError),
     #[error("cannot tell the shell what to run")]
-    Command(#[from] ControlError),
+    Command(#[from] PacketError),
     #[error("cannot set a time limit for the request stream")]
     Stream(#[source] io::Error),
     #[error("cannot start a thread")]
@@ -81,7 +80,7 @@ pub fn boot_packet(
     ram_bytes: u64,
     timeout: Option<Duration>,
     environment: Vec<u8>,
-) -> Result<Packet, ControlError> {
+) -> Result<Packet, PacketError> {
     Packet::new(&Command::Boot {
         ram_bytes,
         timeout_ms: timeout.map(timeout_ms),
@@ -94,7 +93,7 @@ pub fn restore_packet(
     snapshot: &Snapshot,
     isolation: Isolation,
     timeout: Option<Duration>,
-) -> Result<Packet, ControlError> {
+) -> Result<Packet, PacketError> {
     let packet = |working_set: &[PageRun]| {
         let run = |run: &PageRun| (run.first_page.into(), run.pages.into());
         Packet::new(&Command::Restore {
@@ -106,13 +105,13 @@ pub fn restore_packet(
     };
     match packet(snapshot.working_set()) {
         // Without one the restore is slower, and nothing else.
-        Err(ControlError::TooLarge(_)) => packet(&[]),
+        Err(PacketError::TooLarge(_)) => packet(&[]),
         packet => packet,
     }
 }
 
 /// Milliseconds of a limit, rounded up, so that one below a millisecond does not become none.
-pub fn timeout_ms(timeout: Duration) -> u64 {
+fn timeout_ms(timeout: Duration) -> u64 {
     u64::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(u64::MAX)
 }
 

@@ -1,13 +1,11 @@
 use std::{io::Write, os::fd::AsFd, sync::mpsc::channel};
 
 use jiffy_abi::frame::{HEADER_BYTES, RequestHeader, ResponseHeader, ResponseKind};
+use jiffy_control::{Outcome, ProcessUsage};
 use rustix::net::{SendFlags, send};
 
 use super::*;
-use crate::{
-    Outcome, ProcessUsage,
-    testing::{Fake, failed, finished, ready},
-};
+use crate::testing::{Fake, failed, finished, ready};
 
 #[test]
 fn a_life_with_one_response() {
@@ -96,7 +94,7 @@ fn a_vmm_of_another_release_is_named() {
         .wait_ready()
         .expect_err("another version");
     assert!(matches!(error, InvokeError::OtherRelease(_)), "{error:?}");
-    let text = crate::error_chain(&error);
+    let text = jiffy_control::error_chain(&error);
     assert!(text.contains("install jiffy and jiffy-vmm"), "{text}");
 }
 

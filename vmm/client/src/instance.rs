@@ -14,13 +14,16 @@ use std::{
 };
 
 use jiffy_abi::frame::FrameError;
+use jiffy_control::{
+    Blame, Death, Event, Exchange, Isolation, LogRecord, Missing, PageRuns, Phases, Report,
+    Request, RequestError, Response, ResponseError, Stats, StreamFault,
+};
 use jiffy_snapshots::Snapshot;
+use jiffy_socket::{ControlError, ControlSocket};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::{
-    Blame, ControlError, ControlSocket, Death, Event, Exchange, Isolation, Launch, LaunchError,
-    LogRecord, Missing, PageRuns, Phases, Report, Request, RequestError, Response, ResponseError,
-    Shell, Source, Spawner, SpawnerOptions, Stats, StreamFault,
+    Launch, LaunchError, Shell, Source, Spawner, SpawnerOptions,
     launch::restore,
     pump::{GRACE, Pump},
 };

@@ -18,6 +18,7 @@ use std::{
 };
 
 use jiffy_abi::layout::RAM_BYTES_DEFAULT;
+use jiffy_control::{Command, Event, LogRecord, Packet, Phases};
 use jiffy_snapshots::{
     CreateError, DIGEST_BYTES, Digest, OpenError, PAGE_LEN, Page, RamSummary, Snapshot, State,
     StateFile,
@@ -26,8 +27,8 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    Command, Event, Instance, InvokeError, Launch, LaunchError, LogRecord, Packet, Phases, Source,
-    SpawnerOptions, instance::end_error, launch::open_image,
+    Instance, InvokeError, Launch, LaunchError, Source, SpawnerOptions, instance::end_error,
+    launch::open_image,
 };
 
 /// Name of the file in memory that a captured VM's RAM goes through.
@@ -50,7 +51,7 @@ pub struct NewSnapshot {
     pub ram_bytes: Option<u64>,
     /// How long `init` may take; `None`: no limit.
     pub timeout: Option<Duration>,
-    /// The function's environment, as [`crate::environment_page`] makes it; may be empty.
+    /// The function's environment, as [`jiffy_control::environment_page`] makes it; may be empty.
     pub environment: Vec<u8>,
     /// The directory that is made; a snapshot that has this name is replaced.
     pub output: PathBuf,
@@ -189,7 +190,8 @@ fn capture(
     let ram = ram.map(File::from).map_err(CreateSnapshotError::Memory)?;
     ram.set_len(ram_bytes)
         .map_err(CreateSnapshotError::Memory)?;
-    let packet = Packet::new(&Command::Capture).map_err(InvokeError::Control)?;
+    let packet =
+        Packet::new(&Command::Capture).map_err(|error| InvokeError::Control(error.into()))?;
     let control = instance.control();
     // If it is gone, its last event says why.
     let _ = control.send_with(&packet, &[ram.as_fd()]);

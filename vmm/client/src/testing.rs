@@ -7,10 +7,10 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    Blame, ControlSocket, Event, Instance, LogRecord, Outcome, Phases, Report, Shell, ShellProcess,
-    Stats,
-};
+use jiffy_control::{Blame, Event, LogRecord, Outcome, Phases, Report, Stats};
+use jiffy_socket::ControlSocket;
+
+use crate::{Instance, Shell, ShellProcess};
 
 /// A shell's own ends.
 pub(crate) struct Fake {

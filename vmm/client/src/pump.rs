@@ -12,12 +12,11 @@ use std::{
     time::Duration,
 };
 
+use jiffy_control::{Death, Event, LogRecord, Missing, PacketError, PageRuns, Stats};
+use jiffy_socket::ControlError;
 use rustix::event::{EventfdFlags, eventfd};
 
-use crate::{
-    ControlError, Death, Event, InvokeError, LaunchError, LogRecord, Missing, PageRuns, Shell,
-    Stats, spawner::wait_readable,
-};
+use crate::{InvokeError, LaunchError, Shell, spawner::wait_readable};
 
 /// What is granted beyond the VMM's own deadline before it is held for lost.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
@@ -108,7 +107,9 @@ impl Pump {
         match event {
             Ok(Ok(Event::Died(death, _))) => Err(InvokeError::VmmDied(death)),
             Ok(Ok(event)) => Ok(event),
-            Ok(Err(error @ ControlError::Version(_))) => Err(InvokeError::OtherRelease(error)),
+            Ok(Err(error @ ControlError::Packet(PacketError::Version(_)))) => {
+                Err(InvokeError::OtherRelease(error))
+            }
             Ok(Err(error)) => Err(InvokeError::Control(error)),
             Err(Some(wait)) => Err(InvokeError::Unresponsive(wait)),
             // The spawner is gone too, or it would have said how.

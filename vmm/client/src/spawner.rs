@@ -24,77 +24,18 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiffy_control::{Blame, Missing, Packet, SpawnReply, SpawnRequest};
+use jiffy_socket::{ControlError, ControlSocket};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Signal, pidfd_send_signal},
 };
-use serde::{Deserialize, Serialize};
-
-use crate::{Blame, ControlError, ControlSocket, Message, Packet};
 
 /// What a spawner may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// What it may take to end its shells and itself.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 const END_POLL: Duration = Duration::from_millis(1);
-
-/// What a spawner is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum SpawnRequest {
-    /// A shell; its ends of the control socket and of the request stream come with this.
-    Shell {
-        /// RAM that its VM is prepared for, bytes.
-        ram_bytes: u64,
-    },
-    /// Another size for the VM of a shell that has no function yet.
-    Resize {
-        /// The shell's process.
-        process_id: u32,
-        /// RAM of its VM to be, bytes.
-        ram_bytes: u64,
-    },
-}
-
-impl Message for SpawnRequest {
-    const KIND: u8 = 3;
-}
-
-/// What a spawner answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum SpawnReply {
-    /// It is ready. Said once, before anything is asked.
-    Ready {
-        /// Controllers of control groups that are missing on this host, and why.
-        missing: Vec<Missing>,
-    },
-    /// The shell is there; a descriptor of its process comes with this.
-    Shell {
-        /// Its process.
-        process_id: u32,
-    },
-    /// The size is set.
-    Resized,
-    /// It cannot be.
-    Failed {
-        /// Who has to mend it.
-        blame: Blame,
-        /// One sentence with the fix.
-        message: String,
-    },
-}
-
-impl Message for SpawnReply {
-    const KIND: u8 = 4;
-}
-
-/// A layer of the jail that is not there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Missing {
-    /// Its name.
-    pub layer: String,
-    /// Why, and what to do.
-    pub reason: String,
-}
 
 /// How shells are jailed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -262,7 +203,8 @@ impl Spawner {
     ) -> Result<(SpawnReply, Vec<OwnedFd>), SpawnError> {
         let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
         let socket = socket.as_ref().ok_or(SpawnError::Ended)?;
-        socket.send_with(&Packet::new(request)?, descriptors)?;
+        let packet = Packet::new(request).map_err(ControlError::from)?;
+        socket.send_with(&packet, descriptors)?;
         answer(socket)
     }
 }

@@ -1,0 +1,126 @@
+use jiffy_snapshots::State;
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Backtrace, Blame, Event, GuestFault, LogRecord, Outcome, Phases, Report, Stats};
+
+fn backtrace() -> impl Strategy<Value = Backtrace> {
+    prop::collection::vec(any::<u64>(), 0..=crate::event::BACKTRACE_FRAMES_MAX).prop_map(Backtrace)
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    let panic = (
+        any::<String>(),
+        any::<String>(),
+        any::<(u32, u32)>(),
+        backtrace(),
+    )
+        .prop_map(|(message, file, (line, column), backtrace)| {
+            Outcome::Fault(GuestFault::Panic {
+                message,
+                file,
+                line,
+                column,
+                backtrace,
+            })
+        });
+    let exception = (
+        any::<u8>(),
+        any::<[u64; 4]>(),
+        any::<Option<u64>>(),
+        backtrace(),
+    )
+        .prop_map(
+            |(vector, [error_code, address, rip, rsp], stack_overflow, backtrace)| {
+                Outcome::Fault(GuestFault::Exception {
+                    vector,
+                    error_code,
+                    address,
+                    rip,
+                    rsp,
+                    stack_overflow,
+                    backtrace,
+                })
+            },
+        );
+    let timed_out =
+        (any::<u64>(), backtrace()).prop_map(|(timeout_ms, backtrace)| Outcome::TimedOut {
+            timeout_ms,
+            backtrace,
+        });
+    prop_oneof![
+        Just(Outcome::Finished),
+        any::<u8>().prop_map(Outcome::Exited),
+        panic,
+        exception,
+        timed_out,
+    ]
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let record = (any::<u8>(), any::<String>()).prop_map(|(level, text)| LogRecord { level, text });
+    let report = (outcome(), any::<u64>()).prop_map(|(outcome, bytes_out)| {
+        Event::Stopped(Report {
+            outcome,
+            stats: Stats {
+                bytes_out,
+                ..Stats::default()
+            },
+        })
+    });
+    prop_oneof![
+        any::<u64>().prop_map(|init_ns| Event::Ready(Phases {
+            init_ns,
+            ..Phases::default()
+        })),
+        prop::collection::vec(record, 0..20).prop_map(Event::Log),
+        report,
+        prop::collection::vec(any::<(u64, u64)>(), 0..20).prop_map(Event::WorkingSet),
+        any::<u64>().prop_map(|cpu_ns| Event::Done(Stats {
+            cpu_ns,
+            ..Stats::default()
+        })),
+        any::<u64>().prop_map(|rip| {
+            let mut state = Box::new(State::default());
+            state.vcpu.regs.rip = rip;
+            Event::Captured(state)
+        }),
+        any::<String>().prop_map(|message| Event::Failed {
+            blame: Blame::Host,
+            message
+        }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_is_sent_is_received(event in event()) {
+        let packet = Packet::new(&event).expect("encode");
+        prop_assert_eq!(decode::<Event>(packet.bytes()).expect("decode"), event);
+    }
+
+    #[test]
+    fn arbitrary_packets_are_refused_or_decoded(mut packet: Vec<u8>, versioned: bool) {
+        if versioned {
+            let [low, high] = MESSAGE_VERSION.to_le_bytes();
+            packet.splice(..0, [low, high, Event::KIND]);
+        }
+        if let Ok(event) = decode::<Event>(&packet) {
+            // Not the same bytes: postcard also reads numbers that are longer than need be.
+            let again = Packet::new(&event).expect("encode");
+            prop_assert_eq!(decode::<Event>(again.bytes()).expect("decode"), event);
+        }
+    }
+}
+
+#[test]
+fn golden_packet() {
+    let event = Event::Log(vec![LogRecord {
+        level: 3,
+        text: "hi".into(),
+    }]);
+    assert_eq!(
+        Packet::new(&event).expect("encode").bytes(),
+        b"\x04\x00\x01\x01\x01\x03\x02hi"
+    );
+}
