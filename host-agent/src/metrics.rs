@@ -97,6 +97,7 @@ fn refusal(refused: &Refused) -> &'static str {
         Refused::Busy { .. } => 0,
         Refused::QueueFull => 1,
         Refused::Memory => 2,
+        Refused::Vm(error) if error.is_squeeze() => 2,
         Refused::ShuttingDown => 3,
         Refused::Vm(_) => 4,
     };

@@ -2,6 +2,7 @@
 //! leaves behind. Each has a copy of `jiffy-vmm` of its own, by which its processes are known among all of the host.
 
 mod disk;
+mod memory_group;
 mod traces;
 
 use std::{
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub use disk::{Disk, FileSystem};
+pub use memory_group::MemoryGroup;
 pub use traces::{Traces, kib, mounts};
 
 /// What an agent may take to start or to stop, beside other load.
@@ -366,10 +368,22 @@ impl Setup {
     /// The same, with `file` left open by who starts it, as the descriptor of this number.
     #[track_caller]
     pub fn start_with_open(&self, file: &Path, descriptor: u32) -> Agent {
+        self.start_by(&format!("exec \"$@\" {descriptor}<'{}'", file.display()))
+    }
+
+    /// The same in a control group, where all that it starts will be too.
+    #[track_caller]
+    pub fn start_in_group(&self, group: &MemoryGroup) -> Agent {
+        let entrance = group.entrance();
+        self.start_by(&format!("echo 0 > '{}' && exec \"$@\"", entrance.display()))
+    }
+
+    /// Starts it from a shell's script, whose arguments are its command.
+    #[track_caller]
+    fn start_by(&self, script: &str) -> Agent {
         let own = self.command();
         let mut command = Command::new("sh");
-        let script = format!("exec \"$@\" {descriptor}<'{}'", file.display());
-        command.args(["-c", &script, "sh"]);
+        command.args(["-c", script, "sh"]);
         command.arg(own.get_program()).args(own.get_args());
         for (key, value) in own.get_envs() {
             command.env(key, value.unwrap_or_default());

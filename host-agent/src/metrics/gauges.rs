@@ -52,9 +52,10 @@ const GAUGES_BYTES: [(&str, &str, Value); 4] = [
 ];
 
 #[rustfmt::skip]
-const COUNTERS: [(&str, &str, Value); 4] = [
+const COUNTERS: [(&str, &str, Value); 5] = [
     ("vms_started", "VMs that were started", |all| all.pool.vms_started),
     ("vms_evicted", "VMs that were ended to make room for others", |all| all.pool.vms_evicted),
+    ("vms_squeezed", "VMs that the kernel ended because memory ran out for all together", |all| all.pool.vms_squeezed),
     ("vms_expired", "VMs that were ended because nobody asked for them", |all| all.pool.vms_expired),
     ("shells_failed", "Shells that could not be made", |all| all.pool.shells_failed),
 ];

@@ -47,6 +47,7 @@ const GAUGES: Gauges = Gauges {
         vms_started: 12,
         vms_evicted: 13,
         vms_expired: 14,
+        vms_squeezed: 17,
         shells_failed: 15,
     },
 };
@@ -120,6 +121,7 @@ fn numbers_are_where_they_belong() {
         r#"jiffy_log_lines_dropped_total{reason="queue"} 3"#,
         "jiffy_shells_ready 3",
         "jiffy_vms_started_total 12",
+        "jiffy_vms_squeezed_total 17",
         "jiffy_function_logs_bytes 2",
         "jiffy_memory_budget_bytes 17179869184",
     ] {
@@ -175,4 +177,12 @@ fn series_are_bounded_and_go_with_their_function() {
     assert_eq!(count(r#"function="f7""#), 0);
     metrics.invoked(&record("late", 0));
     assert_eq!(count(r#"function="late""#), 1);
+}
+
+#[test]
+fn a_vm_that_was_ended_for_want_of_memory_is_counted_as_that() {
+    let squeezed = VmError::Undelivered(Box::new(VmError::Squeezed));
+    for refused in [Refused::Memory, Refused::Vm(squeezed)] {
+        assert_eq!(refusal(&refused), "memory");
+    }
 }

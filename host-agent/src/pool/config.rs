@@ -70,6 +70,12 @@ impl PoolConfig {
         self.memory_bytes_max.saturating_sub(shell_bytes)
     }
 
+    /// What a VM of a function with this RAM is held to write of it at most, bytes: never more than there is for one.
+    pub(super) fn resident_bytes_max(&self, ram_bytes: u64) -> u64 {
+        let room = self.vm_bytes_max().saturating_sub(self.vm_overhead_bytes);
+        ram_bytes.min(room)
+    }
+
     /// What a VM of a function with this RAM probably writes of it, bytes.
     pub(super) fn resident_bytes(&self, ram_bytes: u64) -> u64 {
         let per_mille = |part: u32| ram_bytes / 1000 * u64::from(part.min(1000));

@@ -3,6 +3,7 @@
 //! ```text
 //! Unused ── invoke ──▶ Running ──▶ Responded ── drop ──▶ settle ──▶ the pool
 //!   │                     │   └──▶ Failed ───── drop ──▶ settle, for its logs ──▶ ended
+//!   │                     │          └── end_squeezed ──▶ settle, for what it had written ──▶ ended
 //!   │ drop                │ drop: the client has gone
 //!   ▼                     ▼
 //! the pool              ended
@@ -139,6 +140,22 @@ impl<V: Vms> Lease<V> {
         response
     }
 
+    /// After its VM was ended for want of memory: tells the pool what it had written by then, and returns when the pool knows that
+    /// fewer VMs fit.
+    pub async fn end_squeezed(&mut self) {
+        let Some(mut instance) = self.instance.take() else {
+            return;
+        };
+        let guard = GoneUnlessDone {
+            pool: Arc::clone(&self.pool),
+            vm: self.vm,
+            is_done: false,
+        };
+        let time_max = Duration::from_millis(self.pool.config.settle_ms_max);
+        let settled = timeout(time_max, instance.settle()).await;
+        guard.squeezed(settled.ok().and_then(Result::ok).as_ref());
+    }
+
     /// Gives the VM back. What is left to do happens in the background.
     pub fn finish(self) {}
 }
@@ -184,6 +201,10 @@ impl<V: Vms> Drop for Lease<V> {
                                 .pool
                                 .put_back(vm, instance, Some(resident_bytes(&settled.stats)));
                         }
+                        Ok(settled) if settled.gone.as_ref().is_some_and(VmError::is_squeeze) => {
+                            drop(instance);
+                            guard.squeezed(Some(settled));
+                        }
                         _ => {
                             drop(instance);
                             drop(guard);
@@ -203,6 +224,15 @@ struct GoneUnlessDone<V: Vms> {
     pool: Arc<Pool<V>>,
     vm: VmId,
     is_done: bool,
+}
+
+impl<V: Vms> GoneUnlessDone<V> {
+    /// It was ended for want of memory.
+    fn squeezed(mut self, settled: Option<&Settled>) {
+        self.is_done = true;
+        let written_bytes = settled.map_or(0, |settled| resident_bytes(&settled.stats));
+        self.pool.squeezed(self.vm, written_bytes);
+    }
 }
 
 impl<V: Vms> Drop for GoneUnlessDone<V> {

@@ -37,6 +37,7 @@ use self::{
     waiting::Waiting,
 };
 use crate::{
+    memory,
     model::{FunctionName, Settings, VersionNumber},
     vm::{OpenSnapshot, VmError, VmInstance, Vms},
 };
@@ -205,8 +206,8 @@ impl<V: Vms> Pool<V> {
         for _ in 0..DEAD_SHELLS_MAX {
             match self.acquire_once(deployed).await {
                 // It died while it waited, with its spawner: nothing of the request was sent.
-                Err(Refused::Vm(VmError::Died(why))) => {
-                    tracing::warn!(function = %deployed.function, why, "a shell was dead");
+                Err(Refused::Vm(why @ (VmError::Died(_) | VmError::Squeezed))) => {
+                    tracing::warn!(function = %deployed.function, %why, "a shell was dead");
                 }
                 result => return result,
             }
@@ -397,6 +398,9 @@ impl<V: Vms> Pool<V> {
             Err(error) => {
                 tracing::warn!(%error, "cannot make a shell");
                 let refused = self.with(|state, now| {
+                    if error.is_squeeze() {
+                        state.plan.tighten(now);
+                    }
                     let waiter = state.plan.shell_failed(now)?;
                     state.waiters.remove(&waiter)
                 });
@@ -440,6 +444,18 @@ impl<V: Vms> Pool<V> {
             state.idle.insert(vm, instance);
             state.plan.settled(now, vm, resident_bytes);
         });
+    }
+
+    /// A VM was ended for want of memory, after it had written so much of its RAM.
+    fn squeezed(&self, vm: VmId, written_bytes: u64) {
+        let is_new = self.with(|state, now| state.plan.squeezed(now, vm, written_bytes));
+        if is_new {
+            tracing::warn!(
+                limit = %memory::limit(),
+                "memory ran out, and the kernel ended a VM: fewer run from now on, until it has been enough for a while. \
+                 Give the agent and its VMs more, or lower `pool.memory_bytes_max`"
+            );
+        }
     }
 
     /// A VM is no more.
@@ -492,6 +508,7 @@ fn target(deployed: &Deployed) -> Target<'_> {
         snapshot: deployed.snapshot.snapshot.digest(),
         concurrency_max: deployed.settings.max_concurrency,
         reserved: deployed.reserved_concurrency,
+        working_set: deployed.snapshot.snapshot.working_set(),
         ram_bytes: deployed.snapshot.snapshot.ram_bytes(),
     }
 }

@@ -5,13 +5,21 @@ use jiffy_console::quantity::Bytes;
 use jiffy_control::{Backtrace, Blame, GuestFault, Outcome, Report, Response};
 
 use super::{DeployErrorKind, InvokeFailureKind};
-use crate::{symbols::Innermost, usage, vm::VmError};
+use crate::{memory, pool::RETRY_AFTER, symbols::Innermost, usage, vm::VmError};
 
 /// Why a request has no answer.
 pub(super) fn of_request(error: &VmError) -> InvokeFailureKind {
     match error {
         VmError::Stopped(report) => of_report(report),
         VmError::Undelivered(end) => of_request(end),
+        VmError::Squeezed => InvokeFailureKind::Busy {
+            reason: format!(
+                // Which control group that is, the agent's own log says: whoever asks may be a stranger.
+                "all VMs together ran out of memory, and the one with this request was ended for it; the agent and its VMs have {}, which its operator can raise",
+                Bytes(memory::available_bytes())
+            ),
+            retry_after: RETRY_AFTER,
+        },
         VmError::Failed { .. } | VmError::Died(_) | VmError::Unresponsive(_) | VmError::Host(_) => {
             InvokeFailureKind::Platform(error.to_string())
         }
@@ -85,6 +93,7 @@ pub(super) fn of_build(error: &VmError) -> DeployErrorKind {
         VmError::Malformed(_) | VmError::Stream(_) => DeployErrorKind::Image(error.to_string()),
         VmError::Failed { .. }
         | VmError::Died(_)
+        | VmError::Squeezed
         | VmError::Undelivered(_)
         | VmError::Unresponsive(_)
         | VmError::Request(_)

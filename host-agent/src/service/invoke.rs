@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     model::{AliasTarget, FunctionName, Qualifier, Version, VersionNumber},
-    pool::{Deployed, Lease, RETRY_AFTER, Refused},
+    pool::{Deployed, Lease, RETRY_AFTER, Refused, Start},
     symbols::{Found, unknown},
     usage::{Outcome, UsageRecord},
     vm::{Settled, VmError, Vms},
@@ -33,6 +33,8 @@ use crate::{
 
 /// VMs that a request finds dead at most before it fails.
 const UNDELIVERED_MAX: u32 = 32;
+/// VMs of a request that are ended for want of memory at most before it is refused. The pool starts fewer after each.
+const SQUEEZED_MAX: u32 = 5;
 /// Stands where the beginning of a log's tail was left out.
 const ELLIPSIS: &str = "…";
 /// What the longest value of a field may have, bytes: its length is a u16.
@@ -172,7 +174,7 @@ impl<V: Vms> Service<V> {
         check_size(&request)?;
         let deployed = self.deployed(name, slot).await;
         let deployed = deployed.map_err(|failure| InvokeFailureKind::Platform(failure.text))?;
-        let mut undelivered = 0;
+        let (mut undelivered, mut squeezed) = (0, 0);
         let (mut running, response) = loop {
             let lease = self.lease(name, &deployed).await?;
             facts.start = Some(lease.start);
@@ -189,6 +191,16 @@ impl<V: Vms> Service<V> {
                 began: Instant::now(),
             };
             match running.lease.invoke(&request).await {
+                Err(error) if is_squeezed_now(&error, running.lease.start) => {
+                    running.record = None;
+                    running.lease.end_squeezed().await;
+                    if squeezed == SQUEEZED_MAX {
+                        self.metrics()
+                            .refused(name, &Refused::Vm(VmError::Squeezed));
+                        return Err(failure::of_request(&error));
+                    }
+                    squeezed += 1;
+                }
                 // It died while it waited, and nobody has begun with the request.
                 Err(VmError::Undelivered(end)) if undelivered < UNDELIVERED_MAX => {
                     undelivered += 1;
@@ -287,6 +299,17 @@ impl<V: Vms> Service<V> {
     }
 }
 
+/// Whether memory is short now, and the request is to be given to another VM, once there is room for that.
+///
+/// It is, also when the handler has begun, because nothing else remains of the first time: a guest reaches nothing outside but
+/// its response, of which none was passed on, and its log, which ends with the VM. Neither its record nor its time is
+/// charged. Functions that have effects elsewhere will have to be asked for a request only once.
+/// One that died idle may have done so long ago, and gave its memory back then.
+fn is_squeezed_now(error: &VmError, start: Start) -> bool {
+    let was_idle = matches!(error, VmError::Undelivered(_)) && start != Start::Cold;
+    error.is_squeeze() && !was_idle
+}
+
 /// What is known of a request that has its VM.
 fn record<V: Vms>(request: &Request, deployed: &Deployed, lease: &Lease<V>) -> UsageRecord {
     UsageRecord {
@@ -338,7 +361,7 @@ impl<V: Vms> After<V> {
         }
         let is_end = self.is_end || settled.gone.is_some();
         let stats = stopped.unwrap_or(settled.stats);
-        let is_cold = self.record.restore_us > 0 || self.record.start == crate::pool::Start::Cold;
+        let is_cold = self.record.restore_us > 0 || self.record.start == Start::Cold;
         self.record = match is_end {
             true => self.record.measured_at_end(&stats),
             false => self.record.measured(&stats),
@@ -496,6 +519,7 @@ fn refusal(refused: Refused) -> InvokeFailureKind {
         Refused::QueueFull => busy("too many requests wait for the function", RETRY_AFTER),
         Refused::Memory => busy("the host has no memory for another VM", RETRY_AFTER),
         Refused::ShuttingDown => InvokeFailureKind::Platform("the host is shutting down".into()),
+        Refused::Vm(error) if error.is_squeeze() => failure::of_request(&error),
         Refused::Vm(error) => InvokeFailureKind::Platform(error.to_string()),
     }
 }

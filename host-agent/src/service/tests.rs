@@ -242,6 +242,33 @@ async fn each_end_of_a_request_is_told_apart() {
     assert_eq!(usage[0].sums.requests, 11);
 }
 
+/// Nothing remains of the times before: no log, no record.
+#[tokio::test]
+async fn a_request_whose_vm_was_ended_for_want_of_memory_is_given_to_another() {
+    let bench = Bench::new();
+    bench.deploy("f", b"one").await.expect("deployed");
+    bench.vms.behave(|behaviour| behaviour.squeezes = 3);
+    let invoked = bench.ask("f", "!squeezed").await.expect("a response");
+    assert_eq!(invoked.response.body, b"!squeezed");
+    let tail = invoked.facts.log_tail.expect("asked for");
+    assert!(!tail.contains("of a VM that was ended"), "{tail}");
+    assert_eq!(bench.service.pool().stats().vms_squeezed, 3);
+    let requests = || {
+        bench.service.flush();
+        let usage = bench.service.usage().summary(Some(&name("f")), 0);
+        usage[0].sums.requests
+    };
+    assert_eq!(requests(), 1);
+    // It ends at some time, and blames nobody.
+    bench.vms.behave(|behaviour| behaviour.squeezes = u32::MAX);
+    let failure = bench.failure("f", "!squeezed").await;
+    assert!(
+        matches!(&failure, InvokeFailureKind::Busy { reason, .. } if reason.contains("ran out of memory")),
+        "{failure:?}"
+    );
+    assert_eq!(requests(), 1);
+}
+
 #[tokio::test]
 async fn a_request_that_no_frame_holds_costs_no_vm() {
     let bench = Bench::new();

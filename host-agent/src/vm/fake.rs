@@ -9,6 +9,7 @@
 //! !context      responds with version and client context
 //! !error text   the handler returns an error                   !die               the process dies
 //! !bad          the event is none of the handler's             !malformed         the response is none
+//! !squeezed     the kernel ends the process for want of memory, as often as `Behaviour::squeezes` says; then it is echoed
 //! !die-settling responds, and dies before the next request     !hang-settling     responds, and is never ready again
 //! ```
 //!
@@ -54,6 +55,8 @@ pub struct Behaviour {
     pub shells_failing: u32,
     /// Restores from now on that fail.
     pub restores_failing: u32,
+    /// Requests `!squeezed` from now on in which the VM is ended for want of memory.
+    pub squeezes: u32,
     /// Pages that an instance says it touched.
     pub pages_touched: u64,
 }
@@ -493,6 +496,12 @@ impl FakeInstance {
             }
             "!exit" => return Err(stopped(Outcome::Exited(rest.parse().unwrap_or(0)))),
             "!die" => return Err(VmError::Died("signal 9".into())),
+            "!squeezed" if take_one(&mut lock(&self.shared.behaviour).squeezes) => {
+                self.settled
+                    .logs
+                    .push(record(Level::Info, "of a VM that was ended"));
+                return Err(VmError::Squeezed);
+            }
             "!malformed" => return Err(VmError::Malformed("the magic is none".into())),
             "!die-settling" => {
                 self.dies_settling = true;

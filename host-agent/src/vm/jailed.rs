@@ -23,7 +23,7 @@ use jiffy_client::{
     page_reader, restore_packet,
 };
 use jiffy_control::{
-    Command, Event, Exchange, LogRecord, Missing, Packet, PageRuns, ProcessUsage, Request,
+    Command, Death, Event, Exchange, LogRecord, Missing, Packet, PageRuns, ProcessUsage, Request,
     Response, Stats, bound_text, environment_page,
 };
 use jiffy_snapshots::{Digest, State, Store};
@@ -362,7 +362,8 @@ impl Link {
             None => self.end().await,
         };
         Err(match (exchanged, end) {
-            (Exchanged::Undelivered, end) | (Exchanged::Unread, end @ VmError::Died(_)) => {
+            (Exchanged::Undelivered, end)
+            | (Exchanged::Unread, end @ (VmError::Died(_) | VmError::Squeezed)) => {
                 VmError::Undelivered(Box::new(end))
             }
             (_, end) => end,
@@ -629,8 +630,10 @@ impl News {
             // Behind a report it says nothing new.
             Event::Died(death, usage) => {
                 self.used = Some(usage);
-                self.end
-                    .get_or_insert_with(|| VmError::Died(death.to_string()));
+                self.end.get_or_insert_with(|| match death {
+                    Death::Squeezed => VmError::Squeezed,
+                    death => VmError::Died(death.to_string()),
+                });
             }
         }
         Ok(())

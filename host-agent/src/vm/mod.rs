@@ -18,7 +18,9 @@ pub use jailed::{JailedInstance, JailedOptions, JailedShell, JailedVms};
 
 use std::{fs::File, future::Future, path::Path, sync::Arc};
 
-use jiffy_control::{Blame, LogLoss, LogRecord, Report, Request, Response, Stats, StreamFault};
+use jiffy_control::{
+    Blame, Death, LogLoss, LogRecord, Report, Request, Response, Stats, StreamFault,
+};
 use jiffy_snapshots::{Digest, Snapshot};
 
 use crate::model::{Isolation, Settings};
@@ -56,6 +58,10 @@ pub enum VmError {
     /// The process is gone without a word: killed, out of its memory limit, or shot by its jail.
     #[error("the VM's process ended: {0}")]
     Died(String),
+    /// The kernel ended its process because the agent's control group, one above it, or the host had no memory left: the VM took
+    /// no more than it may.
+    #[error("the VM's process ended: {}", Death::Squeezed)]
+    Squeezed,
     /// It came to its end before it took the whole request: no handler has begun, and another VM can have it.
     #[error(transparent)]
     Undelivered(Box<VmError>),
@@ -73,6 +79,24 @@ pub enum VmError {
     /// The host could not do it.
     #[error("the host cannot run VMs: {0}")]
     Host(String),
+}
+
+impl VmError {
+    /// Whether the VM was ended because all VMs together, or the host, had no memory left.
+    pub fn is_squeeze(&self) -> bool {
+        match self {
+            Self::Squeezed => true,
+            Self::Undelivered(end) => end.is_squeeze(),
+            Self::Stopped(_)
+            | Self::Failed { .. }
+            | Self::Died(_)
+            | Self::Unresponsive(_)
+            | Self::Malformed(_)
+            | Self::Stream(_)
+            | Self::Request(_)
+            | Self::Host(_) => false,
+        }
+    }
 }
 
 /// What a request took, and what it logged.

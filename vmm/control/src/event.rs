@@ -62,6 +62,8 @@ pub enum Death {
     Jail,
     /// By the kernel, because its control group was out of memory.
     OutOfMemory,
+    /// By the kernel, because a group above its own, or the host, was out of memory: it took no more than it may.
+    Squeezed,
 }
 
 /// What the kernel counted of a process until its end (getrusage(2)).
@@ -84,6 +86,9 @@ impl std::fmt::Display for Death {
             Self::Killed(signal) => write!(f, "signal {signal} killed it"),
             Self::Jail => f.write_str("its jail killed it for a forbidden system call"),
             Self::OutOfMemory => f.write_str("it was killed at its control group's memory limit"),
+            Self::Squeezed => f.write_str(
+                "it was killed because all VMs together, or the host, ran out of memory: give them more, or run fewer at a time",
+            ),
         }
     }
 }

@@ -16,6 +16,7 @@ const REMOVE_TRIES_MAX: u32 = 20;
 const REMOVE_PAUSE: Duration = Duration::from_millis(1);
 
 const CPU_STAT: &str = "cpu.stat";
+const MEMORY_EVENTS: &str = "memory.events";
 
 /// One VM's group in every hierarchy that is used.
 ///
@@ -30,6 +31,18 @@ pub struct Group {
     cpu_group: Option<usize>,
     into: Option<OwnedFd>,
     join: Vec<OwnedFd>,
+}
+
+/// How near to its own limit a v1 group has been that was killed at it, bytes: pages are charged in batches.
+const AT_LIMIT_MARGIN_BYTES: u64 = 2 << 20;
+
+/// Whose memory ran out when a process of a group was killed for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryEnd {
+    /// The group's own.
+    Own,
+    /// That of a group above it, or the host's.
+    Above,
 }
 
 /// What a group's limits did to its processes.
@@ -193,7 +206,7 @@ impl Group {
                             Some(self.number(tree, "memory.oom_control", "oom_kill")?);
                     }
                     (Controller::Memory, Version::V2) => {
-                        events.oom_kills = Some(self.number(tree, "memory.events", "oom_kill")?);
+                        events.oom_kills = Some(self.number(tree, MEMORY_EVENTS, "oom_kill")?);
                     }
                     (Controller::Cpu, Version::V1) => {
                         let nanoseconds = self.number(tree, CPU_STAT, "throttled_time")?;
@@ -212,6 +225,15 @@ impl Group {
         Ok(events)
     }
 
+    /// Whose memory ran out, if a process of the group was killed because memory did; `None` without the memory controller too.
+    pub fn memory_end(&self) -> Result<Option<MemoryEnd>, CgroupError> {
+        let mut trees = self.trees.iter();
+        match trees.find(|tree| tree.controllers.contains(&Controller::Memory)) {
+            Some(tree) => memory_end(tree, &self.path(tree), self.limits.memory_bytes),
+            None => Ok(None),
+        }
+    }
+
     /// The number behind `key` in a file of lines `key number`.
     fn number(
         &self,
@@ -224,18 +246,7 @@ impl Group {
             Some(index) => cpu::name(index),
             None => self.path(tree),
         };
-        let group = || tree.parent.path_of(&path);
-        let path = format!("{path}/{file}");
-        let text = files::read(tree.parent.dir(), &path).map_err(|source| CgroupError::Read {
-            group: group(),
-            file,
-            source,
-        })?;
-        find_number(&text, key).ok_or_else(|| CgroupError::Parse {
-            group: group(),
-            file,
-            key,
-        })
+        number(tree, &path, file, key)
     }
 
     /// Removes the group, whose process has been reaped. Waits up to 20 ms for it to empty; what is
@@ -247,6 +258,69 @@ impl Group {
         }
         result
     }
+}
+
+/// Whose memory ran out, if a process of the group at `path` with this limit was killed because memory did.
+///
+/// v2 counts in a group's `memory.events` how often that very group was out of memory (`oom`), and how many of its processes were
+/// killed, whichever group was the cause (`oom_kill`). v1 counts only the latter; that a group was at its limit is shown by the most
+/// it ever had. Its `failcnt` shows nothing: with swap the same limit holds, which is looked at first, and of which Linux 6.18
+/// counts no failures.
+pub(super) fn memory_end(
+    tree: &Tree,
+    path: &str,
+    limit_bytes: u64,
+) -> Result<Option<MemoryEnd>, CgroupError> {
+    let (kills, is_own) = match tree.version {
+        Version::V1 => {
+            let had_bytes = only_number(tree, path, "memory.max_usage_in_bytes")?;
+            let was_at_limit = had_bytes.saturating_add(AT_LIMIT_MARGIN_BYTES) >= limit_bytes;
+            let kills = number(tree, path, "memory.oom_control", "oom_kill")?;
+            (kills, was_at_limit)
+        }
+        Version::V2 => (
+            number(tree, path, MEMORY_EVENTS, "oom_kill")?,
+            number(tree, path, MEMORY_EVENTS, "oom")? > 0,
+        ),
+    };
+    Ok((kills > 0).then_some(match is_own {
+        true => MemoryEnd::Own,
+        false => MemoryEnd::Above,
+    }))
+}
+
+/// The number behind `key` in a file of lines `key number` of the group at `path`.
+fn number(
+    tree: &Tree,
+    path: &str,
+    file: &'static str,
+    key: &'static str,
+) -> Result<u64, CgroupError> {
+    let text = read(tree, path, file)?;
+    find_number(&text, key).ok_or_else(|| CgroupError::Parse {
+        group: tree.parent.path_of(path),
+        file,
+        key,
+    })
+}
+
+/// The number that is all there is in a file of the group at `path`.
+fn only_number(tree: &Tree, path: &str, file: &'static str) -> Result<u64, CgroupError> {
+    let text = read(tree, path, file)?;
+    text.trim().parse().map_err(|_| CgroupError::Parse {
+        group: tree.parent.path_of(path),
+        file,
+        key: "itself",
+    })
+}
+
+fn read(tree: &Tree, path: &str, file: &'static str) -> Result<String, CgroupError> {
+    let text = files::read(tree.parent.dir(), &format!("{path}/{file}"));
+    text.map_err(|source| CgroupError::Read {
+        group: tree.parent.path_of(path),
+        file,
+        source,
+    })
 }
 
 pub(super) fn find_number(text: &str, key: &str) -> Option<u64> {

@@ -33,7 +33,7 @@ mod place;
 mod tests;
 
 pub use cpu::CPU_GROUPS_MAX;
-pub use group::{Events, Group};
+pub use group::{Events, Group, MemoryEnd};
 pub use limits::{Limits, PIDS_PLAIN, PIDS_WITH_WORKER, RAM_SHARE, VMM_ALLOWANCE_BYTES, vm_pids};
 pub use place::{Controller, Missing, Version};
 

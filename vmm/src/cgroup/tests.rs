@@ -8,7 +8,7 @@ use std::{
 use super::{
     Controller::{Cpu, Memory, Pids},
     Version::{V1, V2},
-    group::find_number,
+    group::{find_number, memory_end},
     limits::{pids_for, settings},
     *,
 };
@@ -85,6 +85,81 @@ fn a_group_that_takes_too_much_memory_is_killed_and_its_neighbour_is_not() {
     greedy.remove().expect("removed");
     modest.remove().expect("removed");
     hierarchy.remove().expect("removed");
+}
+
+/// The group above all VMs has less than one of them may take.
+#[test]
+fn whose_memory_ran_out_is_told_apart() {
+    let Some(hierarchy) = real("squeeze") else {
+        return;
+    };
+    let [greedy, squeezed, modest] =
+        [1, 2, 3].map(|id| hierarchy.create(id, &LIMITS).expect("a group"));
+    let script = |mib: u32| format!("dd if=/dev/zero of=/dev/null bs={mib}M count=1");
+    assert!(run(&modest, &script(8)).success());
+    assert!(!run(&greedy, &script(128)).success());
+    let memory = hierarchy
+        .trees
+        .iter()
+        .find(|tree| tree.controllers.contains(&Memory));
+    let memory = memory.expect("the memory controller");
+    let file = match memory.version {
+        V1 => "memory.limit_in_bytes",
+        V2 => "memory.max",
+    };
+    let limit = (20 * MIB).to_string();
+    files::write(memory.parent.dir(), file, &limit).expect("a limit above");
+    assert!(!run(&squeezed, &script(28)).success());
+    let end = |group: &Group| group.memory_end().expect("its files");
+    assert_eq!(end(&greedy), Some(MemoryEnd::Own));
+    assert_eq!(end(&squeezed), Some(MemoryEnd::Above));
+    assert_eq!(end(&modest), None);
+    for group in [greedy, squeezed, modest] {
+        group.remove().expect("removed");
+    }
+    hierarchy.remove().expect("removed");
+}
+
+/// What the files of either version say of it, as Linux 6.18 writes them.
+#[test]
+fn whose_memory_ran_out_is_read_from_both_versions() {
+    let base = tempfile::tempdir().expect("a folder");
+    let end = |version, files: &[(&str, &str)]| {
+        let dir: OwnedFd = fs::File::open(base.path()).expect("a folder").into();
+        let tree = Tree {
+            version,
+            controllers: vec![Memory],
+            parent: Parent::create(dir, "jiffy-1".into()).expect("a folder"),
+            cpu: CpuGroups::default(),
+        };
+        let group = base.path().join("jiffy-1/vm-1");
+        fs::create_dir_all(&group).expect("a folder");
+        for (file, text) in files {
+            fs::write(group.join(file), text).expect("a file");
+        }
+        memory_end(&tree, "vm-1", 32 * MIB).expect("its files")
+    };
+    let v1 = |kills: u64, had_bytes: u64| {
+        let control = format!("oom_kill_disable 0\nunder_oom 0\noom_kill {kills}\n");
+        let files = [
+            ("memory.oom_control", &*control),
+            ("memory.max_usage_in_bytes", &format!("{had_bytes}\n")),
+        ];
+        end(V1, &files)
+    };
+    assert_eq!(v1(1, 32 * MIB), Some(MemoryEnd::Own));
+    assert_eq!(v1(1, 31 * MIB), Some(MemoryEnd::Own));
+    assert_eq!(v1(1, 20 * MIB), Some(MemoryEnd::Above));
+    assert_eq!(v1(0, 32 * MIB), None);
+    let v2 = |ooms: u64, kills: u64| {
+        let events =
+            format!("low 0\nhigh 0\nmax 9\noom {ooms}\noom_kill {kills}\noom_group_kill 0\n");
+        end(V2, &[("memory.events", &events)])
+    };
+    assert_eq!(v2(1, 1), Some(MemoryEnd::Own));
+    assert_eq!(v2(0, 1), Some(MemoryEnd::Above));
+    assert_eq!(v2(1, 0), None);
+    assert_eq!(v2(0, 0), None);
 }
 
 #[test]

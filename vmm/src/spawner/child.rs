@@ -30,6 +30,8 @@ use crate::{
 /// Addresses that a shell may have mapped beside a VM's RAM and the snapshot's: the program, its heap
 /// and its stack.
 const OWN_ADDRESSES_BYTES: u64 = 256 << 20;
+/// The first to be killed when memory runs out (proc_pid_oom_score_adj(5)).
+const OOM_SCORE_ADJ_MAX: &[u8] = b"1000";
 /// Exit code of a shell that panicked, as of any Rust program.
 const PANIC: i32 = 101;
 
@@ -120,6 +122,7 @@ fn prepare(
     for join in group.map_or(&[][..], Group::join_fds) {
         rustix::io::write(join, b"0").map_err(StartError::Join)?;
     }
+    let dies_first = die_first(ground);
     let page_map = open_page_map(ground).map_err(|error| StartError::PageMap(error.into()))?;
     let host = ground.host.as_fd().as_raw_fd();
     jail::keep_only_standard_and(&[
@@ -147,6 +150,10 @@ fn prepare(
         let layer = "jail".into();
         return Ok((shell, vec![Missing { layer, reason }]));
     }
+    let unprotected = dies_first.err().map(|error| Missing {
+        layer: "order of death".into(),
+        reason: format!("cannot write `oom_score_adj`: {error}"),
+    });
     let report = jail::close(&JailConfig {
         outer: &ground.outer,
         parent: ground.spawner.as_fd(),
@@ -159,8 +166,16 @@ fn prepare(
         layer: layer.to_string(),
         reason: reason.into(),
     });
-    let missing = missing.collect();
+    let missing = missing.chain(unprotected).collect();
     Ok((shell, missing))
+}
+
+/// Has the kernel end a VM before any process of the agent's, spawner included, when memory runs out: a VM can be made again, and its
+/// request asked again, while all VMs end with the others. The kernel would take the largest, which the agent may be.
+fn die_first(ground: &Ground) -> Result<(), Errno> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = openat(&ground.proc, "self/oom_score_adj", flags, Mode::empty())?;
+    rustix::io::write(file, OOM_SCORE_ADJ_MAX).map(drop)
 }
 
 /// Opens the page map, and not as root may: who opens it with CAP_SYS_ADMIN reads in it where in the host's memory each page

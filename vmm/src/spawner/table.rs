@@ -11,7 +11,10 @@ use rustix::{
 use std::os::fd::OwnedFd;
 
 use super::SHELLS_MAX;
-use crate::{cgroup::Group, jail};
+use crate::{
+    cgroup::{Group, MemoryEnd},
+    jail,
+};
 
 /// A shell, as its spawner has it.
 pub(super) struct Owned {
@@ -97,13 +100,14 @@ impl Owned {
         let Some(status) = status else {
             return Death::Killed(0); // Somebody else has reaped it.
         };
-        let out_of_memory = || {
-            let events = self.group.as_ref().and_then(|group| group.events().ok());
-            events.is_some_and(|events| events.oom_kills.is_some_and(|kills| kills > 0))
-        };
+        let memory_end = || self.group.as_ref()?.memory_end().ok()?;
         match libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status)) {
             Some(libc::SIGSYS) => Death::Jail,
-            Some(libc::SIGKILL) if out_of_memory() => Death::OutOfMemory,
+            Some(libc::SIGKILL) => match memory_end() {
+                Some(MemoryEnd::Own) => Death::OutOfMemory,
+                Some(MemoryEnd::Above) => Death::Squeezed,
+                None => Death::Killed(libc::SIGKILL),
+            },
             Some(signal) => Death::Killed(signal),
             None => Death::Exited(libc::WEXITSTATUS(status)),
         }

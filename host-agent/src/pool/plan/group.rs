@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use jiffy_abi::layout::PAGE_BYTES;
 use jiffy_snapshots::Digest;
 
 use super::{Action, Block, GroupId, Moment, Plan, Target, Vm, VmId, VmState, WaiterId};
@@ -50,6 +51,18 @@ pub(super) struct Group<D> {
     pub(super) settle_time: Moment,
     /// Whether it stands in the line.
     pub(super) in_line: bool,
+}
+
+impl Target<'_> {
+    /// What a new VM is likely to write of its RAM, bytes: what the first one wrote, also before the agent was started, and
+    /// without that what is written at most.
+    fn likely_bytes(&self, config: &PoolConfig) -> u64 {
+        let runs = self.working_set.iter();
+        match runs.map(|run| u64::from(run.pages)).sum::<u64>() {
+            0 => config.resident_bytes(self.ram_bytes),
+            pages => (pages * PAGE_BYTES).min(config.resident_bytes_max(self.ram_bytes)),
+        }
+    }
 }
 
 impl<D> Group<D> {
@@ -108,7 +121,7 @@ impl<D: Clone> Plan<D> {
             concurrency_max: 0,
             min_ready: 0,
             ram_bytes: 0,
-            resident_bytes: self.config.resident_bytes(target.ram_bytes),
+            resident_bytes: target.likely_bytes(&self.config),
             resident_known: false,
             vms: 0,
             starting: 0,
@@ -124,7 +137,7 @@ impl<D: Clone> Plan<D> {
         group.ram_bytes = target.ram_bytes;
         if group.snapshot != target.snapshot {
             group.snapshot = target.snapshot;
-            group.resident_bytes = self.config.resident_bytes(target.ram_bytes);
+            group.resident_bytes = target.likely_bytes(&self.config);
             group.resident_known = false;
             self.outdate(id);
         }
@@ -248,10 +261,12 @@ impl<D: Clone> Plan<D> {
         if is_full && !(sibling.is_some() && may_evict) {
             return Err(Block::Limit);
         }
-        let bytes_max = self.config.vm_bytes_max();
+        let bytes_max = self.bytes_max();
         let evictable_bytes = if may_evict { self.idle_bytes } else { 0 };
         let kept_bytes = self.charged_bytes - evictable_bytes;
-        if kept_bytes.saturating_add(charge_bytes) > bytes_max {
+        // One VM by itself runs even where memory was found to be short.
+        let is_alone = may_evict && kept_bytes == 0 && charge_bytes <= self.config.vm_bytes_max();
+        if kept_bytes.saturating_add(charge_bytes) > bytes_max && !is_alone {
             return Err(Block::Memory);
         }
         if let Some(sibling) = sibling {

@@ -20,17 +20,19 @@
 
 mod group;
 mod shells;
+mod squeeze;
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     time::Duration,
 };
 
-use jiffy_snapshots::Digest;
+use jiffy_snapshots::{Digest, PageRun};
 
 use self::{
     group::{Function, Group},
     shells::Shells,
+    squeeze::Squeeze,
 };
 use super::config::PoolConfig;
 use crate::model::{FunctionName, VersionNumber};
@@ -60,6 +62,8 @@ pub(super) struct Target<'a> {
     pub(super) concurrency_max: u32,
     /// VMs of the function at most.
     pub(super) reserved: Option<u32>,
+    /// What its first request wrote, if that is known.
+    pub(super) working_set: &'a [PageRun],
     /// RAM of a VM.
     pub(super) ram_bytes: u64,
 }
@@ -177,6 +181,8 @@ pub struct PoolStats {
     pub vms_evicted: u64,
     /// VMs ever ended because nobody asked for them.
     pub vms_expired: u64,
+    /// VMs ever ended by the kernel because memory ran out for all together.
+    pub vms_squeezed: u64,
     /// Shells ever that could not be made.
     pub shells_failed: u64,
 }
@@ -194,6 +200,7 @@ pub(super) struct Plan<D> {
     /// Groups that want a VM more and are not at a limit. Between two events, those that wait for memory.
     line: VecDeque<GroupId>,
     shells: Shells,
+    squeeze: Option<Squeeze>,
     charged_bytes: u64,
     idle_bytes: u64,
     next_id: u64,
@@ -202,12 +209,14 @@ pub(super) struct Plan<D> {
     vms_started: u64,
     vms_evicted: u64,
     vms_expired: u64,
+    vms_squeezed: u64,
 }
 
 impl<D: Clone> Plan<D> {
     pub(super) fn new(config: PoolConfig) -> Self {
         Self {
             shells: Shells::default(),
+            squeeze: None,
             config,
             functions: HashMap::new(),
             groups: HashMap::new(),
@@ -223,6 +232,7 @@ impl<D: Clone> Plan<D> {
             vms_started: 0,
             vms_evicted: 0,
             vms_expired: 0,
+            vms_squeezed: 0,
         }
     }
 
@@ -361,7 +371,7 @@ impl<D: Clone> Plan<D> {
         } else {
             self.push_idle(id, now);
         }
-        while self.charged_bytes > self.config.vm_bytes_max() && self.evict_oldest() {}
+        while self.charged_bytes > self.bytes_max() && self.evict_oldest() {}
         self.after_change(now, vm.group);
     }
 
@@ -420,13 +430,17 @@ impl<D: Clone> Plan<D> {
 
     /// There is another amount of memory from now on.
     pub(super) fn set_memory(&mut self, now: Moment, memory_bytes_max: u64) {
+        if memory_bytes_max > self.config.memory_bytes_max {
+            self.squeeze = None;
+        }
         self.config.memory_bytes_max = memory_bytes_max;
-        while self.charged_bytes > self.config.vm_bytes_max() && self.evict_oldest() {}
+        while self.charged_bytes > self.bytes_max() && self.evict_oldest() {}
         self.start_vms(now);
     }
 
     /// Time has passed. To be called a few times a second.
     pub(super) fn tick(&mut self, now: Moment) {
+        self.loosen(now);
         let keep_alive = self.config.keep_alive();
         // Each is looked at once: those that are kept go behind the others.
         for _ in 0..self.idle.len() {
@@ -497,10 +511,11 @@ impl<D: Clone> Plan<D> {
             shells_making: self.shells.making,
             requests_waiting: self.waiters.len(),
             memory_charged_bytes: self.charged_bytes,
-            memory_bytes_max: self.config.vm_bytes_max(),
+            memory_bytes_max: self.bytes_max(),
             vms_started: self.vms_started,
             vms_evicted: self.vms_evicted,
             vms_expired: self.vms_expired,
+            vms_squeezed: self.vms_squeezed,
             shells_failed: self.shells.failed,
             ..PoolStats::default()
         };

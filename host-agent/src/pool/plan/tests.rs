@@ -32,6 +32,7 @@ fn target(names: &[FunctionName; 2], which: usize, reserved: Option<u32>) -> Tar
         snapshot: Digest::of(&[u8::try_from(which).expect("small")]),
         concurrency_max: [4, 2, 3, 4][which % 4],
         reserved: reserved.filter(|_| which.is_multiple_of(2)),
+        working_set: &[],
         ram_bytes: [1000, 2000, 1000, 500][which % 4],
     }
 }
@@ -49,6 +50,8 @@ enum Op {
     Respond(usize),
     Settle(usize, Option<u64>),
     Die(usize),
+    /// One that has written so much is ended for want of memory.
+    Squeeze(usize, u64),
     ShellMade,
     ShellFailed,
     Tick(u64),
@@ -66,6 +69,7 @@ fn op() -> impl Strategy<Value = Op> {
         5 => any::<usize>().prop_map(Op::Respond),
         5 => (any::<usize>(), prop::option::of(0..150_u64)).prop_map(|(at, bytes)| Op::Settle(at, bytes)),
         1 => any::<usize>().prop_map(Op::Die),
+        1 => (any::<usize>(), 0..150_u64).prop_map(|(at, bytes)| Op::Squeeze(at, bytes)),
         6 => Just(Op::ShellMade),
         1 => Just(Op::ShellFailed),
         2 => (0..200_u64).prop_map(Op::Tick),
@@ -237,13 +241,20 @@ impl Model {
                 self.idle.insert(vm);
                 self.plan.settled(now, vm, resident_bytes);
             }
+            Op::Squeeze(at, bytes) if !self.busy.is_empty() || !self.settling.is_empty() => {
+                let vm = self.take(at);
+                // Others of its snapshot are charged as much from now on.
+                self.has_grown = true;
+                let before_bytes = self.plan.bytes_max();
+                self.plan.squeezed(now, vm, bytes);
+                assert!(
+                    self.plan.bytes_max() <= before_bytes,
+                    "more memory after it ran out"
+                );
+                assert!(!self.plan.squeezed(now, vm, bytes), "ended twice");
+            }
             Op::Die(at) if !self.busy.is_empty() || !self.settling.is_empty() => {
-                let all = self.busy.len() + self.settling.len();
-                let at = at % all;
-                let vm = match at.checked_sub(self.busy.len()) {
-                    None => self.busy.remove(at),
-                    Some(at) => self.settling.remove(at),
-                };
+                let vm = self.take(at);
                 self.plan.gone(now, vm);
                 self.plan.gone(now, vm);
             }
@@ -277,6 +288,15 @@ impl Model {
         }
         let actions = self.plan.take_actions();
         self.carry_out(actions);
+    }
+
+    /// A VM that is busy or settles.
+    fn take(&mut self, at: usize) -> VmId {
+        let at = at % (self.busy.len() + self.settling.len());
+        match at.checked_sub(self.busy.len()) {
+            None => self.busy.remove(at),
+            Some(at) => self.settling.remove(at),
+        }
     }
 
     fn check(&self, reserved_max: Option<u32>) {
@@ -662,4 +682,98 @@ fn serve_shells(model: &mut Model) {
     for _ in 0..5 {
         model.step(Op::ShellMade);
     }
+}
+
+/// One wrote ten times what it was charged, and so may those beside it: what comes then waits, and is served by and by.
+#[test]
+fn a_vm_that_is_ended_for_want_of_memory_teaches_what_the_others_take() {
+    let mut model = Model::new(PoolConfig {
+        queue_len_max: 100,
+        ram_charged_per_mille: 10,
+        ..config()
+    });
+    for _ in 0..3 {
+        model.acquire(0);
+    }
+    serve_shells(&mut model);
+    assert_eq!((model.busy.len(), model.plan.charged_bytes), (3, 330));
+    model.step(Op::Squeeze(0, 500));
+    // Two are left, and charged as the third was: more than there is.
+    let stats = model.plan.stats();
+    assert_eq!(
+        (stats.vms_squeezed, stats.memory_charged_bytes),
+        (1, 2 * 600)
+    );
+    assert_eq!(stats.memory_bytes_max, 1000);
+    model.acquire(0);
+    serve_shells(&mut model);
+    assert_eq!((model.busy.len(), model.waiting.len()), (2, 1));
+    serve_all(&mut model);
+    assert_eq!((model.busy.len(), model.waiting.len()), (0, 0));
+}
+
+/// If all of what they write is known and charged, there is less memory than was believed: idle VMs give theirs back, fewer run,
+/// and after a while more is tried again.
+#[test]
+fn where_memory_runs_out_less_is_believed_in_for_a_while() {
+    let mut model = Model::new(config());
+    for which in [0, 1, 3] {
+        model.acquire(which);
+    }
+    serve_shells(&mut model);
+    model.step(Op::Respond(2));
+    model.step(Op::Settle(0, None));
+    let budget = |model: &Model| model.plan.stats().memory_bytes_max;
+    assert_eq!((model.idle.len(), budget(&model)), (1, 1000));
+    model.step(Op::Squeeze(0, 0));
+    assert_eq!((model.idle.len(), model.busy.len()), (0, 1));
+    let lowered = budget(&model);
+    assert!(lowered < model.plan.charged_bytes, "{lowered}");
+    // Another waits until the first is done, and then runs, by itself.
+    model.acquire(0);
+    serve_shells(&mut model);
+    assert_eq!((model.busy.len(), model.waiting.len()), (1, 1));
+    model.step(Op::Respond(0));
+    model.step(Op::Settle(0, None));
+    serve_shells(&mut model);
+    assert_eq!((model.busy.len(), model.waiting.len()), (1, 0));
+    model.step(Op::Tick(9_000));
+    assert_eq!(budget(&model), lowered);
+    model.step(Op::Tick(31_000));
+    assert!((500..1000).contains(&budget(&model)), "{}", budget(&model));
+    model.step(Op::Tick(60_000));
+    assert_eq!(budget(&model), 1000);
+    // Whoever gives it more need not wait for that.
+    model.step(Op::Squeeze(0, 0));
+    assert_eq!(budget(&model), 0);
+    let more_bytes = model.plan.config.memory_bytes_max + 1;
+    model.plan.set_memory(model.now, more_bytes);
+    assert_eq!(budget(&model), 1001);
+}
+
+/// What the first request wrote is kept beside the snapshot, so it is known after a restart too.
+#[test]
+fn a_working_set_says_what_a_vm_is_charged() {
+    const PAGE_BYTES: u64 = 4096;
+    let names = names();
+    let memory_bytes_max = 3 * OVERHEAD_BYTES + 100 * PAGE_BYTES;
+    let mut plan = Plan::new(PoolConfig {
+        memory_bytes_max,
+        ram_charged_per_mille: 1000,
+        ..config()
+    });
+    let runs = [(0, 3), (10, 4)].map(|(first_page, pages)| PageRun { first_page, pages });
+    let known = Target {
+        working_set: &runs,
+        ram_bytes: 50 * PAGE_BYTES,
+        ..target(&names, 0, None)
+    };
+    plan.acquire(Moment::ZERO, known, &());
+    assert_eq!(plan.charged_bytes, OVERHEAD_BYTES + 7 * PAGE_BYTES);
+    let mut unknown = known;
+    unknown.working_set = &[];
+    unknown.snapshot = Digest::of(b"another");
+    plan.acquire(Moment::ZERO, unknown, &());
+    let second = OVERHEAD_BYTES + 50 * PAGE_BYTES / 1000 * 1000;
+    assert_eq!(plan.charged_bytes, OVERHEAD_BYTES + 7 * PAGE_BYTES + second);
 }
