@@ -2,15 +2,24 @@
 
 use std::{
     io::{Cursor, Read, Write},
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use axum::http::{HeaderValue, Method, header, request::Parts};
-use axum::{body::Body, extract::Request, response::Response};
+use axum::{
+    body::{Body, Bytes},
+    extract::Request,
+    response::Response,
+};
 use hmac::{Hmac, KeyInit, Mac};
 use jiffy_snapshots::Digest;
 use sha2::Sha256;
-use tokio::task::spawn_blocking;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::spawn_blocking,
+    time::timeout,
+};
 use uuid::Uuid;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
@@ -28,9 +37,15 @@ const PREFIX: &str = "/code/";
 /// How long an address is good: as in Lambda.
 pub const DOWNLOAD_S_MAX: u64 = 10 * 60;
 
-/// Signs addresses. They end with the process that gave them out.
+/// Downloads at once: each has a whole image in memory until its client has taken it.
+const DOWNLOADS_MAX: usize = 4;
+
+/// Signs addresses, which end with the process that gave them out, and bounds how many are read at once.
 #[derive(Clone)]
-pub(crate) struct Downloads([u8; 32]);
+pub(crate) struct Downloads {
+    key: [u8; 32],
+    places: Arc<Semaphore>,
+}
 
 impl std::fmt::Debug for Downloads {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -45,12 +60,24 @@ impl Downloads {
         // 122 random bits each.
         key[..16].copy_from_slice(Uuid::new_v4().as_bytes());
         key[16..].copy_from_slice(Uuid::new_v4().as_bytes());
-        Self(key)
+        let places = Arc::new(Semaphore::new(DOWNLOADS_MAX));
+        Self { key, places }
+    }
+
+    /// A place for one more, which whoever takes theirs slowly may keep.
+    async fn place(&self, wait_max: Duration) -> Result<OwnedSemaphorePermit, LambdaError> {
+        let place = Arc::clone(&self.places).acquire_owned();
+        let place = timeout(wait_max, place).await.ok().and_then(Result::ok);
+        place.ok_or_else(|| {
+            let message =
+                format!("code is being read {DOWNLOADS_MAX} times already: try again later");
+            LambdaError::new(Exception::Service, message)
+        })
     }
 
     fn mac(&self, image: &Digest, expires_s: u64) -> Hmac<Sha256> {
         let mut mac =
-            Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+            Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
         mac.update(&image.0);
         mac.update(&expires_s.to_be_bytes());
         mac
@@ -111,8 +138,7 @@ async fn download<V: Vms>(api: &Api<V>, parts: &Parts) -> Result<Response, Lambd
     if verified.is_err() || expires_s < unix_s(SystemTime::now()) {
         return Err(refused());
     }
-    // It is in memory as a whole.
-    let _place = api.uploads.acquire().await;
+    let place = api.downloads.place(api.body_time_max()).await?;
     let (mut file, bytes) = api.service.image(&image).await?;
     let zip = spawn_blocking(move || {
         let mut image = Vec::with_capacity(usize::try_from(bytes).unwrap_or_default());
@@ -121,7 +147,7 @@ async fn download<V: Vms>(api: &Api<V>, parts: &Parts) -> Result<Response, Lambd
     });
     let zip = zip.await.ok().and_then(Result::ok);
     let zip = zip.ok_or_else(|| LambdaError::new(Exception::Service, "the code cannot be read"))?;
-    let mut response = Response::new(Body::from(zip));
+    let mut response = Response::new(Body::from(in_place(zip, place)));
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,
@@ -129,6 +155,20 @@ async fn download<V: Vms>(api: &Api<V>, parts: &Parts) -> Result<Response, Lambd
     );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+/// What is sent of `bytes`: it keeps its place until all of it is taken.
+fn in_place(bytes: Vec<u8>, place: OwnedSemaphorePermit) -> Bytes {
+    struct Placed(
+        Vec<u8>,
+        #[expect(dead_code, reason = "held for as long as the bytes are")] OwnedSemaphorePermit,
+    );
+    impl AsRef<[u8]> for Placed {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    Bytes::from_owner(Placed(bytes, place))
 }
 
 /// The same bytes for the same image.
@@ -141,4 +181,36 @@ fn zip_of(image: &[u8]) -> std::io::Result<Vec<u8>> {
     writer.start_file(ENTRY_NAME, options)?;
     writer.write_all(image)?;
     Ok(writer.finish()?.into_inner())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two hundred slow readers of 64 MiB each would hold all of a host's memory.
+    #[tokio::test]
+    async fn what_is_not_taken_keeps_its_place() {
+        let downloads = Downloads::new();
+        let soon = Duration::from_millis(20);
+        let mut bodies = vec![];
+        for _ in 0..DOWNLOADS_MAX {
+            let place = downloads.place(soon).await.expect("a place");
+            bodies.push(in_place(vec![7; 100], place));
+        }
+        let refused = downloads
+            .clone()
+            .place(soon)
+            .await
+            .expect_err("all are taken");
+        assert!(
+            refused.message().contains("4 times"),
+            "{}",
+            refused.message()
+        );
+        // A part of it is still all of it.
+        let part = bodies.pop().map(|body| body.slice(..1));
+        assert!(downloads.place(soon).await.is_err());
+        drop(part);
+        assert!(downloads.place(soon).await.is_ok());
+    }
 }
