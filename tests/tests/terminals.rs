@@ -2,7 +2,10 @@
 
 mod agent_common;
 
-use std::{process::Command, time::Duration};
+use std::{
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use agent_common::{can_run, retry};
 use jiffy_control::is_deceptive;
@@ -24,10 +27,16 @@ fn shown(command: &mut Command) -> String {
     text
 }
 
-fn is_harmless(text: &str) {
+/// That nothing in it steers a terminal.
+fn steers_nothing(text: &str) {
     let is_bad = |character: char| is_deceptive(character) && !matches!(character, '\n' | '\t');
     let bad = text.chars().find(|character| is_bad(*character));
     assert_eq!(bad, None, "{text}");
+}
+
+/// Nor passes for a record of somebody else's.
+fn is_harmless(text: &str) {
+    steers_nothing(text);
     for line in text.lines() {
         let begins = ["1970", "REPORT RequestId: forged", "[info] forged"];
         assert!(
@@ -122,6 +131,90 @@ fn an_agent_s_logs_and_problems_are_shown_and_not_obeyed() {
     let refused = agent.deploy("g", &image, refused);
     assert!(refused.status >= 400, "{}", refused.text());
     is_harmless(&setup.log());
+}
+
+/// What `command` prints on a terminal of its own.
+fn on_a_terminal(command: &Command) -> String {
+    let words = [command.get_program()]
+        .into_iter()
+        .chain(command.get_args());
+    let words: Vec<_> = words
+        .map(|word| format!("'{}'", word.to_str().expect("text")))
+        .collect();
+    let mut script = Command::new("script");
+    script.args(["-qec", &words.join(" "), "/dev/null"]);
+    for (name, value) in command.get_envs() {
+        script.env(name, value.expect("a value"));
+    }
+    let output = script.stdin(Stdio::null()).output();
+    let output = output.expect("script, of Debian's bsdutils");
+    let text = String::from_utf8(output.stdout).expect("text");
+    text.replace("\r\n", "\n")
+}
+
+/// A body is data, but on a terminal it is text of a stranger, which stands alone and has lines; all that is said about a request is as ever.
+#[test]
+fn what_a_terminal_shows_is_spelled_out_and_what_a_pipe_gets_is_not() {
+    if !require_kvm() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let event = |what: &str| {
+        let path = folder.path().join(what.trim().replace('/', "-"));
+        std::fs::write(&path, format!("{what}{EVIL}")).expect("a file");
+        path
+    };
+    let run = |function: &str, what: &str| {
+        let image = image(function);
+        let mut run = jiffy();
+        run.arg("run")
+            .arg(&image)
+            .arg("--event-file")
+            .arg(event(what));
+        let mut direct = Command::new(vmm_path());
+        direct.arg(&image).arg("--event-file").arg(event(what));
+        [run, direct]
+    };
+    for mut command in run("echo", "body") {
+        let shown = on_a_terminal(&command);
+        steers_nothing(&shown);
+        assert!(
+            shown.contains("bodyA\\u{1b}[2J") && shown.contains("gnp.exe"),
+            "{shown}"
+        );
+        let piped = command.output().expect("it starts").stdout;
+        assert_eq!(
+            String::from_utf8(piped).as_deref(),
+            Ok(&*format!("body{EVIL}"))
+        );
+    }
+    for what in ["log ", "fail ", "panic "] {
+        for command in run("talker", what) {
+            let shown = on_a_terminal(&command);
+            is_harmless(&shown);
+            assert!(shown.contains("\\u{1b}[2J"), "{what}: {shown}");
+        }
+    }
+    if !can_run() {
+        return;
+    }
+    let setup = Setup::new(&[]);
+    let agent = setup.start();
+    let checks = [
+        ("echo", "body", steers_nothing as fn(&str)),
+        ("talker", "fail ", is_harmless),
+    ];
+    for (function, what, check) in checks {
+        agent
+            .deploy(function, &agent.upload(function), json!({}))
+            .expect(201);
+        let mut invoke = jiffy();
+        invoke.args(["invoke", function, "--agent", agent.url(), "--event-file"]);
+        invoke.arg(event(what));
+        let shown = on_a_terminal(&invoke);
+        check(&shown);
+        assert!(shown.contains("\\u{1b}[2J"), "{what}: {shown}");
+    }
 }
 
 /// Decodes it; a tail is short.
