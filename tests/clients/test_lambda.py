@@ -86,7 +86,7 @@ class Lambda(unittest.TestCase):
         self.assertEqual(made["ResponseMetadata"]["HTTPStatusCode"], 201)
         self.assertEqual(made["FunctionName"], "hello")
         self.assertEqual(made["Version"], "1")
-        self.assertEqual(made["FunctionArn"], "arn:aws:lambda:us-east-1:000000000000:function:hello:1")
+        self.assertEqual(made["FunctionArn"], "arn:aws:lambda:us-east-1:000000000000:function:hello")
         self.assertEqual(made["CodeSize"], len(zip_of("hello")))
         self.aws.get_waiter("function_active").wait(FunctionName="hello")
         self.aws.get_waiter("function_updated").wait(FunctionName="hello")
@@ -256,6 +256,12 @@ class Lambda(unittest.TestCase):
         ]:
             result = self.aws.invoke(FunctionName="webhook", Payload=json.dumps(event))
             self.assertEqual(payload(result), wanted)
+
+    def test_an_alias_of_latest_runs_latest(self):
+        create(self.aws, "head", Publish=True)
+        self.aws.create_alias(FunctionName="head", Name="next", FunctionVersion="$LATEST")
+        result = self.aws.invoke(FunctionName="head", Qualifier="next", Payload=json.dumps(EXAMPLE_EVENT))
+        self.assertEqual((payload(result), result["ExecutedVersion"]), (EXAMPLE_ANSWER, "$LATEST"))
 
     def test_an_alias_spreads_requests_by_weight(self):
         create(self.aws, "spread", Publish=True)

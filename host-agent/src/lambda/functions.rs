@@ -171,7 +171,7 @@ impl<V: Vms> Call<'_, V> {
             service.tag(&name, tags, vec![]).await?;
         }
         let created = self.configuration(&created.function, created.version, !wanted.publish);
-        Ok(json(StatusCode::CREATED, &created))
+        Ok(json(StatusCode::CREATED, &created.unqualified()))
     }
 
     pub(super) async fn update_code(self, name: &str) -> Answer {
@@ -253,10 +253,15 @@ impl<V: Vms> Call<'_, V> {
         let name = Target::unqualified(name)?;
         let wanted: Concurrency = self.document()?;
         let reserved = wanted.reserved_concurrent_executions;
-        if reserved > CONCURRENCY_MAX {
-            let message = format!("{reserved} cannot be reserved: use 0 to {CONCURRENCY_MAX}");
-            return Err(LambdaError::new(Exception::InvalidParameterValue, message));
-        }
+        let reserved = u32::try_from(reserved)
+            .ok()
+            .filter(|reserved| *reserved <= CONCURRENCY_MAX)
+            .ok_or_else(|| {
+                let message = format!(
+                    "ReservedConcurrentExecutions is {reserved}: must be 0 to {CONCURRENCY_MAX}"
+                );
+                LambdaError::new(Exception::InvalidParameterValue, message)
+            })?;
         let service = &self.api.service;
         service
             .set_reserved_concurrency(&name, Some(reserved))

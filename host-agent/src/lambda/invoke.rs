@@ -24,7 +24,7 @@ use crate::{
         problem::{ERROR_TYPE_BYTES_MAX, bounded, text_of_error},
         trace::traceparent_or_amzn,
     },
-    model::Qualifier,
+    model::{AliasName, AliasTarget, FunctionName, Qualifier},
     service::{InvokeFacts, InvokeFailureKind, InvokeInput},
     symbols::Frame,
     vm::Vms,
@@ -69,12 +69,16 @@ impl<V: Vms> Call<'_, V> {
         }
         check_json(&self.body)?;
         let wants_log_tail = header("x-amz-log-type").is_some_and(|log| log == b"Tail");
+        let is_latest = match &target.qualifier {
+            Qualifier::Live => true,
+            Qualifier::Version(_) => false,
+            Qualifier::Alias(alias) => self.leads_to_latest(&target.name, alias),
+        };
         let body = if self.body.is_empty() {
             EMPTY_EVENT.to_owned()
         } else {
             self.body.into()
         };
-        let is_latest = target.qualifier == Qualifier::Live;
         let input = InvokeInput {
             request_id: Some(self.id.as_str().to_owned()),
             traceparent: Some(traceparent_or_amzn(&self.parts.headers)),
@@ -134,6 +138,17 @@ impl<V: Vms> Call<'_, V> {
                 Ok(result(body.into(), error, &failure.facts, is_latest))
             }
         }
+    }
+}
+
+impl<V: Vms> Call<'_, V> {
+    /// Such an alias has no other version beside it.
+    fn leads_to_latest(&self, name: &FunctionName, alias: &AliasName) -> bool {
+        let function = self.api.service.function(name);
+        function.is_ok_and(|function| {
+            let to = function.aliases.get(alias);
+            to.is_some_and(|to| to.version == AliasTarget::Live)
+        })
     }
 }
 

@@ -228,7 +228,7 @@ pub(super) struct PublishVersion {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Concurrency {
-    pub(super) reserved_concurrent_executions: u32,
+    pub(super) reserved_concurrent_executions: i64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -437,6 +437,17 @@ impl FunctionConfiguration {
 }
 
 impl FunctionConfiguration {
+    /// The same, without a version in its ARN.
+    pub(super) fn unqualified(mut self) -> Self {
+        if let Some(arn) = self
+            .function_arn
+            .strip_suffix(&format!(":{}", self.version))
+        {
+            self.function_arn = arn.to_owned();
+        }
+        self
+    }
+
     /// The same, with the qualifier in its ARN by which a client asked for it.
     pub(super) fn asked_for_as(mut self, qualifier: &str) -> Self {
         if !self.function_arn.ends_with(&format!(":{}", self.version)) {

@@ -96,7 +96,8 @@ async fn a_function_is_created_read_updated_and_deleted() {
     let arn = "arn:aws:lambda:us-east-1:000000000000:function:f";
     for (key, value) in [
         ("FunctionName", json!("f")),
-        ("FunctionArn", json!(format!("{arn}:1"))),
+        // Only here a published version is not in the ARN.
+        ("FunctionArn", json!(arn)),
         ("Version", json!("1")),
         ("MemorySize", json!(130)),
         ("Timeout", json!(7)),
@@ -309,6 +310,14 @@ async fn aliases_and_concurrency_have_lambdas_shapes() {
         reserved
     );
     assert_eq!(server.get(get).await.document(), reserved);
+    for reserved in [-1, 1 << 40] {
+        let reserved = json!({ "ReservedConcurrentExecutions": reserved });
+        check(
+            &server.json("PUT", put, reserved).await,
+            400,
+            "InvalidParameterValueException",
+        );
+    }
     let throttled = invoke(&server, "f", &[], "x").await;
     check(&throttled, 429, "TooManyRequestsException");
     let reason = "ReservedFunctionConcurrentInvocationLimitExceeded";

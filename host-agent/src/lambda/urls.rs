@@ -29,8 +29,22 @@ const CORS_METHODS: [&str; 7] = ["GET", "PUT", "HEAD", "POST", "PATCH", "DELETE"
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Wanted {
-    auth_type: Option<UrlAuth>,
+    auth_type: Option<String>,
     cors: Option<CorsDocument>,
+}
+
+impl Wanted {
+    fn auth(&self) -> Result<Option<UrlAuth>, LambdaError> {
+        let auth = self.auth_type.as_deref().map(|text| match text {
+            "NONE" => Ok(UrlAuth::Anybody),
+            "AWS_IAM" => Ok(UrlAuth::Signed),
+            other => Err(LambdaError::new(
+                Exception::InvalidParameterValue,
+                format!("AuthType is {other:?}: must be NONE or AWS_IAM"),
+            )),
+        });
+        auth.transpose()
+    }
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
@@ -116,7 +130,9 @@ struct UrlConfiguration {
     #[serde(skip_serializing_if = "Option::is_none")]
     cors: Option<CorsDocument>,
     creation_time: String,
-    last_modified_time: String,
+    /// Not in the answer to its creation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_modified_time: Option<String>,
     invoke_mode: &'static str,
 }
 
@@ -157,7 +173,7 @@ impl<V: Vms> Call<'_, V> {
             auth_type: url.auth,
             cors: url.cors.map(CorsDocument::new),
             creation_time: timestamp(url.created_ms),
-            last_modified_time: timestamp(url.updated_ms),
+            last_modified_time: Some(timestamp(url.updated_ms)),
             invoke_mode: "BUFFERED",
         }
     }
@@ -182,16 +198,17 @@ impl<V: Vms> Call<'_, V> {
         let url = url
             .ok_or_else(|| RegistryError::NoUrl(function.name.clone()))
             .map_err(crate::service::ChangeError::from)?;
-        Ok(json(
-            status,
-            &self.url_configuration(&function.name, qualifier, url),
-        ))
+        let mut configuration = self.url_configuration(&function.name, qualifier, url);
+        if status == StatusCode::CREATED {
+            configuration.last_modified_time = None;
+        }
+        Ok(json(status, &configuration))
     }
 
     pub(super) async fn create_url(self, name: &str) -> Answer {
         let (name, qualifier) = self.url_target(name)?;
         let wanted: Wanted = self.document()?;
-        let auth = wanted.auth_type.ok_or_else(|| {
+        let auth = wanted.auth()?.ok_or_else(|| {
             LambdaError::new(
                 Exception::InvalidParameterValue,
                 "AuthType is missing: must be NONE or AWS_IAM",
@@ -218,6 +235,7 @@ impl<V: Vms> Call<'_, V> {
     pub(super) async fn update_url(self, name: &str) -> Answer {
         let (name, qualifier) = self.url_target(name)?;
         let wanted: Wanted = self.document()?;
+        let auth = wanted.auth()?;
         let cors = wanted.cors.map(CorsDocument::cors).transpose()?;
         let function_name = name.clone();
         let change = self
@@ -227,7 +245,7 @@ impl<V: Vms> Call<'_, V> {
                 let before = before.cloned();
                 let before = before.ok_or_else(|| RegistryError::NoUrl(function_name.clone()))?;
                 Ok(Some(FunctionUrl {
-                    auth: wanted.auth_type.unwrap_or(before.auth),
+                    auth: auth.unwrap_or(before.auth),
                     cors: cors.clone().or(before.cors),
                     updated_ms: now_ms,
                     ..before

@@ -69,6 +69,16 @@ async fn a_url_is_configured_and_answers() {
         409,
         "ResourceConflictException",
     );
+    let other = json!({ "AuthType": "MAYBE" });
+    check(
+        &server.json("PUT", target, other).await,
+        400,
+        "InvalidParameterValueException",
+    );
+    // Only the answer to the creation does not say when the URL was changed.
+    assert_eq!(url.get("LastModifiedTime"), None);
+    let mut url = url;
+    url["LastModifiedTime"] = url["CreationTime"].clone();
     assert_eq!(server.get(target).await.document(), url);
     let list = server.get("/2021-10-31/functions/f/urls").await.document();
     assert_eq!(list["FunctionUrlConfigs"], json!([url]));
