@@ -3,6 +3,7 @@
 #![no_main]
 
 use jiffy_abi::{
+    devices::DeviceId,
     layout::{IMAGE, PAGE_BYTES, PAGE_TABLES, RAM_BYTES_MAX, RAM_BYTES_MIN, RESUME_PAGE},
     note::Note,
 };
@@ -129,7 +130,7 @@ fn check(file: &[u8]) {
     );
 
     let ram = Ram::new(RAM_BYTES_MIN).expect("4 MiB");
-    if let Ok(loaded) = boot::load(&ram, &image, file) {
+    if let Ok(loaded) = boot::load(&ram, &image, file, &[DeviceId::Vsock]) {
         assert!(loaded.heap_start >= end && loaded.heap_start < loaded.heap_end);
         // Nothing was copied to where no segment is: the pages that the guest and the VMM share.
         let shared_bytes = (PAGE_TABLES - RESUME_PAGE) as usize;

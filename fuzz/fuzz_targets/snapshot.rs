@@ -10,7 +10,7 @@ use jiffy_snapshots::{
 };
 use libfuzzer_sys::fuzz_target;
 
-const GOLDEN: &[u8] = include_bytes!("../../snapshots/tests/golden/v1/state");
+const GOLDEN: &[u8] = include_bytes!("../../snapshots/tests/golden/v3/state");
 const STATE_BYTES: usize = 16;
 const IMAGE_DIGEST: usize = 40;
 const IMAGE_DIGEST_BYTES: usize = 32;

@@ -3,7 +3,7 @@
 #![no_main]
 
 use jiffy_abi::{
-    layout::{MMIO_VSOCK, PAGE_BYTES, RAM_BYTES_MIN, STACK},
+    layout::{PAGE_BYTES, RAM_BYTES_MIN, STACK},
     virtio_mmio as mmio,
     vsock::{
         GUEST_CID, HEADER_BYTES, HOST_CID, PacketHeader, QUEUE_RX, QUEUE_TX, REQUEST_PORT,
@@ -11,7 +11,10 @@ use jiffy_abi::{
     },
 };
 use jiffy_snapshots::state::AddressRange;
-use jiffy_vmm::{devices::vsock::Vsock, mem::Ram};
+use jiffy_vmm::{
+    devices::{BusDevice as _, vsock::VsockDevice},
+    mem::Ram,
+};
 use libfuzzer_sys::{
     arbitrary::{self, Arbitrary},
     fuzz_target,
@@ -113,7 +116,7 @@ fn slot_address(slot: u8) -> u64 {
 
 struct Guest {
     ram: Ram,
-    device: Vsock,
+    device: VsockDevice,
     available: [u16; QUEUES as usize],
 }
 
@@ -121,7 +124,7 @@ impl Guest {
     /// Writes a register; false if the VMM would now end the VM.
     fn set(&mut self, register: u64, value: u32) -> bool {
         self.device
-            .write(self.ram.device_memory(), MMIO_VSOCK + register, value)
+            .write(self.ram.device_memory(), register, value)
             .is_ok()
     }
 
@@ -210,7 +213,7 @@ impl Guest {
     /// Takes one step; false if the VMM would now end the VM.
     fn step(&mut self, step: &Step) -> bool {
         match *step {
-            Step::Read { register } => self.device.read(MMIO_VSOCK + u64::from(register)).is_ok(),
+            Step::Read { register } => self.device.read(u64::from(register)).is_ok(),
             Step::Write { register, value } => self.set(u64::from(register), value),
             Step::Poke { offset, value } => {
                 self.poke(descriptors(0) + u64::from(offset), &value.to_le_bytes())
@@ -312,7 +315,7 @@ fuzz_target!(|input: Input| {
         .expect("in RAM");
     let mut guest = Guest {
         ram,
-        device: Vsock::new(),
+        device: VsockDevice::default(),
         available: [0; QUEUES as usize],
     };
     if input.begin != Begin::Reset {

@@ -21,8 +21,9 @@ use crate::{
 
 /// First bytes of a state file.
 pub const STATE_MAGIC: [u8; 8] = *b"jiffySNP";
-/// Version of the format. Every change of a byte's meaning, here or in [`State`], raises it.
-pub const FORMAT_VERSION: u32 = 2;
+/// Version of the format. Every change of a byte's meaning, here or in [`State`], raises it; a device that is new does not,
+/// because a state says which devices it is of.
+pub const FORMAT_VERSION: u32 = 3;
 /// Largest encoded [`State`], bytes.
 pub const STATE_BYTES_MAX: u64 = 64 << 10;
 /// Largest state file, bytes.

@@ -10,6 +10,7 @@
 //! `docs/snapshot-format.md` has the bytes. Not here: KVM, mappings, guest memory: `jiffy-vmm`.
 #![forbid(unsafe_code)]
 
+pub mod devices;
 pub mod state;
 
 mod cpu;

@@ -2,16 +2,18 @@
 //!
 //! The order of fields and of variants is the format: see `docs/snapshot-format.md`. Vector and
 //! floating-point state is not in it, because doorbells clobber it by contract.
-//! Not here: whether registers and addresses make a VM that runs, which the VMM decides.
+//! Not here: the devices ([`crate::devices`]); whether registers and addresses make a VM that runs, which the VMM decides.
 
 use jiffy_abi::{
     layout::{PAGE_BYTES, STACK},
     note::{NAME_BYTES, VERSION_BYTES},
-    vsock::{QUEUE_SIZE_MAX, QUEUES},
 };
 use serde::{Deserialize, Serialize};
 
-use crate::cpu::{CPU_WORDS_MAX, CpuNeeds};
+use crate::{
+    cpu::{CPU_WORDS_MAX, CpuNeeds},
+    devices::{self, DeviceState, DeviceStateError},
+};
 
 /// Most ranges of memory that a device may write: the stack, the heap, and an image's segments between them.
 pub const WRITABLE_RANGES_MAX: usize = 18;
@@ -23,8 +25,8 @@ pub struct State {
     pub image: ImageInfo,
     /// The one vCPU.
     pub vcpu: VcpuState,
-    /// The vsock device and its stream.
-    pub vsock: VsockState,
+    /// The devices, in ascending order of their numbers.
+    pub devices: Vec<DeviceState>,
     /// What the VMM itself keeps of a guest.
     pub run: RunState,
     /// What the CPU must be able to do.
@@ -127,71 +129,6 @@ pub struct TableState {
     pub limit: u16,
 }
 
-/// The vsock device: its registers, its queues, and the request stream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VsockState {
-    /// Registers and queues.
-    pub transport: TransportState,
-    /// The request stream.
-    pub connection: ConnectionState,
-    /// Payload ever sent to the guest, modulo 2^32.
-    pub tx_count: u32,
-    /// Payload ever taken from the guest, modulo 2^32.
-    pub forwarded: u32,
-    /// The guest's receive buffer, bytes, as it said last.
-    pub peer_buf_alloc: u32,
-    /// Payload the guest ever took out of it, modulo 2^32, as it said last.
-    pub peer_fwd_cnt: u32,
-}
-
-/// What a driver set of a virtio-mmio device.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TransportState {
-    /// The device's status register.
-    pub status: u32,
-    /// Which half of the device's features the driver reads.
-    pub device_features_sel: u32,
-    /// Which half of the features the driver writes.
-    pub driver_features_sel: u32,
-    /// High 32 bits of what the driver took of the features.
-    pub driver_features_high: u32,
-    /// Number of the queue that the driver's next accesses mean.
-    pub queue_sel: u32,
-    /// Receive, transmit, event.
-    pub queues: [QueueState; QUEUES],
-}
-
-/// One virtqueue.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QueueState {
-    /// Descriptors: a power of two of at most [`QUEUE_SIZE_MAX`] if the queue is ready.
-    pub size: u16,
-    /// Whether the queue is in use.
-    pub ready: bool,
-    /// Chains ever taken from the available ring, modulo 2^16.
-    pub next_avail: u16,
-    /// Chains ever put into the used ring, modulo 2^16.
-    pub next_used: u16,
-    /// Guest physical address of the descriptor table.
-    pub desc_table: u64,
-    /// Guest physical address of the available ring.
-    pub avail_ring: u64,
-    /// Guest physical address of the used ring.
-    pub used_ring: u64,
-}
-
-/// How far the request stream is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ConnectionState {
-    /// The driver is not up.
-    #[default]
-    Down,
-    /// The device asked for the stream.
-    Offered,
-    /// The guest accepted it.
-    Open,
-}
-
 /// What the VMM itself keeps of a guest.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunState {
@@ -235,12 +172,8 @@ pub enum StateError {
         end: u64,
         ram_bytes: u64,
     },
-    #[error(
-        "its queue {queue} has {size} descriptors, not a power of two of at most {QUEUE_SIZE_MAX}"
-    )]
-    QueueSize { queue: usize, size: u16 },
-    #[error("its driver selected queue {0}, but there are {QUEUES}")]
-    QueueSelected(u32),
+    #[error(transparent)]
+    Device(#[from] DeviceStateError),
     #[error("it lists {0} ranges of writable memory, more than {WRITABLE_RANGES_MAX}")]
     TooManyRanges(usize),
     #[error(
@@ -270,15 +203,7 @@ impl State {
             });
         }
         self.check_writable(ram_bytes)?;
-        let transport = &self.vsock.transport;
-        if usize::try_from(transport.queue_sel).is_ok_and(|queue| queue >= QUEUES) {
-            return Err(StateError::QueueSelected(transport.queue_sel));
-        }
-        for (queue, &QueueState { size, ready, .. }) in transport.queues.iter().enumerate() {
-            if ready && !(size.is_power_of_two() && size <= QUEUE_SIZE_MAX) {
-                return Err(StateError::QueueSize { queue, size });
-            }
-        }
+        devices::check(&self.devices)?;
         if self.cpu.words.len() > CPU_WORDS_MAX {
             return Err(StateError::TooManyCpuWords(self.cpu.words.len()));
         }

@@ -7,10 +7,10 @@ use proptest::prelude::*;
 
 use crate::{
     CPU_WORDS_MAX, CpuNeeds, CpuRegister, CpuWord, Page, State,
+    devices::{ConnectionState, ConsoleState, DeviceState, QueueState, TransportState, VsockState},
     disk::fault::Fault,
     state::{
-        AddressRange, ConnectionState, ImageInfo, QueueState, Registers, RunState, SegmentState,
-        Segments, TableState, TransportState, VcpuState, VsockState,
+        AddressRange, ImageInfo, Registers, RunState, SegmentState, Segments, TableState, VcpuState,
     },
 };
 
@@ -100,9 +100,9 @@ pub(crate) fn state_from(next: &mut dyn FnMut() -> u64) -> State {
         status: next!(),
         device_features_sel: next!(),
         driver_features_sel: next!(),
-        driver_features_high: next!(),
+        driver_features: next!(),
         queue_sel: u32::try_from(next() % 3).unwrap_or_default(),
-        queues: std::array::from_fn(|_| QueueState {
+        queues: std::iter::repeat_with(|| QueueState {
             size: 1 << (next() % 7),
             ready: next().is_multiple_of(2),
             next_avail: next!(),
@@ -110,7 +110,9 @@ pub(crate) fn state_from(next: &mut dyn FnMut() -> u64) -> State {
             desc_table: next!(),
             avail_ring: next!(),
             used_ring: next!(),
-        }),
+        })
+        .take(3)
+        .collect(),
     };
     let vsock = VsockState {
         transport,
@@ -123,6 +125,18 @@ pub(crate) fn state_from(next: &mut dyn FnMut() -> u64) -> State {
         forwarded: next!(),
         peer_buf_alloc: next!(),
         peer_fwd_cnt: next!(),
+    };
+    let console = ConsoleState {
+        baud_divisor_low: next!(),
+        baud_divisor_high: next!(),
+        interrupt_enable: next!(),
+        interrupt_identification: next!(),
+        line_control: next!(),
+        line_status: next!(),
+        modem_control: next!(),
+        modem_status: next!(),
+        scratch: next!(),
+        fifo: (0..next() % 5).map(|_| next!()).collect(),
     };
     let heap = [next() % (RAM_BYTES + 1), next() % (RAM_BYTES + 1)];
     // Ascending, with a page at least between two.
@@ -162,7 +176,7 @@ pub(crate) fn state_from(next: &mut dyn FnMut() -> u64) -> State {
     State {
         image,
         vcpu,
-        vsock,
+        devices: vec![DeviceState::Vsock(vsock), DeviceState::Console(console)],
         run,
         cpu: CpuNeeds { vendor, words },
     }

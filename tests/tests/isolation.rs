@@ -55,7 +55,7 @@ fn assert_pristine(vm: &mut Restored, snapshot: &Folder, fresh: &Everything) {
     assert_eq!(unlike, [0u64; 0], "pages unlike the snapshot's");
     assert_eq!(&vm.state(), fresh);
     assert_eq!(&fresh.vcpu, &snapshot.state().vcpu);
-    assert_eq!(&fresh.device, &snapshot.state().vsock);
+    assert_eq!(&fresh.devices, &snapshot.state().devices);
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn without_a_reset_each_part_of_the_vm_differs() {
     assert_ne!(used.vcpu.segments.fs.base, fresh.vcpu.segments.fs.base);
     assert_ne!(used.vcpu.segments.gs.base, fresh.vcpu.segments.gs.base);
     assert_ne!(used.xsave, fresh.xsave);
-    assert_ne!(used.device, fresh.device);
+    assert_ne!(used.devices, fresh.devices);
     let file = snapshot.open();
     assert!(vm.pages_unlike(|page| file_page(&file, page)).len() > 1000);
     vm.vm.reset().expect("a reset");

@@ -11,16 +11,17 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use common::{Folder, Guest};
+use common::{Folder, Guest, vsock};
 use jiffy_client::{Instance, InvokeError, Launch, LaunchError, Source, SpawnerOptions};
 use jiffy_control::{
     Blame, GuestFault, HttpRequest, Isolation, LogRecord, Outcome, Request, Response,
 };
 use jiffy_snapshots::{
-    CpuNeeds, PageRun, RAM_FILE, STATE_FILE, State, WORKING_SET_FILE, state::ConnectionState,
+    CpuNeeds, PageRun, RAM_FILE, STATE_FILE, State, WORKING_SET_FILE,
+    devices::{ConnectionState, ConsoleState, DeviceState},
 };
 use jiffy_tests::vm::TIMEOUT_AMPLE;
-use jiffy_vmm::{kvm::KvmError, run::RestoreError};
+use jiffy_vmm::{devices::DeviceError, kvm::KvmError, run::RestoreError};
 
 /// Offsets in a state file, `docs/snapshot-format.md`.
 const FORMAT: usize = 8;
@@ -284,17 +285,17 @@ fn a_guest_that_cannot_listen_is_refused() {
     type Change = (&'static str, fn(&mut State));
     const CHANGES: [Change; 6] = [
         ("queue", |state| {
-            state.vsock.transport.queues[0].ready = false
+            vsock(state).transport.queues[0].ready = false
         }),
-        ("status", |state| state.vsock.transport.status = 0),
+        ("status", |state| vsock(state).transport.status = 0),
         ("down", |state| {
-            state.vsock.connection = ConnectionState::Down
+            vsock(state).connection = ConnectionState::Down
         }),
         ("offered", |state| {
-            state.vsock.connection = ConnectionState::Offered;
+            vsock(state).connection = ConnectionState::Offered;
         }),
-        ("credit", |state| state.vsock.peer_buf_alloc = 0),
-        ("count", |state| state.vsock.peer_fwd_cnt = 1),
+        ("credit", |state| vsock(state).peer_buf_alloc = 0),
+        ("count", |state| vsock(state).peer_fwd_cnt = 1),
     ];
     if !jiffy_tests::require_kvm() {
         return;
@@ -308,8 +309,35 @@ fn a_guest_that_cannot_listen_is_refused() {
         }
     }
     assert_refused(&good.changed(CHANGES[0].1), "cannot be given a request");
-    let outside = |state: &mut State| state.vsock.transport.queues[1].used_ring = u64::MAX - 3;
+    let outside = |state: &mut State| vsock(state).transport.queues[1].used_ring = u64::MAX - 3;
     assert_refused(&good.changed(outside), "queue 1");
+}
+
+/// A VM has the devices that its owner gave it. A snapshot with more or fewer is refused, whatever it says of them.
+#[test]
+fn a_snapshot_with_other_devices_is_refused() {
+    if !jiffy_tests::require_kvm() {
+        return;
+    }
+    let good = Guest::of("hello").snapshot();
+    let refused = |change: fn(&mut State)| match good.changed(change).try_restore(Isolation::Fresh)
+    {
+        Err(RestoreError::Device(error)) => error,
+        Err(other) => panic!("{other:?}"),
+        Ok(_) => panic!("it is taken"),
+    };
+    let console = |state: &mut State| {
+        let console = DeviceState::Console(ConsoleState::default());
+        state.devices.push(console);
+    };
+    assert!(matches!(refused(console), DeviceError::NotGiven(1)));
+    let none = refused(|state| state.devices.clear());
+    assert!(matches!(none, DeviceError::Missing("vsock device")));
+    let other = refused(|state| {
+        state.devices = vec![DeviceState::Console(ConsoleState::default())];
+    });
+    assert!(matches!(other, DeviceError::Missing("vsock device")));
+    assert_refused(&good.changed(console), "which this VM was not given");
 }
 
 /// What the VMM itself keeps may say anything: the VM answers, or ends as a guest's fault does.
@@ -322,13 +350,13 @@ fn forged_counters_end_no_vmm() {
         ("log_tail", |state| state.run.log_tail = u64::MAX),
         ("heap", |state| state.run.heap_start = state.run.heap_end),
         ("next_avail", |state| {
-            state.vsock.transport.queues[1].next_avail = 77
+            vsock(state).transport.queues[1].next_avail = 77
         }),
         ("next_used", |state| {
-            state.vsock.transport.queues[0].next_used = 77
+            vsock(state).transport.queues[0].next_used = 77
         }),
-        ("tx_count", |state| state.vsock.tx_count = u32::MAX),
-        ("forwarded", |state| state.vsock.forwarded = u32::MAX),
+        ("tx_count", |state| vsock(state).tx_count = u32::MAX),
+        ("forwarded", |state| vsock(state).forwarded = u32::MAX),
     ];
     if !jiffy_tests::require_kvm() {
         return;

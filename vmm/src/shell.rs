@@ -189,9 +189,11 @@ impl Shell {
     /// Takes in a command as the one that will come: malloc has then taken the pages for it, and copied those that it shared
     /// with the spawner, at a fault of 3.5 µs each. It is no more than faster afterwards.
     fn rehearse(&mut self) {
+        let devices = self.prepared.device_states();
         let machine = self.prepared.machine_mut();
         let state = State {
             cpu: machine.cpu().clone(),
+            devices: devices.unwrap_or_default(),
             ..State::default()
         };
         let ram = RamSummary {
@@ -279,9 +281,10 @@ impl Shell {
         let image = Image::read(file)?;
         phases.image_ns = lap();
         self.size(ram_bytes)?;
+        let devices = self.prepared.devices();
         let machine = self.prepared.machine_mut();
         machine.ram_mut().map_zeroed()?;
-        let loaded = boot::load(machine.ram(), &image, file)?;
+        let loaded = boot::load(machine.ram(), &image, file, &devices)?;
         boot::set_environment(machine.ram(), environment)?;
         phases.load_ns = lap();
         let note = image.note();

@@ -1,14 +1,19 @@
-use jiffy_abi::layout::{PAGE_BYTES, STACK};
+use jiffy_abi::{
+    devices::DeviceId,
+    layout::{PAGE_BYTES, STACK},
+};
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
     CPU_WORDS_MAX,
+    devices::{CONSOLE_FIFO_BYTES_MAX, ConsoleState, DeviceState, VsockState},
     state::{AddressRange, WRITABLE_RANGES_MAX},
     testing::{RAM_BYTES, any_state, golden_state},
 };
 
-const GOLDEN: &[u8] = include_bytes!("../../tests/golden/v2/state");
+const GOLDEN: &[u8] = include_bytes!("../../tests/golden/v3/state");
+const GOLDEN_2: &[u8] = include_bytes!("../../tests/golden/v2/state");
 const GOLDEN_1: &[u8] = include_bytes!("../../tests/golden/v1/state");
 
 fn file_of(state: State) -> StateFile {
@@ -34,17 +39,23 @@ fn changed(offset: usize, bytes: &[u8]) -> Result<StateFile, FormatError> {
     StateFile::from_bytes(&file)
 }
 
-/// Format 1 did not say what a device may write: nobody can go on from one.
+/// Format 1 did not say what a device may write, format 2 had one device and no list: such a snapshot is made again.
 #[test]
-fn format_1_is_told_by_its_number() {
-    let error = StateFile::from_bytes(GOLDEN_1).expect_err("no longer read");
-    assert!(matches!(error, FormatError::UnknownFormat(1)), "{error}");
+fn formats_before_this_one_are_told_by_their_numbers() {
+    for (version, golden) in [(1, GOLDEN_1), (2, GOLDEN_2)] {
+        let error = StateFile::from_bytes(golden).expect_err("no longer read");
+        assert!(
+            matches!(error, FormatError::UnknownFormat(found) if found == version),
+            "{error}"
+        );
+        assert!(error.to_string().ends_with("create it again"), "{error}");
+    }
 }
 
 /// Every version of the format keeps its golden file; this one may never change but for the version of the ABI in it,
 /// which is the image's.
 #[test]
-fn format_2_is_what_it_always_was() {
+fn format_3_is_what_it_always_was() {
     let golden = file_of(golden_state());
     assert_eq!(golden.to_bytes().expect("encodes"), GOLDEN);
     assert_eq!(StateFile::from_bytes(GOLDEN).expect("decodes"), golden);
@@ -58,7 +69,7 @@ fn the_header_is_spelled_out() {
         bytes.fold(0, |number, byte| number << 8 | u64::from(*byte))
     };
     assert_eq!(&file[..8], b"jiffySNP");
-    assert_eq!((number(8..12), number(12..16)), (2, u64::from(ABI_VERSION)));
+    assert_eq!((number(8..12), number(12..16)), (3, u64::from(ABI_VERSION)));
     assert_eq!(number(16..24), file.len() as u64 - 136);
     assert_eq!((number(24..32), number(32..40)), (4 << 20, 3));
     assert_eq!(file[40..72], golden_state().image.digest);
@@ -150,11 +161,11 @@ const RAM_BYTES_FIELD: usize = super::RAM_BYTES;
 
 #[test]
 fn other_versions_are_named_however_little_there_is_of_them() {
-    let newer = [&STATE_MAGIC[..], &3_u32.to_le_bytes()].concat();
+    let newer = [&STATE_MAGIC[..], &4_u32.to_le_bytes()].concat();
     let error = StateFile::from_bytes(&newer).expect_err("newer");
     assert_eq!(
         error.to_string(),
-        "the snapshot was made by a newer jiffy (format 3, this one knows 2): \
+        "the snapshot was made by a newer jiffy (format 4, this one knows 3): \
          update jiffy or create it again"
     );
     let other_abi = [
@@ -207,6 +218,64 @@ fn ranges(count: usize) -> Vec<AddressRange> {
     starts.map(range).collect()
 }
 
+fn vsock(state: &mut State) -> &mut VsockState {
+    let mut devices = state.devices.iter_mut();
+    let found = devices.find_map(|device| match device {
+        DeviceState::Vsock(state) => Some(state),
+        _ => None,
+    });
+    found.expect("a vsock device")
+}
+
+fn console(state: &mut State) -> &mut ConsoleState {
+    let mut devices = state.devices.iter_mut();
+    let found = devices.find_map(|device| match device {
+        DeviceState::Console(state) => Some(state),
+        _ => None,
+    });
+    found.expect("a console")
+}
+
+fn unknown(number: u32) -> DeviceState {
+    let state = vec![1, 2, 3];
+    DeviceState::Unknown { number, state }
+}
+
+/// A device of tomorrow is named, however its state is encoded; what is behind a known device's state is not overlooked.
+#[test]
+fn a_device_that_nobody_knows_is_told_by_its_number() {
+    let state = State {
+        devices: vec![unknown(77)],
+        ..golden_state()
+    };
+    let error = state.check(RAM_BYTES).expect_err("unknown");
+    assert_eq!(
+        error.to_string(),
+        "it has a device of number 77, which this jiffy does not know"
+    );
+    let bytes = encode(&state).expect("encodes");
+    let decoded: State = postcard::from_bytes(&bytes).expect("decodes");
+    assert_eq!(decoded, state);
+
+    // As number 1, the same bytes are a console's that break off; with three more they go on too long.
+    let disguised = |mut bytes: Vec<u8>| {
+        let at = bytes.windows(5).position(|four| four == [77, 3, 1, 2, 3]);
+        bytes[at.expect("it is there")] = 1; // The number.
+        postcard::from_bytes::<State>(&bytes)
+    };
+    assert!(disguised(bytes).is_err());
+    let mut state = postcard::to_stdvec(&ConsoleState::default()).expect("encodes");
+    let number = DeviceId::Console.number();
+    let decoded = |state: Vec<u8>| {
+        let bytes = postcard::to_stdvec(&DeviceState::Unknown { number, state });
+        postcard::from_bytes::<DeviceState>(&bytes.expect("encodes"))
+    };
+    let known = decoded(state.clone()).expect("a console");
+    assert_eq!(known, DeviceState::Console(ConsoleState::default()));
+    state.push(0);
+    assert!(decoded(state).is_err());
+}
+
 /// A state at all its limits can be written and read; one step past any of them it can be neither.
 #[test]
 fn a_state_holds_its_limits() {
@@ -218,8 +287,9 @@ fn a_state_holds_its_limits() {
         state.cpu.words = vec![word; CPU_WORDS_MAX];
         state.run.heap_end = RAM_BYTES;
         state.run.writable = ranges(WRITABLE_RANGES_MAX);
-        state.vsock.transport.queues[1].ready = true;
-        state.vsock.transport.queues[1].size = 64;
+        let queue = &mut vsock(&mut state).transport.queues[1];
+        (queue.ready, queue.size) = (true, 64);
+        console(&mut state).fifo = vec![7; CONSOLE_FIFO_BYTES_MAX];
         state
     };
     let bytes = bytes_of(largest());
@@ -229,15 +299,24 @@ fn a_state_holds_its_limits() {
         largest()
     );
 
-    let breaks: [fn(&mut State); 14] = [
+    let breaks: [fn(&mut State); 20] = [
         |state| state.image.function_name.push('a'),
         |state| state.image.function_version.push('1'),
         |state| state.cpu.words.push(state.cpu.words[0]),
         |state| state.run.heap_end += 1,
         |state| state.run.heap_start = state.run.heap_end + 1,
-        |state| state.vsock.transport.queues[1].size = 128,
-        |state| state.vsock.transport.queues[1].size = 0,
-        |state| state.vsock.transport.queue_sel = 3,
+        |state| vsock(state).transport.queues[1].size = 128,
+        |state| vsock(state).transport.queues[1].size = 0,
+        |state| vsock(state).transport.queue_sel = 3,
+        |state| vsock(state).transport.queues.truncate(2),
+        |state| {
+            let queues = &mut vsock(state).transport.queues;
+            queues.push(queues[0]);
+        },
+        |state| console(state).fifo.push(7),
+        |state| state.devices.swap(0, 1),
+        |state| state.devices.insert(0, state.devices[0].clone()),
+        |state| state.devices.push(unknown(2)),
         |state| state.run.writable = ranges(WRITABLE_RANGES_MAX + 1),
         |state| state.run.writable[0].start -= PAGE_BYTES,
         |state| state.run.writable[0].start += 1,

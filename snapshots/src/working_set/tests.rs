@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::testing::RAM_BYTES;
 
-const GOLDEN: &[u8] = include_bytes!("../../tests/golden/v2/working-set");
+const GOLDEN: &[u8] = include_bytes!("../../tests/golden/v3/working-set");
 const RAM_PAGES: u32 = 1024;
 
 fn run(first_page: u32, pages: u32) -> PageRun {

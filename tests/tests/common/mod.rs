@@ -14,13 +14,15 @@ use std::{
 };
 
 use jiffy_abi::{
+    devices::DeviceId,
     frame::ResponseKind,
     layout::{PAGE_BYTES, RAM_BYTES_DEFAULT, RESUME_PAGE},
 };
 use jiffy_control::{Event, Exchange, LogRecord, Outcome, Phases, Response};
 use jiffy_snapshots::{
     PAGE_LEN, Page, Snapshot, State,
-    state::{ImageInfo, VcpuState, VsockState},
+    devices::{DeviceState, VsockState},
+    state::{ImageInfo, VcpuState},
 };
 use jiffy_tests::hostile::Script;
 use jiffy_vmm::{
@@ -79,7 +81,7 @@ impl<'a> Guest<'a> {
 fn boot_image(bytes: &[u8], ram_bytes: u64) -> (Vm<OnEvent>, UnixStream, ImageInfo, Logs) {
     let image = Image::parse(bytes).expect("an image");
     let ram = Ram::new(ram_bytes).expect("RAM");
-    let loaded = boot::load(&ram, &image, bytes).expect("it fits");
+    let loaded = boot::load(&ram, &image, bytes, &[DeviceId::Vsock]).expect("it fits");
     let (prepared, client, logs) = prepare(ram);
     let vm = prepared.boot(loaded, Phases::default()).expect("a VM");
     let note = image.note();
@@ -245,14 +247,14 @@ impl Restored {
 
     /// All of the VM but RAM: what the guest would go on with.
     pub(crate) fn state(&mut self) -> Everything {
-        let device = self.vm.device_state().expect("nothing to deliver");
+        let devices = self.vm.device_states().expect("nothing to deliver");
         let machine = self.vm.machine_mut();
         let vcpu = machine.save().expect("registers");
         Everything {
             vcpu,
             xsave: without_tracking(machine.xsave_words().expect("an XSAVE area")),
             msrs: without_clocks(machine.msrs().expect("MSRs")),
-            device,
+            devices,
         }
     }
 
@@ -272,13 +274,21 @@ impl Restored {
     }
 }
 
+/// The vsock device in a snapshot's state.
+pub(crate) fn vsock(state: &mut State) -> &mut VsockState {
+    match state.devices.first_mut() {
+        Some(DeviceState::Vsock(state)) => state,
+        other => panic!("no vsock device first: {other:?}"),
+    }
+}
+
 /// All state of a VM beside RAM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Everything {
     pub(crate) vcpu: VcpuState,
     pub(crate) xsave: Vec<u32>,
     pub(crate) msrs: Vec<(u32, u64)>,
-    pub(crate) device: VsockState,
+    pub(crate) devices: Vec<DeviceState>,
 }
 
 /// MSRs that are clocks: two readings differ whatever the guest does.

@@ -14,7 +14,8 @@ pub const FAULT: u16 = 0xe2;
 /// The image ends on purpose; the byte is its exit code.
 pub const EXIT: u16 = 0xe3;
 
-/// The doorbells, lowest and highest port. The I/O bitmap opens these and no other.
+/// The doorbells, lowest and highest port. The I/O bitmap opens these, the ports of the devices that the VM was given
+/// ([`crate::devices`]), and no other.
 pub const PORTS: core::ops::RangeInclusive<u16> = WAIT..=EXIT;
 
 /// What a guest waits for: the byte of a [`WAIT`] doorbell.

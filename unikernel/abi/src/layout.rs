@@ -101,7 +101,7 @@ pub const RAM_BYTES_MAX: u64 = 3 << 30;
 /// RAM is a multiple of this, bytes, so that large pages cover the end of the heap.
 pub const RAM_BYTES_STEP: u64 = LARGE_PAGE_BYTES;
 
-/// The window of virtio-mmio registers of the vsock device.
+/// The first window of virtio-mmio registers, the vsock device's; [`crate::devices`] has the others.
 pub const MMIO_VSOCK: u64 = 0xd000_0000;
 /// Size of one device's window, bytes.
 pub const MMIO_WINDOW_BYTES: u64 = PAGE_BYTES;
@@ -110,7 +110,9 @@ const _: () = {
     assert!(RING0_STACK_TOP <= RESUME_PAGE);
     assert!(ENVIRONMENT + PAGE_BYTES <= PAGE_TABLES);
     assert!(PAGE_TABLES + PAGE_TABLES_BYTES <= STACK_GUARD);
-    assert!(MMIO_VSOCK + MMIO_WINDOW_BYTES <= 4 << 30); // `page_tables_max` counts four GiB.
+    // `page_tables_max` counts four GiB, and one table for all windows.
+    assert!(MMIO_VSOCK + LARGE_PAGE_BYTES <= 4 << 30);
+    assert!(MMIO_VSOCK.is_multiple_of(LARGE_PAGE_BYTES));
     assert!(VECTORS * STUB_BYTES <= PAGE_BYTES);
     assert!(STACK_TOP.is_multiple_of(PAGE_BYTES) && STACK < STACK_TOP);
     assert!(STACK_BYTES_DEFAULT.is_multiple_of(STACK_BYTES_STEP));

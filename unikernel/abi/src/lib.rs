@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod control_page;
+pub mod devices;
 pub mod doorbell;
 pub mod environment;
 pub mod fault;

@@ -67,8 +67,11 @@ pub const STATUS_DRIVER_OK: u32 = 4;
 /// Status: both agree on the features.
 pub const STATUS_FEATURES_OK: u32 = 8;
 
-/// Feature `VIRTIO_F_VERSION_1` (bit 32), in the high 32 bits.
+/// Feature `VIRTIO_F_VERSION_1`.
+pub const FEATURE_VERSION_1: u64 = 1 << 32;
+/// The same, in the high 32 bits.
 pub const FEATURE_HIGH_VERSION_1: u32 = 1;
+const _: () = assert!(FEATURE_VERSION_1 == (FEATURE_HIGH_VERSION_1 as u64) << 32);
 
 /// Descriptor flag: the chain goes on at `next`.
 pub const DESC_NEXT: u16 = 1;

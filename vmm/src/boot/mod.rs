@@ -10,11 +10,12 @@ pub use system_tables::{
 };
 
 use jiffy_abi::{
+    devices::{DeviceId, Place},
     environment::ENVIRONMENT_BYTES_MAX,
     layout::{
-        CONTROL_PAGE, ENVIRONMENT, GDT, IDT, LOG_RING, LOG_RING_BYTES, MMIO_VSOCK,
-        MMIO_WINDOW_BYTES, PAGE_BYTES, PAGE_TABLES, PAGE_TABLES_BYTES, RESUME_PAGE, RING0_STACK,
-        STACK, STUBS, TSS, page_tables_max,
+        CONTROL_PAGE, ENVIRONMENT, GDT, IDT, LOG_RING, LOG_RING_BYTES, MMIO_WINDOW_BYTES,
+        PAGE_BYTES, PAGE_TABLES, PAGE_TABLES_BYTES, RESUME_PAGE, RING0_STACK, STACK, STUBS, TSS,
+        page_tables_max,
     },
 };
 use jiffy_image::{HEAP_BYTES_MIN, PROGRAM_HEADERS_MAX, Source};
@@ -60,8 +61,14 @@ pub struct Loaded {
     pub writable: Vec<AddressRange>,
 }
 
-/// Copies the segments of `image`, which was read from `source`, into `ram` and builds page tables and system tables.
-pub fn load<S: Source + ?Sized>(ram: &Ram, image: &Image, source: &S) -> Result<Loaded, LoadError> {
+/// Copies the segments of `image`, which was read from `source`, into `ram` and builds page tables and system tables, in
+/// which `devices` can be reached and no others.
+pub fn load<S: Source + ?Sized>(
+    ram: &Ram,
+    image: &Image,
+    source: &S,
+    devices: &[DeviceId],
+) -> Result<Loaded, LoadError> {
     let heap_start = image.end();
     let needed_bytes = heap_start + HEAP_BYTES_MIN;
     if needed_bytes > ram.bytes() {
@@ -73,7 +80,7 @@ pub fn load<S: Source + ?Sized>(ram: &Ram, image: &Image, source: &S) -> Result<
     let mut file = ImageFile::new(image, source);
     Elf::load(ram.memory(), None, &mut file, None).map_err(LoadError::Copy)?;
 
-    let tables = page_tables(image, ram.bytes());
+    let tables = page_tables(image, ram.bytes(), devices);
     // The image has at most so many segments; see the assertion above.
     assert!(tables.bytes() <= PAGE_TABLES_BYTES, "room for page tables");
     let write = |address, bytes: &[u8]| {
@@ -83,7 +90,7 @@ pub fn load<S: Source + ?Sized>(ram: &Ram, image: &Image, source: &S) -> Result<
     };
     write(PAGE_TABLES, &tables.as_bytes());
     write(GDT, &system_tables::gdt());
-    write(TSS, &system_tables::tss());
+    write(TSS, &system_tables::tss(devices));
     write(IDT, &system_tables::idt());
     write(STUBS, &system_tables::stubs());
     Ok(Loaded {
@@ -125,7 +132,7 @@ pub fn set_environment(ram: &Ram, environment: &[u8]) -> Result<(), LoadError> {
     Ok(())
 }
 
-fn page_tables(image: &Image, ram_bytes: u64) -> PageTables {
+fn page_tables(image: &Image, ram_bytes: u64, devices: &[DeviceId]) -> PageTables {
     let mut tables = PageTables::new(PAGE_TABLES);
     for page in [GDT, TSS, IDT] {
         tables.map(page, PAGE_BYTES, Access::SystemReadOnly);
@@ -147,7 +154,11 @@ fn page_tables(image: &Image, ram_bytes: u64) -> PageTables {
     }
     let heap_start = image.end();
     tables.map(heap_start, ram_bytes - heap_start, Access::ReadWrite);
-    tables.map(MMIO_VSOCK, MMIO_WINDOW_BYTES, Access::ReadWrite);
+    for device in devices {
+        if let Place::Window(start) = device.place() {
+            tables.map(start, MMIO_WINDOW_BYTES, Access::ReadWrite);
+        }
+    }
     tables
 }
 

@@ -7,6 +7,7 @@
 )]
 
 use jiffy_abi::{
+    devices::{DeviceId, PORT_LAST, Place},
     doorbell,
     layout::{PAGE_BYTES, RING0_STACK_TOP, STUB_BYTES, STUBS, TSS, VECTORS},
 };
@@ -28,8 +29,8 @@ pub const IDT_LIMIT: u16 = (VECTORS * 16 - 1) as u16;
 
 /// The I/O permission bitmap follows the 104 bytes of the TSS proper.
 const IO_BITMAP: usize = 0x68;
-/// A bit for each port up to the last doorbell, and the byte of ones that ends the map.
-const TSS_BYTES: usize = IO_BITMAP + *doorbell::PORTS.end() as usize / 8 + 2;
+/// A bit for each port up to the last that can be open, and the byte of ones that ends the map.
+const TSS_BYTES: usize = IO_BITMAP + PORT_LAST as usize / 8 + 2;
 const _: () = {
     assert!(VECTORS <= 32 && *doorbell::PORTS.end() <= 0xff);
     assert!(TSS_BYTES <= PAGE_BYTES as usize && VECTORS * 16 <= PAGE_BYTES);
@@ -51,12 +52,17 @@ pub(super) fn gdt() -> Vec<u8> {
         .collect()
 }
 
-pub(super) fn tss() -> Vec<u8> {
+/// The TSS of a guest that has `devices`.
+pub(super) fn tss(devices: &[DeviceId]) -> Vec<u8> {
     let mut tss = vec![0; TSS_BYTES];
     tss[4..12].copy_from_slice(&RING0_STACK_TOP.to_le_bytes()); // rsp0
     tss[0x66..0x68].copy_from_slice(&(IO_BITMAP as u16).to_le_bytes());
     tss[IO_BITMAP..].fill(0xff);
-    for port in doorbell::PORTS {
+    let ports = devices.iter().filter_map(|device| match device.place() {
+        Place::Ports { first, last } => Some(first..=last),
+        Place::Window(_) => None,
+    });
+    for port in ports.chain([doorbell::PORTS]).flatten() {
         tss[IO_BITMAP + usize::from(port / 8)] &= !(1 << (port % 8));
     }
     tss
@@ -93,21 +99,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exactly_the_doorbells_are_open() {
-        let tss = tss();
-        let ports = (tss.len() - IO_BITMAP) * 8;
-        let open: Vec<usize> = (0..ports)
-            .filter(|port| tss[IO_BITMAP + port / 8] & 1 << (port % 8) == 0)
-            .collect();
-        assert_eq!(open, doorbell::PORTS.map(usize::from).collect::<Vec<_>>());
-        assert_eq!(tss.last(), Some(&0xff));
+    fn exactly_the_doorbells_and_the_ports_of_given_devices_are_open() {
+        let check = |devices: &[DeviceId], ports: &[std::ops::RangeInclusive<u16>]| {
+            let tss = tss(devices);
+            let count = (tss.len() - IO_BITMAP) * 8;
+            let open: Vec<usize> = (0..count)
+                .filter(|port| tss[IO_BITMAP + port / 8] & 1 << (port % 8) == 0)
+                .collect();
+            let expected = ports.iter().cloned().flatten().map(usize::from);
+            assert_eq!(open, expected.collect::<Vec<_>>());
+            assert_eq!(tss.last(), Some(&0xff));
+        };
+        check(&[DeviceId::Vsock], &[doorbell::PORTS]);
+        check(
+            &[DeviceId::Vsock, DeviceId::Console],
+            &[doorbell::PORTS, 0x3f8..=0x3ff],
+        );
     }
 
     #[test]
     fn sizes_match_limits() {
         assert_eq!(gdt().len(), usize::from(GDT_LIMIT) + 1);
         assert_eq!(idt().len(), usize::from(IDT_LIMIT) + 1);
-        assert_eq!(tss().len(), usize::from(TSS_LIMIT) + 1);
+        assert_eq!(tss(&[]).len(), usize::from(TSS_LIMIT) + 1);
         assert_eq!(stubs().len() as u64, VECTORS * STUB_BYTES);
     }
 }

@@ -1,6 +1,7 @@
 use std::fs::File;
 
 use jiffy_abi::{
+    devices::DeviceId,
     layout::{IMAGE, LARGE_PAGE_BYTES, RAM_BYTES_MAX, STACK_GUARD, STACK_TOP},
     note::Note,
 };
@@ -67,7 +68,7 @@ fn large_images_are_loaded() {
     ] {
         let (file, image) = image(&segments);
         let ram = Ram::new(ram_bytes).expect("RAM");
-        let loaded = load(&ram, &image, &file).expect("it fits");
+        let loaded = load(&ram, &image, &file, &[DeviceId::Vsock]).expect("it fits");
         assert_eq!(loaded.heap_start, image.end());
         let last = IMAGE + segments[0].3 - 1;
         let at = ram.read_array(last).map(|[byte]: [u8; 1]| byte);
@@ -79,13 +80,13 @@ fn large_images_are_loaded() {
 fn an_image_that_does_not_fit_its_ram_is_the_images_fault() {
     let (file, image) = image(&[(RX, IMAGE, 4096, 64), (RW, IMAGE + 4096, 85 * MIB, 8)]);
     let ram = Ram::new(86 * MIB).expect("RAM");
-    let error = load(&ram, &image, &file).expect_err("too small");
+    let error = load(&ram, &image, &file, &[DeviceId::Vsock]).expect_err("too small");
     assert!(
         matches!(error, LoadError::TooSmall { ram_bytes, .. } if ram_bytes == 86 * MIB),
         "{error}"
     );
     assert_eq!(image.ram_bytes_min(), 88 * MIB);
-    assert!(load(&Ram::new(88 * MIB).expect("RAM"), &image, &file).is_ok());
+    assert!(load(&Ram::new(88 * MIB).expect("RAM"), &image, &file, &[]).is_ok());
 }
 
 /// Somebody may write to the file once it was verified.
@@ -100,12 +101,15 @@ fn what_is_loaded_is_what_was_verified() {
             .expect("written");
     }
     let ram = Ram::new(4 * MIB).expect("RAM");
-    load(&ram, &image, &file).expect("it fits");
+    load(&ram, &image, &file, &[DeviceId::Vsock]).expect("it fits");
     assert_eq!(ram.read_array(RESUME_PAGE), Some([0; 4096]));
     let [first]: [u8; 1] = ram.read_array(IMAGE + 63).expect("in RAM");
     assert_eq!(first, 0xc3);
     file.set_len(100).expect("cut");
-    assert!(matches!(load(&ram, &image, &file), Err(LoadError::Copy(_))));
+    assert!(matches!(
+        load(&ram, &image, &file, &[DeviceId::Vsock]),
+        Err(LoadError::Copy(_))
+    ));
 }
 
 /// As many segments as there can be, each beginning and ending in a large page of its own.
@@ -123,7 +127,7 @@ fn page_tables_of_the_worst_image_fit_their_room() {
     };
     let segments: Vec<_> = (0..PROGRAM_HEADERS_MAX as u64 - 1).map(segment).collect();
     let (_, image) = image(&segments);
-    let bytes = page_tables(&image, RAM_BYTES_MAX).bytes();
+    let bytes = page_tables(&image, RAM_BYTES_MAX, &[DeviceId::Vsock]).bytes();
     assert!(
         bytes <= PAGE_TABLES_BYTES && bytes > PAGE_TABLES_BYTES / 2,
         "{bytes}"
@@ -144,7 +148,7 @@ proptest! {
         }
         let (_, image) = image(&segments);
         let ram_bytes = image.ram_bytes_min();
-        let tables = page_tables(&image, ram_bytes);
+        let tables = page_tables(&image, ram_bytes, &[DeviceId::Vsock]);
         prop_assert!(tables.bytes() <= PAGE_TABLES_BYTES);
         let rights = |address: u64| tables.walk(address).map(|(to, bits)| {
             assert_eq!(to, address);

@@ -15,19 +15,19 @@
 use std::{collections::VecDeque, io};
 
 use jiffy_abi::{
-    layout::MMIO_VSOCK,
+    devices::DeviceId,
     virtio_mmio::DEVICE_ID_VSOCK,
     vsock::{
         CREDIT_BYTES, GUEST_CID, HEADER_BYTES, HOST_CID, PACKET_BYTES_MAX, PacketHeader, QUEUE_RX,
-        QUEUE_TX, REQUEST_PORT, TYPE_STREAM, op,
+        QUEUE_SIZE_MAX, QUEUE_TX, QUEUES, REQUEST_PORT, TYPE_STREAM, op,
     },
 };
-use jiffy_snapshots::state::{ConnectionState, VsockState};
+use jiffy_snapshots::devices::{ConnectionState, DeviceState, TransportState, VsockState};
 use virtio_queue::{Queue, QueueOwnedT, QueueT};
 use virtio_vsock::packet::VsockPacket;
-use vm_memory::{ReadVolatile, VolatileMemoryError, WriteVolatile};
+use vm_memory::{ReadVolatile, VolatileMemoryError, WriteVolatile, bitmap::BitmapSlice};
 
-use super::mmio::{Effect, Transport, TransportError};
+use super::{mmio::Transport, virtio::VirtioDevice};
 use crate::mem::{DeviceMemory, GuestMemory};
 
 const HEADER_LEN: u32 = 44;
@@ -39,8 +39,6 @@ const PENDING_MAX: usize = 16;
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each message documents its variant")]
 pub enum VsockError {
-    #[error(transparent)]
-    Transport(#[from] TransportError),
     #[error("queue {queue}: {source}")]
     Queue {
         queue: usize,
@@ -57,8 +55,6 @@ pub enum VsockError {
     PacketChanged,
     #[error("the guest closed the request stream")]
     StreamClosed,
-    #[error("the driver reset the device while the request stream was open")]
-    ResetInUse,
     #[error("the host's side of the request stream failed")]
     Host(#[source] io::Error),
 }
@@ -94,10 +90,12 @@ enum Connection {
     Open,
 }
 
-/// The device.
+/// The device with its registers and queues, as it is on the bus.
+pub type VsockDevice = Transport<Vsock, QUEUES>;
+
+/// The device's own part.
 #[derive(Debug)]
 pub struct Vsock {
-    transport: Transport,
     connection: Connection,
     /// Packets of the device's own, oldest first.
     pending: VecDeque<PacketHeader>,
@@ -113,17 +111,10 @@ pub struct Vsock {
     peer_fwd_cnt: u32,
 }
 
-impl Default for Vsock {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Vsock {
+impl Default for VsockDevice {
     /// The device, reset.
-    pub fn new() -> Self {
-        Self {
-            transport: Transport::new(DEVICE_ID_VSOCK, GUEST_CID.to_le_bytes().to_vec()),
+    fn default() -> Self {
+        Self::new(Vsock {
             connection: Connection::Down,
             pending: VecDeque::with_capacity(PENDING_MAX),
             partial_bytes: 0,
@@ -131,15 +122,33 @@ impl Vsock {
             forwarded: 0,
             peer_buf_alloc: 0,
             peer_fwd_cnt: 0,
-        }
+        })
+    }
+}
+
+impl VirtioDevice<QUEUES> for Vsock {
+    const ID: DeviceId = DeviceId::Vsock;
+    const TYPE: u32 = DEVICE_ID_VSOCK;
+    const QUEUE_SIZE_MAX: u16 = QUEUE_SIZE_MAX;
+    const FEATURES: u64 = 0;
+
+    fn config(&self) -> &[u8] {
+        const CONFIG: [u8; 8] = GUEST_CID.to_le_bytes();
+        &CONFIG
     }
 
-    /// What a snapshot holds of it, with which the request stream goes on without a handshake;
-    /// `None` while the device has packets to deliver.
-    pub fn state(&self) -> Option<VsockState> {
+    fn driver_up(&mut self) {
+        self.connection = Connection::Offered;
+        self.pending.push_back(self.header(op::REQUEST, 0));
+    }
+
+    fn reset(&mut self) -> bool {
+        self.connection == Connection::Down
+    }
+
+    fn state(&self, transport: TransportState) -> Option<DeviceState> {
         // Every field by name: one more does not compile before it is decided whether a request can leave something in it.
         let Self {
-            transport,
             connection,
             pending,
             partial_bytes,
@@ -151,8 +160,9 @@ impl Vsock {
         if !pending.is_empty() || *partial_bytes != 0 {
             return None;
         }
-        Some(VsockState {
-            transport: transport.state(),
+        // The request stream goes on with it without a handshake.
+        Some(DeviceState::Vsock(VsockState {
+            transport,
             connection: match connection {
                 Connection::Down => ConnectionState::Down,
                 Connection::Offered => ConnectionState::Offered,
@@ -162,18 +172,14 @@ impl Vsock {
             forwarded: *forwarded,
             peer_buf_alloc: *peer_buf_alloc,
             peer_fwd_cnt: *peer_fwd_cnt,
-        })
+        }))
     }
 
-    /// Puts the device back to `state`, whose queues are checked against `memory`. Allocates
-    /// nothing.
-    pub fn set_state(
-        &mut self,
-        memory: &DeviceMemory,
-        state: &VsockState,
-    ) -> Result<(), VsockError> {
+    fn set_state<'a>(&mut self, state: &'a DeviceState) -> Option<&'a TransportState> {
+        let DeviceState::Vsock(state) = state else {
+            return None;
+        };
         let Self {
-            transport,
             connection,
             pending,
             partial_bytes,
@@ -182,7 +188,6 @@ impl Vsock {
             peer_buf_alloc,
             peer_fwd_cnt,
         } = self;
-        transport.set_state(memory.writable(), &state.transport)?;
         *connection = match state.connection {
             ConnectionState::Down => Connection::Down,
             ConnectionState::Offered => Connection::Offered,
@@ -194,57 +199,28 @@ impl Vsock {
         *forwarded = state.forwarded;
         *peer_buf_alloc = state.peer_buf_alloc;
         *peer_fwd_cnt = state.peer_fwd_cnt;
-        Ok(())
+        Some(&state.transport)
     }
+}
 
+impl VsockDevice {
     /// Whether the guest has accepted the request stream.
     pub fn is_open(&self) -> bool {
-        self.connection == Connection::Open
+        self.device().is_open()
     }
 
-    /// What the register at guest physical address `address` reads.
-    pub fn read(&self, address: u64) -> Result<u32, VsockError> {
-        Ok(self.transport.read(address.wrapping_sub(MMIO_VSOCK))?)
-    }
-
-    /// Writes the register at guest physical address `address`. True if the queues are to be
-    /// looked at.
-    pub fn write(
-        &mut self,
-        memory: &DeviceMemory,
-        address: u64,
-        value: u32,
-    ) -> Result<bool, VsockError> {
-        match self
-            .transport
-            .write(memory.writable(), address.wrapping_sub(MMIO_VSOCK), value)?
-        {
-            Effect::None => Ok(false),
-            Effect::Notify => Ok(true),
-            Effect::DriverOk => {
-                self.connection = Connection::Offered;
-                self.pending.push_back(self.header(op::REQUEST, 0));
-                Ok(true)
-            }
-            Effect::Reset if self.connection == Connection::Down => Ok(false),
-            Effect::Reset => Err(VsockError::ResetInUse),
-        }
-    }
-
-    /// Whether [`Vsock::receive`] could take bytes from the host's stream.
+    /// Whether [`VsockDevice::receive`] could take bytes from the host's stream.
     pub fn can_receive(&mut self, memory: &DeviceMemory) -> Result<bool, VsockError> {
-        if self.connection != Connection::Open || self.credit_bytes() == 0 {
+        let (device, queues) = self.parts();
+        if !device.is_open() || device.credit_bytes() == 0 {
             return Ok(false);
         }
-        let Some(queue) = self.transport.queue(QUEUE_RX) else {
+        let Some(queue) = queues.get(QUEUE_RX) else {
             return Ok(false);
         };
         let available = queue
             .avail_idx(memory.writable(), std::sync::atomic::Ordering::Acquire)
-            .map_err(|source| VsockError::Queue {
-                queue: QUEUE_RX,
-                source,
-            })?;
+            .map_err(|source| queue_error(QUEUE_RX, source))?;
         Ok(available.0 != queue.next_avail())
     }
 
@@ -254,76 +230,26 @@ impl Vsock {
         memory: &DeviceMemory,
         host: &mut impl WriteVolatile,
     ) -> Result<Sent, VsockError> {
-        let (memory, readable) = (memory.writable(), memory.readable());
+        let (writable, readable) = (memory.writable(), memory.readable());
         let mut sent = Sent::default();
-        loop {
-            let Some(queue) = self.transport.queue(QUEUE_TX) else {
-                return Ok(sent);
-            };
-            let Some(mut chain) = next_chain(queue, QUEUE_TX, memory)? else {
-                return Ok(sent);
-            };
+        let (device, queues) = self.parts();
+        let Some(queue) = queues.get(QUEUE_TX) else {
+            return Ok(sent);
+        };
+        while let Some(mut chain) = next_chain(queue, QUEUE_TX, writable)? {
             let head = chain.head_index();
             let packet = VsockPacket::from_tx_virtq_chain(readable, &mut chain, PACKET_BYTES_MAX)
-                .map_err(|source| VsockError::Packet {
-                queue: QUEUE_TX,
-                source,
-            })?;
-
-            let ours = packet.src_cid() == GUEST_CID
-                && packet.dst_cid() == HOST_CID
-                && packet.src_port() == REQUEST_PORT
-                && packet.dst_port() == REQUEST_PORT
-                && packet.type_() == TYPE_STREAM;
-            if ours {
-                self.peer_buf_alloc = packet.buf_alloc();
-                self.peer_fwd_cnt = packet.fwd_cnt();
-            }
-            match packet.op() {
-                op::RW if ours && self.connection == Connection::Open => {
-                    let taken = match packet.data_slice() {
-                        None => 0,
-                        Some(data) => {
-                            let rest = data
-                                .offset(self.partial_bytes)
-                                .map_err(|_| VsockError::PacketChanged)?;
-                            write_some(host, &rest, &mut sent)?
-                        }
-                    };
-                    self.partial_bytes += taken;
-                    sent.bytes += taken as u64;
-                    if self.partial_bytes < packet.len() as usize {
-                        if let Some(queue) = self.transport.queue(QUEUE_TX) {
-                            queue.go_to_previous_position();
-                        }
-                        return Ok(sent);
-                    }
-                    self.partial_bytes = 0;
-                    self.forwarded = self.forwarded.wrapping_add(packet.len());
-                }
-                op::RESPONSE if ours && self.connection == Connection::Offered => {
-                    self.connection = Connection::Open;
-                }
-                op::CREDIT_UPDATE if ours => {}
-                op::CREDIT_REQUEST if ours => self.push(self.header(op::CREDIT_UPDATE, 0)),
-                op::RST | op::SHUTDOWN if ours => return Err(VsockError::StreamClosed),
-                op::RST => {}
-                _ => self.push(PacketHeader {
-                    src_port: packet.dst_port(),
-                    dst_port: packet.src_port(),
-                    ..self.header(op::RST, 0)
-                }),
+                .map_err(|source| packet_error(QUEUE_TX, source))?;
+            if !device.take(&packet, host, &mut sent)? {
+                queue.go_to_previous_position();
+                break;
             }
             sent.packets += 1;
-            if let Some(queue) = self.transport.queue(QUEUE_TX) {
-                queue
-                    .add_used(memory, head, 0)
-                    .map_err(|source| VsockError::Queue {
-                        queue: QUEUE_TX,
-                        source,
-                    })?;
-            }
+            queue
+                .add_used(writable, head, 0)
+                .map_err(|source| queue_error(QUEUE_TX, source))?;
         }
+        Ok(sent)
     }
 
     /// Gives the guest what the device itself has for it and then, if there is a `host` and the
@@ -336,61 +262,44 @@ impl Vsock {
     ) -> Result<Received, VsockError> {
         let memory = memory.writable();
         let mut received = Received::default();
+        let (device, queues) = self.parts();
+        let Some(queue) = queues.get(QUEUE_RX) else {
+            return Ok(received);
+        };
         loop {
-            let credit_bytes = self.credit_bytes().min(PACKET_BYTES_MAX) as usize;
+            let credit_bytes = device.credit_bytes().min(PACKET_BYTES_MAX) as usize;
             let host = host
                 .as_deref_mut()
-                .filter(|_| self.is_open() && credit_bytes > 0);
-            if self.pending.is_empty() && host.is_none() {
+                .filter(|_| device.is_open() && credit_bytes > 0);
+            if device.pending.is_empty() && host.is_none() {
                 break;
             }
-            let header = self.header(op::RW, 0);
-            let Some(queue) = self.transport.queue(QUEUE_RX) else {
-                break;
-            };
             let Some(mut chain) = next_chain(queue, QUEUE_RX, memory)? else {
                 break;
             };
             let head = chain.head_index();
             let mut packet = VsockPacket::from_rx_virtq_chain(memory, &mut chain, u32::MAX)
-                .map_err(|source| VsockError::Packet {
-                    queue: QUEUE_RX,
-                    source,
-                })?;
+                .map_err(|source| packet_error(QUEUE_RX, source))?;
 
-            let (header, more) = match (self.pending.pop_front(), host) {
+            let (header, more) = match (device.pending.pop_front(), host) {
                 (Some(header), _) => (header, true),
                 (None, None) => break, // Looked at above.
-                (None, Some(host)) => {
-                    let data = packet.data_slice().ok_or(VsockError::NoRoom)?;
-                    let room = data.len().min(credit_bytes);
-                    let mut room = data.subslice(0, room).map_err(|_| VsockError::NoRoom)?;
-                    match read_some(host, &mut room)? {
-                        // After a short read the stream has no more for now.
-                        Some(len) if len > 0 => {
-                            (PacketHeader { len, ..header }, len as usize == room.len())
-                        }
-                        end => {
-                            received.closed = end.is_some();
-                            queue.go_to_previous_position();
-                            break;
-                        }
+                (None, Some(host)) => match read_payload(host, &packet, credit_bytes)? {
+                    Payload::Some { len, is_all } => (device.header(op::RW, len), !is_all),
+                    end => {
+                        received.closed = end == Payload::End;
+                        queue.go_to_previous_position();
+                        break;
                     }
-                }
+                },
             };
             packet
                 .set_header_from_raw(&header.to_bytes())
-                .map_err(|source| VsockError::Packet {
-                    queue: QUEUE_RX,
-                    source,
-                })?;
+                .map_err(|source| packet_error(QUEUE_RX, source))?;
             queue
                 .add_used(memory, head, HEADER_LEN + header.len)
-                .map_err(|source| VsockError::Queue {
-                    queue: QUEUE_RX,
-                    source,
-                })?;
-            self.tx_count = self.tx_count.wrapping_add(header.len);
+                .map_err(|source| queue_error(QUEUE_RX, source))?;
+            device.tx_count = device.tx_count.wrapping_add(header.len);
             received.bytes += u64::from(header.len);
             received.packets += 1;
             if !more {
@@ -398,6 +307,68 @@ impl Vsock {
             }
         }
         Ok(received)
+    }
+}
+
+impl Vsock {
+    fn is_open(&self) -> bool {
+        self.connection == Connection::Open
+    }
+
+    /// Does what a packet of the guest says; false if `host` took only a part of its payload.
+    fn take<B: BitmapSlice>(
+        &mut self,
+        packet: &VsockPacket<'_, B>,
+        host: &mut impl WriteVolatile,
+        sent: &mut Sent,
+    ) -> Result<bool, VsockError> {
+        let ours = packet.src_cid() == GUEST_CID
+            && packet.dst_cid() == HOST_CID
+            && packet.src_port() == REQUEST_PORT
+            && packet.dst_port() == REQUEST_PORT
+            && packet.type_() == TYPE_STREAM;
+        if ours {
+            self.peer_buf_alloc = packet.buf_alloc();
+            self.peer_fwd_cnt = packet.fwd_cnt();
+        }
+        match packet.op() {
+            op::RW if ours && self.is_open() => return self.forward(packet, host, sent),
+            op::RESPONSE if ours && self.connection == Connection::Offered => {
+                self.connection = Connection::Open;
+            }
+            op::CREDIT_UPDATE if ours => {}
+            op::CREDIT_REQUEST if ours => self.push(self.header(op::CREDIT_UPDATE, 0)),
+            op::RST | op::SHUTDOWN if ours => return Err(VsockError::StreamClosed),
+            op::RST => {}
+            _ => self.push(PacketHeader {
+                src_port: packet.dst_port(),
+                dst_port: packet.src_port(),
+                ..self.header(op::RST, 0)
+            }),
+        }
+        Ok(true)
+    }
+
+    /// Gives `host` what it did not take before of a packet's payload; true if that was all.
+    fn forward<B: BitmapSlice>(
+        &mut self,
+        packet: &VsockPacket<'_, B>,
+        host: &mut impl WriteVolatile,
+        sent: &mut Sent,
+    ) -> Result<bool, VsockError> {
+        if let Some(data) = packet.data_slice() {
+            let rest = data.offset(self.partial_bytes);
+            let rest = rest.map_err(|_| VsockError::PacketChanged)?;
+            let taken = write_some(host, &rest, sent)?;
+            self.partial_bytes += taken;
+            sent.bytes += taken as u64;
+        }
+        if self.partial_bytes < packet.len() as usize {
+            return Ok(false);
+        }
+        self.partial_bytes = 0;
+        self.forwarded = self.forwarded.wrapping_add(packet.len());
+        Ok(true)
     }
 
     /// Bytes the guest has room for, as far as the device knows.
@@ -435,15 +406,21 @@ fn next_chain<'a>(
     number: usize,
     memory: &'a GuestMemory,
 ) -> Result<Option<Chain<'a>>, VsockError> {
-    let mut available = queue.iter(memory).map_err(|source| VsockError::Queue {
-        queue: number,
-        source,
-    })?;
+    let available = queue.iter(memory);
+    let mut available = available.map_err(|source| queue_error(number, source))?;
     Ok(available.next())
 }
 
+fn queue_error(queue: usize, source: virtio_queue::Error) -> VsockError {
+    VsockError::Queue { queue, source }
+}
+
+fn packet_error(queue: usize, source: virtio_vsock::packet::Error) -> VsockError {
+    VsockError::Packet { queue, source }
+}
+
 /// Writes to the host's stream; a full or closed one is noted and takes nothing.
-fn write_some<B: vm_memory::bitmap::BitmapSlice>(
+fn write_some<B: BitmapSlice>(
     host: &mut impl WriteVolatile,
     data: &vm_memory::VolatileSlice<'_, B>,
     sent: &mut Sent,
@@ -465,18 +442,37 @@ fn write_some<B: vm_memory::bitmap::BitmapSlice>(
     }
 }
 
-/// Reads from the host's stream: `None` if it has nothing now, zero at its end.
-fn read_some<B: vm_memory::bitmap::BitmapSlice>(
+/// What the host's stream had for a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Payload {
+    /// So many bytes. After a short read the stream has no more for now.
+    Some { len: u32, is_all: bool },
+    /// Nothing for now.
+    None,
+    /// It is at its end.
+    End,
+}
+
+/// Reads from the host's stream into a packet's buffer, at most as much as there is credit.
+fn read_payload<B: BitmapSlice>(
     host: &mut impl ReadVolatile,
-    room: &mut vm_memory::VolatileSlice<'_, B>,
-) -> Result<Option<u32>, VsockError> {
-    match host.read_volatile(room) {
-        Ok(bytes) => Ok(u32::try_from(bytes).ok()), // At most PACKET_BYTES_MAX.
+    packet: &VsockPacket<'_, B>,
+    credit_bytes: usize,
+) -> Result<Payload, VsockError> {
+    let data = packet.data_slice().ok_or(VsockError::NoRoom)?;
+    let room = data.len().min(credit_bytes);
+    let mut room = data.subslice(0, room).map_err(|_| VsockError::NoRoom)?;
+    match host.read_volatile(&mut room) {
+        Ok(0) => Ok(Payload::End),
+        Ok(bytes) => Ok(Payload::Some {
+            len: u32::try_from(bytes).unwrap_or_default(), // At most PACKET_BYTES_MAX.
+            is_all: bytes < room.len(),
+        }),
         Err(error) => {
             let error = io_error(error);
             match error.kind() {
-                io::ErrorKind::WouldBlock => Ok(None),
-                io::ErrorKind::ConnectionReset => Ok(Some(0)),
+                io::ErrorKind::WouldBlock => Ok(Payload::None),
+                io::ErrorKind::ConnectionReset => Ok(Payload::End),
                 _ => Err(VsockError::Host(error)),
             }
         }

@@ -27,16 +27,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiffy_abi::doorbell::{self, Wait};
+use jiffy_abi::{
+    devices::DeviceId,
+    doorbell::{self, Wait},
+};
 use jiffy_control::{
     Backtrace, Event, Exits, GuestFault, LOG_BYTES_MAX, LogLoss, LogRecord, Outcome, Phases,
     RECORD_COST_BYTES, Report, Stats,
 };
+use jiffy_snapshots::devices::DeviceState;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::{
     boot::Loaded,
-    devices::vsock::{Sent, Vsock, VsockError},
+    devices::{
+        DeviceError, Effect,
+        bus::Bus,
+        vsock::{Sent, VsockError},
+    },
     kvm::{Exit, InstalledKicker, KvmError, Machine},
     mem::{PageMap, RamError},
 };
@@ -65,8 +73,8 @@ pub enum RunError {
     Deadline(#[source] io::Error),
     #[error(transparent)]
     Ram(#[from] RamError),
-    #[error("cannot put the device back to the snapshot: {0}")]
-    Device(VsockError),
+    #[error("cannot put the devices back to the snapshot")]
+    Device(#[source] DeviceError),
     #[error("cannot get random bytes from the kernel")]
     Entropy(#[source] io::Error),
 }
@@ -96,6 +104,15 @@ impl From<VsockError> for Stop {
     fn from(error: VsockError) -> Self {
         match error {
             VsockError::Host(error) => Self::Error(RunError::Host(error)),
+            guest => Self::Broken(guest.to_string()),
+        }
+    }
+}
+
+impl From<DeviceError> for Stop {
+    fn from(error: DeviceError) -> Self {
+        match error {
+            DeviceError::Vsock(error) => error.into(),
             guest => Self::Broken(guest.to_string()),
         }
     }
@@ -143,7 +160,7 @@ pub struct Vm<F> {
     _kicker: InstalledKicker,
     machine: Machine,
     loaded: Loaded,
-    vsock: Vsock,
+    bus: Bus,
     stream: UnixStream,
     wake: Wake,
     resume: Resume,
@@ -209,7 +226,7 @@ impl<F: FnMut(Event)> Prepared<F> {
             _kicker,
             machine,
             loaded: Loaded::default(),
-            vsock: Vsock::new(),
+            bus: Bus::default(),
             stream,
             wake,
             resume,
@@ -250,6 +267,16 @@ impl<F: FnMut(Event)> Prepared<F> {
     /// The machine, to give it RAM of another size or content.
     pub fn machine_mut(&mut self) -> &mut Machine {
         &mut self.0.machine
+    }
+
+    /// The devices that it was given: those that an image loaded for it can have.
+    pub fn devices(&self) -> Vec<DeviceId> {
+        self.0.bus.ids()
+    }
+
+    /// What a snapshot would hold of them.
+    pub fn device_states(&self) -> Option<Vec<DeviceState>> {
+        self.0.bus.state()
     }
 
     /// Gives it the image that `loaded` tells of, which is in RAM already. `phases` are those of
@@ -403,16 +430,15 @@ impl<F: FnMut(Event)> Vm<F> {
             }
             Exit::MmioRead(address) => {
                 exits.mmio += 1;
-                let value = self.vsock.read(address)?;
+                let value = self.bus.read_window(address)?;
                 self.machine.answer_mmio(value);
                 Ok(())
             }
             Exit::MmioWrite(address, value) => {
                 exits.mmio += 1;
-                let notified =
-                    self.vsock
-                        .write(self.machine.ram().device_memory(), address, value)?;
-                self.rung = notified.then_some(Wait::Poll);
+                let memory = self.machine.ram().device_memory();
+                let effect = self.bus.write_window(memory, address, value)?;
+                self.rung = (effect == Effect::Serve).then_some(Wait::Poll);
                 Ok(())
             }
             Exit::Signal => {
@@ -468,10 +494,10 @@ impl<F: FnMut(Event)> Vm<F> {
     }
 
     fn ready(&mut self) -> Result<(), Stop> {
-        if !self.vsock.is_open() && self.state == State::Starting {
+        if !self.bus.vsock.is_open() && self.state == State::Starting {
             // Its answer to the host's connection may be in the transmit queue only now.
             self.transmit()?;
-            if !self.vsock.is_open() {
+            if !self.bus.vsock.is_open() {
                 let message = "the guest was ready before it accepted the request stream";
                 return Err(Stop::Broken(message.into()));
             }
@@ -493,9 +519,8 @@ impl<F: FnMut(Event)> Vm<F> {
     fn serve(&mut self, wait: Wait) -> Result<Next, Stop> {
         self.drain_log()?;
         let mut sent = self.transmit()?;
-        let own = self
-            .vsock
-            .receive(self.machine.ram().device_memory(), None::<&mut UnixStream>)?;
+        let memory = self.machine.ram().device_memory();
+        let own = self.bus.vsock.receive(memory, None::<&mut UnixStream>)?;
         let until = match wait {
             Wait::EventUntil => self.wake_time(),
             _ => None,
@@ -520,7 +545,8 @@ impl<F: FnMut(Event)> Vm<F> {
                 break;
             }
             let deliver = self.state == State::Busy || (wait == Wait::Idle && !sent.blocked);
-            let readable = deliver && self.vsock.can_receive(self.machine.ram().device_memory())?;
+            let memory = self.machine.ram().device_memory();
+            let readable = deliver && self.bus.vsock.can_receive(memory)?;
             if self.state == State::Idle && !readable {
                 // Neither a request nor the end of the stream could ever reach it.
                 let message = "the guest is idle without room for a request";
@@ -567,7 +593,7 @@ impl<F: FnMut(Event)> Vm<F> {
     /// Gives the guest what the host has; true if there was anything.
     fn receive(&mut self, now: Instant) -> Result<bool, Stop> {
         let memory = self.machine.ram().device_memory();
-        let received = self.vsock.receive(memory, Some(&mut self.stream))?;
+        let received = self.bus.vsock.receive(memory, Some(&mut self.stream))?;
         self.stats.bytes_in += received.bytes;
         if received.closed {
             return Err(Stop::Outcome(Outcome::Finished));
@@ -587,9 +613,8 @@ impl<F: FnMut(Event)> Vm<F> {
     }
 
     fn transmit(&mut self) -> Result<Sent, Stop> {
-        let sent = self
-            .vsock
-            .transmit(self.machine.ram().device_memory(), &mut self.stream)?;
+        let memory = self.machine.ram().device_memory();
+        let sent = self.bus.vsock.transmit(memory, &mut self.stream)?;
         self.stats.bytes_out += sent.bytes;
         if sent.closed {
             return Err(Stop::Outcome(Outcome::Finished));

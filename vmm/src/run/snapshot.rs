@@ -24,13 +24,14 @@ pub use jiffy_control::Isolation;
 use jiffy_control::{Event, Outcome, Phases};
 use jiffy_snapshots::{
     PageRun, Snapshot,
-    state::{ImageInfo, RunState, State, VsockState},
+    devices::DeviceState,
+    state::{ImageInfo, RunState, State},
 };
 
 use super::{Prepared, RunError, State as Phase, Stop, Vm, log_ring::LogRing, nanoseconds};
 use crate::{
     boot::Loaded,
-    devices::vsock::VsockError,
+    devices::DeviceError,
     kvm::{KvmError, Machine, VcpuTarget},
     mem::{BaseRam, RamError},
 };
@@ -53,7 +54,7 @@ pub enum CaptureError {
         "a VM is captured when it has booted and before its first request, and at no other time"
     )]
     Late,
-    #[error("the device still has packets for the guest, so there is no point to go on from")]
+    #[error("a device still has something to deliver, so there is no point to go on from")]
     NotIdle,
     #[error(transparent)]
     Run(#[from] RunError),
@@ -75,8 +76,8 @@ pub enum RestoreError {
     Ram(#[from] RamError),
     #[error(transparent)]
     Kvm(#[from] KvmError),
-    #[error("the snapshot's device state: {0}")]
-    Device(VsockError),
+    #[error("the snapshot's devices cannot go on")]
+    Device(#[source] DeviceError),
     #[error("the snapshot's guest cannot be given a request: create the snapshot again")]
     NotListening,
     #[error(transparent)]
@@ -114,7 +115,7 @@ impl<F: FnMut(Event)> Vm<F> {
             return Err(CaptureError::RandomInit);
         }
         ram.write(RESUME_PAGE, &[0; RESUME_PAGE_BYTES]);
-        let vsock = self.vsock.state().ok_or(CaptureError::NotIdle)?;
+        let devices = self.bus.state().ok_or(CaptureError::NotIdle)?;
         let run = RunState {
             writable: self.loaded.writable.clone(),
             heap_start: self.loaded.heap_start,
@@ -128,7 +129,7 @@ impl<F: FnMut(Event)> Vm<F> {
         Ok(State {
             image,
             vcpu,
-            vsock,
+            devices,
             run,
             cpu: self.machine.cpu().clone(),
         })
@@ -151,9 +152,9 @@ impl<F: FnMut(Event)> Vm<F> {
         &mut self.machine
     }
 
-    /// State of the device, as a snapshot has it; `None` while it has packets to deliver.
-    pub fn device_state(&self) -> Option<VsockState> {
-        self.vsock.state()
+    /// State of the devices, as a snapshot has it; `None` while one has something to deliver.
+    pub fn device_states(&self) -> Option<Vec<DeviceState>> {
+        self.bus.state()
     }
 
     /// Pages of RAM that were touched; of a restored VM those that were written, because the rest
@@ -224,8 +225,8 @@ impl<F: FnMut(Event)> Vm<F> {
         }
         let memory = machine.ram().device_memory();
         // The same state was accepted when the VM was restored.
-        self.vsock
-            .set_state(memory, &baseline.state.vsock)
+        self.bus
+            .set_state(memory, &baseline.state.devices)
             .map_err(RunError::Device)?;
         machine.set(&baseline.vcpu)?;
         machine.clean_fpu(&baseline.vcpu)?;
@@ -267,11 +268,12 @@ impl<F: FnMut(Event)> Prepared<F> {
         let vcpu = vm.machine.target(&state.vcpu)?;
         vm.machine.set(&vcpu)?;
         let memory = vm.machine.ram().device_memory();
-        vm.vsock
-            .set_state(memory, &state.vsock)
+        vm.bus
+            .set_state(memory, &state.devices)
             .map_err(RestoreError::Device)?;
         // Otherwise its first request would wait for ever: no deadline runs before it is there.
-        if !vm.vsock.can_receive(memory).map_err(RestoreError::Device)? {
+        let is_listening = vm.bus.vsock.can_receive(memory);
+        if !is_listening.map_err(|error| RestoreError::Device(error.into()))? {
             return Err(RestoreError::NotListening);
         }
         vm.stats.ram_bytes = ram_bytes;

@@ -13,7 +13,10 @@ use jiffy_snapshots::state::AddressRange;
 use proptest::prelude::*;
 
 use super::*;
-use crate::mem::Ram;
+use crate::{
+    devices::{BusDevice as _, DeviceError, Effect, mmio::TransportError},
+    mem::Ram,
+};
 
 const SIZE: u16 = 8;
 /// Descriptor table, available ring and used ring of each queue, a page each.
@@ -24,7 +27,7 @@ const BUFFERS: u64 = 0x20_0000;
 /// A device with a driver that tests move by hand.
 struct Setup {
     ram: Ram,
-    device: Vsock,
+    device: VsockDevice,
     host: UnixStream,
     client: UnixStream,
     available: [u16; 2],
@@ -40,7 +43,7 @@ impl Setup {
         ram.let_devices_write(&[AddressRange { start, end }]);
         let mut setup = Self {
             ram,
-            device: Vsock::new(),
+            device: VsockDevice::default(),
             host,
             client,
             available: [0; 2],
@@ -92,9 +95,12 @@ impl Setup {
         setup
     }
 
-    fn write(&mut self, register: u64, value: u32) -> Result<bool, VsockError> {
-        self.device
-            .write(self.ram.device_memory(), MMIO_VSOCK + register, value)
+    /// Writes a register; true if the queues are to be looked at.
+    fn write(&mut self, register: u64, value: u32) -> Result<bool, DeviceError> {
+        let effect = self
+            .device
+            .write(self.ram.device_memory(), register, value)?;
+        Ok(effect == Effect::Serve)
     }
 
     fn transmit(&mut self) -> Result<Sent, VsockError> {
@@ -312,7 +318,7 @@ fn packets_to_strangers_are_reset_and_resets_are_bounded() {
             u64::from(SIZE)
         );
     }
-    assert_eq!(setup.device.pending.len(), PENDING_MAX);
+    assert_eq!(setup.device.device().pending.len(), PENDING_MAX);
     setup.offer_rx(1, 4096);
     assert_eq!(setup.receive().expect("well-formed").packets, 1);
     let reset = setup.rx_header(1);
@@ -373,7 +379,7 @@ fn a_reset_under_an_open_stream_is_refused() {
     let mut setup = Setup::open();
     assert!(matches!(
         setup.write(mmio::STATUS, 0),
-        Err(VsockError::ResetInUse)
+        Err(DeviceError::Transport(TransportError::ResetInUse))
     ));
 }
 
