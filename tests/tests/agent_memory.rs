@@ -25,7 +25,12 @@ fn start(setup: &Setup, limit_bytes: u64) -> Option<(MemoryGroup, Agent)> {
         Ok(group) => {
             let agent = setup.start_in_group(&group);
             let image = agent.upload("hoarder");
-            let settings = json!({"memory_bytes": 128 << 20, "max_concurrency": CLIENTS});
+            let settings = json!({
+                "memory_bytes": 128 << 20,
+                "max_concurrency": CLIENTS,
+                // The kernel looks for memory again and again before it ends a VM, and the host has other work.
+                "timeout_ms": 30_000,
+            });
             agent.deploy("hoarder", &image, settings).expect(201);
             Some((group, agent))
         }
