@@ -5,14 +5,15 @@
 //! ```
 //!
 //! A request only puts a struct into the queue. It never waits, neither for the disk nor for a lock that is held
-//! while the disk is written; what does not fit is dropped and counted. The thread sleeps
+//! while the disk is written; of what does not fit the log is dropped, counted and told, and the record of the request, with its
+//! `REPORT`, is kept aside, so that a disk that stalls costs no request its record for seconds more. The thread sleeps
 //! between two batches instead of waiting for the first message of the next, so that a busy agent
 //! pays for no wake-up per request, and an idle one for none at all.
 
 use std::{
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
         mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
     },
@@ -33,6 +34,8 @@ use crate::{
 const QUEUE_MESSAGES_MAX: usize = 8192;
 /// What the log records that wait are charged at most, bytes.
 const QUEUE_LOG_BYTES_MAX: usize = 32 << 20;
+/// Records of requests that are kept aside while the queue is full at most: about 30 MB. What comes then is dropped and counted.
+const ASIDE_MAX: usize = 1 << 16;
 /// Messages that are taken at once.
 const BATCH_MESSAGES_MAX: usize = 1024;
 /// What the log records are charged after which a batch ends, bytes.
@@ -69,6 +72,9 @@ struct Shared {
     metrics: Arc<Metrics>,
     /// What the log records in the queue are charged, bytes.
     queued_log_bytes: AtomicUsize,
+    /// Requests that the queue had no room for, and what is told of their logs. Looked at once a round, so the last may be as
+    /// late as a checkpoint.
+    aside: Mutex<Vec<(UsageRecord, Vec<LogRecord>)>>,
 }
 
 #[derive(Debug)]
@@ -104,6 +110,7 @@ impl Observer {
             usage: Arc::new(Usage::open(&directory.join("usage"), usage_limits)?),
             metrics: Arc::new(Metrics::new()),
             queued_log_bytes: AtomicUsize::new(0),
+            aside: Mutex::default(),
         });
         let (sender, receiver) = mpsc::sync_channel(QUEUE_MESSAGES_MAX);
         let thread = thread::Builder::new().name("observe".to_owned()).spawn({
@@ -120,7 +127,10 @@ impl Observer {
     /// Takes what a request took and logged. Never waits.
     pub fn invoked(&self, record: UsageRecord, logs: Vec<LogRecord>) {
         let logs = self.admit(logs);
-        if !self.try_send(Message::Invoked(Box::new(record), logs)) {
+        if let Some(Message::Invoked(record, logs)) =
+            self.try_send(Message::Invoked(Box::new(record), logs))
+            && !self.shared.keep_aside(*record, &logs)
+        {
             self.shared.metrics.usage_record_dropped_in_queue();
         }
     }
@@ -140,7 +150,7 @@ impl Observer {
             records,
             report: None,
         };
-        self.try_send(Message::Logged(Box::new(logged)));
+        drop(self.try_send(Message::Logged(Box::new(logged))));
     }
 
     /// Removes logs and series of a function that was deleted; its usage stays. Waits for room in the
@@ -199,12 +209,13 @@ impl Observer {
         notice
     }
 
-    fn try_send(&self, message: Message) -> bool {
+    /// Gives the message back if there is no room. Its logs are counted as lost then.
+    fn try_send(&self, message: Message) -> Option<Message> {
         let Some(sender) = &self.sender else {
-            return false; // Only while it is dropped.
+            return Some(message); // Only while it is dropped.
         };
         let message = match sender.try_send(message) {
-            Ok(()) => return true,
+            Ok(()) => return None,
             Err(mpsc::TrySendError::Full(message) | mpsc::TrySendError::Disconnected(message)) => {
                 message
             }
@@ -216,7 +227,7 @@ impl Observer {
                 .metrics
                 .log_lines_dropped_in_queue(logs.len() as u64);
         }
-        false
+        Some(message)
     }
 }
 
@@ -251,6 +262,36 @@ struct Batch {
 }
 
 impl Shared {
+    /// Keeps a record for which the queue has no room, and has the log say that the request's own log is lost. False: there is no
+    /// room for that either.
+    fn keep_aside(&self, record: UsageRecord, logs: &[LogRecord]) -> bool {
+        let mut aside = self.aside.lock().unwrap_or_else(PoisonError::into_inner);
+        if aside.len() >= ASIDE_MAX {
+            return false;
+        }
+        let mut lost = LogLoss::default();
+        logs.iter().for_each(|record| lost.count(record));
+        let notice = lost.notice("too much waits to be written already");
+        aside.push((record, Vec::from_iter(notice)));
+        true
+    }
+
+    /// Takes what was kept aside. Whether there was something.
+    fn take_aside(&self, batch: &mut Batch) -> bool {
+        let aside = std::mem::take(&mut *self.aside.lock().unwrap_or_else(PoisonError::into_inner));
+        let is_some = !aside.is_empty();
+        for (record, notice) in aside {
+            self.metrics.invoked(&record);
+            batch.messages += 1;
+            batch.invoked(record, notice);
+            if batch.messages >= BATCH_MESSAGES_MAX {
+                self.write(batch);
+            }
+        }
+        self.write(batch);
+        is_some
+    }
+
     fn run(&self, receiver: &Receiver<Message>) {
         let mut batch = Batch::default();
         let mut checkpoint_due: Option<Instant> = None;
@@ -268,8 +309,12 @@ impl Shared {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return self.checkpoint(),
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.take_aside(&mut batch);
+                    return self.checkpoint();
+                }
             }
+            self.take_aside(&mut batch);
             if checkpoint_due.is_some_and(|due| due <= Instant::now()) {
                 self.checkpoint();
                 checkpoint_due = None;
@@ -302,6 +347,7 @@ impl Shared {
                 }
                 Message::Flush(done) => {
                     self.write(batch);
+                    has_usage |= self.take_aside(batch);
                     self.checkpoint();
                     let _ = done.send(()); // Whoever asked may be gone.
                 }

@@ -79,18 +79,25 @@ fn dropping_writes_what_is_queued() {
     assert_eq!(texts(&observer, "hello").len(), 3000);
 }
 
+/// Has the observer put its messages where the test looks, and its own thread be done.
+fn replace_queue(observer: &mut Observer, sender: SyncSender<Message>) {
+    observer.sender = Some(sender);
+    let thread = observer.thread.take().expect("a thread");
+    thread.join().expect("no panic");
+}
+
 /// With a thread that never takes anything, the queue fills, and nobody waits.
 #[test]
 fn what_does_not_fit_the_queue_is_dropped_and_counted() {
     let directory = TempDir::new().expect("directory");
     let mut observer = open(&directory);
     let (sender, receiver) = mpsc::sync_channel(2);
-    observer.sender = Some(sender);
+    replace_queue(&mut observer, sender);
     let long = "x".repeat(QUEUE_LOG_BYTES_MAX / 2 - 64);
     observer.invoked(record("f", 0), vec![log(3, &long)]);
     // Its text would be too much, the record itself fits.
     observer.invoked(record("f", 1), vec![log(3, &long), log(3, "y")]);
-    // Neither fits; the text's charge is given back.
+    // Neither fits: the text's charge is given back, and the record kept aside.
     observer.invoked(record("f", 2), vec![log(3, "z")]);
     observer.logged(name("f"), VersionNumber::FIRST, vec![log(3, "z")]);
     let queued = observer.shared.queued_log_bytes.load(Ordering::Relaxed);
@@ -103,10 +110,46 @@ fn what_does_not_fit_the_queue_is_dropped_and_counted() {
         .encode(&Gauges::default(), Exposition::OpenMetrics);
     for line in [
         "jiffy_log_lines_dropped_total{reason=\"queue\"} 4\n",
-        "jiffy_usage_records_dropped_total{reason=\"queue\"} 1\n",
+        "jiffy_usage_records_dropped_total{reason=\"queue\"} 0\n",
     ] {
         assert!(metrics.contains(line), "{metrics}");
     }
+    assert!(observer.shared.take_aside(&mut Batch::default()));
+    assert!(!observer.shared.take_aside(&mut Batch::default()));
+    assert_eq!(observer.usage().summary(None, 0)[0].sums.requests, 1);
+    let texts = texts(&observer, "f");
+    let told = &texts[0].1;
+    assert!(
+        told.starts_with("1 log record ") && told.ends_with("too much waits to be written already"),
+        "{told}"
+    );
+    assert!(texts[1].1.starts_with("REPORT "), "{texts:?}");
+}
+
+/// A disk that stalls: records are kept up to a bound, and then counted.
+#[test]
+fn every_request_of_a_full_queue_has_its_record_up_to_a_bound() {
+    let directory = TempDir::new().expect("directory");
+    let mut observer = open(&directory);
+    let (sender, receiver) = mpsc::sync_channel(1);
+    replace_queue(&mut observer, sender);
+    let count = u64::try_from(ASIDE_MAX).expect("small") + 3;
+    for ts_ms in 0..count {
+        observer.invoked(record("f", ts_ms), vec![]);
+    }
+    let metrics = observer
+        .metrics()
+        .encode(&Gauges::default(), Exposition::OpenMetrics);
+    let dropped = "jiffy_usage_records_dropped_total{reason=\"queue\"} 2\n";
+    assert!(metrics.contains(dropped), "{metrics}");
+    observer
+        .shared
+        .take(receiver.try_iter(), &mut Batch::default());
+    observer.shared.take_aside(&mut Batch::default());
+    assert_eq!(
+        observer.usage().summary(None, 0)[0].sums.requests,
+        count - 2
+    );
 }
 
 /// What a request pays, and what the thread pays for it. For people: nothing is asserted.
