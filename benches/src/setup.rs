@@ -261,7 +261,7 @@ pub fn done(shell: &Shell) -> Fallible<Stats> {
         match event(shell)? {
             Event::Done(stats) => return Ok(stats),
             Event::Stopped(report) => {
-                return Err(format!("the VM ended: {:?}", report.outcome).into());
+                return Err(format!("the VM ended: {:?}", report.end).into());
             }
             Event::Died(death, _) => return Err(format!("the VM's process ended: {death}").into()),
             _ => {}

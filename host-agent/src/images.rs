@@ -19,6 +19,7 @@ use std::{
 };
 
 use jiffy_image::ReadError;
+use jiffy_model::{EndsRequest, Outcome};
 use jiffy_snapshots::{Digest, PrivateDirError, private_dir, why};
 use sha2::{Digest as _, Sha256};
 use tokio::{fs as async_fs, io::AsyncWriteExt, task::spawn_blocking};
@@ -50,6 +51,17 @@ pub enum ImageError {
         #[source]
         source: io::Error,
     },
+}
+
+impl EndsRequest for ImageError {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::NotFound(_) => Outcome::NotFound,
+            Self::TooLarge(_) => Outcome::TooLarge,
+            Self::NotAnImage(_) => Outcome::ImageRefused,
+            Self::Directory { .. } | Self::Private(_) | Self::Stranger(_) => Outcome::Platform,
+        }
+    }
 }
 
 /// An image that was stored.

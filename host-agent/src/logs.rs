@@ -20,6 +20,7 @@ use std::{
 
 pub use jiffy_abi::log_ring::Level;
 use jiffy_control::{LogLoss, cut, error_chain};
+use jiffy_model::{EndsRequest, Outcome};
 use jiffy_snapshots::{PrivateDirError, private_dir, why};
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
@@ -158,6 +159,15 @@ pub enum LogsError {
     List { path: PathBuf, source: io::Error },
     #[error("{FOLLOWED_FUNCTIONS_MAX} functions are followed already: try again when one is not")]
     TooManyFollowed,
+}
+
+impl EndsRequest for LogsError {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::TooManyFollowed => Outcome::Busy,
+            Self::Journal(_) | Self::List { .. } | Self::Private(_) => Outcome::Platform,
+        }
+    }
 }
 
 /// Lines that were not kept.

@@ -13,6 +13,7 @@ use std::{
 };
 
 use jiffy_control::LogLoss;
+use jiffy_model::Outcome;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -22,12 +23,11 @@ use prometheus_client::{
 use self::gauges::Shown;
 pub use self::{exposition::Exposition, gauges::Gauges};
 use crate::{
-    api::refusal::{Kind, word},
     logs::Dropped,
     model::FunctionName,
-    pool::{Refused, Start},
+    pool::Start,
     serve::{End, places},
-    usage::{Outcome, UsageRecord},
+    usage::UsageRecord,
 };
 
 /// Functions with series of their own.
@@ -78,30 +78,6 @@ struct OutcomeLabel {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct BuildLabel {
     version: &'static str,
-}
-
-/// Of a function whose reserved concurrency is 0.
-const STOPPED: &str = "stopped";
-/// Reasons of [`Refused`], as they stand in labels, and one that needs no pool.
-const REFUSALS: [&str; 6] = [
-    "busy",
-    "queue-full",
-    "memory",
-    "shutting-down",
-    "vm",
-    STOPPED,
-];
-
-fn refusal(refused: &Refused) -> &'static str {
-    let index = match refused {
-        Refused::Busy { .. } => 0,
-        Refused::QueueFull => 1,
-        Refused::Memory => 2,
-        Refused::Vm(error) if error.is_squeeze() => 2,
-        Refused::ShuttingDown => 3,
-        Refused::Vm(_) => 4,
-    };
-    REFUSALS[index]
 }
 
 /// All metrics of the agent.
@@ -315,7 +291,7 @@ impl Metrics {
         {
             drop(self.connections_refused.get_or_create(&Reason { reason }));
         }
-        for r#type in Kind::ALL.map(|kind| word(kind.parts().1)) {
+        for r#type in Outcome::problems().map(Outcome::name) {
             drop(self.problems.get_or_create(&TypeLabel { r#type }));
         }
         for reason in [DROPPED_DISK, DROPPED_QUEUE] {
@@ -327,7 +303,7 @@ impl Metrics {
     /// Counts a request that had a VM.
     pub fn invoked(&self, record: &UsageRecord) {
         let function = self.label(&record.function);
-        let outcome = record.outcome.as_str();
+        let outcome = record.outcome.name();
         self.requests
             .get_or_create(&FunctionOutcome { function, outcome })
             .inc();
@@ -356,18 +332,9 @@ impl Metrics {
         self.sent.inc_by(record.bytes_out);
     }
 
-    /// Counts a request that got no VM. Cheap enough for the way of a request.
-    pub fn refused(&self, function: &FunctionName, refused: &Refused) {
-        self.refused_for(function, refusal(refused));
-    }
-
-    /// Counts a request to a function that is stopped.
-    pub fn stopped(&self, function: &FunctionName) {
-        self.refused_for(function, STOPPED);
-    }
-
-    fn refused_for(&self, function: &FunctionName, reason: &'static str) {
-        let function = self.label(function);
+    /// Counts a request that got no VM, by why. Cheap enough for the way of a request.
+    pub fn unserved(&self, function: &FunctionName, why: Outcome) {
+        let (function, reason) = (self.label(function), why.name());
         self.refused
             .get_or_create(&FunctionReason { function, reason })
             .inc();
@@ -397,8 +364,9 @@ impl Metrics {
             .inc();
     }
 
-    /// Counts an answer of the agent's own, by the last word of its type.
-    pub(crate) fn problem(&self, r#type: &'static str) {
+    /// Counts an answer of the agent's own that says what went wrong.
+    pub(crate) fn problem(&self, outcome: Outcome) {
+        let r#type = outcome.kind().name();
         self.problems.get_or_create(&TypeLabel { r#type }).inc();
     }
 
@@ -456,11 +424,11 @@ impl Metrics {
         if !self.functions().remove(function) {
             return;
         }
-        for outcome in Outcome::ALL.map(Outcome::as_str) {
+        for outcome in Outcome::records().map(Outcome::name) {
             let function = function.to_string();
             self.requests.remove(&FunctionOutcome { function, outcome });
         }
-        for reason in REFUSALS {
+        for reason in Outcome::unserved().map(Outcome::name) {
             let function = function.to_string();
             self.refused.remove(&FunctionReason { function, reason });
         }

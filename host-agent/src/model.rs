@@ -13,6 +13,7 @@ use std::{collections::BTreeMap, fmt, num::NonZeroU64, str::FromStr};
 use jiffy_abi::layout::{RAM_BYTES_DEFAULT, RAM_BYTES_MAX, RAM_BYTES_MIN, RAM_BYTES_STEP};
 pub use jiffy_control::{ENVIRONMENT_BYTES_MAX, TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX};
 use jiffy_control::{EnvironmentError, environment_page};
+use jiffy_model::{EndsRequest, Outcome};
 use jiffy_snapshots::Digest;
 use serde::{Deserialize, Serialize};
 
@@ -84,6 +85,12 @@ pub enum InvalidValue {
     Tags(usize),
     #[error("VMs are kept ready for a published version, or for an alias of one")]
     ReadyLive,
+}
+
+impl EndsRequest for InvalidValue {
+    fn outcome(&self) -> Outcome {
+        Outcome::InvalidRequest
+    }
 }
 
 /// What is shown in place of the value of an environment variable where that is not shown.

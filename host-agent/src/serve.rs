@@ -29,6 +29,8 @@ use std::{
 };
 
 pub(crate) use self::{connection::End, refusal::too_large};
+use jiffy_model::Outcome;
+
 use self::{
     connection::Rules,
     places::{Places, Refused},
@@ -171,9 +173,9 @@ impl<V: Vms> Server<V> {
             let end = connection::serve(stream, &place, &rules, answer).await;
             drop(place);
             open.0.connection_ended(end.as_str());
-            if let End::Refused(kind, detail) = end {
-                open.0.problem(kind);
-                lines.refused(clock, peer.ip(), kind, &detail);
+            if let End::Refused(outcome, detail) = end {
+                open.0.problem(outcome);
+                lines.refused(clock, peer.ip(), outcome.name(), &detail);
             }
         });
     }
@@ -198,7 +200,11 @@ impl<V: Vms> Server<V> {
             return;
         };
         self.tasks.spawn(async move {
-            connection::refuse(&Shared::new(stream), Problem::overloaded(detail)).await;
+            connection::refuse(
+                &Shared::new(stream),
+                Problem::new(Outcome::Overloaded, detail),
+            )
+            .await;
             drop(told);
         });
     }

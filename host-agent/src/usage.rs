@@ -24,6 +24,7 @@ use std::{
 };
 
 use jiffy_control::{LogLoss, Stats, error_chain};
+use jiffy_model::Outcome;
 use jiffy_snapshots::why;
 use serde::{Deserialize, Serialize};
 
@@ -41,60 +42,6 @@ const CHECKPOINT_NAME: &str = "sums.jsonl";
 const CHECKPOINT_NEW_NAME: &str = "sums.jsonl.new";
 const PAGE_BYTES: u64 = 4096;
 const MIB: u64 = 1 << 20;
-
-/// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Outcome {
-    /// With the handler's output.
-    Ok,
-    /// With the handler's own error.
-    FunctionError,
-    /// The event is not what the handler takes.
-    BadEvent,
-    /// The function panicked.
-    Panic,
-    /// The function did what the machine forbids.
-    Fault,
-    /// The function took longer than it may.
-    Timeout,
-    /// The function wanted more memory than it has.
-    OutOfMemory,
-    /// The agent or the host failed.
-    Platform,
-    /// The client went before the response.
-    Cancelled,
-}
-
-impl Outcome {
-    /// Each of them.
-    pub const ALL: [Self; 9] = [
-        Self::Ok,
-        Self::FunctionError,
-        Self::BadEvent,
-        Self::Panic,
-        Self::Fault,
-        Self::Timeout,
-        Self::OutOfMemory,
-        Self::Platform,
-        Self::Cancelled,
-    ];
-
-    /// As it stands in records and labels.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::FunctionError => "function-error",
-            Self::BadEvent => "bad-event",
-            Self::Panic => "panic",
-            Self::Fault => "fault",
-            Self::Timeout => "timeout",
-            Self::OutOfMemory => "out-of-memory",
-            Self::Platform => "platform",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
 
 /// What one request took.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -180,7 +127,7 @@ impl UsageRecord {
             // A VM that was asked has written something, even if it did not live to say how much.
             self.memory_touched_bytes.div_ceil(MIB).max(1),
             self.start.as_str(),
-            self.outcome.as_str(),
+            self.outcome,
             ms(self.queue_us),
             ms(self.restore_us),
             ms(self.reset_us),
@@ -439,7 +386,9 @@ fn read_checkpoint(directory: &Path) -> Result<Option<(Position, Vec<Bucket>)>, 
 pub(crate) mod testing {
     //! A record for tests of this crate.
 
-    use super::{Outcome, UsageRecord};
+    use jiffy_model::Outcome;
+
+    use super::UsageRecord;
     use crate::{model::VersionNumber, pool::Start};
 
     /// A request that `function` answered.

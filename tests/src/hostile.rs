@@ -14,7 +14,7 @@ use jiffy_abi::{
         REQUEST_PORT, TYPE_STREAM, op,
     },
 };
-use jiffy_control::{GuestFault, Outcome};
+use jiffy_control::{GuestFault, VmEnd};
 
 use crate::{
     cache_dir, check, once_in_a_run,
@@ -274,8 +274,8 @@ impl Script {
     /// Runs the script, which has to come to its end: its deeds are no business of the VMM's.
     #[track_caller]
     pub fn survives(&self) {
-        let outcome = self.run(TIMEOUT_AMPLE).report.outcome;
-        assert_eq!(outcome, Outcome::Exited(EXIT_SURVIVED));
+        let outcome = self.run(TIMEOUT_AMPLE).report.end;
+        assert_eq!(outcome, VmEnd::Exited(EXIT_SURVIVED));
     }
 
     /// Runs the script, which has to end in an exception; returns its vector and address.
@@ -292,10 +292,10 @@ impl Script {
     /// Runs the script, which has to be stopped at its deadline.
     #[track_caller]
     pub fn times_out(&self) {
-        let outcome = self.run(Duration::from_millis(300)).report.outcome;
+        let outcome = self.run(Duration::from_millis(300)).report.end;
         let timed_out = matches!(
             outcome,
-            Outcome::TimedOut {
+            VmEnd::TimedOut {
                 timeout_ms: 300,
                 ..
             }

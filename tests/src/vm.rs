@@ -9,7 +9,7 @@ use std::{
 };
 
 use jiffy_client::{Instance, InvokeError, Launch, Source, SpawnerOptions};
-use jiffy_control::{GuestFault, LogRecord, Outcome, Report, Request, Response, StreamFault};
+use jiffy_control::{GuestFault, LogRecord, Report, Request, Response, StreamFault, VmEnd};
 
 use tempfile::TempDir;
 
@@ -129,8 +129,8 @@ impl Ending {
     /// If it ended otherwise.
     #[track_caller]
     pub fn fault(&self) -> &GuestFault {
-        match &self.report.outcome {
-            Outcome::Fault(fault) => fault,
+        match &self.report.end {
+            VmEnd::Fault(fault) => fault,
             other => panic!("expected a fault, got {other:?}"),
         }
     }

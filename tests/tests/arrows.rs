@@ -64,9 +64,15 @@ const RULES: &[Rule] = &[
         others: Others::Except(VMM_FIELD),
     },
     Rule {
+        // Values: it reads and writes nothing.
+        package: "jiffy-model",
+        ours: &["jiffy-console"],
+        others: Others::Except(VMM_FIELD),
+    },
+    Rule {
         // Messages: nothing of a process, and no I/O but what those of snapshots do.
         package: "jiffy-control",
-        ours: &["jiffy-abi", "jiffy-console", "jiffy-snapshots"],
+        ours: &["jiffy-abi", "jiffy-model", "jiffy-snapshots"],
         others: Others::Except(VMM_FIELD),
     },
     Rule {
@@ -78,9 +84,9 @@ const RULES: &[Rule] = &[
         package: "jiffy-client",
         ours: &[
             "jiffy-abi",
-            "jiffy-console",
             "jiffy-control",
             "jiffy-files",
+            "jiffy-model",
             "jiffy-snapshots",
             "jiffy-socket",
         ],
@@ -129,6 +135,7 @@ const RULES: &[Rule] = &[
             "jiffy-control",
             "jiffy-files",
             "jiffy-image",
+            "jiffy-model",
             "jiffy-snapshots",
             "jiffy-symbols",
         ],
@@ -144,6 +151,7 @@ const RULES: &[Rule] = &[
             "jiffy-control",
             "jiffy-files",
             "jiffy-image",
+            "jiffy-model",
             "jiffy-snapshots",
             "jiffy-socket",
             "jiffy-symbols",

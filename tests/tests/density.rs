@@ -13,7 +13,7 @@ use std::{fs, net::Shutdown, os::fd::AsFd, path::Path, time::Instant};
 
 use common::Guest;
 use jiffy_client::{Shell, Spawner, SpawnerOptions, restore_packet};
-use jiffy_control::{Death, Event, Exchange, Isolation, Outcome, Report};
+use jiffy_control::{Death, Event, Exchange, Isolation, Report, VmEnd};
 use jiffy_snapshots::Snapshot;
 use jiffy_tests::vm::TIMEOUT_AMPLE;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -120,7 +120,7 @@ fn end(mut vms: Vec<Instance>) {
     vms.iter_mut().for_each(Instance::ask);
     for vm in vms {
         let report = vm.finish();
-        assert_eq!(report.outcome, Outcome::Finished);
+        assert_eq!(report.end, VmEnd::Finished);
         assert_eq!((report.stats.requests_done, report.stats.resets), (2, 2));
     }
 }

@@ -7,7 +7,7 @@ use jiffy_abi::{
     layout::{IMAGE, STACK, STACK_GUARD, STACK_TOP},
 };
 use jiffy_console::Exit;
-use jiffy_control::{GuestFault, Outcome, Request};
+use jiffy_control::{GuestFault, Request, VmEnd};
 use jiffy_tests::{
     image, require_kvm,
     vm::{Ending, TIMEOUT_AMPLE, Vm, event},
@@ -56,7 +56,7 @@ fn exception(kind: &str) -> (u8, u64, u64) {
     else {
         panic!("{kind}: {ending:?}");
     };
-    assert_eq!(Exit::from(&ending.report.outcome), Exit::Fault);
+    assert_eq!(ending.report.end.outcome().exit(), Exit::Fault);
     assert!(
         ending.response.is_none() && stack_overflow.is_none(),
         "{kind}: {ending:?}"
@@ -100,9 +100,9 @@ fn an_error_is_an_answer() {
         assert_eq!(answer.kind, ResponseKind::FunctionError);
         assert_eq!(answer.error_type, "AskedFor");
         assert_eq!(answer.body, b"an error was asked for: r-1");
-        assert_eq!(Exit::from(&answer), Exit::FunctionError);
+        assert_eq!(answer.outcome().exit(), Exit::FunctionError);
     }
-    assert_eq!(vm.finish().0.outcome, Outcome::Finished);
+    assert_eq!(vm.finish().0.end, VmEnd::Finished);
 }
 
 #[test]
@@ -127,12 +127,12 @@ fn an_event_that_does_not_parse_is_an_answer() {
             answer.body.starts_with(b"event does not parse: "),
             "{answer:?}"
         );
-        assert_eq!(Exit::from(&answer), Exit::BadEvent);
+        assert_eq!(answer.outcome().exit(), Exit::BadEvent);
     }
     // Deep nesting is no way to the end of the stack.
     let answer = vm.ask(vec![b'['; 1 << 20]);
     assert_eq!(answer.kind, ResponseKind::BadEvent);
-    assert_eq!(vm.finish().0.outcome, Outcome::Finished);
+    assert_eq!(vm.finish().0.end, VmEnd::Finished);
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn a_panic_is_told_with_its_place() {
         let told = source.lines().nth(*line as usize - 1).expect("the line");
         assert!(told.contains("panic!(") && *column > 1, "{told}");
         assert!(backtrace.0.len() > 1, "{backtrace:?}");
-        assert_eq!(Exit::from(&ending.report.outcome), Exit::Panic);
+        assert_eq!(ending.report.end.outcome().exit(), Exit::Panic);
     }
 }
 
@@ -296,7 +296,7 @@ fn out_of_memory_is_told_with_its_bytes() {
             panic!("{ending:?}");
         };
         assert_eq!((*requested_bytes, *ram_bytes), (1 << 20, ram_mib << 20));
-        assert_eq!(Exit::from(&ending.report.outcome), Exit::OutOfMemory);
+        assert_eq!(ending.report.end.outcome().exit(), Exit::OutOfMemory);
     }
 }
 
@@ -306,10 +306,10 @@ fn an_endless_loop_is_stopped_at_its_deadline() {
         return;
     }
     let ending = go_wrong_within("spin", Duration::from_millis(300));
-    let Outcome::TimedOut {
+    let VmEnd::TimedOut {
         timeout_ms: 300,
         backtrace,
-    } = &ending.report.outcome
+    } = &ending.report.end
     else {
         panic!("{ending:?}");
     };
@@ -317,7 +317,7 @@ fn an_endless_loop_is_stopped_at_its_deadline() {
         text_of(&image("faults")).contains(&backtrace.0[0]),
         "{backtrace:x?}"
     );
-    assert_eq!(Exit::from(&ending.report.outcome), Exit::Timeout);
+    assert_eq!(ending.report.end.outcome().exit(), Exit::Timeout);
 }
 
 #[test]
@@ -326,8 +326,8 @@ fn an_exit_is_told_with_its_code() {
         return;
     }
     let ending = go_wrong("exit");
-    assert_eq!(ending.report.outcome, Outcome::Exited(7));
-    assert_eq!(Exit::from(&ending.report.outcome), Exit::Fault);
+    assert_eq!(ending.report.end, VmEnd::Exited(7));
+    assert_eq!(ending.report.end.outcome().exit(), Exit::Fault);
 }
 
 /// The I/O bitmap makes an exception of it where it counts; elsewhere the VMM sees the port.
@@ -357,7 +357,7 @@ fn an_init_that_fails_is_told() {
     };
     assert_eq!(message, "the table is missing");
     assert_eq!(ending.log[0].text, "before the error");
-    assert_eq!(Exit::from(&ending.report.outcome), Exit::FunctionError);
+    assert_eq!(ending.report.end.outcome().exit(), Exit::FunctionError);
 
     let ending = Vm::start(&image("init-panic"), None, TIMEOUT_AMPLE).ending(&event("x"));
     let (message, file) = match ending.fault() {
@@ -383,7 +383,7 @@ fn after_a_fault_a_new_vm_of_the_image_works() {
         }
         let mut next = Vm::start(&image("faults"), None, TIMEOUT_AMPLE);
         next.ask(r#"{"kind":"random"}"#);
-        assert_eq!(next.finish().0.outcome, Outcome::Finished);
-        assert_eq!(other.finish().0.outcome, Outcome::Finished);
+        assert_eq!(next.finish().0.end, VmEnd::Finished);
+        assert_eq!(other.finish().0.end, VmEnd::Finished);
     }
 }

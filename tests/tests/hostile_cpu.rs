@@ -9,7 +9,7 @@ use jiffy_abi::{
         RESUME_PAGE, RING0_STACK, STACK_GUARD, STUBS, TSS,
     },
 };
-use jiffy_control::{GuestFault, Outcome};
+use jiffy_control::{GuestFault, VmEnd};
 use jiffy_tests::{
     hostile::{self, ARENA, Script},
     require_kvm,
@@ -165,10 +165,10 @@ fn privileged_instructions_fault() {
     for (name, code) in instructions {
         let ending = Script::new().code(code).run(TIMEOUT_AMPLE);
         let excepted = matches!(
-            ending.report.outcome,
-            Outcome::Fault(GuestFault::Exception { .. })
+            ending.report.end,
+            VmEnd::Fault(GuestFault::Exception { .. })
         );
-        assert!(excepted, "{name}: {:?}", ending.report.outcome);
+        assert!(excepted, "{name}: {:?}", ending.report.end);
     }
 }
 
@@ -245,7 +245,7 @@ fn a_guest_without_a_stack_faults_like_any_other() {
             ..
         }
     );
-    assert!(overflow, "{:?}", ending.report.outcome);
+    assert!(overflow, "{:?}", ending.report.end);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use jiffy_abi::{
     log_ring::TEXT_BYTES_MAX,
 };
 use jiffy_client::InvokeError;
-use jiffy_control::{CUT_MARK, GuestFault, LOG_BYTES_MAX, Outcome, RECORD_COST_BYTES, StreamFault};
+use jiffy_control::{CUT_MARK, GuestFault, LOG_BYTES_MAX, RECORD_COST_BYTES, StreamFault, VmEnd};
 use jiffy_tests::{
     hostile::{ARENA, Script},
     require_kvm,
@@ -48,11 +48,8 @@ fn ports_that_are_no_doorbell_end_the_guest() {
             Script::new().op(Op::In(Width::U8, port)),
             Script::new().op(Op::Out(Width::U32, port, 0)),
         ] {
-            let outcome = script.ends().report.outcome;
-            assert!(
-                matches!(outcome, Outcome::Fault(_)),
-                "{port:#x}: {outcome:?}"
-            );
+            let outcome = script.ends().report.end;
+            assert!(matches!(outcome, VmEnd::Fault(_)), "{port:#x}: {outcome:?}");
         }
     }
 }
@@ -64,17 +61,17 @@ fn doorbells_take_one_byte_and_give_none() {
     }
     for port in doorbell::PORTS {
         for width in [Width::U8, Width::U16, Width::U32] {
-            let outcome = Script::new().op(Op::In(width, port)).ends().report.outcome;
+            let outcome = Script::new().op(Op::In(width, port)).ends().report.end;
             assert!(
-                matches!(outcome, Outcome::Fault(_)),
+                matches!(outcome, VmEnd::Fault(_)),
                 "in {port:#x}: {outcome:?}"
             );
         }
         for width in [Width::U16, Width::U32] {
             let script = Script::new().op(Op::Out(width, port, 0x0101_0101));
-            let outcome = script.ends().report.outcome;
+            let outcome = script.ends().report.end;
             assert!(
-                matches!(outcome, Outcome::Fault(_)),
+                matches!(outcome, VmEnd::Fault(_)),
                 "out {port:#x}: {outcome:?}"
             );
         }
@@ -123,8 +120,8 @@ fn exit_codes_arrive() {
     }
     for code in [0, 1, 255] {
         for script in [Script::new(), Script::connected(), Script::asked()] {
-            let outcome = script.out(doorbell::EXIT, code).ends().report.outcome;
-            assert_eq!(outcome, Outcome::Exited(code));
+            let outcome = script.out(doorbell::EXIT, code).ends().report.end;
+            assert_eq!(outcome, VmEnd::Exited(code));
         }
     }
 }
@@ -424,7 +421,7 @@ fn responses_that_do_not_end_where_they_say_are_told_apart() {
         matches!(error, InvokeError::Response(found) if found == fault),
         "{error:?}"
     );
-    assert_eq!(vm.finish().0.outcome, Outcome::Finished);
+    assert_eq!(vm.finish().0.end, VmEnd::Finished);
     // Less than announced, and then still busy: the deadline.
     script.code(&[0xeb, 0xfe]).times_out();
 }

@@ -13,7 +13,7 @@ use jiffy_abi::{
     virtio_mmio::{self as mmio, DESC_NEXT, DESC_WRITE},
     vsock::{PACKET_BYTES_MAX, QUEUE_RX, QUEUE_TX, op},
 };
-use jiffy_control::{GuestFault, Outcome};
+use jiffy_control::{GuestFault, VmEnd};
 use jiffy_tests::{
     hostile::{ANSWER, ARENA, QUEUE_SIZE, RX, RX_BUFFER, RX_BUFFERS, Rings, Script, TX, packet},
     require_kvm,
@@ -183,7 +183,7 @@ fn the_device_of_a_restored_vm_writes_no_code() {
         let is_written = vm.page(page) != before;
         assert_eq!(is_written, writable, "{address:#x}");
         if !writable {
-            let device = matches!(&end, Outcome::Fault(GuestFault::Device { message, .. }) if message.contains("queue 0"));
+            let device = matches!(&end, VmEnd::Fault(GuestFault::Device { message, .. }) if message.contains("queue 0"));
             assert!(device, "{end:?}");
         }
     }

@@ -17,7 +17,7 @@ use std::{
 
 use jiffy_abi::layout::RAM_BYTES_DEFAULT;
 use jiffy_client::{NewSnapshot, Spawner, SpawnerOptions, create_snapshot, page_reader};
-use jiffy_control::{Command, Event, GuestFault, Isolation, Outcome};
+use jiffy_control::{Command, Event, GuestFault, Isolation, VmEnd};
 use jiffy_snapshots::{PageRun, Snapshot};
 use jiffy_tests::{
     owner::{Broken, Owner},
@@ -161,7 +161,7 @@ fn restore(spawner: &Spawner, materials: &Materials) -> Result<(), Broken> {
         owner.tell(&Command::Reset, &[])?;
         owner.done()?;
         let report = owner.finish()?;
-        if report.outcome != Outcome::Finished {
+        if report.end != VmEnd::Finished {
             return Err(format!("{report:?}"));
         }
     }
@@ -185,8 +185,8 @@ fn fault(spawner: &Spawner, _: &Materials) -> Result<(), Broken> {
     owner.waiting()?;
     owner.boot(&image("faults")?, RAM_BYTES_DEFAULT, TIMEOUT_AMPLE)?;
     owner.request(r#"{"kind":"null-read"}"#)?;
-    match owner.report()?.outcome {
-        Outcome::Fault(GuestFault::Exception { .. }) => Ok(()),
+    match owner.report()?.end {
+        VmEnd::Fault(GuestFault::Exception { .. }) => Ok(()),
         other => Err(format!("{other:?}")),
     }
 }
@@ -222,8 +222,8 @@ fn deadline(spawner: &Spawner, _: &Materials) -> Result<(), Broken> {
     owner.waiting()?;
     owner.boot(&image("faults")?, RAM_BYTES_DEFAULT, TIMEOUT_SHORT)?;
     owner.request(r#"{"kind":"spin"}"#)?;
-    match owner.report()?.outcome {
-        Outcome::TimedOut { .. } => Ok(()),
+    match owner.report()?.end {
+        VmEnd::TimedOut { .. } => Ok(()),
         other => Err(format!("{other:?}")),
     }
 }

@@ -16,7 +16,7 @@ use std::{
 
 use jiffy_abi::layout::RAM_BYTES_DEFAULT;
 use jiffy_client::{NewSnapshot, Spawner, SpawnerOptions, create_snapshot};
-use jiffy_control::{GuestFault, Isolation, Outcome};
+use jiffy_control::{GuestFault, Isolation, VmEnd};
 use jiffy_snapshots::Snapshot;
 use jiffy_tests::{
     owner::{Broken, Owner},
@@ -55,8 +55,8 @@ fn faults(spawner: &Spawner, image: &Path, timeout: Duration) -> Result<Owner, B
 fn eat_cpu(spawner: &Spawner, image: &Path) -> Result<(), Broken> {
     let mut owner = faults(spawner, image, Duration::from_secs(1))?;
     owner.request(r#"{"kind":"spin"}"#)?;
-    match owner.report()?.outcome {
-        Outcome::TimedOut { .. } => Ok(()),
+    match owner.report()?.end {
+        VmEnd::TimedOut { .. } => Ok(()),
         other => Err(format!("{other:?}")),
     }
 }
@@ -65,8 +65,8 @@ fn eat_cpu(spawner: &Spawner, image: &Path) -> Result<(), Broken> {
 fn eat_memory(spawner: &Spawner, image: &Path) -> Result<(), Broken> {
     let mut owner = faults(spawner, image, TIMEOUT_AMPLE)?;
     owner.request(r#"{"kind":"oom"}"#)?;
-    match owner.report()?.outcome {
-        Outcome::Fault(GuestFault::OutOfMemory { .. }) => Ok(()),
+    match owner.report()?.end {
+        VmEnd::Fault(GuestFault::OutOfMemory { .. }) => Ok(()),
         other => Err(format!("{other:?}")),
     }
 }

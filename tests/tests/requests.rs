@@ -8,7 +8,7 @@ use jiffy_abi::{
     vsock::PACKET_BYTES_MAX,
 };
 use jiffy_client::InvokeError;
-use jiffy_control::{HttpRequest, Outcome, Request};
+use jiffy_control::{HttpRequest, Request, VmEnd};
 use jiffy_tests::{
     image, require_kvm,
     script::next_random,
@@ -38,7 +38,7 @@ fn echo(sizes: impl IntoIterator<Item = usize>) {
         // Not `assert_eq!`: nobody wants to see 16 MiB.
         assert!(got.body == sent, "{size} bytes came back changed");
     }
-    assert_eq!(vm.finish().0.outcome, Outcome::Finished);
+    assert_eq!(vm.finish().0.end, VmEnd::Finished);
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_body_beyond_the_limit_is_refused_and_the_next_one_is_not() {
     );
     assert!(refused, "{error:?}");
     assert_eq!(vm.ask("still there").body, b"still there");
-    assert_eq!(vm.finish().0.outcome, Outcome::Finished);
+    assert_eq!(vm.finish().0.end, VmEnd::Finished);
 }
 
 /// The largest body does not fit the smallest VM: a typed end, and no other.
@@ -193,7 +193,7 @@ fn a_hundred_mib_are_allocated_and_freed_again_and_again() {
         let answer = vm.ask(r#"{"kind":"allocate"}"#);
         assert_eq!(answer.body, br#"{"allocated-bytes":104857600}"#);
     }
-    assert_eq!(vm.finish().0.outcome, Outcome::Finished);
+    assert_eq!(vm.finish().0.end, VmEnd::Finished);
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn http_goes_through_whole() {
     let answer = vm.ask("an event");
     assert_eq!((answer.kind, answer.status), (ResponseKind::Http, 201));
     assert_eq!(answer.body, b"an event");
-    assert_eq!(vm.finish().0.outcome, Outcome::Finished);
+    assert_eq!(vm.finish().0.end, VmEnd::Finished);
 }
 
 #[test]

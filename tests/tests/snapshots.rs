@@ -14,7 +14,7 @@ use std::{
 use common::{Folder, Guest, vsock};
 use jiffy_client::{Instance, InvokeError, Launch, LaunchError, Source, SpawnerOptions};
 use jiffy_control::{
-    Blame, GuestFault, HttpRequest, Isolation, LogRecord, Outcome, Request, Response,
+    Blame, GuestFault, HttpRequest, Isolation, LogRecord, Request, Response, VmEnd,
 };
 use jiffy_snapshots::{
     CpuNeeds, PageRun, RAM_FILE, STATE_FILE, State, WORKING_SET_FILE,
@@ -268,8 +268,8 @@ fn registers_of_ring_3_may_be_anything() {
     match instance.invoke(&event(b"{}")) {
         Err(InvokeError::Stopped(report)) => {
             let fault = matches!(
-                report.outcome,
-                Outcome::Fault(GuestFault::Exception { .. } | GuestFault::Cpu { .. })
+                report.end,
+                VmEnd::Fault(GuestFault::Exception { .. } | GuestFault::Cpu { .. })
             );
             assert!(fault, "{report:?}");
         }
@@ -366,7 +366,7 @@ fn forged_counters_end_no_vmm() {
         let forged = good.changed(change);
         match forged.try_restore(Isolation::Fresh) {
             Ok(mut restored) => match restored.try_ask(br#"{"name":"Ada"}"#) {
-                Ok(_) | Err(Outcome::Fault(_)) => {}
+                Ok(_) | Err(VmEnd::Fault(_)) => {}
                 Err(other) => panic!("{what}: {other:?}"),
             },
             Err(RestoreError::NotListening) => {}
@@ -531,7 +531,7 @@ fn examples() -> Vec<Example> {
 #[derive(Debug, PartialEq, Eq)]
 enum Ending {
     Response(Response),
-    Stopped(Outcome),
+    Stopped(VmEnd),
 }
 
 /// What a VM answers to each request and logs in all.
@@ -541,7 +541,7 @@ fn serve(source: Source, requests: &[Request]) -> (Vec<Ending>, Vec<LogRecord>) 
     for request in requests {
         endings.push(match instance.invoke(request) {
             Ok(response) => Ending::Response(response),
-            Err(InvokeError::Stopped(report)) => Ending::Stopped(report.outcome),
+            Err(InvokeError::Stopped(report)) => Ending::Stopped(report.end),
             Err(other) => panic!("{other:?}"),
         });
     }

@@ -24,7 +24,7 @@ use crate::{
 };
 use jiffy_client::{CreateSnapshotError, SpawnerOptions};
 use jiffy_console::{Exit, arguments, stderr, stdout};
-use jiffy_control::Blame;
+use jiffy_model::EndsRequest as _;
 use jiffy_symbols::Innermost;
 
 /// Makes, builds, runs and deploys functions, each request in a virtual machine of its own.
@@ -379,10 +379,7 @@ impl Failure {
             | Self::Run(RunError::Vmm(_) | RunError::Print(_))
             | Self::Snapshot(SnapshotError::Vmm(_) | SnapshotError::Print(_)) => Exit::Host,
             Self::Run(RunError::Launch(error)) | Self::Snapshot(SnapshotError::Launch(error)) => {
-                match error.blame() {
-                    Blame::Input => Exit::ImageRefused,
-                    Blame::Host | Blame::Bug => Exit::Host,
-                }
+                error.outcome().exit()
             }
             Self::Snapshot(SnapshotError::Write(error))
             | Self::Run(RunError::Save(CreateSnapshotError::Write(error))) => {

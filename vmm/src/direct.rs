@@ -21,7 +21,7 @@ use clap::Args;
 use jiffy_abi::{frame::BODY_BYTES_MAX, layout::RAM_BYTES_DEFAULT};
 use jiffy_console::{Exit, stderr, stdout};
 use jiffy_control::{
-    Blame, Command, Death, Event, Exchange, Line, Packet, PacketError, Report, Request,
+    Blame, Command, Death, Event, Exchange, Line, Outcome, Packet, PacketError, Report, Request,
     RequestError, Response, ResponseError, SpawnReply, SpawnRequest, StreamFault,
     TIMEOUT_MS_DEFAULT, Untrusted, write_body,
 };
@@ -85,26 +85,21 @@ impl From<PacketError> for DirectError {
     }
 }
 
-impl From<&DirectError> for Exit {
-    fn from(error: &DirectError) -> Self {
-        match error {
-            DirectError::Event { .. } => Self::Usage,
-            DirectError::Request(RequestError::Frame(_)) => Self::Usage,
-            DirectError::Image { .. } => Self::ImageRefused,
-            DirectError::Failed {
-                blame: Blame::Input,
-                ..
-            } => Self::ImageRefused,
-            DirectError::Stopped(report) => (&report.outcome).into(),
-            DirectError::Response(_) | DirectError::Surplus(_) => Self::Fault,
-            DirectError::Start(_)
-            | DirectError::Stream(_)
-            | DirectError::Control(_)
-            | DirectError::SpawnerEnded
-            | DirectError::Failed { .. }
-            | DirectError::Died(_)
-            | DirectError::OutOfTurn
-            | DirectError::Request(RequestError::Write(_)) => Self::Host,
+impl DirectError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Event { .. } | Self::Request(RequestError::Frame(_)) => Exit::Usage,
+            Self::Image { .. } => Exit::ImageRefused,
+            Self::Failed { blame, .. } => Outcome::from(*blame).exit(),
+            Self::Stopped(report) => report.end.outcome().exit(),
+            Self::Response(_) | Self::Surplus(_) => Exit::Fault,
+            Self::Start(_)
+            | Self::Stream(_)
+            | Self::Control(_)
+            | Self::SpawnerEnded
+            | Self::Died(_)
+            | Self::OutOfTurn
+            | Self::Request(RequestError::Write(_)) => Exit::Host,
         }
     }
 }
@@ -116,18 +111,14 @@ pub(crate) fn run(options: &Options) -> ExitCode {
             match &error {
                 // Addresses are told with symbols by `jiffy run`; here they are only named.
                 DirectError::Stopped(report) => {
-                    let _ = writeln!(
-                        stderr(),
-                        "jiffy-vmm: the VM stopped: {:#x?}",
-                        report.outcome
-                    );
+                    let _ = writeln!(stderr(), "jiffy-vmm: the VM stopped: {:#x?}", report.end);
                 }
                 error => {
                     let text = jiffy_control::error_chain(error);
                     let _ = writeln!(stderr(), "jiffy-vmm: {}", Untrusted(&text));
                 }
             }
-            Exit::from(&error)
+            error.exit()
         }
     };
     exit.end()
@@ -268,7 +259,7 @@ fn event(options: &Options) -> Result<Vec<u8>, DirectError> {
 }
 
 fn print(response: &Response) -> Exit {
-    let exit = Exit::from(response);
+    let exit = response.outcome().exit();
     if exit == Exit::Ok {
         let mut out = stdout();
         let is_terminal = out.is_terminal();

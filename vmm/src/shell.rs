@@ -339,8 +339,8 @@ impl Running {
                     Some((Command::Stop, _)) | None => return Ok(()),
                     Some((command, files)) => self.command(&command, files)?,
                 },
-                Turn::Ended(outcome) => {
-                    let report = self.vm.report(outcome)?;
+                Turn::Ended(end) => {
+                    let report = self.vm.report(end)?;
                     drop(control.send(&Event::Stopped(report)));
                     return Ok(());
                 }

@@ -7,24 +7,19 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use hyper::body::Body as _;
+use jiffy_model::Outcome;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Api, LIST_LEN_DEFAULT, LIST_LEN_MAX,
     input::{Parameters, Segments, document},
-    problem::{Kind, LogLine, Problem},
+    problem::{LogLine, Problem},
     views::{AliasView, ChangesView, DeployView, FunctionView, VersionView},
 };
 use crate::{
-    model::{AliasName, CONCURRENCY_MAX, FunctionName, InvalidValue, Version, VersionNumber},
+    model::{AliasName, CONCURRENCY_MAX, FunctionName, Version, VersionNumber},
     vm::Vms,
 };
-
-impl From<InvalidValue> for Problem {
-    fn from(error: InvalidValue) -> Self {
-        Self::new(Kind::InvalidRequest, error.to_string())
-    }
-}
 
 /// Which part of a list is wanted.
 #[derive(Debug, Deserialize)]
@@ -41,7 +36,7 @@ impl<T> Page<T> {
             Ok(limit)
         } else {
             let detail = format!("invalid limit {limit}: must be 1 to {LIST_LEN_MAX}");
-            Err(Problem::new(Kind::InvalidRequest, detail))
+            Err(Problem::new(Outcome::InvalidRequest, detail))
         }
     }
 }
@@ -209,7 +204,7 @@ pub(super) async fn describe_alias<V: Vms>(
     let found = api.service.function(&name)?.aliases.remove(&alias);
     found.map(|to| Json(to.into())).ok_or_else(|| {
         let detail = format!("{name} has no alias {alias}: set it first");
-        Problem::new(Kind::NotFound, detail)
+        Problem::new(Outcome::NotFound, detail)
     })
 }
 
@@ -225,7 +220,7 @@ pub(super) async fn put_alias<V: Vms>(
     let mut function = api.service.put_alias(&name, &alias, to.into()).await?;
     let put = function.aliases.remove(&alias);
     put.map(|to| Json(to.into()))
-        .ok_or_else(|| Problem::new(Kind::Conflict, "the alias was removed meanwhile"))
+        .ok_or_else(|| Problem::new(Outcome::Conflict, "the alias was removed meanwhile"))
 }
 
 /// `DELETE /v1/functions/{name}/aliases/{alias}`
@@ -276,7 +271,7 @@ pub(super) async fn put_concurrency<V: Vms>(
     let reserved = wanted.reserved;
     if reserved > CONCURRENCY_MAX {
         let detail = format!("invalid reserved {reserved}: must be 0 to {CONCURRENCY_MAX}");
-        return Err(Problem::new(Kind::InvalidRequest, detail));
+        return Err(Problem::new(Outcome::InvalidRequest, detail));
     }
     let set = api.service.set_reserved_concurrency(&name, Some(reserved));
     set.await?;

@@ -11,12 +11,7 @@ use hyper::body::Body as _;
 use jiffy_snapshots::Digest;
 use serde::Serialize;
 
-use super::{
-    Api,
-    input::BodyError,
-    json,
-    problem::{Kind, Problem},
-};
+use super::{Api, input::BodyError, json, problem::Problem};
 use crate::{
     images::{ImageError, StoredImage},
     vm::Vms,
@@ -64,18 +59,4 @@ async fn store<V: Vms>(api: &Api<V>, mut body: Body) -> Result<StoredImage, Prob
         }
     }
     Ok(upload.finish().await?)
-}
-
-impl From<ImageError> for Problem {
-    fn from(error: ImageError) -> Self {
-        let kind = match error {
-            ImageError::NotFound(_) => Kind::NotFound,
-            ImageError::TooLarge(_) => Kind::TooLarge,
-            ImageError::NotAnImage(_) => Kind::ImageRefused,
-            ImageError::Directory { .. } | ImageError::Private(_) | ImageError::Stranger(_) => {
-                Kind::Platform
-            }
-        };
-        Self::new(kind, error.to_string())
-    }
 }

@@ -9,12 +9,13 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use jiffy_model::{EndsRequest, Outcome};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
     bodies::{Intake, collect},
-    problem::{Kind, Problem},
+    problem::Problem,
 };
 
 /// Bytes of a JSON document that describes a change, at most.
@@ -33,7 +34,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segment
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let path = Path::<T>::from_request_parts(parts, state).await;
         path.map(|Path(segments)| Self(segments))
-            .map_err(|error| Problem::new(Kind::InvalidRequest, error.body_text()))
+            .map_err(|error| Problem::new(Outcome::InvalidRequest, error.body_text()))
     }
 }
 
@@ -47,7 +48,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Paramet
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         Query::<T>::try_from_uri(&parts.uri)
             .map(|Query(parameters)| Self(parameters))
-            .map_err(|error| Problem::new(Kind::InvalidRequest, error.body_text()))
+            .map_err(|error| Problem::new(Outcome::InvalidRequest, error.body_text()))
     }
 }
 
@@ -59,7 +60,7 @@ pub(super) async fn refuse_query(request: Request, next: Next) -> Result<Respons
             let name = query.split(['=', '&']).next().unwrap_or_default();
             let name: String = name.chars().take(QUERY_NAME_SHOWN_CHARS_MAX).collect();
             let detail = format!("this path has no query parameters: leave out {name:?}");
-            Err(Problem::new(Kind::InvalidRequest, detail))
+            Err(Problem::new(Outcome::InvalidRequest, detail))
         }
     }
 }
@@ -81,17 +82,14 @@ pub(crate) enum BodyError {
     NoMemory,
 }
 
-impl From<BodyError> for Problem {
-    fn from(error: BodyError) -> Self {
-        let kind = match error {
-            BodyError::TooLarge { .. } => Kind::TooLarge,
-            BodyError::Slow(_) => Kind::RequestTimeout,
-            BodyError::Broken => Kind::InvalidRequest,
-            BodyError::Overloaded { .. } | BodyError::NoMemory => {
-                return Self::overloaded(error.to_string());
-            }
-        };
-        Self::new(kind, error.to_string())
+impl EndsRequest for BodyError {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::TooLarge { .. } => Outcome::TooLarge,
+            Self::Slow(_) => Outcome::RequestTimeout,
+            Self::Broken => Outcome::MalformedBody,
+            Self::Overloaded { .. } | Self::NoMemory => Outcome::Overloaded,
+        }
     }
 }
 
@@ -103,7 +101,7 @@ pub(super) async fn document<T: DeserializeOwned>(
 ) -> Result<T, Problem> {
     if !is_json(headers) {
         return Err(Problem::new(
-            Kind::UnsupportedMediaType,
+            Outcome::UnsupportedMediaType,
             "the body has to be JSON: send it with Content-Type: application/json",
         ));
     }
@@ -115,7 +113,7 @@ pub(super) async fn document<T: DeserializeOwned>(
 
 fn no_document(error: serde_json::Error) -> Problem {
     let detail = format!("the body is not the document that is expected: {error}");
-    Problem::new(Kind::InvalidRequest, detail)
+    Problem::new(Outcome::InvalidRequest, detail)
 }
 
 /// Makes `9.0` a `9`: JSON Schema calls both an integer, and some languages write the one for the other.

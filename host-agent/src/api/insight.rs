@@ -11,6 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::{StreamExt, stream};
+use jiffy_model::Outcome;
 use serde::{Deserialize, Serialize};
 use tokio::{
     sync::{
@@ -23,7 +24,7 @@ use tokio::{
 use super::{
     Api,
     input::{Parameters, Segments},
-    problem::{Kind, Problem},
+    problem::Problem,
     views::InstanceView,
 };
 use crate::{
@@ -115,18 +116,6 @@ pub(super) struct LogParameters {
     follow: bool,
 }
 
-impl From<LogsError> for Problem {
-    fn from(error: LogsError) -> Self {
-        let kind = match error {
-            LogsError::TooManyFollowed => Kind::Busy,
-            LogsError::Journal(_) | LogsError::List { .. } | LogsError::Private(_) => {
-                Kind::Platform
-            }
-        };
-        Self::new(kind, error.to_string())
-    }
-}
-
 /// `GET /v1/functions/{name}/logs`
 pub(super) async fn logs<V: Vms>(
     State(api): State<Api<V>>,
@@ -136,7 +125,7 @@ pub(super) async fn logs<V: Vms>(
     let limit = wanted.limit.unwrap_or(LOG_LINES_DEFAULT);
     if !(1..=READ_LINES_MAX).contains(&limit) {
         let detail = format!("invalid limit {limit}: must be 1 to {READ_LINES_MAX}");
-        return Err(Problem::new(Kind::InvalidRequest, detail));
+        return Err(Problem::new(Outcome::InvalidRequest, detail));
     }
     api.service.function(&name)?;
     let query = LogQuery {
@@ -159,7 +148,7 @@ pub(super) async fn logs<V: Vms>(
     };
     let read: Result<_, LogsError> = spawn_blocking(read)
         .await
-        .map_err(|_| Problem::new(Kind::Platform, "the logs could not be read: try again"))?;
+        .map_err(|_| Problem::new(Outcome::Platform, "the logs could not be read: try again"))?;
     let (lines, receiver) = read?;
     let mut text = Vec::new();
     lines.iter().for_each(|line| append(&mut text, line));

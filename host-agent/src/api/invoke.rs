@@ -19,6 +19,7 @@ use axum::{
 };
 use jiffy_abi::frame::{ResponseKind, STATUSES};
 use jiffy_control::HttpRequest;
+use jiffy_model::Outcome;
 use serde::Deserialize;
 
 use super::{
@@ -27,11 +28,11 @@ use super::{
     client::{Client, Peer, is_trusted},
     headers::{Pass, add_facts, for_guest, of_function, settle_length},
     input::{Parameters, Segments},
-    problem::{Kind, Problem, text_of_error},
+    problem::{Problem, text_of_error},
     trace::{RequestId, traceparent},
 };
 use crate::{
-    model::{FunctionName, InvalidValue, Qualifier},
+    model::{FunctionName, Qualifier},
     pool::Start,
     service::{InvokeFacts, InvokeFailure, InvokeInput, Invoked},
     vm::Vms,
@@ -66,9 +67,9 @@ pub(super) async fn invoke<V: Vms>(
             None => Qualifier::Live,
             Some(text) if text.is_empty() => {
                 let detail = "invalid qualifier \"\": must be a version, an alias or live";
-                return Err(Problem::new(Kind::InvalidRequest, detail));
+                return Err(Problem::new(Outcome::InvalidRequest, detail));
             }
-            Some(text) => text.parse().map_err(invalid)?,
+            Some(text) => text.parse()?,
         };
         let (parts, body) = request.into_parts();
         let mut intake = api.intake();
@@ -173,7 +174,7 @@ fn function_and_target(parts: &Parts) -> Result<(FunctionName, String), Problem>
     let below = parts.uri.path().strip_prefix("/fn/").unwrap_or_default();
     let (name, path) = below.split_at(below.find('/').unwrap_or(below.len()));
     let name = super::input::decode(name).unwrap_or_default();
-    let name = FunctionName::try_from(name).map_err(invalid)?;
+    let name = FunctionName::try_from(name)?;
     let mut target = String::with_capacity(parts.uri.path().len() + 1);
     target.push_str(if path.is_empty() { "/" } else { path });
     if let Some(query) = parts.uri.query() {
@@ -181,10 +182,6 @@ fn function_and_target(parts: &Parts) -> Result<(FunctionName, String), Problem>
         target.push_str(query);
     }
     Ok((name, target))
-}
-
-fn invalid(error: InvalidValue) -> Problem {
-    Problem::new(Kind::InvalidRequest, error.to_string())
 }
 
 impl<V: Vms> Api<V> {
@@ -222,7 +219,7 @@ impl<V: Vms> Api<V> {
                     // Whoever visits a function's site is not its author.
                     Wanted::Http(_) => (vec![], None),
                 };
-                let problem = Problem::from(failure).with_headers(facts);
+                let problem = Problem::from(failure.why).with_headers(facts);
                 Err(problem.with_backtrace(backtrace, note))
             }
         }
@@ -252,10 +249,13 @@ fn respond(
             Wanted::Output => http_response(response, &Method::POST, held).map(output_of_http),
         },
         ResponseKind::FunctionError => {
-            let problem = Problem::new(Kind::FunctionError, text_of_error(&response.body));
+            let problem = Problem::new(Outcome::FunctionError, text_of_error(&response.body));
             Err(problem.with_error_type(response.error_type))
         }
-        ResponseKind::BadEvent => Err(Problem::new(Kind::BadEvent, text_of_error(&response.body))),
+        ResponseKind::BadEvent => Err(Problem::new(
+            Outcome::BadEvent,
+            text_of_error(&response.body),
+        )),
     }
 }
 
@@ -282,11 +282,11 @@ pub(crate) fn http_response(
                 STATUSES.start(),
                 STATUSES.end()
             );
-            Problem::new(Kind::FunctionError, detail)
+            Problem::new(Outcome::FunctionError, detail)
         })?;
     let mut headers = of_function(response.headers).map_err(|name| {
         let detail = format!("the function answered with a malformed header {name:?}");
-        Problem::new(Kind::FunctionError, detail)
+        Problem::new(Outcome::FunctionError, detail)
     })?;
     let body = settle_length(method, status, &mut headers, response.body, held)?;
     let mut answer = (status, body).into_response();

@@ -19,6 +19,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{MethodFilter, MethodRouter, delete, get, on, post, put},
 };
+use jiffy_model::Outcome;
 use subtle::ConstantTimeEq;
 use tokio::sync::{Semaphore, watch};
 use tower_service::Service as _;
@@ -27,7 +28,7 @@ use self::{
     bodies::{Budget, Held, Intake},
     client::Peer,
     headers::check_length,
-    problem::{Kind, Problem},
+    problem::Problem,
 };
 use crate::{lambda, model::Cors, serve::too_large, service::Service, vm::Vms};
 
@@ -48,7 +49,7 @@ mod views;
 
 /// What a client gets that is refused before there is a request.
 pub(crate) mod refusal {
-    pub(crate) use super::problem::{Kind, Problem, word};
+    pub(crate) use super::problem::Problem;
 }
 
 /// Who sent a request, as its connection knows it.
@@ -145,13 +146,13 @@ impl<V: Vms> Front<V> {
         let router = router
             .method_not_allowed_fallback(|| async {
                 Problem::new(
-                    Kind::MethodNotAllowed,
+                    Outcome::MethodNotAllowed,
                     "use a method that the Allow header lists",
                 )
             })
             .fallback(|| async {
                 Problem::new(
-                    Kind::NotFound,
+                    Outcome::NotFound,
                     "there is nothing at this path: see /openapi.json",
                 )
             })
@@ -169,7 +170,7 @@ impl<V: Vms> Front<V> {
             false => self.route(request).await,
             true => {
                 let detail = "all connections are in use (limits.connections_max): try again later";
-                Problem::overloaded(detail).into_response()
+                Problem::new(Outcome::Overloaded, detail).into_response()
             }
         };
         if sender.is_reserved {
@@ -178,9 +179,9 @@ impl<V: Vms> Front<V> {
         }
         check_length(is_head, is_function, &mut response);
         if response.status().as_u16() >= 400
-            && let Some(kind) = problem::kind_of(response.headers())
+            && let Some(outcome) = problem::outcome_of(response.headers())
         {
-            self.api.service.metrics().problem(kind);
+            self.api.service.metrics().problem(outcome);
         }
         response
     }
@@ -243,7 +244,7 @@ fn is_functions(path: &str) -> bool {
 
 fn unauthorized() -> Problem {
     Problem::new(
-        Kind::Unauthorized,
+        Outcome::Unauthorized,
         "send the agent's token: Authorization: Bearer TOKEN",
     )
 }
@@ -262,12 +263,12 @@ fn check_coding(headers: &HeaderMap) -> Result<(), Problem> {
         (Some(only), None) if is_chunked(only) => Ok(()),
         (Some(first), Some(second)) if is_chunked(first) && is_chunked(second) => {
             let detail = "the body is chunked twice: must be once";
-            Err(Problem::new(Kind::InvalidRequest, detail))
+            Err(Problem::new(Outcome::InvalidRequest, detail))
         }
         (Some(first), _) => {
             let coding = String::from_utf8_lossy(first);
             let detail = format!("transfer coding {coding:?} is not known: must be chunked alone");
-            Err(Problem::new(Kind::NotImplemented, detail))
+            Err(Problem::new(Outcome::NotImplemented, detail))
         }
     }
 }
@@ -291,13 +292,13 @@ impl<V: Vms> Api<V> {
     fn check_head(&self, request: &Request) -> Result<(), Problem> {
         if !has_host(request) {
             let detail = "send one Host header that is a host, and perhaps a port";
-            return Err(Problem::new(Kind::InvalidRequest, detail));
+            return Err(Problem::new(Outcome::InvalidRequest, detail));
         }
         let uri = request.uri();
         let query_bytes = uri.query().map_or(0, |query| query.len() + 1);
         if uri.path().len() + query_bytes > TARGET_BYTES_MAX {
             let detail = format!("send at most {TARGET_BYTES_MAX} bytes of path and query");
-            return Err(Problem::new(Kind::TargetTooLong, detail));
+            return Err(Problem::new(Outcome::TargetTooLong, detail));
         }
         let line_bytes = |(name, value): (&header::HeaderName, &HeaderValue)| {
             name.as_str().len() + value.len() + ": \r\n".len()
@@ -306,12 +307,12 @@ impl<V: Vms> Api<V> {
         let header_bytes_max = self.service.config().limits.header_bytes_max;
         if header_bytes > header_bytes_max as usize {
             let detail = too_large(header_bytes_max);
-            return Err(Problem::new(Kind::HeadersTooLarge, detail));
+            return Err(Problem::new(Outcome::HeadersTooLarge, detail));
         }
         check_coding(request.headers())?;
         if request.method() == Method::CONNECT {
             let detail = "CONNECT is not implemented: the agent does not act as a proxy";
-            return Err(Problem::new(Kind::NotImplemented, detail));
+            return Err(Problem::new(Outcome::NotImplemented, detail));
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use axum::extract::Request;
 use axum::http::{HeaderValue, Uri, header, uri::Authority};
+use jiffy_model::{EndsRequest, Outcome};
 
 use crate::lambda;
 
@@ -38,6 +39,15 @@ pub(crate) enum Stranger {
         "the agent has no token and its API answers no web page: set token_file, or ask from a program"
     )]
     Page,
+}
+
+impl EndsRequest for Stranger {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Host(_) => Outcome::OtherHost,
+            Self::Origin(_) | Self::Page => Outcome::OtherOrigin,
+        }
+    }
 }
 
 /// Refuses a request to another host than this one and `hosts`, and what pages may not send. A request without a `Host`

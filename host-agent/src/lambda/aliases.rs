@@ -2,11 +2,12 @@
 
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
+use jiffy_model::Outcome;
 use serde::Serialize;
 
 use super::{
     Answer, Call,
-    error::{Exception, LambdaError},
+    error::LambdaError,
     json,
     name::{Target, parameter},
     shapes::{AliasConfiguration, PutAlias, check_revision},
@@ -40,7 +41,7 @@ impl<V: Vms> Call<'_, V> {
         let alias_name = alias_name(alias)?;
         let alias = function.aliases.remove(&alias_name).ok_or_else(|| {
             let message = format!("{name} has no alias {alias_name}");
-            LambdaError::new(Exception::ResourceNotFound, message)
+            LambdaError::new(Outcome::NotFound, message)
         })?;
         Ok((function, alias_name, alias))
     }
@@ -51,7 +52,7 @@ impl<V: Vms> Call<'_, V> {
         let alias = wanted
             .name
             .clone()
-            .ok_or_else(|| LambdaError::new(Exception::InvalidParameterValue, "Name is missing"))?;
+            .ok_or_else(|| LambdaError::new(Outcome::InvalidRequest, "Name is missing"))?;
         let alias = AliasName::try_from(alias)?;
         let (to, before) = (wanted.alias(None)?, AliasBefore::Absent);
         let service = &self.api.service;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use jiffy_model::{EndsRequest, Outcome};
 use jiffy_snapshots::Digest;
 use zip::{CompressionMethod, ZipArchive, result::ZipError};
 
@@ -45,6 +46,15 @@ pub enum CodeError {
     TooLarge(u64),
     #[error("the zip file is damaged: make it again")]
     Damaged(#[source] std::io::Error),
+}
+
+impl EndsRequest for CodeError {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::TooLarge(_) => Outcome::TooLarge,
+            _ => Outcome::InvalidRequest,
+        }
+    }
 }
 
 /// The image in `zip_file`, which is a zip file in base64, and what is to be remembered of that. Blocks while it

@@ -13,6 +13,7 @@ use axum::{
     response::Response,
 };
 use hmac::{Hmac, KeyInit, Mac};
+use jiffy_model::Outcome;
 use jiffy_snapshots::Digest;
 use sha2::Sha256;
 use tokio::{
@@ -23,11 +24,7 @@ use tokio::{
 use uuid::Uuid;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
-use super::{
-    code::ENTRY_NAME,
-    error::{Exception, LambdaError},
-    name::parameter,
-};
+use super::{code::ENTRY_NAME, error::LambdaError, name::parameter};
 use crate::{
     api::{Api, trace::RequestId},
     vm::Vms,
@@ -71,7 +68,7 @@ impl Downloads {
         place.ok_or_else(|| {
             let message =
                 format!("code is being read {DOWNLOADS_MAX} times already: try again later");
-            LambdaError::new(Exception::Service, message)
+            LambdaError::new(Outcome::Platform, message)
         })
     }
 
@@ -111,12 +108,12 @@ pub(crate) async fn answer_download<V: Vms>(api: &Api<V>, request: Request) -> R
 async fn download<V: Vms>(api: &Api<V>, parts: &Parts) -> Result<Response, LambdaError> {
     if parts.method != Method::GET {
         let message = "code can only be read: use GET";
-        return Err(LambdaError::new(Exception::MethodNotAllowed, message));
+        return Err(LambdaError::new(Outcome::MethodNotAllowed, message));
     }
     let uri = &parts.uri;
     let refused = || {
         LambdaError::new(
-            Exception::OtherOrigin,
+            Outcome::OtherOrigin,
             "the address of the code is wrong or has expired: ask GetFunction for another",
         )
     };
@@ -146,7 +143,7 @@ async fn download<V: Vms>(api: &Api<V>, parts: &Parts) -> Result<Response, Lambd
         zip_of(&image)
     });
     let zip = zip.await.ok().and_then(Result::ok);
-    let zip = zip.ok_or_else(|| LambdaError::new(Exception::Service, "the code cannot be read"))?;
+    let zip = zip.ok_or_else(|| LambdaError::new(Outcome::Platform, "the code cannot be read"))?;
     let mut response = Response::new(Body::from(in_place(zip, place)));
     let headers = response.headers_mut();
     headers.insert(

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
+use jiffy_model::Outcome;
 use jiffy_snapshots::Digest;
 use serde_json::json;
 use tokio::task::spawn_blocking;
@@ -11,7 +12,7 @@ use tokio::task::spawn_blocking;
 use super::{
     Answer, Call,
     code::unpack,
-    error::{Exception, LambdaError},
+    error::LambdaError,
     json,
     name::{LATEST, Target},
     shapes::{
@@ -84,7 +85,7 @@ impl<V: Vms> Call<'_, V> {
     async fn store(&self, zip_file: Option<&str>) -> Result<(Digest, ZipFacts), LambdaError> {
         let zip_file = zip_file.ok_or_else(|| {
             LambdaError::new(
-                Exception::InvalidParameterValue,
+                Outcome::InvalidRequest,
                 "ZipFile is missing: this agent takes code in no other way",
             )
         })?;
@@ -93,7 +94,7 @@ impl<V: Vms> Call<'_, V> {
         let unpacked = spawn_blocking(move || unpack(&zip_file, bytes_max)).await;
         let (image, code) = unpacked.map_err(|_| {
             LambdaError::new(
-                Exception::InvalidParameterValue,
+                Outcome::InvalidRequest,
                 "ZipFile cannot be read: make it again",
             )
         })??;
@@ -148,7 +149,7 @@ impl<V: Vms> Call<'_, V> {
         let (settings, lambda) = wanted.configuration.new_function()?;
         if lambda.role.is_none() {
             return Err(LambdaError::new(
-                Exception::InvalidParameterValue,
+                Outcome::InvalidRequest,
                 "Role is missing: must be the ARN of a role, such as arn:aws:iam::000000000000:role/any",
             ));
         }
@@ -231,7 +232,7 @@ impl<V: Vms> Call<'_, V> {
         match target.qualifier {
             Qualifier::Live if target.is_qualified => {
                 return Err(LambdaError::new(
-                    Exception::InvalidParameterValue,
+                    Outcome::InvalidRequest,
                     "$LATEST cannot be deleted alone: leave the qualifier out to delete the function",
                 ));
             }
@@ -243,7 +244,7 @@ impl<V: Vms> Call<'_, V> {
             }
             Qualifier::Alias(alias) => {
                 let message = format!("{alias} is an alias: delete it with DeleteAlias");
-                return Err(LambdaError::new(Exception::InvalidParameterValue, message));
+                return Err(LambdaError::new(Outcome::InvalidRequest, message));
             }
         }
         Ok(StatusCode::NO_CONTENT.into_response())
@@ -260,7 +261,7 @@ impl<V: Vms> Call<'_, V> {
                 let message = format!(
                     "ReservedConcurrentExecutions is {reserved}: must be 0 to {CONCURRENCY_MAX}"
                 );
-                LambdaError::new(Exception::InvalidParameterValue, message)
+                LambdaError::new(Outcome::InvalidRequest, message)
             })?;
         let service = &self.api.service;
         service

@@ -9,12 +9,13 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use jiffy_abi::frame::ResponseKind;
 use jiffy_control::CUT_MARK;
+use jiffy_model::{Lambda, Outcome};
 use serde::de::IgnoredAny;
 use serde_json::json;
 
 use super::{
     Answer, Call,
-    error::{Exception, LambdaError},
+    error::LambdaError,
     name::{Target, version_text},
     proxy::{pack, unpack},
 };
@@ -25,7 +26,7 @@ use crate::{
         trace::traceparent_or_amzn,
     },
     model::{AliasName, AliasTarget, FunctionName, Qualifier},
-    service::{InvokeFacts, InvokeFailureKind, InvokeInput},
+    service::{InvokeFacts, InvokeFailure, InvokeInput},
     symbols::Frame,
     vm::Vms,
 };
@@ -37,12 +38,9 @@ const STACK_TRACE_BYTES_MAX: usize = 16 << 10;
 /// What a function that is invoked without a payload gets, as in Lambda.
 const EMPTY_EVENT: &[u8] = b"{}";
 
-/// Who noticed an error: the function or the platform.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum FunctionError {
-    Handled,
-    Unhandled,
-}
+/// Of `X-Amz-Function-Error`: the function noticed the error, or the platform.
+const HANDLED: HeaderValue = HeaderValue::from_static("Handled");
+const UNHANDLED: HeaderValue = HeaderValue::from_static("Unhandled");
 
 impl<V: Vms> Call<'_, V> {
     pub(super) async fn invoke(self, name: &str) -> Answer {
@@ -56,13 +54,13 @@ impl<V: Vms> Call<'_, V> {
             }
             b"Event" => {
                 return Err(LambdaError::new(
-                    Exception::InvalidParameterValue,
+                    Outcome::InvalidRequest,
                     "this agent has no asynchronous invocations yet: use InvocationType RequestResponse",
                 ));
             }
             _ => {
                 return Err(LambdaError::new(
-                    Exception::InvalidParameterValue,
+                    Outcome::InvalidRequest,
                     "InvocationType has to be RequestResponse or DryRun",
                 ));
             }
@@ -97,45 +95,38 @@ impl<V: Vms> Call<'_, V> {
         match invoked {
             Ok(invoked) => {
                 let response = invoked.response;
-                let error = match response.kind {
-                    ResponseKind::FunctionError | ResponseKind::BadEvent => {
-                        Some(FunctionError::Handled)
+                let (error, body) = match (response.outcome().lambda(), response.kind) {
+                    (Lambda::Handled(""), _) => {
+                        let payload = failure_payload(&response.error_type, &response.body, &[]);
+                        (Some(HANDLED), payload)
                     }
-                    _ => None,
-                };
-                let body = match response.kind {
-                    ResponseKind::BadEvent => failure_payload("BadEvent", &response.body, &[]),
-                    ResponseKind::FunctionError => {
-                        failure_payload(&response.error_type, &response.body, &[])
+                    (Lambda::Handled(name), _) => {
+                        (Some(HANDLED), failure_payload(name, &response.body, &[]))
                     }
-                    ResponseKind::Http => pack(&response, invoked.facts.http_format),
-                    _ => response.body,
+                    (_, ResponseKind::Http) => (None, pack(&response, invoked.facts.http_format)),
+                    _ => (None, response.body),
                 };
                 let body = counted(body, self.api.held())?;
                 Ok(result(body, error, &invoked.facts, is_latest))
             }
-            Err(failure) => {
-                let id = failure.facts.request_id.as_str();
-                let (name, message) = match &failure.kind {
-                    InvokeFailureKind::Panic { message, .. } => ("Runtime.Panic", message.clone()),
-                    InvokeFailureKind::Fault(message) => ("Runtime.Fault", message.clone()),
-                    InvokeFailureKind::OutOfMemory { .. } => {
-                        ("Runtime.OutOfMemory", failure.kind.to_string())
-                    }
-                    InvokeFailureKind::Timeout { timeout_ms } => {
+            Err(InvokeFailure { why, facts }) => {
+                let Lambda::Unhandled(name) = why.outcome.lambda() else {
+                    return Err(why.into());
+                };
+                let message = match why.outcome {
+                    Outcome::Timeout => {
                         #[expect(
                             clippy::cast_precision_loss,
                             reason = "at most 15 minutes in milliseconds"
                         )]
-                        let seconds = *timeout_ms as f64 / 1e3;
-                        let message = format!("{id} Task timed out after {seconds:.2} seconds");
-                        ("Sandbox.Timedout", message)
+                        let seconds = facts.timeout_ms as f64 / 1e3;
+                        let id = &facts.request_id;
+                        format!("{id} Task timed out after {seconds:.2} seconds")
                     }
-                    _ => return Err(failure.kind.into()),
+                    _ => why.text,
                 };
-                let error = Some(FunctionError::Unhandled);
-                let body = failure_payload(name, message.as_bytes(), &failure.facts.backtrace);
-                Ok(result(body.into(), error, &failure.facts, is_latest))
+                let body = failure_payload(name, message.as_bytes(), &facts.backtrace);
+                Ok(result(body.into(), Some(UNHANDLED), &facts, is_latest))
             }
         }
     }
@@ -160,7 +151,7 @@ fn check_json(body: &[u8]) -> Result<(), LambdaError> {
     let checked = serde_json::from_slice::<IgnoredAny>(body).map(drop);
     checked.map_err(|error| {
         let message = format!("Could not parse request body into json: {error}");
-        LambdaError::new(Exception::InvalidRequestContent, message)
+        LambdaError::new(Outcome::MalformedBody, message)
     })
 }
 
@@ -168,7 +159,7 @@ fn check_json(body: &[u8]) -> Result<(), LambdaError> {
 fn client_context(text: &[u8]) -> Result<String, LambdaError> {
     let refused = |why: String| {
         let message = format!("X-Amz-Client-Context {why}");
-        LambdaError::new(Exception::InvalidRequestContent, message)
+        LambdaError::new(Outcome::MalformedBody, message)
     };
     if text.len() > CLIENT_CONTEXT_BYTES_MAX {
         let bytes = text.len();
@@ -206,7 +197,7 @@ fn failure_payload(name: &str, message: &[u8], backtrace: &[Frame]) -> Vec<u8> {
 
 fn result(
     body: Bytes,
-    error: Option<FunctionError>,
+    error: Option<HeaderValue>,
     facts: &InvokeFacts,
     is_latest: bool,
 ) -> Response {
@@ -217,11 +208,7 @@ fn result(
         HeaderValue::from_static("application/json"),
     );
     if let Some(error) = error {
-        let text = match error {
-            FunctionError::Handled => "Handled",
-            FunctionError::Unhandled => "Unhandled",
-        };
-        headers.insert("x-amz-function-error", HeaderValue::from_static(text));
+        headers.insert("x-amz-function-error", error);
     }
     let version = version_text(facts.version.filter(|_| !is_latest));
     if let Ok(version) = HeaderValue::try_from(version) {

@@ -7,12 +7,10 @@
 
 use std::collections::BTreeMap;
 
+use jiffy_model::Outcome;
 use serde_json::{Value, value::RawValue};
 
-use super::{
-    error::{Exception, LambdaError},
-    operations::Verb,
-};
+use super::{error::LambdaError, operations::Verb};
 
 /// What is done with a member.
 #[derive(Clone, Copy, Debug)]
@@ -362,19 +360,19 @@ fn shown(value: &Value) -> String {
 fn refused(name: &str, value: &str, why: &str) -> LambdaError {
     let value: String = value.chars().take(SHOWN_CHARS_MAX).collect();
     let message = format!("{name} is {value}, which this agent does not support: {why}");
-    LambdaError::new(Exception::InvalidParameterValue, message)
+    LambdaError::new(Outcome::InvalidRequest, message)
 }
 
 fn unknown(name: &str) -> LambdaError {
     let message = format!("{name} is not known to this operation: leave it out");
-    LambdaError::new(Exception::InvalidParameterValue, message)
+    LambdaError::new(Outcome::InvalidRequest, message)
 }
 
 fn malformed(within: &str, error: &serde_json::Error) -> LambdaError {
     let what = within.trim_end_matches('.');
     let what = if what.is_empty() { "the body" } else { what };
     let message = format!("Could not parse request body into json: {what}: {error}");
-    LambdaError::new(Exception::InvalidRequestContent, message)
+    LambdaError::new(Outcome::MalformedBody, message)
 }
 
 #[cfg(test)]

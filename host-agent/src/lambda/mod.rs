@@ -49,10 +49,12 @@ pub(crate) use self::{
     url::{answer_url, is_url},
 };
 use self::{
-    error::{Exception, LambdaError},
+    error::LambdaError,
     operations::{Found, Operation, Support, Verb, find},
     sigv4::{Scope, precheck, verify},
 };
+use jiffy_model::Outcome;
+
 use crate::{
     api::{
         Api,
@@ -192,11 +194,11 @@ impl<V: Vms> Call<'_, V> {
             Found::Operation(operation, open) => (operation, open),
             Found::OtherMethod => {
                 let message = format!("{what} is not an operation: use another method");
-                return Err(LambdaError::new(Exception::MethodNotAllowed, message));
+                return Err(LambdaError::new(Outcome::MethodNotAllowed, message));
             }
             Found::Nothing => {
                 let message = format!("{what} is not an operation of this API");
-                return Err(LambdaError::new(Exception::UnknownOperation, message));
+                return Err(LambdaError::new(Outcome::UnknownOperation, message));
             }
         };
         let Operation { name, support, .. } = operation;
@@ -204,7 +206,7 @@ impl<V: Vms> Call<'_, V> {
             Support::Here(verb) => self.call(*verb, &open).await,
             Support::Later(why) | Support::Never(why) => {
                 let message = format!("this agent does not have {name}: {why}");
-                Err(LambdaError::new(Exception::NotImplemented, message))
+                Err(LambdaError::new(Outcome::NotImplemented, message))
             }
         }
     }
@@ -265,7 +267,7 @@ impl<V: Vms> Call<'_, V> {
     fn document<'de, T: serde::Deserialize<'de>>(&'de self) -> Result<T, LambdaError> {
         serde_json::from_slice(self.body_or_empty()).map_err(|error| {
             let message = format!("the body is not what this operation takes: {error}");
-            LambdaError::new(Exception::InvalidRequestContent, message)
+            LambdaError::new(Outcome::MalformedBody, message)
         })
     }
 }

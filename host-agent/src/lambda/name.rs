@@ -1,8 +1,9 @@
 //! Names of functions as SDKs spell them: `NAME`, `NAME:QUALIFIER`, `ACCOUNT:function:NAME` and whole ARNs.
 
 use axum::http::Uri;
+use jiffy_model::Outcome;
 
-use super::error::{Exception, LambdaError};
+use super::error::LambdaError;
 use crate::{
     api::input::decode,
     config::LambdaSettings,
@@ -30,7 +31,7 @@ impl Target {
         let qualifier = match (in_name, in_query) {
             (Some(one), Some(other)) if one != other => {
                 return Err(LambdaError::new(
-                    Exception::InvalidParameterValue,
+                    Outcome::InvalidRequest,
                     format!("the name says {one} and Qualifier says {other}: leave one out"),
                 ));
             }
@@ -48,7 +49,7 @@ impl Target {
         match split(segment)? {
             (name, None) => Ok(name),
             (name, Some(qualifier)) => Err(LambdaError::new(
-                Exception::InvalidParameterValue,
+                Outcome::InvalidRequest,
                 format!("{qualifier} has no place here: name {name} alone"),
             )),
         }
@@ -69,7 +70,7 @@ fn qualifier_of(text: &str) -> Result<Qualifier, LambdaError> {
 fn split(segment: &str) -> Result<(FunctionName, Option<String>), LambdaError> {
     let no_name = |text: &str| {
         let message = format!("{text:?} is not a function's name or ARN");
-        LambdaError::new(Exception::InvalidParameterValue, message)
+        LambdaError::new(Outcome::InvalidRequest, message)
     };
     let text = decode(segment).ok_or_else(|| no_name(segment))?;
     let fields: Vec<_> = text.split(':').collect();
@@ -93,7 +94,7 @@ pub(super) fn parameter(uri: &Uri, name: &str) -> Result<Option<String>, LambdaE
         .map(|(_, value)| {
             decode(value).ok_or_else(|| {
                 let message = format!("{name} is not UTF-8");
-                LambdaError::new(Exception::InvalidParameterValue, message)
+                LambdaError::new(Outcome::InvalidRequest, message)
             })
         });
     value.transpose()
@@ -108,7 +109,7 @@ pub(super) fn parameters(uri: &Uri, name: &str) -> Result<Vec<String>, LambdaErr
         .map(|(_, value)| {
             decode(value).ok_or_else(|| {
                 let message = format!("{name} is not UTF-8");
-                LambdaError::new(Exception::InvalidParameterValue, message)
+                LambdaError::new(Outcome::InvalidRequest, message)
             })
         })
         .collect()
@@ -120,7 +121,7 @@ pub(super) fn number(uri: &Uri, name: &str) -> Result<Option<usize>, LambdaError
     let number = text.map(|text| {
         text.parse().map_err(|_| {
             let message = format!("{name} is {text:?} and has to be a number");
-            LambdaError::new(Exception::InvalidParameterValue, message)
+            LambdaError::new(Outcome::InvalidRequest, message)
         })
     });
     number.transpose()
@@ -143,11 +144,11 @@ pub(super) fn version_text(version: Option<VersionNumber>) -> String {
 mod tests {
     use super::*;
 
-    fn target(segment: &str, query: &str) -> Result<(String, Qualifier), Exception> {
+    fn target(segment: &str, query: &str) -> Result<(String, Qualifier), Outcome> {
         let uri = format!("/x?{query}").parse().expect("uri");
         Target::new(segment, &uri)
             .map(|target| (target.name.to_string(), target.qualifier))
-            .map_err(|error| error.exception())
+            .map_err(|error| error.outcome())
     }
 
     #[test]
@@ -181,7 +182,7 @@ mod tests {
             ("arn:aws:s3:::hello", ""),
             ("a:b:c:d:e:f:g:h:i", ""),
         ] {
-            let refused = Err(Exception::InvalidParameterValue);
+            let refused = Err(Outcome::InvalidRequest);
             assert_eq!(target(segment, query), refused, "{segment} {query}");
         }
         assert!(Target::unqualified("hello:1").is_err());

@@ -2,11 +2,12 @@
 
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
+use jiffy_model::Outcome;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Answer, Call,
-    error::{Exception, LambdaError},
+    error::LambdaError,
     json,
     name::{Target, arn},
     shapes::timestamp,
@@ -76,7 +77,7 @@ impl<V: Vms> Call<'_, V> {
                 "No Provisioned Concurrency Config found for this function: {}",
                 target.name
             );
-            LambdaError::new(Exception::NotProvisioned, message)
+            LambdaError::new(Outcome::NotProvisioned, message)
         })
     }
 
@@ -86,7 +87,7 @@ impl<V: Vms> Call<'_, V> {
         let vms = wanted.provisioned_concurrent_executions;
         if vms == 0 {
             let message = "ProvisionedConcurrentExecutions is 0: must be at least 1";
-            return Err(LambdaError::new(Exception::InvalidParameterValue, message));
+            return Err(LambdaError::new(Outcome::InvalidRequest, message));
         }
         let service = &self.api.service;
         service

@@ -9,11 +9,12 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use jiffy_abi::layout::RAM_BYTES_STEP;
+use jiffy_model::Outcome;
 use jiffy_snapshots::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    error::{Exception, LambdaError},
+    error::LambdaError,
     name::{LATEST, arn, version_text},
 };
 use crate::{
@@ -172,7 +173,7 @@ impl Configuration {
 }
 
 fn invalid(message: impl Into<String>) -> LambdaError {
-    LambdaError::new(Exception::InvalidParameterValue, message)
+    LambdaError::new(Outcome::InvalidRequest, message)
 }
 
 fn check_role(role: String) -> Result<String, LambdaError> {
@@ -509,7 +510,7 @@ fn revision(of: &str) -> String {
 pub(super) fn check_revision(wanted: Option<&str>, found: &str) -> Result<(), LambdaError> {
     match wanted {
         Some(wanted) if wanted != found => Err(LambdaError::new(
-            Exception::PreconditionFailed,
+            Outcome::StaleRevision,
             format!("RevisionId is {found} by now: read it again and try again"),
         )),
         _ => Ok(()),

@@ -12,6 +12,7 @@ use std::{
 
 use axum::http::{HeaderMap, header, request::Parts};
 use hmac::{Hmac, KeyInit, Mac};
+use jiffy_model::{EndsRequest, Outcome};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -56,6 +57,17 @@ pub enum SignatureError {
         wanted: String,
         found: String,
     },
+}
+
+impl EndsRequest for SignatureError {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Missing => Outcome::NoSignature,
+            Self::Malformed(_) => Outcome::MalformedSignature,
+            Self::UnknownKey => Outcome::UnknownKey,
+            Self::Expired | Self::Mismatch | Self::Scope { .. } => Outcome::InvalidSignature,
+        }
+    }
 }
 
 /// What a signature has to be for.

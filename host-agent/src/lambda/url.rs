@@ -22,14 +22,12 @@ use axum::{
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use jiffy_abi::frame::ResponseKind;
 use jiffy_control::HttpRequest;
+use jiffy_model::{Lambda, Outcome};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{
-    authenticate,
-    error::{Exception, LambdaError},
-};
+use super::{authenticate, error::LambdaError};
 use crate::{
     api::{
         Api,
@@ -113,12 +111,7 @@ fn find<V: Vms>(
     api: &Api<V>,
     parts: &Parts,
 ) -> Result<(Target, UrlAuth, Option<Cors>), LambdaError> {
-    let missing = || {
-        LambdaError::new(
-            Exception::ResourceNotFound,
-            "there is no such URL of a function",
-        )
-    };
+    let missing = || LambdaError::new(Outcome::NotFound, "there is no such URL of a function");
     let below = parts.uri.path().strip_prefix(PREFIX).unwrap_or_default();
     let (segment, path) = below.split_at(below.find('/').unwrap_or(below.len()));
     let text = decode(segment).ok_or_else(missing)?;
@@ -195,11 +188,13 @@ async fn call<V: Vms>(
     };
     let invoked = api.service.invoke(&name, &qualifier, input).await;
     // Whoever visits a URL is not the function's author: what went wrong is in the log.
-    let broken = || LambdaError::new(Exception::BadGateway, "Internal Server Error");
+    let broken = || LambdaError::new(Outcome::BadGateway, "Internal Server Error");
     let response = match invoked {
         Ok(invoked) => invoked.response,
-        Err(failure) if failure.kind.is_functions() => return Err(broken()),
-        Err(failure) => return Err(failure.kind.into()),
+        Err(failure) if matches!(failure.why.outcome.lambda(), Lambda::Unhandled(_)) => {
+            return Err(broken());
+        }
+        Err(failure) => return Err(failure.why.into()),
     };
     let response = match response.kind {
         ResponseKind::Http => response,

@@ -2,11 +2,12 @@
 
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
+use jiffy_model::Outcome;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Answer, Call,
-    error::{Exception, LambdaError},
+    error::LambdaError,
     json,
     name::{Target, arn},
     shapes::timestamp,
@@ -39,7 +40,7 @@ impl Wanted {
             "NONE" => Ok(UrlAuth::Anybody),
             "AWS_IAM" => Ok(UrlAuth::Signed),
             other => Err(LambdaError::new(
-                Exception::InvalidParameterValue,
+                Outcome::InvalidRequest,
                 format!("AuthType is {other:?}: must be NONE or AWS_IAM"),
             )),
         });
@@ -66,7 +67,7 @@ struct CorsDocument {
 
 impl CorsDocument {
     fn cors(self) -> Result<Cors, LambdaError> {
-        let invalid = |message: String| LambdaError::new(Exception::InvalidParameterValue, message);
+        let invalid = |message: String| LambdaError::new(Outcome::InvalidRequest, message);
         let cors = Cors {
             allow_credentials: self.allow_credentials.unwrap_or_default(),
             allow_headers: self.allow_headers.unwrap_or_default(),
@@ -187,7 +188,7 @@ impl<V: Vms> Call<'_, V> {
             Qualifier::Version(number) => {
                 let message =
                     format!("Qualifier is {number}: must be an alias, as a version has no URL");
-                return Err(LambdaError::new(Exception::InvalidParameterValue, message));
+                return Err(LambdaError::new(Outcome::InvalidRequest, message));
             }
         };
         Ok((target.name, qualifier))
@@ -210,7 +211,7 @@ impl<V: Vms> Call<'_, V> {
         let wanted: Wanted = self.document()?;
         let auth = wanted.auth()?.ok_or_else(|| {
             LambdaError::new(
-                Exception::InvalidParameterValue,
+                Outcome::InvalidRequest,
                 "AuthType is missing: must be NONE or AWS_IAM",
             )
         })?;

@@ -4,11 +4,12 @@
 //! but that of a list of nothing.
 
 use axum::http::StatusCode;
+use jiffy_model::Outcome;
 use serde::Serialize;
 
 use super::{
     Answer, Call,
-    error::{Exception, LambdaError},
+    error::LambdaError,
     json,
     name::{LATEST, Target, number, parameter, version_text},
     shapes::{FunctionConfiguration, PublishVersion, check_revision, code_sha256, latest_revision},
@@ -72,7 +73,7 @@ impl<V: Vms> Call<'_, V> {
         let len_max = number(&self.parts.uri, "MaxItems")?.unwrap_or(LIST_LEN_MAX);
         if len_max == 0 {
             let message = "MaxItems is 0: must be at least 1";
-            return Err(LambdaError::new(Exception::InvalidParameterValue, message));
+            return Err(LambdaError::new(Outcome::InvalidRequest, message));
         }
         let len_max = len_max.min(LIST_LEN_MAX);
         Ok(Page { marker, len_max })
@@ -83,7 +84,7 @@ impl<V: Vms> Call<'_, V> {
         let all = parameter(&self.parts.uri, "FunctionVersion")?;
         if let Some(other) = all.as_ref().filter(|all| *all != ALL) {
             let message = format!("FunctionVersion is {other:?}: must be {ALL}");
-            return Err(LambdaError::new(Exception::InvalidParameterValue, message));
+            return Err(LambdaError::new(Outcome::InvalidRequest, message));
         }
         let after = page.marker.as_deref().map(place_of).transpose()?;
         let is_all = all.is_some();
@@ -179,7 +180,7 @@ impl<V: Vms> Call<'_, V> {
             && wanted != code
         {
             let message = format!("CodeSha256 is {wanted}, but that of {LATEST} is {code}");
-            return Err(LambdaError::new(Exception::InvalidParameterValue, message));
+            return Err(LambdaError::new(Outcome::InvalidRequest, message));
         }
         let publication = Publication {
             description: wanted.description.filter(|text| !text.is_empty()),

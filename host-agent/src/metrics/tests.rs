@@ -3,27 +3,25 @@ use std::{
     process::{Command, Stdio},
 };
 
+use jiffy_model::EndsRequest as _;
+
 use super::*;
-use crate::{pool::PoolStats, usage::testing::record, vm::VmError};
+use crate::{
+    pool::{PoolStats, Refused},
+    usage::testing::record,
+    vm::VmError,
+};
 
 fn filled() -> Metrics {
     let metrics = Metrics::new();
-    for (index, outcome) in Outcome::ALL.into_iter().enumerate() {
+    for (index, outcome) in Outcome::records().enumerate() {
         let start = [Start::Cold, Start::Fresh, Start::Warm][index % 3];
         let mut record = record("hello", index as u64);
         (record.outcome, record.start) = (outcome, start);
         metrics.invoked(&record);
     }
-    let retry_after = std::time::Duration::from_secs(1);
-    let failed = VmError::Host("no KVM".to_owned());
-    for refused in [
-        Refused::Busy { retry_after },
-        Refused::QueueFull,
-        Refused::Memory,
-        Refused::ShuttingDown,
-        Refused::Vm(failed),
-    ] {
-        metrics.refused(&"hello".parse().expect("name"), &refused);
+    for why in Outcome::unserved() {
+        metrics.unserved(&"hello".parse().expect("name"), why);
     }
     metrics.deployed(true);
     metrics.log_lines_dropped_in_queue(3);
@@ -183,6 +181,6 @@ fn series_are_bounded_and_go_with_their_function() {
 fn a_vm_that_was_ended_for_want_of_memory_is_counted_as_that() {
     let squeezed = VmError::Undelivered(Box::new(VmError::Squeezed));
     for refused in [Refused::Memory, Refused::Vm(squeezed)] {
-        assert_eq!(refusal(&refused), "memory");
+        assert_eq!(refused.outcome().name(), "memory");
     }
 }

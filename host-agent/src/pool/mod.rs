@@ -21,6 +21,7 @@ use std::{
 };
 
 use jiffy_abi::layout::PAGE_BYTES;
+use jiffy_model::{EndsRequest, Outcome};
 use tokio::{
     runtime::Handle,
     sync::{Notify, oneshot},
@@ -78,6 +79,19 @@ pub enum Refused {
     ShuttingDown,
     #[error(transparent)]
     Vm(#[from] VmError),
+}
+
+impl EndsRequest for Refused {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Busy { .. } => Outcome::Busy,
+            Self::QueueFull => Outcome::QueueFull,
+            Self::Memory => Outcome::NoMemory,
+            Self::ShuttingDown => Outcome::ShuttingDown,
+            Self::Vm(error) if error.is_squeeze() => Outcome::NoMemory,
+            Self::Vm(_) => Outcome::NoVm,
+        }
+    }
 }
 
 impl From<Reason> for Refused {

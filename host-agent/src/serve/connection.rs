@@ -34,6 +34,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
+use jiffy_model::Outcome;
 use tokio::{
     io::ReadBuf,
     time::{Instant, Sleep, sleep, sleep_until, timeout},
@@ -44,10 +45,7 @@ use super::{
     refusal,
     wire::{Phase, Shared, Socket, Wire},
 };
-use crate::{
-    api::refusal::{Kind, Problem},
-    config::Limits,
-};
+use crate::{api::refusal::Problem, config::Limits};
 
 /// hyper's own limit of a request's head lies this much above ours, bytes, so that a client gets our words.
 const HEAD_MARGIN_BYTES: usize = 32 << 10;
@@ -114,7 +112,7 @@ pub(crate) enum End {
     /// It was idle, and another one has its place.
     MadeRoom,
     /// The client was told why.
-    Refused(&'static str, String),
+    Refused(Outcome, String),
 }
 
 impl End {
@@ -208,12 +206,12 @@ where
                     "the rest of the request's headers did not come within {} ms (limits.idle_ms_max)",
                     rules.idle_time_max.as_millis()
                 );
-                return refuse(&socket, Problem::new(Kind::RequestTimeout, detail)).await;
+                return refuse(&socket, Problem::new(Outcome::RequestTimeout, detail)).await;
             }
             Stop::MakeRoom if read.is_empty() => return End::MadeRoom,
             Stop::MakeRoom => {
                 let detail = "the request's headers come slowly, and others need the connection (limits.connections_max): try again later";
-                refuse(&socket, Problem::overloaded(detail)).await;
+                refuse(&socket, Problem::new(Outcome::Overloaded, detail)).await;
                 return End::MadeRoom;
             }
             Stop::Slow if read.is_empty() => return End::Closed,
@@ -222,7 +220,7 @@ where
                     "the request's headers did not come within {} ms (limits.header_ms_max)",
                     rules.header_time_max.as_millis()
                 );
-                return refuse(&socket, Problem::new(Kind::RequestTimeout, detail)).await;
+                return refuse(&socket, Problem::new(Outcome::RequestTimeout, detail)).await;
             }
         };
         // Too many for the stack, perhaps, and not too large: once more with room for all that fit.
@@ -243,7 +241,7 @@ where
         }
         if error.is_incomplete_message() && !read.is_empty() {
             let detail = "the request broke off within its headers: send all of them";
-            return refuse(&socket, Problem::new(Kind::InvalidRequest, detail)).await;
+            return refuse(&socket, Problem::new(Outcome::InvalidRequest, detail)).await;
         }
         tracing::debug!(%error, "a connection broke off");
         return End::Broken;
@@ -252,7 +250,7 @@ where
 
 /// Sends a refusal and ends the connection such that the client can read it.
 pub(super) async fn refuse<S: Socket>(socket: &Shared<S>, problem: Problem) -> End {
-    let (kind, detail) = problem.summary();
+    let (outcome, detail) = problem.summary();
     let bytes = problem.into_bytes();
     let said = async {
         let mut rest = &bytes[..];
@@ -275,7 +273,7 @@ pub(super) async fn refuse<S: Socket>(socket: &Shared<S>, problem: Problem) -> E
     };
     // Who takes nothing has chosen so.
     let _ = timeout(LINGER_TIME_MAX, said).await;
-    End::Refused(kind, detail)
+    End::Refused(outcome, detail)
 }
 
 /// Why hyper is not polled any more.

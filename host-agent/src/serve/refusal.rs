@@ -1,7 +1,9 @@
 //! What a client gets that sent something hyper does not take for a request: the same kind of answer as everybody else.
 //! Not here: when to send it (`connection`).
 
-use crate::api::refusal::{Kind, Problem};
+use jiffy_model::Outcome;
+
+use crate::api::refusal::Problem;
 
 /// What the first bytes of a TLS connection are: a handshake record of version 3.
 const TLS_BYTES: &[u8] = b"\x16\x03";
@@ -13,26 +15,26 @@ pub(super) fn of_parse(error: &hyper::Error, read: &[u8], header_bytes_max: u32)
     if read.starts_with(TLS_BYTES) {
         let detail =
             "this is TLS, and the agent speaks plain HTTP: use http://, or a proxy that ends TLS";
-        return Problem::new(Kind::InvalidRequest, detail);
+        return Problem::new(Outcome::InvalidRequest, detail);
     }
     if error.is_parse_version_h2() || read.starts_with(HTTP2_PREFACE) || has_other_version(read) {
         let detail = "the request's version is not HTTP/1.1 or HTTP/1.0: send one of these";
-        return Problem::new(Kind::VersionNotSupported, detail);
+        return Problem::new(Outcome::VersionNotSupported, detail);
     }
     if error.is_parse_too_large() {
         return match is_line_too_long(read, header_bytes_max) {
             true => Problem::new(
-                Kind::TargetTooLong,
+                Outcome::TargetTooLong,
                 format!(
                     "path and query are too long: must be at most {} bytes",
                     crate::api::TARGET_BYTES_MAX
                 ),
             ),
-            false => Problem::new(Kind::HeadersTooLarge, too_large(header_bytes_max)),
+            false => Problem::new(Outcome::HeadersTooLarge, too_large(header_bytes_max)),
         };
     }
     let detail = format!("the request is malformed ({error}): must be HTTP/1.1 as in RFC 9112");
-    Problem::new(Kind::InvalidRequest, detail)
+    Problem::new(Outcome::InvalidRequest, detail)
 }
 
 /// What is said of headers beyond the limit, by whoever notices.

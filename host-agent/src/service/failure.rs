@@ -2,62 +2,56 @@
 
 use jiffy_abi::{frame::ResponseKind, log_ring::TEXT_BYTES_MAX};
 use jiffy_console::quantity::Bytes;
-use jiffy_control::{Backtrace, Blame, GuestFault, Outcome, Report, Response};
+use jiffy_control::{Backtrace, GuestFault, Response, VmEnd};
+use jiffy_model::{EndsRequest as _, Outcome};
 
-use super::{DeployErrorKind, InvokeFailureKind};
-use crate::{memory, pool::RETRY_AFTER, symbols::Innermost, usage, vm::VmError};
+use super::{DeployErrorKind, NoAnswer};
+use crate::{memory, pool::RETRY_AFTER, symbols::Innermost, vm::VmError};
 
 /// Why a request has no answer.
-pub(super) fn of_request(error: &VmError) -> InvokeFailureKind {
-    match error {
-        VmError::Stopped(report) => of_report(report),
-        VmError::Undelivered(end) => of_request(end),
-        VmError::Squeezed => InvokeFailureKind::Busy {
-            reason: format!(
+pub(super) fn of_request(error: &VmError) -> NoAnswer {
+    let text = match error {
+        VmError::Undelivered(end) => return of_request(end),
+        VmError::Stopped(report) => of_end(&report.end),
+        VmError::Request(text) => format!("the request is too large: {text}"),
+        VmError::Squeezed => {
+            return NoAnswer {
+                outcome: Outcome::NoMemory,
                 // Which control group that is, the agent's own log says: whoever asks may be a stranger.
-                "all VMs together ran out of memory, and the one with this request was ended for it; the agent and its VMs have {}, which its operator can raise",
-                Bytes(memory::available_bytes())
-            ),
-            retry_after: RETRY_AFTER,
-        },
-        VmError::Failed { .. } | VmError::Died(_) | VmError::Unresponsive(_) | VmError::Host(_) => {
-            InvokeFailureKind::Platform(error.to_string())
+                text: format!(
+                    "all VMs together ran out of memory, and the one with this request was ended for it; the agent and its VMs have {}, which its operator can raise",
+                    Bytes(memory::available_bytes())
+                ),
+                retry_after: Some(RETRY_AFTER),
+            };
         }
-        VmError::Malformed(_) | VmError::Stream(_) => InvokeFailureKind::Fault(error.to_string()),
-        VmError::Request(text) => InvokeFailureKind::TooLarge(text.clone()),
-    }
+        error => error.to_string(),
+    };
+    let outcome = match error.outcome() {
+        // Neither is for a VM that was restored to do: not the caller's fault, nor the function's.
+        Outcome::ImageRefused | Outcome::Ended => Outcome::Host,
+        outcome => outcome,
+    };
+    NoAnswer::new(outcome, text)
 }
 
-fn of_report(report: &Report) -> InvokeFailureKind {
-    match &report.outcome {
-        Outcome::TimedOut { timeout_ms, .. } => InvokeFailureKind::Timeout {
-            timeout_ms: *timeout_ms,
-        },
-        Outcome::Fault(GuestFault::Panic {
-            message,
-            file,
-            line,
-            column,
-            ..
-        }) => InvokeFailureKind::Panic {
-            message: message.clone(),
-            file: file.clone(),
-            line: *line,
-            column: *column,
-        },
-        Outcome::Fault(GuestFault::OutOfMemory {
+fn of_end(end: &VmEnd) -> String {
+    match end {
+        VmEnd::TimedOut { timeout_ms, .. } => format!(
+            "the function did not answer within {timeout_ms} ms: make it faster or raise its timeout"
+        ),
+        VmEnd::Fault(GuestFault::Panic { message, .. }) => message.clone(),
+        VmEnd::Fault(GuestFault::OutOfMemory {
             requested_bytes,
             ram_bytes,
             ..
-        }) => InvokeFailureKind::OutOfMemory {
-            requested_bytes: *requested_bytes,
-            ram_bytes: *ram_bytes,
-        },
-        Outcome::Fault(fault) => InvokeFailureKind::Fault(fault_text(fault)),
-        Outcome::Exited(code) => {
-            InvokeFailureKind::Fault(format!("it ended the VM with code {code}"))
-        }
-        Outcome::Finished => InvokeFailureKind::Platform("the VM ended too early".into()),
+        }) => format!(
+            "the function {}",
+            out_of_memory(*requested_bytes, *ram_bytes)
+        ),
+        VmEnd::Fault(fault) => fault_text(fault),
+        VmEnd::Exited(code) => format!("it ended the VM with code {code}"),
+        VmEnd::Finished => "the VM ended too early".into(),
     }
 }
 
@@ -66,38 +60,33 @@ pub(super) fn backtrace(error: &VmError) -> Option<(&Backtrace, Innermost)> {
     let VmError::Stopped(report) = error else {
         return None;
     };
-    match &report.outcome {
-        Outcome::TimedOut { backtrace, .. }
-        | Outcome::Fault(
+    match &report.end {
+        VmEnd::TimedOut { backtrace, .. }
+        | VmEnd::Fault(
             GuestFault::Exception { backtrace, .. }
             | GuestFault::Device { backtrace, .. }
             | GuestFault::Cpu { backtrace, .. },
         ) => Some((backtrace, Innermost::Instruction)),
-        Outcome::Fault(
+        VmEnd::Fault(
             GuestFault::Panic { backtrace, .. } | GuestFault::OutOfMemory { backtrace, .. },
         ) => Some((backtrace, Innermost::Return)),
-        Outcome::Fault(GuestFault::Init { .. } | GuestFault::Runtime { .. })
-        | Outcome::Exited(_)
-        | Outcome::Finished => None,
+        VmEnd::Fault(GuestFault::Init { .. } | GuestFault::Runtime { .. })
+        | VmEnd::Exited(_)
+        | VmEnd::Finished => None,
     }
 }
 
 /// Why an image has no snapshot.
 pub(super) fn of_build(error: &VmError) -> DeployErrorKind {
-    match error {
-        VmError::Stopped(report) => of_init(&report.outcome),
-        VmError::Failed {
-            blame: Blame::Input,
-            message,
-        } => DeployErrorKind::Image(message.clone()),
-        VmError::Malformed(_) | VmError::Stream(_) => DeployErrorKind::Image(error.to_string()),
-        VmError::Failed { .. }
-        | VmError::Died(_)
-        | VmError::Squeezed
-        | VmError::Undelivered(_)
-        | VmError::Unresponsive(_)
-        | VmError::Request(_)
-        | VmError::Host(_) => DeployErrorKind::Host(error.to_string()),
+    match (error, error.outcome()) {
+        (VmError::Stopped(report), outcome) => DeployErrorKind::Init {
+            outcome,
+            text: of_init(&report.end),
+        },
+        (error, Outcome::ImageRefused | Outcome::BadResponse) => {
+            DeployErrorKind::Image(error.to_string())
+        }
+        (error, _) => DeployErrorKind::Host(error.to_string()),
     }
 }
 
@@ -118,50 +107,20 @@ pub(super) fn sentence(response: &Response) -> Option<String> {
     }
 }
 
-/// How an `init` ended that was not done.
-fn of_init(end: &Outcome) -> DeployErrorKind {
-    let (outcome, text) = match end {
-        Outcome::TimedOut { timeout_ms, .. } => (
-            usage::Outcome::Timeout,
-            format!(
-                "`init` was not done within {timeout_ms} ms: make it faster or raise the timeout"
-            ),
+/// How an `init` ended that was not done, and what helps.
+fn of_init(end: &VmEnd) -> String {
+    match end {
+        VmEnd::TimedOut { timeout_ms, .. } => format!(
+            "`init` was not done within {timeout_ms} ms: make it faster or raise the timeout"
         ),
-        Outcome::Fault(fault) => match fault {
-            GuestFault::Init { message } => (
-                usage::Outcome::FunctionError,
-                format!("`init` failed: {message}"),
-            ),
-            GuestFault::Panic { .. } => (
-                usage::Outcome::Panic,
-                format!("`init` {}", fault_text(fault)),
-            ),
-            GuestFault::OutOfMemory {
-                requested_bytes,
-                ram_bytes,
-                ..
-            } => (
-                usage::Outcome::OutOfMemory,
-                format!("`init` {}", out_of_memory(*requested_bytes, *ram_bytes)),
-            ),
-            GuestFault::Exception { .. }
-            | GuestFault::Runtime { .. }
-            | GuestFault::Device { .. }
-            | GuestFault::Cpu { .. } => (
-                usage::Outcome::Fault,
-                format!("`init` broke: {}", fault_text(fault)),
-            ),
-        },
-        Outcome::Exited(code) => (
-            usage::Outcome::Fault,
-            format!("`init` ended the VM with code {code}"),
-        ),
-        Outcome::Finished => (
-            usage::Outcome::Fault,
-            "the image ended before its `init` was done".into(),
-        ),
-    };
-    DeployErrorKind::Init { outcome, text }
+        VmEnd::Fault(GuestFault::Init { message }) => format!("`init` failed: {message}"),
+        VmEnd::Fault(fault @ (GuestFault::Panic { .. } | GuestFault::OutOfMemory { .. })) => {
+            format!("`init` {}", fault_text(fault))
+        }
+        VmEnd::Fault(fault) => format!("`init` broke: {}", fault_text(fault)),
+        VmEnd::Exited(code) => format!("`init` ended the VM with code {code}"),
+        VmEnd::Finished => "the image ended before its `init` was done".into(),
+    }
 }
 
 /// What is missing, and what helps.
@@ -212,22 +171,5 @@ fn fault_text(fault: &GuestFault) -> String {
         | GuestFault::Runtime { message }
         | GuestFault::Device { message, .. }
         | GuestFault::Cpu { message, .. } => message.clone(),
-    }
-}
-
-/// How a request without an answer is counted.
-pub(super) fn outcome(kind: &InvokeFailureKind) -> usage::Outcome {
-    match kind {
-        InvokeFailureKind::Panic { .. } => usage::Outcome::Panic,
-        InvokeFailureKind::Fault(_) => usage::Outcome::Fault,
-        InvokeFailureKind::Timeout { .. } => usage::Outcome::Timeout,
-        InvokeFailureKind::OutOfMemory { .. } => usage::Outcome::OutOfMemory,
-        InvokeFailureKind::NoFunction(_)
-        | InvokeFailureKind::NoVersion(..)
-        | InvokeFailureKind::NoAlias(..)
-        | InvokeFailureKind::TooLarge(_)
-        | InvokeFailureKind::Stopped(_)
-        | InvokeFailureKind::Busy { .. }
-        | InvokeFailureKind::Platform(_) => usage::Outcome::Platform,
     }
 }

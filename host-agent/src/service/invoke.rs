@@ -9,17 +9,18 @@ use std::{
 };
 
 use jiffy_abi::{
-    frame::{BODY_BYTES_MAX, FIELD_HEADER_BYTES, HEAD_BYTES_MAX, ResponseKind},
+    frame::{BODY_BYTES_MAX, FIELD_HEADER_BYTES, HEAD_BYTES_MAX},
     log_ring::Level,
 };
 use jiffy_control::{INDENT, LogLoss, LogRecord, Request, Response, Untrusted, error_chain};
+use jiffy_model::{EndsRequest as _, Outcome};
 use jiffy_snapshots::{PageRun, write_working_set};
 use tokio::{sync::oneshot, task::spawn_blocking};
 use uuid::Uuid;
 
 use super::{
-    InvokeFacts, InvokeFailure, InvokeFailureKind, InvokeInput, Invoked, LOG_TAIL_BYTES_MAX,
-    Service, Timings,
+    InvokeFacts, InvokeFailure, InvokeInput, Invoked, LOG_TAIL_BYTES_MAX, NoAnswer, Service,
+    Timings,
     directory::{Entry, Slot},
     failure, now_ms,
 };
@@ -27,7 +28,7 @@ use crate::{
     model::{AliasTarget, FunctionName, Qualifier, Version, VersionNumber},
     pool::{Deployed, Lease, RETRY_AFTER, Refused, Start},
     symbols::{Found, unknown},
-    usage::{Outcome, UsageRecord},
+    usage::UsageRecord,
     vm::{Settled, VmError, Vms},
 };
 
@@ -53,7 +54,7 @@ struct Running<'a, V: Vms> {
 impl<V: Vms> Running<'_, V> {
     fn end(&mut self, outcome: Outcome) -> Option<UsageRecord> {
         let mut record = self.record.take()?;
-        record.outcome = outcome;
+        record.outcome = outcome.recorded();
         record.run_us = micros(self.began.elapsed());
         record.wall_us = micros(self.came.elapsed());
         Some(record)
@@ -102,24 +103,23 @@ impl<V: Vms> Service<V> {
                 response,
                 facts: *facts,
             }),
-            Err(kind) => Err(InvokeFailure { kind, facts }),
+            Err(why) => Err(InvokeFailure { why, facts }),
         }
     }
 
     /// The version that `qualifier` leads to; for a weighted alias its main one.
-    pub fn resolve(
-        &self,
-        name: &FunctionName,
-        qualifier: &Qualifier,
-    ) -> Result<Version, InvokeFailureKind> {
+    pub fn resolve(&self, name: &FunctionName, qualifier: &Qualifier) -> Result<Version, NoAnswer> {
         let entry = self.invoked_entry(name)?;
         let slot = choose(&entry, qualifier, None)?;
         Ok(slot.version.clone())
     }
 
-    fn invoked_entry(&self, name: &FunctionName) -> Result<Arc<Entry>, InvokeFailureKind> {
+    fn invoked_entry(&self, name: &FunctionName) -> Result<Arc<Entry>, NoAnswer> {
         let entry = self.directory.get(name);
-        entry.ok_or_else(|| InvokeFailureKind::NoFunction(name.clone()))
+        entry.ok_or_else(|| {
+            let text = format!("there is no function {name}: deploy it first");
+            NoAnswer::new(Outcome::NotFound, text)
+        })
     }
 
     /// A VM for a request.
@@ -127,16 +127,19 @@ impl<V: Vms> Service<V> {
         &self,
         name: &FunctionName,
         deployed: &Arc<Deployed>,
-    ) -> Result<Lease<V>, InvokeFailureKind> {
+    ) -> Result<Lease<V>, NoAnswer> {
         // A limit of none stops the function at once, idle VMs or not.
         if deployed.reserved_concurrency == Some(0) {
-            self.metrics().stopped(name);
-            return Err(InvokeFailureKind::Stopped(name.clone()));
+            self.metrics().unserved(name, Outcome::Stopped);
+            let text = format!(
+                "{name} is stopped, its reserved concurrency is 0: raise or remove that and try again"
+            );
+            return Err(NoAnswer::new(Outcome::Stopped, text));
         }
         let acquired = self.pool.acquire(deployed).await;
         acquired.map_err(|refused| {
-            self.metrics().refused(name, &refused);
-            refusal(refused)
+            self.metrics().unserved(name, refused.outcome());
+            refusal(&refused)
         })
     }
 
@@ -147,7 +150,7 @@ impl<V: Vms> Service<V> {
         input: InvokeInput,
         draw: u16,
         facts: &mut InvokeFacts,
-    ) -> Result<Response, InvokeFailureKind> {
+    ) -> Result<Response, NoAnswer> {
         let came = Instant::now();
         let entry = self.invoked_entry(name)?;
         let slot = choose(&entry, qualifier, Some(draw))?;
@@ -173,7 +176,9 @@ impl<V: Vms> Service<V> {
         };
         check_size(&request)?;
         let deployed = self.deployed(name, slot).await;
-        let deployed = deployed.map_err(|failure| InvokeFailureKind::Platform(failure.text))?;
+        let deployed =
+            deployed.map_err(|failure| NoAnswer::new(Outcome::Platform, failure.text))?;
+        facts.timeout_ms = deployed.settings.timeout_ms;
         let (mut undelivered, mut squeezed) = (0, 0);
         let (mut running, response) = loop {
             let lease = self.lease(name, &deployed).await?;
@@ -195,8 +200,7 @@ impl<V: Vms> Service<V> {
                     running.record = None;
                     running.lease.end_squeezed().await;
                     if squeezed == SQUEEZED_MAX {
-                        self.metrics()
-                            .refused(name, &Refused::Vm(VmError::Squeezed));
+                        self.metrics().unserved(name, Outcome::NoMemory);
                         return Err(failure::of_request(&error));
                     }
                     squeezed += 1;
@@ -212,18 +216,17 @@ impl<V: Vms> Service<V> {
         };
         facts.timings.run = running.began.elapsed();
         let (outcome, response) = match response {
-            Ok(response) => (of_response(&response), Ok(response)),
+            Ok(response) => (response.outcome(), Ok(response)),
             Err(error) => {
-                let mut kind = failure::of_request(&error);
+                let mut why = failure::of_request(&error);
                 if self.was_damaged(name, slot, &deployed, &error).await {
-                    kind = InvokeFailureKind::Platform(
-                        "the function's snapshot was damaged on disk, and is being made again: try again".into(),
-                    );
+                    let text = "the function's snapshot was damaged on disk, and is being made again: try again";
+                    why = NoAnswer::new(Outcome::Platform, text);
                 } else {
                     let found = self.backtrace(&deployed, &slot.version, &error).await;
                     (facts.backtrace, facts.backtrace_note) = (found.frames, found.note);
                 }
-                (failure::outcome(&kind), Err((kind, error)))
+                (why.outcome, Err((why, error)))
             }
         };
         let (sender, tail) = match input.wants_log_tail {
@@ -244,12 +247,12 @@ impl<V: Vms> Service<V> {
                 record,
                 failure: match &response {
                     Ok(response) => failure::sentence(response),
-                    Err((kind, _)) => {
+                    Err((why, _)) => {
                         let frames = facts.backtrace.iter();
                         let lines = frames.map(|frame| format!("\n  at {frame}"));
                         let note = facts.backtrace_note.as_ref();
                         let note = note.map(|note| format!("\n  ({note})"));
-                        Some(once(kind.to_string()).chain(lines).chain(note).collect())
+                        Some(once(why.to_string()).chain(lines).chain(note).collect())
                     }
                 },
                 is_end: response.is_err(),
@@ -268,7 +271,7 @@ impl<V: Vms> Service<V> {
             // The pool waits for no VM for ever; if it gave up, there is no log.
             facts.log_tail = tail.await.ok();
         }
-        response.map_err(|(kind, _)| kind)
+        response.map_err(|(why, _)| why)
     }
 }
 
@@ -380,7 +383,7 @@ impl<V: Vms> After<V> {
         if let Some(fault) = settled.fault {
             // Its caller has an answer, which was the function's own; what else it sent reaches nobody.
             self.record.outcome = Outcome::Fault;
-            self.failure = Some(InvokeFailureKind::Fault(fault.to_string()).to_string());
+            self.failure = Some(NoAnswer::new(Outcome::BadResponse, fault.to_string()).to_string());
         }
         if let Some(text) = self.failure.take() {
             let level = Level::Error as u8;
@@ -443,7 +446,7 @@ fn choose<'a>(
     entry: &'a Entry,
     qualifier: &Qualifier,
     draw: Option<u16>,
-) -> Result<&'a Arc<Slot>, InvokeFailureKind> {
+) -> Result<&'a Arc<Slot>, NoAnswer> {
     let name = &entry.function.name;
     let live = entry.function.live;
     let number: VersionNumber = match qualifier {
@@ -451,7 +454,10 @@ fn choose<'a>(
         Qualifier::Version(number) => *number,
         Qualifier::Alias(alias) => {
             let to = entry.function.aliases.get(alias);
-            let to = to.ok_or_else(|| InvokeFailureKind::NoAlias(name.clone(), alias.clone()))?;
+            let to = to.ok_or_else(|| {
+                let text = format!("{name} has no alias {alias}: set it first");
+                NoAnswer::new(Outcome::NotFound, text)
+            })?;
             match (to.other, draw) {
                 (Some((other, per_mille)), Some(draw)) if draw < per_mille => other,
                 _ => match to.version {
@@ -465,12 +471,18 @@ fn choose<'a>(
     let names_it =
         |slot: &&Arc<Slot>| slot.version.published || !matches!(qualifier, Qualifier::Version(_));
     let slot = entry.versions.get(&number).filter(names_it);
-    slot.ok_or_else(|| InvokeFailureKind::NoVersion(name.clone(), number))
+    slot.ok_or_else(|| {
+        let text = format!("{name} has no version {number}: choose one that `versions` lists");
+        NoAnswer::new(Outcome::NotFound, text)
+    })
 }
 
 /// Refuses what no frame holds before a VM is spent on it.
-fn check_size(request: &Request) -> Result<(), InvokeFailureKind> {
-    let too_large = |what: String| Err(InvokeFailureKind::TooLarge(what));
+fn check_size(request: &Request) -> Result<(), NoAnswer> {
+    let too_large = |what: String| {
+        let text = format!("the request is too large: {what}");
+        Err(NoAnswer::new(Outcome::Unframed, text))
+    };
     let body_bytes = request.body.len();
     if body_bytes > BODY_BYTES_MAX as usize {
         return too_large(format!(
@@ -509,26 +521,31 @@ fn check_size(request: &Request) -> Result<(), InvokeFailureKind> {
     Ok(())
 }
 
-fn refusal(refused: Refused) -> InvokeFailureKind {
-    let busy = |reason: &str, retry_after| InvokeFailureKind::Busy {
-        reason: reason.into(),
-        retry_after,
-    };
-    match refused {
-        Refused::Busy { retry_after } => busy("the function's VMs are all busy", retry_after),
-        Refused::QueueFull => busy("too many requests wait for the function", RETRY_AFTER),
-        Refused::Memory => busy("the host has no memory for another VM", RETRY_AFTER),
-        Refused::ShuttingDown => InvokeFailureKind::Platform("the host is shutting down".into()),
-        Refused::Vm(error) if error.is_squeeze() => failure::of_request(&error),
-        Refused::Vm(error) => InvokeFailureKind::Platform(error.to_string()),
+fn refusal(refused: &Refused) -> NoAnswer {
+    if let Refused::Vm(error) = refused
+        && error.is_squeeze()
+    {
+        return failure::of_request(error);
     }
-}
-
-fn of_response(response: &Response) -> Outcome {
-    match response.kind {
-        ResponseKind::Ok | ResponseKind::Http => Outcome::Ok,
-        ResponseKind::FunctionError => Outcome::FunctionError,
-        ResponseKind::BadEvent => Outcome::BadEvent,
+    let (text, retry_after) = match refused {
+        Refused::Busy { retry_after } => {
+            ("the function's VMs are all busy".into(), Some(*retry_after))
+        }
+        Refused::QueueFull => (
+            "too many requests wait for the function".into(),
+            Some(RETRY_AFTER),
+        ),
+        Refused::Memory => (
+            "the host has no memory for another VM".into(),
+            Some(RETRY_AFTER),
+        ),
+        Refused::ShuttingDown => ("the host is shutting down".into(), None),
+        Refused::Vm(error) => (error.to_string(), None),
+    };
+    NoAnswer {
+        outcome: refused.outcome(),
+        text,
+        retry_after,
     }
 }
 

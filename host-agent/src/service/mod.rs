@@ -46,9 +46,8 @@ pub use self::{
     deploy::{Mode, Plan},
     host::HostIdentity,
     outcome::{
-        ChangeError, ChangeErrorKind, DeployError, DeployErrorKind, DeployOutcome, Health,
-        HttpEvent, InvokeFacts, InvokeFailure, InvokeFailureKind, InvokeInput, Invoked,
-        LOG_TAIL_BYTES_MAX, Timings, UnpackHttp,
+        ChangeError, DeployError, DeployErrorKind, DeployOutcome, Health, HttpEvent, InvokeFacts,
+        InvokeFailure, InvokeInput, Invoked, LOG_TAIL_BYTES_MAX, NoAnswer, Timings, UnpackHttp,
     },
 };
 use crate::{

@@ -1,20 +1,18 @@
 //! What the verbs return, and why they do not.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use jiffy_control::{HttpRequest, LogRecord, Response};
+use jiffy_model::{EndsRequest, Outcome};
 use jiffy_snapshots::Digest;
 
 use crate::{
     images::ImageError,
-    model::{AliasName, Function, FunctionName, InvalidValue, Settings, Version, VersionNumber},
+    model::{Function, FunctionName, InvalidValue, Settings, Version, VersionNumber},
     pool::Start,
     registry::RegistryError,
     symbols::Frame,
-    usage,
 };
-
-use super::failure;
 
 /// Bytes of a log's tail at most, as in Lambda's API.
 pub const LOG_TAIL_BYTES_MAX: usize = 4096;
@@ -59,15 +57,25 @@ pub enum DeployErrorKind {
     Image(String),
     /// Its `init` was not done. The text says why and what helps.
     #[error("{text}")]
-    Init {
-        outcome: usage::Outcome,
-        text: String,
-    },
+    Init { outcome: Outcome, text: String },
     #[error(transparent)]
     Change(#[from] ChangeError),
     /// The host could not build it.
     #[error("{0}")]
     Host(String),
+}
+
+impl EndsRequest for DeployErrorKind {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::NoImage(_) => Outcome::NotFound,
+            Self::Invalid(_) => Outcome::InvalidRequest,
+            Self::UnderWay(_) => Outcome::Conflict,
+            Self::Image(_) | Self::Init { .. } => Outcome::ImageRefused,
+            Self::Change(error) => error.outcome(),
+            Self::Host(_) => Outcome::Platform,
+        }
+    }
 }
 
 impl From<DeployErrorKind> for DeployError {
@@ -106,47 +114,31 @@ pub enum ChangeError {
     Platform(String),
 }
 
-/// What a client needs to know of a [`ChangeError`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ChangeErrorKind {
-    /// There is no such thing.
-    NotFound,
-    /// The request is wrong.
-    Invalid,
-    /// It does not go together with what is there.
-    Conflict,
-    /// A limit of functions, versions or aliases.
-    Full,
-    /// Not the client's fault.
-    Platform,
-}
-
-impl ChangeError {
-    /// Its kind.
-    pub fn kind(&self) -> ChangeErrorKind {
+impl EndsRequest for ChangeError {
+    fn outcome(&self) -> Outcome {
         match self {
             Self::Registry(error) => match error {
                 RegistryError::NoFunction(_)
                 | RegistryError::NoVersion(..)
                 | RegistryError::NoAlias(..)
-                | RegistryError::NoUrl(_) => ChangeErrorKind::NotFound,
-                RegistryError::Invalid(_) => ChangeErrorKind::Invalid,
+                | RegistryError::NoUrl(_) => Outcome::NotFound,
+                RegistryError::Invalid(_) => Outcome::InvalidRequest,
                 RegistryError::Changed(_)
                 | RegistryError::AliasExists(..)
                 | RegistryError::UrlExists(_)
                 | RegistryError::Live { .. }
-                | RegistryError::Aliased { .. } => ChangeErrorKind::Conflict,
+                | RegistryError::Aliased { .. } => Outcome::Conflict,
                 RegistryError::FunctionsFull(_)
                 | RegistryError::VersionsFull { .. }
-                | RegistryError::AliasesFull(..) => ChangeErrorKind::Full,
+                | RegistryError::AliasesFull(..) => Outcome::Full,
                 RegistryError::InUse
                 | RegistryError::Storage { .. }
                 | RegistryError::Damaged(_)
-                | RegistryError::Format { .. } => ChangeErrorKind::Platform,
+                | RegistryError::Format { .. } => Outcome::Platform,
             },
-            Self::Invalid(_) => ChangeErrorKind::Invalid,
-            Self::Exists(_) | Self::NoEarlierVersion(_) => ChangeErrorKind::Conflict,
-            Self::Platform(_) => ChangeErrorKind::Platform,
+            Self::Invalid(_) => Outcome::InvalidRequest,
+            Self::Exists(_) | Self::NoEarlierVersion(_) => Outcome::Conflict,
+            Self::Platform(_) => Outcome::Platform,
         }
     }
 }
@@ -207,6 +199,8 @@ pub struct InvokeFacts {
     pub version: Option<VersionNumber>,
     /// In which form an HTTP request was in its event, if one was unpacked.
     pub http_format: Option<u8>,
+    /// What it was granted, milliseconds; zero if it got no VM.
+    pub timeout_ms: u64,
     /// How its VM was started, if it had one.
     pub start: Option<Start>,
     /// Where its time went.
@@ -232,55 +226,54 @@ pub struct Timings {
 
 /// A request without a function's answer.
 #[derive(Debug, thiserror::Error)]
-#[error("{kind}")]
+#[error("{why}")]
 pub struct InvokeFailure {
     /// What went wrong.
-    pub kind: InvokeFailureKind,
+    pub why: NoAnswer,
     /// What is known.
     pub facts: Box<InvokeFacts>,
 }
 
 /// Why there is no answer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[expect(missing_docs, reason = "each message documents its variant")]
-pub enum InvokeFailureKind {
-    #[error("there is no function {0}: deploy it first")]
-    NoFunction(FunctionName),
-    #[error("{0} has no version {1}: choose one that `versions` lists")]
-    NoVersion(FunctionName, VersionNumber),
-    #[error("{0} has no alias {1}: set it first")]
-    NoAlias(FunctionName, AliasName),
-    #[error("the request is too large: {0}")]
-    TooLarge(String),
-    /// Its reserved concurrency is 0.
-    #[error("{0} is stopped, its reserved concurrency is 0: raise or remove that and try again")]
-    Stopped(FunctionName),
-    #[error("{reason}: try again in {} s", retry_after.as_secs().max(1))]
-    Busy {
-        reason: String,
-        retry_after: Duration,
-    },
-    #[error("the function panicked: {message}")]
-    Panic {
-        message: String,
-        file: String,
-        line: u32,
-        column: u32,
-    },
-    #[error("the function broke: {0}")]
-    Fault(String),
-    #[error(
-        "the function did not answer within {timeout_ms} ms: make it faster or raise its timeout"
-    )]
-    Timeout { timeout_ms: u64 },
-    #[error("the function {}", failure::out_of_memory(*requested_bytes, *ram_bytes))]
-    OutOfMemory {
-        requested_bytes: u64,
-        ram_bytes: u64,
-    },
-    /// Not the function's fault.
-    #[error("the platform failed: {0}")]
-    Platform(String),
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NoAnswer {
+    /// How the request ended.
+    pub outcome: Outcome,
+    /// A sentence with the fix; of a function that broke and of a platform that failed, how.
+    pub text: String,
+    /// When the client may try again, if that is known.
+    pub retry_after: Option<Duration>,
+}
+
+impl NoAnswer {
+    /// An end with nothing else to be told.
+    pub fn new(outcome: Outcome, text: impl Into<String>) -> Self {
+        Self {
+            outcome,
+            text: text.into(),
+            retry_after: None,
+        }
+    }
+}
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            outcome,
+            text,
+            retry_after,
+        } = self;
+        match outcome.kind() {
+            Outcome::Panic => write!(f, "the function panicked: {text}")?,
+            Outcome::Fault => write!(f, "the function broke: {text}")?,
+            Outcome::Platform => write!(f, "the platform failed: {text}")?,
+            _ => f.write_str(text)?,
+        }
+        match retry_after {
+            Some(after) => write!(f, ": try again in {} s", after.as_secs().max(1)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// How the agent is.
@@ -294,14 +287,4 @@ pub struct Health {
     pub stopping: bool,
     /// Version of the agent.
     pub version: &'static str,
-}
-
-impl InvokeFailureKind {
-    /// Whether the function is the cause.
-    pub fn is_functions(&self) -> bool {
-        matches!(
-            self,
-            Self::Panic { .. } | Self::Fault(_) | Self::Timeout { .. } | Self::OutOfMemory { .. }
-        )
-    }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use jiffy_model::Outcome;
 use serde::{Deserialize, Serialize};
 
-use super::{MIB, Outcome, UsageRecord};
+use super::{MIB, UsageRecord};
 use crate::{model::FunctionName, pool::Start};
 
 const MINUTE_MS: u64 = 60 * 1000;

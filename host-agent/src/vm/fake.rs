@@ -31,7 +31,7 @@ use std::{
 };
 
 use jiffy_abi::{frame::ResponseKind, log_ring::Level};
-use jiffy_control::{Backtrace, Blame, GuestFault, LogRecord, Outcome, Report, Request, Response};
+use jiffy_control::{Backtrace, Blame, GuestFault, LogRecord, Report, Request, Response, VmEnd};
 use jiffy_snapshots::{Digest, RamSummary, Snapshot, State, StateFile, Store};
 
 use super::{OpenSnapshot, Settled, VmError, VmInstance, Vms};
@@ -314,13 +314,13 @@ impl Vms for FakeVms {
     }
 }
 
-fn fault(fault: GuestFault) -> Outcome {
-    Outcome::Fault(fault)
+fn fault(fault: GuestFault) -> VmEnd {
+    VmEnd::Fault(fault)
 }
 
-fn stopped(outcome: Outcome) -> VmError {
+fn stopped(end: VmEnd) -> VmError {
     VmError::Stopped(Box::new(Report {
-        outcome,
+        end,
         stats: jiffy_control::Stats::default(),
     }))
 }
@@ -489,12 +489,12 @@ impl FakeInstance {
             "!timeout" => {
                 let timeout_ms = self.snapshot.timeout_ms;
                 let backtrace = backtrace();
-                return Err(stopped(Outcome::TimedOut {
+                return Err(stopped(VmEnd::TimedOut {
                     timeout_ms,
                     backtrace,
                 }));
             }
-            "!exit" => return Err(stopped(Outcome::Exited(rest.parse().unwrap_or(0)))),
+            "!exit" => return Err(stopped(VmEnd::Exited(rest.parse().unwrap_or(0)))),
             "!die" => return Err(VmError::Died("signal 9".into())),
             "!squeezed" if take_one(&mut lock(&self.shared.behaviour).squeezes) => {
                 self.settled

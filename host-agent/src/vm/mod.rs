@@ -18,9 +18,8 @@ pub use jailed::{JailedInstance, JailedOptions, JailedShell, JailedVms};
 
 use std::{fs::File, future::Future, path::Path, sync::Arc};
 
-use jiffy_control::{
-    Blame, Death, LogLoss, LogRecord, Report, Request, Response, Stats, StreamFault,
-};
+use jiffy_control::{Death, LogLoss, LogRecord, Report, Request, Response, Stats, StreamFault};
+use jiffy_model::{Blame, EndsRequest, Outcome};
 use jiffy_snapshots::{Digest, Snapshot};
 
 use crate::model::{Isolation, Settings};
@@ -95,6 +94,20 @@ impl VmError {
             | Self::Stream(_)
             | Self::Request(_)
             | Self::Host(_) => false,
+        }
+    }
+}
+
+impl EndsRequest for VmError {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Stopped(report) => report.end.outcome(),
+            Self::Failed { blame, .. } => Outcome::from(*blame),
+            Self::Undelivered(end) => end.outcome(),
+            Self::Malformed(_) | Self::Stream(_) => Outcome::BadResponse,
+            Self::Request(_) => Outcome::Unframed,
+            Self::Squeezed => Outcome::NoMemory,
+            Self::Died(_) | Self::Unresponsive(_) | Self::Host(_) => Outcome::Host,
         }
     }
 }

@@ -18,7 +18,7 @@ use jiffy_abi::{
     frame::ResponseKind,
     layout::{PAGE_BYTES, RAM_BYTES_DEFAULT, RESUME_PAGE},
 };
-use jiffy_control::{Event, Exchange, LogRecord, Outcome, Phases, Response};
+use jiffy_control::{Event, Exchange, LogRecord, Phases, Response, VmEnd};
 use jiffy_snapshots::{
     PAGE_LEN, Page, Snapshot, State,
     devices::{DeviceState, VsockState},
@@ -222,7 +222,7 @@ impl Restored {
     }
 
     /// Asks; the VM may end instead of answering.
-    pub(crate) fn try_ask(&mut self, body: &[u8]) -> Result<Response, Outcome> {
+    pub(crate) fn try_ask(&mut self, body: &[u8]) -> Result<Response, VmEnd> {
         assert!(body.len() <= BODY_BYTES_MAX, "nobody reads meanwhile");
         let request = jiffy_tests::vm::event(body);
         // Each request of each VM has the same nonce, so that two VMs that did the same have the same in them.

@@ -30,6 +30,7 @@ use std::{
 };
 
 use jiffy_console::{Exit, stderr};
+use jiffy_model::Outcome;
 use jiffy_snapshots::SecretError;
 use jiffy_symbols::Frame;
 
@@ -193,32 +194,12 @@ impl Problem {
     }
 
     fn exit(&self) -> Exit {
-        let end = match (&*self.kind, &*self.outcome) {
-            ("image-refused", outcome) if !outcome.is_empty() => outcome,
-            (kind, _) => kind,
+        let end = match &*self.outcome {
+            "" => &self.kind,
+            outcome => outcome,
         };
-        match end {
-            "function-error" => Exit::FunctionError,
-            "bad-event" => Exit::BadEvent,
-            "panic" => Exit::Panic,
-            "fault" => Exit::Fault,
-            "timeout" => Exit::Timeout,
-            "out-of-memory" => Exit::OutOfMemory,
-            "image-refused" => Exit::ImageRefused,
-            "invalid-request"
-            | "unauthorized"
-            | "other-host"
-            | "other-origin"
-            | "not-found"
-            | "method-not-allowed"
-            | "conflict"
-            | "too-large"
-            | "target-too-long"
-            | "unsupported-media-type"
-            | "headers-too-large" => Exit::Usage,
-            // Busy, full, too slow, broken, or of a later release.
-            _ => Exit::Host,
-        }
+        // An agent of a later release may have more of them.
+        end.parse::<Outcome>().map_or(Exit::Host, Outcome::exit)
     }
 }
 

@@ -25,6 +25,7 @@ use jiffy_client::{
 };
 use jiffy_console::{Exit, stderr, stdout};
 use jiffy_control::{Missing, Phases, Request, Response, write_body};
+use jiffy_model::Outcome;
 use jiffy_snapshots::{PageRun, Snapshot, write_working_set};
 use serde::Serialize;
 
@@ -339,7 +340,7 @@ fn invoke(
         if let Err(error) = instance.settle() {
             break Err(error);
         }
-        if number == requests || !outcome::is_ok(&response) {
+        if number == requests || response.outcome() != Outcome::Ok {
             break Ok(response);
         }
         number += 1;

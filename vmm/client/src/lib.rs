@@ -5,9 +5,9 @@
 #![forbid(unsafe_code)]
 
 mod create;
-mod exit_code;
 mod instance;
 mod launch;
+mod outcome;
 mod pump;
 mod spawner;
 

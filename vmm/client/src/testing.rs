@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use jiffy_control::{Blame, Event, LogRecord, Outcome, Phases, Report, Stats};
+use jiffy_control::{Blame, Event, LogRecord, Phases, Report, Stats, VmEnd};
 use jiffy_socket::ControlSocket;
 
 use crate::{Instance, Shell, ShellProcess};
@@ -84,7 +84,7 @@ pub(crate) fn ready() -> Event {
 
 pub(crate) fn finished() -> Event {
     Event::Stopped(Report {
-        outcome: Outcome::Finished,
+        end: VmEnd::Finished,
         stats: Stats::default(),
     })
 }

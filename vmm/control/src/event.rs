@@ -1,6 +1,7 @@
 //! The messages of the control socket, from the VMM to the one who started it.
 
 use jiffy_abi::log_ring::Level;
+use jiffy_model::Blame;
 use jiffy_snapshots::State;
 use serde::{Deserialize, Serialize};
 
@@ -93,17 +94,6 @@ impl std::fmt::Display for Death {
     }
 }
 
-/// Who has to mend a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Blame {
-    /// The image, or an argument.
-    Input,
-    /// The machine: KVM, memory, permissions.
-    Host,
-    /// jiffy itself.
-    Bug,
-}
-
 /// One record of the guest's log ring.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogRecord {
@@ -124,7 +114,7 @@ impl LogRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// How it ended.
-    pub outcome: Outcome,
+    pub end: VmEnd,
     /// What it took.
     pub stats: Stats,
 }
@@ -133,10 +123,10 @@ impl Report {
     /// The report as an honest VMM sends it: one that was taken over can fill a packet with a text or a backtrace.
     #[must_use]
     pub fn bounded(mut self) -> Self {
-        match &mut self.outcome {
-            Outcome::Finished | Outcome::Exited(_) => {}
-            Outcome::TimedOut { backtrace, .. } => backtrace.bound(),
-            Outcome::Fault(fault) => fault.bound(),
+        match &mut self.end {
+            VmEnd::Finished | VmEnd::Exited(_) => {}
+            VmEnd::TimedOut { backtrace, .. } => backtrace.bound(),
+            VmEnd::Fault(fault) => fault.bound(),
         }
         self
     }
@@ -180,7 +170,7 @@ impl GuestFault {
 
 /// How a VM ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Outcome {
+pub enum VmEnd {
     /// The request stream was closed and the guest was idle.
     Finished,
     /// The image ended on purpose with this code.
@@ -371,7 +361,7 @@ mod tests {
         let long = || "ü".repeat(60 << 10);
         let backtrace = || Backtrace(vec![1; 1000]);
         let report = |fault| Report {
-            outcome: Outcome::Fault(fault),
+            end: VmEnd::Fault(fault),
             stats: Stats::default(),
         };
         let panic = report(GuestFault::Panic {
@@ -381,14 +371,14 @@ mod tests {
             column: 1,
             backtrace: backtrace(),
         });
-        let Outcome::Fault(GuestFault::Panic {
+        let VmEnd::Fault(GuestFault::Panic {
             message,
             file,
             backtrace: frames,
             ..
-        }) = panic.bounded().outcome
+        }) = panic.bounded().end
         else {
-            panic!("another outcome");
+            panic!("another end");
         };
         assert!(message.len() <= RECORD_TEXT_BYTES_MAX && file.len() <= RECORD_TEXT_BYTES_MAX);
         assert_eq!(frames.0.len(), BACKTRACE_FRAMES_MAX);

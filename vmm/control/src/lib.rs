@@ -11,8 +11,8 @@
 mod command;
 mod event;
 mod exchange;
-mod exit_code;
 mod log;
+mod outcome;
 mod packet;
 mod request;
 mod settings;
@@ -21,10 +21,11 @@ mod terminal;
 
 pub use command::{Command, Isolation, PageRuns};
 pub use event::{
-    BACKTRACE_FRAMES_MAX, Backtrace, Blame, Death, Event, Exits, GuestFault, LogRecord, Outcome,
-    Phases, ProcessUsage, Report, Stats, bound_text,
+    BACKTRACE_FRAMES_MAX, Backtrace, Death, Event, Exits, GuestFault, LogRecord, Phases,
+    ProcessUsage, Report, Stats, VmEnd, bound_text,
 };
 pub use exchange::{Exchange, Frame, RequestError, ResponseError, StreamFault};
+pub use jiffy_model::{Blame, EndsRequest, Outcome};
 pub use log::{
     CUT_MARK, LOG_BYTES_MAX, LogLoss, RECORD_COST_BYTES, RECORD_TEXT_BYTES_MAX, charge, cut,
     cut_and_mark, newest,

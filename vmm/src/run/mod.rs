@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Bytes of the host reach the guest only once it is ready; `Starting` and `Busy` are timed. A
-//! guest's mistake ends the loop as a value, [`Outcome::Fault`]; only the host's failures are
+//! guest's mistake ends the loop as a value, [`VmEnd::Fault`]; only the host's failures are
 //! errors.
 
 mod deadline;
@@ -32,8 +32,8 @@ use jiffy_abi::{
     doorbell::{self, Wait},
 };
 use jiffy_control::{
-    Backtrace, Event, Exits, GuestFault, LOG_BYTES_MAX, LogLoss, LogRecord, Outcome, Phases,
-    RECORD_COST_BYTES, Report, Stats,
+    Backtrace, Event, Exits, GuestFault, LOG_BYTES_MAX, LogLoss, LogRecord, Phases,
+    RECORD_COST_BYTES, Report, Stats, VmEnd,
 };
 use jiffy_snapshots::devices::DeviceState;
 use rustix::time::{ClockId, clock_gettime};
@@ -82,7 +82,7 @@ pub enum RunError {
 /// What ends the loop.
 #[derive(Debug)]
 enum Stop {
-    Outcome(Outcome),
+    End(VmEnd),
     /// The guest broke a rule of a device or of the ring; where it stood is added at the end.
     Broken(String),
     Error(RunError),
@@ -150,7 +150,7 @@ pub enum Turn {
     /// The guest is idle, and the descriptor given to [`Prepared::watch`] can be read from.
     Commanded,
     /// The guest came to its end; [`Vm::report`] has the rest.
-    Ended(Outcome),
+    Ended(VmEnd),
 }
 
 /// A VM that is running.
@@ -300,8 +300,8 @@ impl<F: FnMut(Event)> Vm<F> {
     /// Runs the guest to its end.
     pub fn run(mut self) -> Result<Report, RunError> {
         loop {
-            if let Turn::Ended(outcome) = self.turn()? {
-                return self.report(outcome);
+            if let Turn::Ended(end) = self.turn()? {
+                return self.report(end);
             }
         }
     }
@@ -318,21 +318,21 @@ impl<F: FnMut(Event)> Vm<F> {
                     if self.state != State::Idle {
                         self.tell_log_lost();
                     }
-                    return self.outcome(stop).map(Turn::Ended);
+                    return self.end_of(stop).map(Turn::Ended);
                 }
             }
         }
     }
 
     /// All that is to say of a VM that came to its end.
-    pub fn report(&mut self, outcome: Outcome) -> Result<Report, RunError> {
+    pub fn report(&mut self, end: VmEnd) -> Result<Report, RunError> {
         self.stats.pages_touched = self.pages_touched()?;
         if self.state == State::Busy {
             self.count_request(Instant::now());
             self.count_request_cpu();
         }
         let stats = self.count_cpu_time();
-        Ok(Report { outcome, stats })
+        Ok(Report { end, stats })
     }
 
     /// Guest RAM and what is around it.
@@ -340,12 +340,12 @@ impl<F: FnMut(Event)> Vm<F> {
         &self.machine
     }
 
-    fn outcome(&self, stop: Stop) -> Result<Outcome, RunError> {
+    fn end_of(&self, stop: Stop) -> Result<VmEnd, RunError> {
         match stop {
-            Stop::Outcome(outcome) => Ok(outcome),
+            Stop::End(end) => Ok(end),
             Stop::Broken(message) => {
                 let backtrace = self.backtrace()?;
-                Ok(Outcome::Fault(GuestFault::Device { message, backtrace }))
+                Ok(VmEnd::Fault(GuestFault::Device { message, backtrace }))
             }
             Stop::Error(error) => Err(error),
         }
@@ -353,12 +353,12 @@ impl<F: FnMut(Event)> Vm<F> {
 
     /// Serves one request: waits for it, runs the guest until it has answered, and settles. `None`,
     /// or how the VM ended.
-    pub fn serve_request(&mut self) -> Result<Option<Outcome>, RunError> {
+    pub fn serve_request(&mut self) -> Result<Option<VmEnd>, RunError> {
         loop {
             match self.turn()? {
                 Turn::Settled => return Ok(None),
                 Turn::Commanded => {} // Nobody gave it a descriptor to watch.
-                Turn::Ended(outcome) => return Ok(Some(outcome)),
+                Turn::Ended(end) => return Ok(Some(end)),
             }
         }
     }
@@ -454,17 +454,17 @@ impl<F: FnMut(Event)> Vm<F> {
 
     /// What an exit means after which the guest does not go on.
     fn end(&self, exit: Exit) -> Result<Stop, Stop> {
-        let outcome = match exit {
+        let end = match exit {
             Exit::Doorbell {
                 port: doorbell::EXIT,
                 byte,
-            } => Outcome::Exited(byte),
+            } => VmEnd::Exited(byte),
             Exit::Doorbell {
                 port: doorbell::FAULT,
                 ..
             } => {
                 let registers = self.machine.registers()?;
-                Outcome::Fault(fault::decode(
+                VmEnd::Fault(fault::decode(
                     self.machine.ram(),
                     &registers,
                     self.loaded.stack_bytes,
@@ -485,12 +485,12 @@ impl<F: FnMut(Event)> Vm<F> {
                 unreachable!("the caller answers these")
             }
         };
-        Ok(Stop::Outcome(outcome))
+        Ok(Stop::End(end))
     }
 
-    fn cpu_fault(&self, message: String) -> Result<Outcome, KvmError> {
+    fn cpu_fault(&self, message: String) -> Result<VmEnd, KvmError> {
         let backtrace = self.backtrace()?;
-        Ok(Outcome::Fault(GuestFault::Cpu { message, backtrace }))
+        Ok(VmEnd::Fault(GuestFault::Cpu { message, backtrace }))
     }
 
     fn ready(&mut self) -> Result<(), Stop> {
@@ -574,7 +574,7 @@ impl<F: FnMut(Event)> Vm<F> {
                     break;
                 }
             } else if ready.gone {
-                return Err(Stop::Outcome(Outcome::Finished));
+                return Err(Stop::End(VmEnd::Finished));
             }
         }
         self.write_resume_page(now);
@@ -596,7 +596,7 @@ impl<F: FnMut(Event)> Vm<F> {
         let received = self.bus.vsock.receive(memory, Some(&mut self.stream))?;
         self.stats.bytes_in += received.bytes;
         if received.closed {
-            return Err(Stop::Outcome(Outcome::Finished));
+            return Err(Stop::End(VmEnd::Finished));
         }
         if received.bytes > 0 && self.state == State::Idle {
             self.state = State::Busy;
@@ -617,7 +617,7 @@ impl<F: FnMut(Event)> Vm<F> {
         let sent = self.bus.vsock.transmit(memory, &mut self.stream)?;
         self.stats.bytes_out += sent.bytes;
         if sent.closed {
-            return Err(Stop::Outcome(Outcome::Finished));
+            return Err(Stop::End(VmEnd::Finished));
         }
         Ok(sent)
     }
@@ -646,7 +646,7 @@ impl<F: FnMut(Event)> Vm<F> {
             return Ok(());
         }
         let timeout = self.deadline.timeout().unwrap_or_default();
-        Err(Stop::Outcome(Outcome::TimedOut {
+        Err(Stop::End(VmEnd::TimedOut {
             timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
             backtrace: self.backtrace()?,
         }))

@@ -21,7 +21,7 @@ use jiffy_abi::{
     resume_page::RESUME_PAGE_BYTES,
 };
 pub use jiffy_control::Isolation;
-use jiffy_control::{Event, Outcome, Phases};
+use jiffy_control::{Event, Phases, VmEnd};
 use jiffy_snapshots::{
     PageRun, Snapshot,
     devices::DeviceState,
@@ -45,7 +45,7 @@ pub const RESET_PAGES_MAX: u64 = 4096;
 #[expect(missing_docs, reason = "each message documents its variant")]
 pub enum CaptureError {
     #[error("the guest ended before it was ready: {0:?}")]
-    Ended(Outcome),
+    Ended(VmEnd),
     #[error(
         "`init` drew randomness, which every VM restored from the snapshot would share: draw it in the handler, or allow it with `random-init = true` under [package.metadata.jiffy]"
     )]
@@ -104,7 +104,7 @@ impl<F: FnMut(Event)> Vm<F> {
     pub fn capture(&mut self, image: ImageInfo) -> Result<State, CaptureError> {
         if let Err(stop) = self.run_until_ready() {
             let _ = self.drain_log();
-            return Err(CaptureError::Ended(self.outcome(stop)?));
+            return Err(CaptureError::Ended(self.end_of(stop)?));
         }
         if self.stats.requests > 0 || self.baseline.is_some() {
             return Err(CaptureError::Late);

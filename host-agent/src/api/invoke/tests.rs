@@ -25,12 +25,12 @@ fn what_a_function_answers_is_checked() {
     for status in [0, 99, 100, 101, 199, 600, u16::MAX] {
         let refused = http_response(response(status, &[]), &Method::GET, held())
             .expect_err("no final status");
-        assert_eq!(refused.kind(), Kind::FunctionError);
+        assert_eq!(refused.outcome(), Outcome::FunctionError);
     }
     for pair in [("a b", ""), ("", ""), ("x", "a\r\nb: c"), ("x\n", "")] {
         let refused =
             http_response(response(200, &[pair]), &Method::GET, held()).expect_err("malformed");
-        assert_eq!(refused.kind(), Kind::FunctionError);
+        assert_eq!(refused.outcome(), Outcome::FunctionError);
     }
 }
 

@@ -3,12 +3,12 @@
 use std::io::{self, Write};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use jiffy_abi::frame::ResponseKind;
 use jiffy_client::InvokeError;
 use jiffy_console::Exit;
-use jiffy_control::{Backtrace, Blame, GuestFault, Outcome, Response};
+use jiffy_control::{Backtrace, GuestFault, Response, VmEnd};
+use jiffy_model::{Blame, EndsRequest as _, Outcome};
 use jiffy_symbols::{Frame, Innermost, shorten, vector_name};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::{
     output::{Bytes, Line, Untrusted, chain},
@@ -53,24 +53,18 @@ impl<'a> ResponseView<'a> {
     }
 }
 
-/// Whether the handler returned what it wanted to.
-pub(super) fn is_ok(response: &Response) -> bool {
-    matches!(response.kind, ResponseKind::Ok | ResponseKind::Http)
-}
-
 /// The failure that a response tells of.
 pub(super) fn failure_of_response(response: &Response) -> Option<Failure> {
-    let message = String::from_utf8_lossy(&response.body).into_owned();
-    let kind = match response.kind {
-        ResponseKind::FunctionError => Kind::FunctionError {
-            error_type: response.error_type.clone(),
+    let outcome = response.outcome();
+    (outcome != Outcome::Ok).then(|| Failure {
+        outcome,
+        detail: match outcome {
+            Outcome::FunctionError => Detail::Type {
+                error_type: response.error_type.clone(),
+            },
+            _ => Detail::None {},
         },
-        ResponseKind::BadEvent => Kind::BadEvent,
-        ResponseKind::Ok | ResponseKind::Http => return None,
-    };
-    Some(Failure {
-        kind,
-        message,
+        message: String::from_utf8_lossy(&response.body).into_owned(),
         backtrace: vec![],
         hint: None,
     })
@@ -79,8 +73,10 @@ pub(super) fn failure_of_response(response: &Response) -> Option<Failure> {
 /// Why there is no response that the handler wanted.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Failure {
+    #[serde(rename = "kind", serialize_with = "snake_case")]
+    outcome: Outcome,
     #[serde(flatten)]
-    kind: Kind,
+    detail: Detail,
     message: String,
     /// Innermost first.
     backtrace: Vec<Frame>,
@@ -89,45 +85,35 @@ pub(crate) struct Failure {
     hint: Option<&'static str>,
 }
 
+/// What goes with some of the outcomes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-enum Kind {
-    FunctionError {
+#[serde(untagged)]
+enum Detail {
+    Type {
         error_type: String,
     },
-    Init,
-    /// The request does not fit a frame.
-    Request,
-    BadEvent,
-    Panic {
+    Place {
         file: String,
         line: u32,
         column: u32,
     },
     Exception(Exception),
-    OutOfMemory {
+    Memory {
         requested_bytes: u64,
         ram_bytes: u64,
     },
     Timeout {
         timeout_ms: u64,
     },
-    /// The library OS met something that cannot be.
-    Runtime,
-    /// The guest broke a rule of a device.
-    Device,
-    /// The CPU could not go on.
-    Cpu,
-    /// What came back is no response.
-    BadResponse,
-    /// The image ended on purpose.
     Exited {
         code: u8,
     },
-    /// The image ended, and nobody knows why.
-    Ended,
-    ImageRefused,
-    Host,
+    None {},
+}
+
+/// The name of an outcome as JSON for scripts has it.
+pub(crate) fn snake_case<S: Serializer>(outcome: &Outcome, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&outcome.name().replace('-', "_"))
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -167,199 +153,147 @@ impl Exception {
 impl Failure {
     /// The failure of a request that got no response.
     pub(crate) fn of_invoke(error: &InvokeError, symbols: &Symbols) -> Self {
-        let (kind, message) = match error {
-            InvokeError::Stopped(report) => return Self::of_outcome(&report.outcome, symbols),
-            InvokeError::Failed {
-                blame: Blame::Input,
-                message,
-            } => (Kind::ImageRefused, message.clone()),
-            InvokeError::Failed {
-                blame: Blame::Host,
-                message,
-            } => (Kind::Host, message.clone()),
+        let message = match error {
+            InvokeError::Stopped(report) => return Self::of_end(&report.end, symbols),
             InvokeError::Failed {
                 blame: Blame::Bug,
                 message,
-            } => (Kind::Host, format!("this is a bug of jiffy's: {message}")),
-            InvokeError::Request(_) => (Kind::Request, chain(error)),
-            InvokeError::Response(_) => (Kind::BadResponse, chain(error)),
-            InvokeError::VmmDied(_)
-            | InvokeError::Control(_)
-            | InvokeError::OtherRelease(_)
-            | InvokeError::OutOfTurn(_)
-            | InvokeError::Unresponsive(_)
-            | InvokeError::Stream(_) => (Kind::Host, chain(error)),
+            } => format!("this is a bug of jiffy's: {message}"),
+            InvokeError::Failed { message, .. } => message.clone(),
+            error => chain(error),
         };
         Self {
-            kind,
+            outcome: error.outcome(),
+            detail: Detail::None {},
             message,
             backtrace: vec![],
             hint: None,
         }
     }
 
-    fn of_outcome(outcome: &Outcome, symbols: &Symbols) -> Self {
+    fn of_end(end: &VmEnd, symbols: &Symbols) -> Self {
         let no_backtrace = Backtrace::default();
-        let (kind, message, backtrace) = match outcome {
-            Outcome::Finished => (
-                Kind::Ended,
+        let (detail, message, backtrace) = match end {
+            VmEnd::Finished => (
+                Detail::None {},
                 "the VM ended before it answered".into(),
                 &no_backtrace,
             ),
-            Outcome::Exited(code) => {
+            VmEnd::Exited(code) => {
                 let message = format!("the image exited with code {code} before it answered");
-                (Kind::Exited { code: *code }, message, &no_backtrace)
+                (Detail::Exited { code: *code }, message, &no_backtrace)
             }
-            Outcome::TimedOut {
+            VmEnd::TimedOut {
                 timeout_ms,
                 backtrace,
             } => {
+                let timeout_ms = *timeout_ms;
                 let message = format!(
                     "not done within {timeout_ms} ms: grant more with --timeout, or look for an endless loop"
                 );
-                (
-                    Kind::Timeout {
-                        timeout_ms: *timeout_ms,
-                    },
-                    message,
+                (Detail::Timeout { timeout_ms }, message, backtrace)
+            }
+            VmEnd::Fault(fault) => match fault {
+                GuestFault::Exception {
+                    vector,
+                    error_code,
+                    address,
+                    rip,
+                    rsp,
+                    stack_overflow,
                     backtrace,
-                )
-            }
-            Outcome::Fault(fault) => return Self::of_fault(fault, symbols),
-        };
-        Self::with_backtrace(kind, message, backtrace, symbols)
-    }
-
-    fn of_fault(fault: &GuestFault, symbols: &Symbols) -> Self {
-        let no_backtrace = Backtrace::default();
-        let (kind, message, backtrace) = match fault {
-            GuestFault::Exception {
-                vector,
-                error_code,
-                address,
-                rip,
-                rsp,
-                stack_overflow,
-                backtrace,
-            } => {
-                let exception = Exception {
-                    vector: *vector,
-                    name: vector_name(*vector),
-                    error_code: *error_code,
-                    address: (*vector == PAGE_FAULT).then_some(*address),
-                    instruction: *rip,
-                    stack: *rsp,
-                    stack_overflow: stack_overflow.is_some(),
-                    stack_bytes: *stack_overflow,
-                };
-                let message = exception.describe();
-                (Kind::Exception(exception), message, backtrace)
-            }
-            GuestFault::Panic {
-                message,
-                file,
-                line,
-                column,
-                backtrace,
-            } => {
-                let kind = Kind::Panic {
-                    file: symbols.readable(file),
-                    line: *line,
-                    column: *column,
-                };
-                (kind, message.clone(), backtrace)
-            }
-            GuestFault::OutOfMemory {
-                requested_bytes,
-                ram_bytes,
-                backtrace,
-            } => {
-                let message = format!(
-                    "an allocation of {} failed in a VM of {}: grant more with --memory, a snapshot's when it is created",
-                    Bytes(*requested_bytes),
-                    Bytes(*ram_bytes)
-                );
-                let (requested_bytes, ram_bytes) = (*requested_bytes, *ram_bytes);
-                (
-                    Kind::OutOfMemory {
+                } => {
+                    let exception = Exception {
+                        vector: *vector,
+                        name: vector_name(*vector),
+                        error_code: *error_code,
+                        address: (*vector == PAGE_FAULT).then_some(*address),
+                        instruction: *rip,
+                        stack: *rsp,
+                        stack_overflow: stack_overflow.is_some(),
+                        stack_bytes: *stack_overflow,
+                    };
+                    let message = exception.describe();
+                    (Detail::Exception(exception), message, backtrace)
+                }
+                GuestFault::Panic {
+                    message,
+                    file,
+                    line,
+                    column,
+                    backtrace,
+                } => {
+                    let detail = Detail::Place {
+                        file: symbols.readable(file),
+                        line: *line,
+                        column: *column,
+                    };
+                    (detail, message.clone(), backtrace)
+                }
+                GuestFault::OutOfMemory {
+                    requested_bytes,
+                    ram_bytes,
+                    backtrace,
+                } => {
+                    let (requested_bytes, ram_bytes) = (*requested_bytes, *ram_bytes);
+                    let message = format!(
+                        "an allocation of {} failed in a VM of {}: grant more with --memory, a snapshot's when it is created",
+                        Bytes(requested_bytes),
+                        Bytes(ram_bytes)
+                    );
+                    let detail = Detail::Memory {
                         requested_bytes,
                         ram_bytes,
-                    },
-                    message,
-                    backtrace,
-                )
-            }
-            GuestFault::Init { message } => (Kind::Init, message.clone(), &no_backtrace),
-            GuestFault::Runtime { message } => (Kind::Runtime, message.clone(), &no_backtrace),
-            GuestFault::Device { message, backtrace } => (Kind::Device, message.clone(), backtrace),
-            GuestFault::Cpu { message, backtrace } => (Kind::Cpu, message.clone(), backtrace),
+                    };
+                    (detail, message, backtrace)
+                }
+                GuestFault::Init { message } | GuestFault::Runtime { message } => {
+                    (Detail::None {}, message.clone(), &no_backtrace)
+                }
+                GuestFault::Device { message, backtrace }
+                | GuestFault::Cpu { message, backtrace } => {
+                    (Detail::None {}, message.clone(), backtrace)
+                }
+            },
         };
-        Self::with_backtrace(kind, message, backtrace, symbols)
-    }
-
-    fn with_backtrace(
-        kind: Kind,
-        message: String,
-        backtrace: &Backtrace,
-        symbols: &Symbols,
-    ) -> Self {
-        let innermost = match kind {
-            Kind::Panic { .. } | Kind::OutOfMemory { .. } => Innermost::Return,
+        let outcome = end.outcome();
+        let innermost = match outcome {
+            Outcome::Panic | Outcome::OutOfMemory => Innermost::Return,
             _ => Innermost::Instruction,
         };
         let (frames, hint) = symbols.frames(&backtrace.0, innermost);
-        let backtrace = shorten(&frames, innermost).to_vec();
         Self {
-            kind,
+            outcome,
+            detail,
             message,
-            backtrace,
+            backtrace: shorten(&frames, innermost).to_vec(),
             hint,
         }
     }
 
     pub(crate) fn exit(&self) -> Exit {
-        match self.kind {
-            Kind::FunctionError { .. } | Kind::Init => Exit::FunctionError,
-            Kind::Request => Exit::Usage,
-            Kind::BadEvent => Exit::BadEvent,
-            Kind::Panic { .. } => Exit::Panic,
-            Kind::Timeout { .. } => Exit::Timeout,
-            Kind::OutOfMemory { .. } => Exit::OutOfMemory,
-            Kind::ImageRefused => Exit::ImageRefused,
-            Kind::Host => Exit::Host,
-            Kind::Exception(_)
-            | Kind::Runtime
-            | Kind::Device
-            | Kind::Cpu
-            | Kind::BadResponse
-            | Kind::Exited { .. }
-            | Kind::Ended => Exit::Fault,
-        }
+        self.outcome.exit()
     }
 
     /// Prints the failure and the short backtrace. All texts are the guest's.
     pub(crate) fn print(&self, out: &mut impl Write) -> io::Result<()> {
-        match &self.kind {
-            Kind::FunctionError { error_type } if error_type.is_empty() => {
-                write!(out, "function error")?;
-            }
-            Kind::FunctionError { error_type } => {
+        match (self.outcome, &self.detail) {
+            (_, Detail::Type { error_type }) if !error_type.is_empty() => {
                 write!(out, "function error ({})", Line(error_type))?;
             }
-            Kind::Init => write!(out, "init failed")?,
-            Kind::Request => write!(out, "bad request")?,
-            Kind::BadEvent => write!(out, "bad event")?,
-            Kind::Panic { file, .. } if file.is_empty() => write!(out, "panic")?,
-            Kind::Panic { file, line, column } => {
+            (_, Detail::Place { file, line, column }) if !file.is_empty() => {
                 write!(out, "panic at {}:{line}:{column}", Line(file))?;
             }
-            Kind::OutOfMemory { .. } => write!(out, "out of memory")?,
-            Kind::Timeout { .. } => write!(out, "timeout")?,
-            Kind::Exception(_) | Kind::Device | Kind::Cpu => write!(out, "fault")?,
-            Kind::Runtime => write!(out, "fault in the library OS")?,
-            Kind::BadResponse | Kind::Exited { .. } | Kind::Ended => write!(out, "no answer")?,
-            Kind::ImageRefused => write!(out, "refused")?,
-            Kind::Host => write!(out, "error")?,
+            (Outcome::Init, _) => write!(out, "init failed")?,
+            (Outcome::Unframed, _) => write!(out, "bad request")?,
+            (Outcome::Exception | Outcome::Device | Outcome::Cpu, _) => write!(out, "fault")?,
+            (Outcome::Runtime, _) => write!(out, "fault in the library OS")?,
+            (Outcome::BadResponse | Outcome::Exited | Outcome::Ended, _) => {
+                write!(out, "no answer")?;
+            }
+            (Outcome::ImageRefused, _) => write!(out, "refused")?,
+            (Outcome::Host, _) => write!(out, "error")?,
+            (outcome, _) => write!(out, "{}", outcome.name().replace('-', " "))?,
         }
         writeln!(out, ": {}", Untrusted(&self.message))?;
         for (number, frame) in self.backtrace.iter().take(FRAMES_SHOWN_MAX).enumerate() {

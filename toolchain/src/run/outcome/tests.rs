@@ -1,3 +1,4 @@
+use jiffy_abi::frame::ResponseKind;
 use jiffy_abi::layout::STACK_BYTES_DEFAULT;
 use jiffy_control::{Report, Stats};
 
@@ -7,9 +8,9 @@ fn symbols() -> Symbols {
     Symbols::of_snapshot("hello")
 }
 
-fn failure(outcome: Outcome) -> Failure {
+fn failure(end: VmEnd) -> Failure {
     let report = Box::new(Report {
-        outcome,
+        end,
         stats: Stats::default(),
     });
     Failure::of_invoke(&InvokeError::Stopped(report), &symbols())
@@ -21,7 +22,7 @@ fn text(failure: &Failure) -> String {
     String::from_utf8(out).expect("text")
 }
 
-fn exception(vector: u8, error_code: u64, address: u64, stack_overflow: bool) -> Outcome {
+fn exception(vector: u8, error_code: u64, address: u64, stack_overflow: bool) -> VmEnd {
     let backtrace = Backtrace(vec![0x20_0010, 0x20_0020]);
     let (rip, rsp) = (0x20_0010, 0x1f_0000);
     let fault = GuestFault::Exception {
@@ -33,7 +34,7 @@ fn exception(vector: u8, error_code: u64, address: u64, stack_overflow: bool) ->
         stack_overflow: stack_overflow.then_some(STACK_BYTES_DEFAULT),
         backtrace,
     };
-    Outcome::Fault(fault)
+    VmEnd::Fault(fault)
 }
 
 fn response(kind: ResponseKind, body: &[u8]) -> Response {
@@ -53,7 +54,7 @@ fn error_panic_and_fault_are_told_apart() {
         failure_of_response(&response(ResponseKind::FunctionError, b"no")).expect("failure");
     assert_eq!(error.exit(), Exit::FunctionError);
     assert_eq!(text(&error), "function error (ParseError): no\n");
-    let panic = failure(Outcome::Fault(GuestFault::Panic {
+    let panic = failure(VmEnd::Fault(GuestFault::Panic {
         message: "index out of bounds".into(),
         file: "/hello/src/lib.rs".into(),
         line: 3,
@@ -91,16 +92,16 @@ fn exceptions_are_described() {
 fn each_end_has_its_code() {
     let check = |outcome, exit| assert_eq!(failure(outcome).exit(), exit);
     let backtrace = Backtrace::default;
-    check(Outcome::Finished, Exit::Fault);
-    check(Outcome::Exited(3), Exit::Fault);
+    check(VmEnd::Finished, Exit::Fault);
+    check(VmEnd::Exited(3), Exit::Fault);
     check(
-        Outcome::TimedOut {
+        VmEnd::TimedOut {
             timeout_ms: 1,
             backtrace: backtrace(),
         },
         Exit::Timeout,
     );
-    let fault = |fault| Outcome::Fault(fault);
+    let fault = |fault| VmEnd::Fault(fault);
     let message = String::new;
     check(
         fault(GuestFault::Init { message: message() }),
@@ -160,7 +161,7 @@ fn json_names_kind_and_place() {
 
 #[test]
 fn a_guests_texts_cannot_steer_the_terminal() {
-    let failure = failure(Outcome::Fault(GuestFault::Runtime {
+    let failure = failure(VmEnd::Fault(GuestFault::Runtime {
         message: "\x1b[2J".into(),
     }));
     assert_eq!(text(&failure), "fault in the library OS: \\u{1b}[2J\n");

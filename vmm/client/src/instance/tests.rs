@@ -1,7 +1,7 @@
 use std::{io::Write, os::fd::AsFd, sync::mpsc::channel};
 
 use jiffy_abi::frame::{HEADER_BYTES, RequestHeader, ResponseHeader, ResponseKind};
-use jiffy_control::{Outcome, ProcessUsage};
+use jiffy_control::{ProcessUsage, VmEnd};
 use rustix::net::{SendFlags, send};
 
 use super::*;
@@ -32,7 +32,7 @@ fn a_life_with_one_response() {
     let response = instance.invoke(&Request::default()).expect("response");
     assert_eq!(response.body, b"ok");
     let report = instance.finish().expect("report");
-    assert_eq!(report.outcome, Outcome::Finished);
+    assert_eq!(report.end, VmEnd::Finished);
     let texts: Vec<_> = logs.iter().map(|log| log.text).collect();
     assert_eq!(texts, ["hi"]);
 }
@@ -111,10 +111,7 @@ fn a_working_set_comes_at_any_time_and_once() {
         instance.wait_ready().expect("ready");
         assert_eq!(instance.working_set(WAIT), Some(vec![(1, 2), (5, 1)]));
         assert_eq!(instance.working_set(Duration::ZERO), None);
-        assert_eq!(
-            instance.finish().expect("report").outcome,
-            Outcome::Finished
-        );
+        assert_eq!(instance.finish().expect("report").end, VmEnd::Finished);
     }
     // A VMM that ends without one is not waited for.
     let mut instance = Fake::instance(|fake| fake.send(&ready()));

@@ -2,13 +2,13 @@ use jiffy_snapshots::State;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Backtrace, Blame, Event, GuestFault, LogRecord, Outcome, Phases, Report, Stats};
+use crate::{Backtrace, Blame, Event, GuestFault, LogRecord, Phases, Report, Stats, VmEnd};
 
 fn backtrace() -> impl Strategy<Value = Backtrace> {
     prop::collection::vec(any::<u64>(), 0..=crate::event::BACKTRACE_FRAMES_MAX).prop_map(Backtrace)
 }
 
-fn outcome() -> impl Strategy<Value = Outcome> {
+fn end() -> impl Strategy<Value = VmEnd> {
     let panic = (
         any::<String>(),
         any::<String>(),
@@ -16,7 +16,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         backtrace(),
     )
         .prop_map(|(message, file, (line, column), backtrace)| {
-            Outcome::Fault(GuestFault::Panic {
+            VmEnd::Fault(GuestFault::Panic {
                 message,
                 file,
                 line,
@@ -32,7 +32,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     )
         .prop_map(
             |(vector, [error_code, address, rip, rsp], stack_overflow, backtrace)| {
-                Outcome::Fault(GuestFault::Exception {
+                VmEnd::Fault(GuestFault::Exception {
                     vector,
                     error_code,
                     address,
@@ -44,13 +44,13 @@ fn outcome() -> impl Strategy<Value = Outcome> {
             },
         );
     let timed_out =
-        (any::<u64>(), backtrace()).prop_map(|(timeout_ms, backtrace)| Outcome::TimedOut {
+        (any::<u64>(), backtrace()).prop_map(|(timeout_ms, backtrace)| VmEnd::TimedOut {
             timeout_ms,
             backtrace,
         });
     prop_oneof![
-        Just(Outcome::Finished),
-        any::<u8>().prop_map(Outcome::Exited),
+        Just(VmEnd::Finished),
+        any::<u8>().prop_map(VmEnd::Exited),
         panic,
         exception,
         timed_out,
@@ -59,9 +59,9 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 
 fn event() -> impl Strategy<Value = Event> {
     let record = (any::<u8>(), any::<String>()).prop_map(|(level, text)| LogRecord { level, text });
-    let report = (outcome(), any::<u64>()).prop_map(|(outcome, bytes_out)| {
+    let report = (end(), any::<u64>()).prop_map(|(end, bytes_out)| {
         Event::Stopped(Report {
-            outcome,
+            end,
             stats: Stats {
                 bytes_out,
                 ..Stats::default()
@@ -121,6 +121,6 @@ fn golden_packet() {
     }]);
     assert_eq!(
         Packet::new(&event).expect("encode").bytes(),
-        b"\x04\x00\x01\x01\x01\x03\x02hi"
+        b"\x05\x00\x01\x01\x01\x03\x02hi"
     );
 }
