@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod model;
 pub mod observe;
 pub mod pool;
+#[path = "catalog/registry.rs"]
 pub mod registry;
 pub mod serve;
 pub mod service;

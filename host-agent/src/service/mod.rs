@@ -9,15 +9,24 @@
 //! registry first and is then read back into the directory; whoever sees it there finds it again after a crash.
 //! Not here: HTTP (`api`, `lambda`); which VM a request gets (`pool`).
 
+#[path = "../catalog/attach.rs"]
 mod attach;
+#[path = "../catalog/change.rs"]
 mod change;
+#[path = "../prepare/collect.rs"]
 mod collect;
+#[path = "../prepare/damage.rs"]
 mod damage;
 mod deploy;
+#[path = "../catalog/directory.rs"]
 mod directory;
+#[path = "../invoke/failure.rs"]
 mod failure;
+#[path = "../prepare/host.rs"]
 mod host;
+#[path = "../invoke/run.rs"]
 mod invoke;
+#[path = "../prepare/open.rs"]
 mod open;
 mod outcome;
 
