@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use jiffy_client::{Instance, InvokeError, Launch, Source, SpawnerOptions};
+use jiffy_client::{Instance, Launch, Source, SpawnerOptions, VmError};
 use jiffy_control::{GuestFault, LogRecord, Report, Request, Response, StreamFault, VmEnd};
 
 use tempfile::TempDir;
@@ -78,7 +78,7 @@ impl Vm {
     }
 
     /// Asks.
-    pub fn invoke(&mut self, request: &Request) -> Result<Response, InvokeError> {
+    pub fn invoke(&mut self, request: &Request) -> Result<Response, VmError> {
         self.instance.invoke(request)
     }
 
@@ -100,8 +100,8 @@ impl Vm {
         let settled = answered.and_then(|response| self.instance.settle().map(|()| response));
         let response = match settled {
             Ok(response) => Some(Ok(response)),
-            Err(InvokeError::Response(error)) => Some(Err(error)),
-            Err(InvokeError::Stopped(report)) => {
+            Err(VmError::Stream(error)) => Some(Err(error)),
+            Err(VmError::Stopped(report)) => {
                 // All of the log is here once the process is: dropping reaps it.
                 drop(self.instance.finish());
                 let log = std::mem::take(&mut *self.log.lock().expect("not poisoned"));

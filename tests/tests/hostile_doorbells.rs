@@ -17,7 +17,7 @@ use jiffy_abi::{
     },
     log_ring::TEXT_BYTES_MAX,
 };
-use jiffy_client::InvokeError;
+use jiffy_client::VmError;
 use jiffy_control::{CUT_MARK, GuestFault, LOG_BYTES_MAX, RECORD_COST_BYTES, StreamFault, VmEnd};
 use jiffy_tests::{
     hostile::{ARENA, Script},
@@ -418,7 +418,7 @@ fn responses_that_do_not_end_where_they_say_are_told_apart() {
     let error = vm.invoke(&event("ask")).expect_err("no response");
     let fault = StreamFault::Incomplete { sent_bytes: 29 };
     assert!(
-        matches!(error, InvokeError::Response(found) if found == fault),
+        matches!(error, VmError::Stream(found) if found == fault),
         "{error:?}"
     );
     assert_eq!(vm.finish().0.end, VmEnd::Finished);

@@ -8,7 +8,7 @@ mod deed;
 use std::{ops::Range, path::PathBuf, time::Duration};
 
 use deed::{Deed, EVENT_BYTES_MIN};
-use jiffy_client::{Instance, InvokeError, NewSnapshot, Spawner, SpawnerOptions, create_snapshot};
+use jiffy_client::{Instance, NewSnapshot, Spawner, SpawnerOptions, VmError, create_snapshot};
 use jiffy_control::{Isolation, Request, StreamFault};
 use jiffy_snapshots::Snapshot;
 use jiffy_tests::{
@@ -78,7 +78,7 @@ fn ask(deed: Deed, parameter: u8, number: u64, body_bytes: usize) -> (Request, V
 }
 
 /// How a request and what came behind it went.
-fn serve(vm: &mut Instance, request: &Request) -> (Option<Vec<u8>>, Result<(), InvokeError>) {
+fn serve(vm: &mut Instance, request: &Request) -> (Option<Vec<u8>>, Result<(), VmError>) {
     match vm.invoke(request) {
         Ok(response) => (Some(response.body), vm.settle()),
         Err(error) => (None, Err(error)),
@@ -100,7 +100,7 @@ fn each_lie_ends_the_vm_that_tells_it() {
             serve(&mut vm, &request)
         };
         let fault = |deed, parameter, body_bytes| match told(deed, parameter, body_bytes) {
-            (_, Err(InvokeError::Response(fault))) => fault,
+            (_, Err(VmError::Stream(fault))) => fault,
             other => panic!("{deed:?} in {isolation:?}: {other:?}"),
         };
         for deed in [Deed::Honest, Deed::ReadyAgain] {
@@ -125,13 +125,10 @@ fn each_lie_ends_the_vm_that_tells_it() {
         }
         // The rest is taken for a request by whoever is in the VM next, and that is nobody's caller.
         let (_, early) = told(Deed::Early, 0, LARGE_BODY_BYTES);
-        let is_guest = matches!(
-            early,
-            Err(InvokeError::Response(_) | InvokeError::Stopped(_))
-        );
+        let is_guest = matches!(early, Err(VmError::Stream(_) | VmError::Stopped(_)));
         assert!(is_guest, "{early:?}");
         let (answer, silent) = told(Deed::Silent, 0, 0);
-        assert!(answer.is_none() && matches!(silent, Err(InvokeError::Stopped(_))));
+        assert!(answer.is_none() && matches!(silent, Err(VmError::Stopped(_))));
     }
 }
 

@@ -7,7 +7,7 @@ use jiffy_abi::{
     log_ring::Level,
     vsock::PACKET_BYTES_MAX,
 };
-use jiffy_client::InvokeError;
+use jiffy_client::VmError;
 use jiffy_control::{HttpRequest, Request, VmEnd};
 use jiffy_tests::{
     image, require_kvm,
@@ -115,7 +115,7 @@ fn a_body_beyond_the_limit_is_refused_and_the_next_one_is_not() {
         .expect_err("too large");
     let refused = matches!(
         error,
-        InvokeError::Request(FrameError::BodyTooLarge(bytes)) if bytes == too_large
+        VmError::Request(FrameError::BodyTooLarge(bytes)) if bytes == too_large
     );
     assert!(refused, "{error:?}");
     assert_eq!(vm.ask("still there").body, b"still there");

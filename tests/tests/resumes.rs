@@ -11,7 +11,7 @@ mod common;
 use std::collections::HashSet;
 
 use common::{Folder, Guest, Restored};
-use jiffy_client::{CreateSnapshotError, InvokeError, NewSnapshot};
+use jiffy_client::{CreateSnapshotError, NewSnapshot, VmError};
 use jiffy_control::Blame;
 use jiffy_vmm::run::{CaptureError, Isolation};
 
@@ -170,7 +170,7 @@ fn a_snapshot_whose_init_drew_randomness_is_not_made() {
         jiffy_client::create_snapshot(&new, |_| {})
     };
     match create("random-init") {
-        Err(CreateSnapshotError::Vm(InvokeError::Failed {
+        Err(CreateSnapshotError::Vm(VmError::Failed {
             blame: Blame::Input,
             message,
         })) => assert!(message.contains("random-init = true"), "{message}"),

@@ -12,7 +12,7 @@ use std::{
 };
 
 use common::{Folder, Guest, vsock};
-use jiffy_client::{Instance, InvokeError, Launch, LaunchError, Source, SpawnerOptions};
+use jiffy_client::{Instance, Launch, LaunchError, Source, SpawnerOptions, VmError};
 use jiffy_control::{
     Blame, GuestFault, HttpRequest, Isolation, LogRecord, Request, Response, VmEnd,
 };
@@ -70,7 +70,7 @@ fn assert_refused(snapshot: &Folder, why: &str) {
         }
     };
     match instance.invoke(&event(b"{}")) {
-        Err(InvokeError::Failed {
+        Err(VmError::Failed {
             blame: Blame::Input,
             message,
         }) => assert!(message.contains(why), "{message:?} lacks {why:?}"),
@@ -266,7 +266,7 @@ fn registers_of_ring_3_may_be_anything() {
     let wild = good.changed(|state| state.vcpu.regs.rip = 1 << 40);
     let (mut instance, _log) = spawn(of_snapshot(&wild.path(), Isolation::Fresh));
     match instance.invoke(&event(b"{}")) {
-        Err(InvokeError::Stopped(report)) => {
+        Err(VmError::Stopped(report)) => {
             let fault = matches!(
                 report.end,
                 VmEnd::Fault(GuestFault::Exception { .. } | GuestFault::Cpu { .. })
@@ -541,7 +541,7 @@ fn serve(source: Source, requests: &[Request]) -> (Vec<Ending>, Vec<LogRecord>) 
     for request in requests {
         endings.push(match instance.invoke(request) {
             Ok(response) => Ending::Response(response),
-            Err(InvokeError::Stopped(report)) => Ending::Stopped(report.end),
+            Err(VmError::Stopped(report)) => Ending::Stopped(report.end),
             Err(other) => panic!("{other:?}"),
         });
     }

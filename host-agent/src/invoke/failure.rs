@@ -2,7 +2,7 @@
 
 use jiffy_abi::{frame::ResponseKind, log_ring::TEXT_BYTES_MAX};
 use jiffy_console::quantity::Bytes;
-use jiffy_control::{Backtrace, GuestFault, Response, VmEnd};
+use jiffy_control::{Backtrace, Death, GuestFault, Response, VmEnd};
 use jiffy_model::{EndsRequest as _, Outcome};
 
 use super::{DeployErrorKind, NoAnswer};
@@ -13,8 +13,8 @@ pub(super) fn of_request(error: &VmError) -> NoAnswer {
     let text = match error {
         VmError::Undelivered(end) => return of_request(end),
         VmError::Stopped(report) => of_end(&report.end),
-        VmError::Request(text) => format!("the request is too large: {text}"),
-        VmError::Squeezed => {
+        VmError::Request(error) => format!("the request is too large: {error}"),
+        VmError::Died(Death::Squeezed) => {
             return NoAnswer {
                 outcome: Outcome::NoMemory,
                 // Which control group that is, the agent's own log says: whoever asks may be a stranger.
@@ -25,6 +25,7 @@ pub(super) fn of_request(error: &VmError) -> NoAnswer {
                 retry_after: Some(RETRY_AFTER),
             };
         }
+        VmError::Stream(fault) => fault.to_string(),
         error => error.to_string(),
     };
     let outcome = match error.outcome() {
@@ -83,6 +84,7 @@ pub(super) fn of_build(error: &VmError) -> DeployErrorKind {
             outcome,
             text: of_init(&report.end),
         },
+        (VmError::Stream(fault), _) => DeployErrorKind::Image(fault.to_string()),
         (error, Outcome::ImageRefused | Outcome::BadResponse) => {
             DeployErrorKind::Image(error.to_string())
         }

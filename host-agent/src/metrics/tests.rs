@@ -179,7 +179,7 @@ fn series_are_bounded_and_go_with_their_function() {
 
 #[test]
 fn a_vm_that_was_ended_for_want_of_memory_is_counted_as_that() {
-    let squeezed = VmError::Undelivered(Box::new(VmError::Squeezed));
+    let squeezed = VmError::Undelivered(Box::new(VmError::Died(jiffy_control::Death::Squeezed)));
     for refused in [Refused::Memory, Refused::Vm(squeezed)] {
         assert_eq!(refused.outcome().name(), "memory");
     }

@@ -127,7 +127,7 @@ impl<V: Vms> Lease<V> {
     pub async fn invoke(&mut self, request: &Request) -> Result<Response, VmError> {
         let instance = self.instance.as_mut().filter(|_| self.used == Use::Unused);
         let Some(instance) = instance else {
-            return Err(VmError::Request(
+            return Err(VmError::Host(
                 "its lease was for another: acquire a VM for each".into(),
             ));
         };

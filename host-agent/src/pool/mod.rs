@@ -220,8 +220,8 @@ impl<V: Vms> Pool<V> {
         for _ in 0..DEAD_SHELLS_MAX {
             match self.acquire_once(deployed).await {
                 // It died while it waited, with its spawner: nothing of the request was sent.
-                Err(Refused::Vm(why @ (VmError::Died(_) | VmError::Squeezed))) => {
-                    tracing::warn!(function = %deployed.function, %why, "a shell was dead");
+                Err(Refused::Vm(error)) if error.is_death() => {
+                    tracing::warn!(function = %deployed.function, %error, "a shell was dead");
                 }
                 result => return result,
             }

@@ -597,7 +597,7 @@ async fn what_settled_is_told_once_however_the_request_ends() {
         .await
         .expect("a response");
     let twice = responded.invoke(&event("again")).await;
-    assert!(matches!(twice, Err(VmError::Request(_))));
+    assert!(matches!(twice, Err(VmError::Host(_))));
     responded.finish();
     let settled = told.recv().await.expect("told").expect("settled");
     assert_eq!(

@@ -31,7 +31,9 @@ use std::{
 };
 
 use jiffy_abi::{frame::ResponseKind, log_ring::Level};
-use jiffy_control::{Backtrace, Blame, GuestFault, LogRecord, Report, Request, Response, VmEnd};
+use jiffy_control::{
+    Backtrace, Blame, Death, GuestFault, LogRecord, Report, Request, Response, VmEnd,
+};
 use jiffy_snapshots::{Digest, RamSummary, Snapshot, State, StateFile, Store};
 
 use super::{OpenSnapshot, Settled, VmError, VmInstance, Vms};
@@ -360,7 +362,7 @@ impl VmInstance for FakeInstance {
             std::future::pending::<()>().await;
         }
         if self.dies_settling {
-            return Err(VmError::Died("killed while it settled".into()));
+            return Err(VmError::Died(Death::Killed(9)));
         }
         if self.state == InstanceState::Responded {
             self.state = InstanceState::Ready;
@@ -495,12 +497,12 @@ impl FakeInstance {
                 }));
             }
             "!exit" => return Err(stopped(VmEnd::Exited(rest.parse().unwrap_or(0)))),
-            "!die" => return Err(VmError::Died("signal 9".into())),
+            "!die" => return Err(VmError::Died(Death::Killed(9))),
             "!squeezed" if take_one(&mut lock(&self.shared.behaviour).squeezes) => {
                 self.settled
                     .logs
                     .push(record(Level::Info, "of a VM that was ended"));
-                return Err(VmError::Squeezed);
+                return Err(VmError::Died(Death::Squeezed));
             }
             "!malformed" => return Err(VmError::Malformed("the magic is none".into())),
             "!die-settling" => {

@@ -8,6 +8,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
+use jiffy_client::LogSink;
 use jiffy_control::{
     LOG_BYTES_MAX, LogLoss, LogRecord, RECORD_COST_BYTES, RECORD_TEXT_BYTES_MAX, charge,
 };
@@ -35,10 +36,6 @@ pub(super) struct HeldLogs {
     lost: LogLoss,
 }
 
-/// It logs more than any VMM lets a guest.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct EndlessLog;
-
 impl HeldLogs {
     pub(super) fn new(budget: &Arc<LogBudget>) -> Self {
         Self {
@@ -48,23 +45,6 @@ impl HeldLogs {
             came_bytes: 0,
             lost: LogLoss::default(),
         }
-    }
-
-    pub(super) fn take(&mut self, records: Vec<LogRecord>) -> Result<(), EndlessLog> {
-        let bytes = charge(&records);
-        self.came_bytes = self.came_bytes.saturating_add(bytes);
-        if self.came_bytes > REQUEST_LOG_BYTES_MAX {
-            return Err(EndlessLog);
-        }
-        let before = self.budget.held_bytes.fetch_add(bytes, Relaxed);
-        if before.saturating_add(bytes) > HELD_LOG_BYTES_MAX {
-            self.budget.held_bytes.fetch_sub(bytes, Relaxed);
-            records.iter().for_each(|record| self.lost.count(record));
-            return Ok(());
-        }
-        self.held_bytes += bytes;
-        self.records.extend(records);
-        Ok(())
     }
 
     /// What came, with a notice if not all of it could be held, and what is lost. Ready for the next request then.
@@ -84,6 +64,25 @@ impl HeldLogs {
             records.extend(lost.notice(&why));
         }
         (records, lost)
+    }
+}
+
+impl LogSink for HeldLogs {
+    fn take(&mut self, records: Vec<LogRecord>) -> bool {
+        let bytes = charge(&records);
+        self.came_bytes = self.came_bytes.saturating_add(bytes);
+        if self.came_bytes > REQUEST_LOG_BYTES_MAX {
+            return false;
+        }
+        let before = self.budget.held_bytes.fetch_add(bytes, Relaxed);
+        if before.saturating_add(bytes) > HELD_LOG_BYTES_MAX {
+            self.budget.held_bytes.fetch_sub(bytes, Relaxed);
+            records.iter().for_each(|record| self.lost.count(record));
+            return true;
+        }
+        self.held_bytes += bytes;
+        self.records.extend(records);
+        true
     }
 }
 
@@ -108,7 +107,7 @@ mod tests {
         let budget = Arc::default();
         let mut logs = HeldLogs::new(&budget);
         let mut came = 0;
-        while logs.take(records(256, 0)) == Ok(()) {
+        while logs.take(records(256, 0)) {
             came += 256;
         }
         let fits = REQUEST_LOG_BYTES_MAX / RECORD_COST_BYTES;
@@ -116,11 +115,7 @@ mod tests {
         // What is really held: a vector that may have doubled, and no text.
         assert!(logs.records.capacity() * size_of::<LogRecord>() <= 2 << 20);
         assert_eq!(logs.release().0.len(), came);
-        assert_eq!(
-            logs.take(records(256, 0)),
-            Ok(()),
-            "the next request begins anew"
-        );
+        assert!(logs.take(records(256, 0)), "the next request begins anew");
     }
 
     #[test]
@@ -128,7 +123,7 @@ mod tests {
         let budget = Arc::default();
         let mut all: Vec<HeldLogs> = (0..200).map(|_| HeldLogs::new(&budget)).collect();
         for logs in &mut all {
-            (0..16).for_each(|_| assert_eq!(logs.take(records(15, 4096)), Ok(())));
+            (0..16).for_each(|_| assert!(logs.take(records(15, 4096))));
         }
         let held = budget.held_bytes.load(Relaxed);
         assert!(

@@ -11,15 +11,15 @@
 pub mod fake;
 mod held_logs;
 mod jailed;
-mod stream;
+mod sockets;
 
 pub use held_logs::HELD_LOG_BYTES_MAX;
 pub use jailed::{JailedInstance, JailedOptions, JailedShell, JailedVms};
 
 use std::{fs::File, future::Future, path::Path, sync::Arc};
 
-use jiffy_control::{Death, LogLoss, LogRecord, Report, Request, Response, Stats, StreamFault};
-use jiffy_model::{Blame, EndsRequest, Outcome};
+pub use jiffy_client::VmError;
+use jiffy_control::{LogLoss, LogRecord, Request, Response, Stats, StreamFault};
 use jiffy_snapshots::{Digest, Snapshot};
 
 use crate::model::{Isolation, Settings};
@@ -42,74 +42,6 @@ pub struct Built {
     pub digest: Digest,
     /// What `init` logged.
     pub logs: Vec<LogRecord>,
-}
-
-/// Why there is no VM, snapshot or response.
-#[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "each message documents its variant")]
-pub enum VmError {
-    /// The guest came to an end; the report says how.
-    #[error("the VM stopped before it responded")]
-    Stopped(Box<Report>),
-    /// What the VMM said.
-    #[error("{message}")]
-    Failed { blame: Blame, message: String },
-    /// The process is gone without a word: killed, out of its memory limit, or shot by its jail.
-    #[error("the VM's process ended: {0}")]
-    Died(String),
-    /// The kernel ended its process because the agent's control group, one above it, or the host had no memory left: the VM took
-    /// no more than it may.
-    #[error("the VM's process ended: {}", Death::Squeezed)]
-    Squeezed,
-    /// It came to its end before it took the whole request: no handler has begun, and another VM can have it.
-    #[error(transparent)]
-    Undelivered(Box<VmError>),
-    #[error("the VM did not answer within {0:?}")]
-    Unresponsive(std::time::Duration),
-    /// The VMM broke the protocol of its control socket.
-    #[error("the VM's answer is malformed: {0}")]
-    Malformed(String),
-    /// The guest broke the rules of its request stream.
-    #[error(transparent)]
-    Stream(StreamFault),
-    /// The request is larger than a frame holds.
-    #[error("the request does not fit a frame: {0}")]
-    Request(String),
-    /// The host could not do it.
-    #[error("the host cannot run VMs: {0}")]
-    Host(String),
-}
-
-impl VmError {
-    /// Whether the VM was ended because all VMs together, or the host, had no memory left.
-    pub fn is_squeeze(&self) -> bool {
-        match self {
-            Self::Squeezed => true,
-            Self::Undelivered(end) => end.is_squeeze(),
-            Self::Stopped(_)
-            | Self::Failed { .. }
-            | Self::Died(_)
-            | Self::Unresponsive(_)
-            | Self::Malformed(_)
-            | Self::Stream(_)
-            | Self::Request(_)
-            | Self::Host(_) => false,
-        }
-    }
-}
-
-impl EndsRequest for VmError {
-    fn outcome(&self) -> Outcome {
-        match self {
-            Self::Stopped(report) => report.end.outcome(),
-            Self::Failed { blame, .. } => Outcome::from(*blame),
-            Self::Undelivered(end) => end.outcome(),
-            Self::Malformed(_) | Self::Stream(_) => Outcome::BadResponse,
-            Self::Request(_) => Outcome::Unframed,
-            Self::Squeezed => Outcome::NoMemory,
-            Self::Died(_) | Self::Unresponsive(_) | Self::Host(_) => Outcome::Host,
-        }
-    }
 }
 
 /// What a request took, and what it logged.

@@ -20,7 +20,7 @@ use std::{
 };
 
 use jiffy_client::{
-    CreateSnapshotError, Instance, InvokeError, Launch, LaunchError, Source, SpawnerOptions,
+    CreateSnapshotError, Instance, Launch, LaunchError, Source, SpawnerOptions, VmError,
     capture_snapshot,
 };
 use jiffy_console::{Exit, stderr, stdout};
@@ -254,9 +254,9 @@ pub(crate) fn run(options: &Options, format: Format) -> Result<Exit, RunError> {
 
 impl Ended {
     /// Of a VM that did not respond.
-    fn failed(error: &InvokeError, times: HostTimes, target: &Target) -> Self {
+    fn failed(error: &VmError, times: HostTimes, target: &Target) -> Self {
         let stats = match error {
-            InvokeError::Stopped(report) => Some(StatsView::new(times, report.stats)),
+            VmError::Stopped(report) => Some(StatsView::new(times, report.stats)),
             _ => None,
         };
         Self {
@@ -316,7 +316,7 @@ fn invoke(
     requests: u32,
     target: &Target,
     times: &mut HostTimes,
-) -> Result<Response, InvokeError> {
+) -> Result<Response, VmError> {
     instance.wait_ready()?;
     times.start_ns = nanoseconds(start.elapsed());
     let mut round_trips_ns = vec![];

@@ -71,11 +71,9 @@ pub(crate) fn create(options: &Options, format: Format) -> Result<Exit, Snapshot
         Ok(created) => Ok(CreatedView::new(&options.output, &created)),
         Err(CreateSnapshotError::Launch(error)) => return Err(error.into()),
         Err(CreateSnapshotError::Write(error)) => return Err(error.into()),
-        Err(
-            error @ (CreateSnapshotError::Memory(_)
-            | CreateSnapshotError::Temporary(_)
-            | CreateSnapshotError::Open(_)),
-        ) => return Err(SnapshotError::Save(error)),
+        Err(error @ (CreateSnapshotError::Temporary(_) | CreateSnapshotError::Open(_))) => {
+            return Err(SnapshotError::Save(error));
+        }
         Err(CreateSnapshotError::Vm(error)) => {
             let name = runnable.image.function_name.unwrap_or_default();
             let symbols = Symbols::of_image(&new.image, &name);

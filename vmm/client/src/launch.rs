@@ -1,14 +1,18 @@
-//! How a VM is started: a shell, and the first command that it gets.
+//! How a VM is to be started, and the first command that it gets.
 //!
-//! Not here: what is said to it then (`instance`, `create`).
+//! Not here: what is said to it then (`vm`).
 
-use std::{fs::File, io, os::fd::AsFd, path::PathBuf, time::Duration};
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use jiffy_abi::layout::RAM_BYTES_DEFAULT;
 use jiffy_control::{Blame, Command, Isolation, Packet, PacketError};
 use jiffy_snapshots::{OpenError, PageRun, Snapshot};
 
-use crate::{Shell, SpawnError, Spawner, SpawnerOptions};
+use crate::{SpawnError, SpawnerOptions};
 
 /// How to start a VM that serves requests.
 #[derive(Clone, Debug)]
@@ -54,10 +58,8 @@ pub enum LaunchError {
     Spawn(#[from] SpawnError),
     #[error("cannot tell the shell what to run")]
     Command(#[from] PacketError),
-    #[error("cannot set a time limit for the request stream")]
-    Stream(#[source] io::Error),
-    #[error("cannot start a thread")]
-    Thread(#[source] io::Error),
+    #[error("cannot use a shell's sockets")]
+    Sockets(#[source] io::Error),
 }
 
 impl LaunchError {
@@ -70,7 +72,7 @@ impl LaunchError {
                 jiffy_snapshots::Blame::Host => Blame::Host,
             },
             Self::Spawn(SpawnError::Failed { blame, .. }) => *blame,
-            Self::Spawn(_) | Self::Command(_) | Self::Stream(_) | Self::Thread(_) => Blame::Host,
+            Self::Spawn(_) | Self::Command(_) | Self::Sockets(_) => Blame::Host,
         }
     }
 }
@@ -115,54 +117,9 @@ fn timeout_ms(timeout: Duration) -> u64 {
     u64::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(u64::MAX)
 }
 
-impl Launch {
-    /// Starts a spawner and a shell, and tells it what to run; an image with this environment.
-    pub(crate) fn start(&self, environment: &[u8]) -> Result<(Spawner, Shell), LaunchError> {
-        match &self.source {
-            Source::Image { path, ram_bytes } => {
-                let image = open_image(path)?;
-                let ram_bytes = ram_bytes.unwrap_or(RAM_BYTES_DEFAULT);
-                let packet = boot_packet(ram_bytes, self.timeout, environment.to_vec())?;
-                let spawner = Spawner::start(&self.vmm, &self.spawner)?;
-                let shell = shell_with(&spawner, ram_bytes, &packet, &image)?;
-                Ok((spawner, shell))
-            }
-            Source::Snapshot { path, isolation } => {
-                let snapshot = Snapshot::open(path)?;
-                let spawner = Spawner::start(&self.vmm, &self.spawner)?;
-                let shell = restore(&spawner, &snapshot, *isolation, self.timeout)?;
-                Ok((spawner, shell))
-            }
-        }
-    }
-}
-
-/// A shell that was told to restore `snapshot`.
-pub(crate) fn restore(
-    spawner: &Spawner,
-    snapshot: &Snapshot,
-    isolation: Isolation,
-    timeout: Option<Duration>,
-) -> Result<Shell, LaunchError> {
-    let packet = restore_packet(snapshot, isolation, timeout)?;
-    shell_with(spawner, snapshot.ram_bytes(), &packet, snapshot.ram_file())
-}
-
-fn shell_with(
-    spawner: &Spawner,
-    ram_bytes: u64,
-    packet: &Packet,
-    file: &File,
-) -> Result<Shell, LaunchError> {
-    let shell = spawner.shell(ram_bytes)?;
-    // A shell that is gone already has said why.
-    let _ = shell.control.send_with(packet, &[file.as_fd()]);
-    Ok(shell)
-}
-
-pub(crate) fn open_image(path: &PathBuf) -> Result<File, LaunchError> {
+pub(crate) fn open_image(path: &Path) -> Result<File, LaunchError> {
     jiffy_files::open(path).map_err(|source| LaunchError::Image {
-        path: path.clone(),
+        path: path.to_owned(),
         source,
     })
 }

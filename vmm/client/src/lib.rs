@@ -1,23 +1,37 @@
 //! A VM as its owner has it: its process is started, its image booted or its snapshot restored, it is asked, captured
 //! and ended.
 //!
+//! ```text
+//! spawner   the process that makes shells
+//! vm        what is said to a VM, as futures           news   what it told
+//! wait      how one waits for it: in the calling thread, or as a runtime does
+//! instance  a VM for who waits in the calling thread   launch, capture   how it is started, and made a snapshot of
+//! ```
+//!
 //! Not here: the messages (`jiffy-control`), the sockets that carry them (`jiffy-socket`), KVM (`jiffy-vmm`).
 #![forbid(unsafe_code)]
 
-mod create;
+mod capture;
+mod error;
 mod instance;
 mod launch;
+mod news;
 mod outcome;
-mod pump;
 mod spawner;
+mod vm;
+mod wait;
 
 #[cfg(test)]
 mod testing;
 
-pub use create::{
-    CreateSnapshotError, Created, NewSnapshot, RAM_FILE_NAME, capture_snapshot, create_snapshot,
+pub use capture::{
+    CreateSnapshotError, Created, NewSnapshot, capture_snapshot, create_snapshot, digest_of,
     page_reader,
 };
-pub use instance::{Instance, InvokeError};
+pub use error::VmError;
+pub use instance::Instance;
 pub use launch::{Launch, LaunchError, Source, boot_packet, restore_packet};
+pub use news::{LogSink, News};
 pub use spawner::{Shell, ShellProcess, SpawnError, Spawner, SpawnerOptions};
+pub use vm::{Captured, GRACE, Vm};
+pub use wait::{Sockets, Step, write_some};

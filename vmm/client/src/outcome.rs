@@ -2,23 +2,26 @@
 //!
 //! Not here: how a VM's end or a response becomes an outcome (`jiffy-control`), and what follows from one (`jiffy-model`).
 
+use jiffy_control::Death;
 use jiffy_model::{EndsRequest, Outcome};
 
-use crate::{InvokeError, LaunchError};
+use crate::{LaunchError, VmError};
 
-impl EndsRequest for InvokeError {
+impl EndsRequest for VmError {
     fn outcome(&self) -> Outcome {
         match self {
             Self::Request(_) => Outcome::Unframed,
-            Self::Response(_) => Outcome::BadResponse,
+            // A VMM does that only if its guest has taken it over.
+            Self::Stream(_) | Self::Malformed(_) => Outcome::BadResponse,
             Self::Stopped(report) => report.end.outcome(),
             Self::Failed { blame, .. } => Outcome::from(*blame),
-            Self::VmmDied(_)
-            | Self::Control(_)
+            Self::Undelivered(end) => end.outcome(),
+            Self::Died(Death::Squeezed) => Outcome::NoMemory,
+            Self::Died(_)
+            | Self::Gone
             | Self::OtherRelease(_)
-            | Self::OutOfTurn(_)
             | Self::Unresponsive(_)
-            | Self::Stream(_) => Outcome::Host,
+            | Self::Host(_) => Outcome::Host,
         }
     }
 }

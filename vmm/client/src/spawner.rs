@@ -26,10 +26,9 @@ use std::{
 
 use jiffy_control::{Blame, Missing, Packet, SpawnReply, SpawnRequest};
 use jiffy_socket::{ControlError, ControlSocket};
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    process::{Signal, pidfd_send_signal},
-};
+use rustix::process::{Signal, pidfd_send_signal};
+
+use crate::wait::wait_readable;
 
 /// What a spawner may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -214,21 +213,6 @@ fn answer(socket: &ControlSocket) -> Result<(SpawnReply, Vec<OwnedFd>), SpawnErr
         return Err(SpawnError::Unresponsive(ANSWER_TIMEOUT));
     }
     socket.recv_with()?.ok_or(SpawnError::Ended)
-}
-
-/// Whether there is something to read, or the end, within `timeout`.
-pub(crate) fn wait_readable(fd: BorrowedFd<'_>, timeout: Duration) -> bool {
-    let until = Instant::now() + timeout;
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        let left = Timespec::try_from(left).ok();
-        let mut fds = [PollFd::new(&fd, PollFlags::IN)];
-        match poll(&mut fds, left.as_ref()) {
-            Ok(ready) => return ready > 0,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(_) => return true, // Reading then says what is wrong.
-        }
-    }
 }
 
 fn unexpected(reply: SpawnReply) -> SpawnError {

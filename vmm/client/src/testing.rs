@@ -47,15 +47,19 @@ impl Fake {
         script: impl FnOnce(Fake) + Send + 'static,
         on_log: impl FnMut(LogRecord) + Send + 'static,
     ) -> Instance {
-        let timeout = Some(Duration::from_millis(100));
-        Instance::of(Self::shell(script), timeout, on_log).expect("an instance")
+        Instance::booting(
+            Self::shell(script),
+            Some(Duration::from_millis(100)),
+            on_log,
+        )
     }
 
     pub(crate) fn instance_of(
         script: impl FnOnce(Fake) + Send + 'static,
         timeout: Option<Duration>,
+        on_log: impl FnMut(LogRecord) + Send + 'static,
     ) -> Instance {
-        Instance::of(Self::shell(script), timeout, |_| {}).expect("an instance")
+        Instance::booting(Self::shell(script), timeout, on_log)
     }
 
     pub(crate) fn send(&self, event: &Event) {

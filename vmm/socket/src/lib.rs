@@ -7,13 +7,14 @@
 
 use std::{
     cell::RefCell,
-    io::{IoSlice, IoSliceMut},
+    io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
 };
 
 use jiffy_control::{MESSAGE_BYTES_MAX, Message, Packet, PacketError, decode};
 use rustix::{
+    fs::{OFlags, fcntl_getfl, fcntl_setfl},
     io::{Errno, retry_on_intr},
     net::{
         AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
@@ -66,6 +67,12 @@ impl ControlSocket {
         let (one, other) =
             socketpair(family, kind, SocketFlags::CLOEXEC, None).map_err(ControlError::Pair)?;
         Ok((Self { fd: one }, Self { fd: other }))
+    }
+
+    /// From now on it does not block: what would is an error that [`ControlError::would_block`].
+    pub fn set_nonblocking(&self) -> io::Result<()> {
+        let flags = fcntl_getfl(&self.fd)?;
+        Ok(fcntl_setfl(&self.fd, flags | OFlags::NONBLOCK)?)
     }
 
     /// Sends one message. Blocks while the other end is slow to take them, unless the descriptor is

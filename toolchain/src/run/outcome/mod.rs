@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use jiffy_client::InvokeError;
+use jiffy_client::VmError;
 use jiffy_console::Exit;
 use jiffy_control::{Backtrace, GuestFault, Response, VmEnd};
 use jiffy_model::{Blame, EndsRequest as _, Outcome};
@@ -152,14 +152,16 @@ impl Exception {
 
 impl Failure {
     /// The failure of a request that got no response.
-    pub(crate) fn of_invoke(error: &InvokeError, symbols: &Symbols) -> Self {
+    pub(crate) fn of_invoke(error: &VmError, symbols: &Symbols) -> Self {
         let message = match error {
-            InvokeError::Stopped(report) => return Self::of_end(&report.end, symbols),
-            InvokeError::Failed {
+            VmError::Stopped(report) => return Self::of_end(&report.end, symbols),
+            VmError::Failed {
                 blame: Blame::Bug,
                 message,
             } => format!("this is a bug of jiffy's: {message}"),
-            InvokeError::Failed { message, .. } => message.clone(),
+            VmError::Failed { message, .. } => message.clone(),
+            // There was no other VM to have it.
+            VmError::Undelivered(end) => return Self::of_invoke(end, symbols),
             error => chain(error),
         };
         Self {

@@ -13,7 +13,7 @@ fn failure(end: VmEnd) -> Failure {
         end,
         stats: Stats::default(),
     });
-    Failure::of_invoke(&InvokeError::Stopped(report), &symbols())
+    Failure::of_invoke(&VmError::Stopped(report), &symbols())
 }
 
 fn text(failure: &Failure) -> String {
@@ -125,7 +125,7 @@ fn each_end_has_its_code() {
     };
     check(fault(out_of_memory), Exit::OutOfMemory);
     let check = |error, exit| assert_eq!(Failure::of_invoke(&error, &symbols()).exit(), exit);
-    let failed = |blame| InvokeError::Failed {
+    let failed = |blame| VmError::Failed {
         blame,
         message: String::new(),
     };
@@ -133,10 +133,10 @@ fn each_end_has_its_code() {
     check(failed(Blame::Host), Exit::Host);
     check(failed(Blame::Bug), Exit::Host);
     check(
-        InvokeError::Response(jiffy_control::StreamFault::Nonce),
+        VmError::Stream(jiffy_control::StreamFault::Nonce),
         Exit::Fault,
     );
-    check(InvokeError::OutOfTurn("Ready"), Exit::Host);
+    check(VmError::Malformed("Ready twice".into()), Exit::Host);
     assert!(failure_of_response(&response(ResponseKind::Ok, b"")).is_none());
     let bad_event = failure_of_response(&response(ResponseKind::BadEvent, b"")).expect("failure");
     assert_eq!(bad_event.exit(), Exit::BadEvent);

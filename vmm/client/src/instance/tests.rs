@@ -1,7 +1,7 @@
 use std::{io::Write, os::fd::AsFd, sync::mpsc::channel};
 
 use jiffy_abi::frame::{HEADER_BYTES, RequestHeader, ResponseHeader, ResponseKind};
-use jiffy_control::{ProcessUsage, VmEnd};
+use jiffy_control::{Blame, Death, Event, ProcessUsage, VmEnd};
 use rustix::net::{SendFlags, send};
 
 use super::*;
@@ -48,25 +48,20 @@ fn each_untimely_end_is_named() {
     };
     let died = || Event::Died(Death::Exited(3), ProcessUsage::default());
     let error = invoke(&[died()]);
-    assert!(matches!(error, InvokeError::VmmDied(Death::Exited(3))));
+    assert!(matches!(error, VmError::Died(Death::Exited(3))));
     let error = invoke(&[ready(), died()]);
-    assert!(matches!(error, InvokeError::VmmDied(Death::Exited(3))));
+    assert!(matches!(error, VmError::Died(Death::Exited(3))));
     // Not even the spawner is there to say how.
     let error = invoke(&[ready()]);
-    assert!(matches!(error, InvokeError::VmmDied(_)), "{error:?}");
+    assert!(matches!(error, VmError::Gone), "{error:?}");
     let error = invoke(&[ready(), finished(), died()]);
-    assert!(matches!(error, InvokeError::Stopped(_)), "{error:?}");
+    assert!(matches!(error, VmError::Stopped(_)), "{error:?}");
     let error = invoke(&[failed()]);
-    assert!(
-        matches!(&error, InvokeError::Failed { blame: Blame::Host, message } if message == "no")
-    );
+    assert!(matches!(&error, VmError::Failed { blame: Blame::Host, message } if message == "no"));
     let error = invoke(&[ready(), failed()]);
-    assert!(matches!(error, InvokeError::Failed { .. }), "{error:?}");
+    assert!(matches!(error, VmError::Failed { .. }), "{error:?}");
     let error = invoke(&[ready(), ready()]);
-    assert!(
-        matches!(error, InvokeError::OutOfTurn("Ready")),
-        "{error:?}"
-    );
+    assert!(matches!(error, VmError::Malformed(_)), "{error:?}");
 }
 
 #[test]
@@ -74,7 +69,7 @@ fn what_is_no_event_or_no_response_is_named() {
     let error = Fake::instance(|fake| raw(&fake, b"x"))
         .invoke(&Request::default())
         .expect_err("no event");
-    assert!(matches!(error, InvokeError::Control(_)), "{error:?}");
+    assert!(matches!(error, VmError::Malformed(_)), "{error:?}");
     let script = |mut fake: Fake| {
         fake.send(&ready());
         fake.take(HEADER_BYTES); // Or the request may find nobody.
@@ -85,7 +80,7 @@ fn what_is_no_event_or_no_response_is_named() {
     let error = Fake::instance(script)
         .invoke(&Request::default())
         .expect_err("no response");
-    assert!(matches!(error, InvokeError::Response(_)), "{error:?}");
+    assert!(matches!(error, VmError::Stream(_)), "{error:?}");
 }
 
 #[test]
@@ -93,7 +88,7 @@ fn a_vmm_of_another_release_is_named() {
     let error = Fake::instance(|fake| raw(&fake, &[1, 0, 0, 0]))
         .wait_ready()
         .expect_err("another version");
-    assert!(matches!(error, InvokeError::OtherRelease(_)), "{error:?}");
+    assert!(matches!(error, VmError::OtherRelease(_)), "{error:?}");
     let text = jiffy_control::error_chain(&error);
     assert!(text.contains("install jiffy and jiffy-vmm"), "{text}");
 }
@@ -180,10 +175,10 @@ fn a_vm_is_asked_again_only_if_nothing_is_left_in_its_stream() {
     let first = ask(&mut bad).map(|_| ());
     let found = first.and_then(|()| bad.settle()).expect_err("a surplus");
     assert!(
-        matches!(found, InvokeError::Response(StreamFault::Surplus(4))),
+        matches!(found, VmError::Stream(StreamFault::Surplus(4))),
         "{found:?}"
     );
-    assert!(matches!(ask(&mut bad), Err(InvokeError::Response(_))));
+    assert!(matches!(ask(&mut bad), Err(VmError::Stream(_))));
     bad.finish().expect("the report of a VM that is well");
 }
 
@@ -199,16 +194,75 @@ fn half_of_a_response_fails_when_the_vm_is_done_and_not_at_the_deadline() {
         fake.wait_closed();
         fake.send(&finished());
     };
-    let mut instance = Fake::instance_of(script, None);
+    let mut instance = Fake::instance_of(script, None, |_| {});
     let error = instance
         .invoke(&Request::default())
         .expect_err("half of it");
     let fault = StreamFault::Incomplete { sent_bytes: 25 };
     assert!(
-        matches!(error, InvokeError::Response(found) if found == fault),
+        matches!(error, VmError::Stream(found) if found == fault),
         "{error:?}"
     );
     instance.finish().expect("a report");
+}
+
+/// Neither a request nor a log that is larger than a socket's buffer makes one side wait for the other: the VMM tells its log
+/// first, takes the request piece by piece, and answers with as much.
+#[test]
+fn what_does_not_fit_a_socket_goes_over_piece_by_piece_while_the_log_is_heard() {
+    const BODY_BYTES: usize = 4 << 20;
+    let record = || LogRecord {
+        level: 3,
+        text: "x".repeat(1000),
+    };
+    let script = move |mut fake: Fake| {
+        fake.send(&ready());
+        // The owner writes by now, and there is no room for all of it.
+        let request = fake.take(HEADER_BYTES);
+        for _ in 0..20 {
+            fake.send(&Event::Log(vec![record(); 50]));
+        }
+        let body = fake.take(BODY_BYTES);
+        fake.stream.write_all(&ok(&request, &body)).expect("write");
+        fake.send(&Event::Done(Stats {
+            requests_done: 1,
+            bytes_in: (HEADER_BYTES + BODY_BYTES) as u64,
+            bytes_out: (HEADER_BYTES + BODY_BYTES) as u64,
+            ..Stats::default()
+        }));
+        fake.wait_closed();
+        fake.send(&finished());
+    };
+    let (sender, logs) = channel();
+    let timeout = Some(Duration::from_secs(60));
+    let mut instance =
+        Fake::instance_of(script, timeout, move |log| sender.send(log).expect("send"));
+    let request = Request {
+        body: (0..=250).cycle().take(BODY_BYTES).collect(),
+        ..Request::default()
+    };
+    let response = instance.invoke(&request).expect("response");
+    assert!(response.body == request.body);
+    instance.finish().expect("a report");
+    assert_eq!(logs.iter().count(), 1000);
+}
+
+/// A VMM that says nothing is given up when its own deadline is over and the grace with it.
+#[test]
+fn a_vmm_that_is_silent_is_given_up() {
+    let began = std::time::Instant::now();
+    let (end, ended) = channel::<()>();
+    let mut instance = Fake::instance(move |_fake| {
+        let _ = ended.recv();
+    });
+    let error = instance.wait_ready().expect_err("silence");
+    drop(end);
+    let limit = Duration::from_millis(100) + GRACE;
+    assert!(
+        matches!(error, VmError::Unresponsive(told) if told == limit),
+        "{error:?}"
+    );
+    assert!(began.elapsed() >= limit);
 }
 
 fn raw(fake: &Fake, packet: &[u8]) {

@@ -9,32 +9,22 @@
 use std::{
     fs::File,
     io::{self, Read, Seek},
-    os::{
-        fd::{AsFd, AsRawFd},
-        unix::fs::FileExt,
-    },
+    os::{fd::AsRawFd, unix::fs::FileExt},
     path::PathBuf,
     time::{Duration, Instant},
 };
 
 use jiffy_abi::layout::RAM_BYTES_DEFAULT;
-use jiffy_control::{Command, Event, LogRecord, Packet, Phases};
+use jiffy_control::{LogRecord, Phases};
 use jiffy_snapshots::{
-    CreateError, DIGEST_BYTES, Digest, OpenError, PAGE_LEN, Page, RamSummary, Snapshot, State,
-    StateFile,
+    CreateError, DIGEST_BYTES, Digest, OpenError, PAGE_LEN, Page, RamSummary, Snapshot, StateFile,
 };
-use rustix::fs::{MemfdFlags, memfd_create};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    Instance, InvokeError, Launch, LaunchError, Source, SpawnerOptions, instance::end_error,
-    launch::open_image,
+    Captured, Instance, Launch, LaunchError, Source, SpawnerOptions, VmError, launch::open_image,
 };
 
-/// Name of the file in memory that a captured VM's RAM goes through.
-pub const RAM_FILE_NAME: &str = "jiffy-ram";
-/// What is granted for handing over RAM before the VMM is held for lost: the largest there is.
-const CAPTURE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Pages that are read at once.
 const READ_PAGES: usize = 64;
 
@@ -79,9 +69,7 @@ pub enum CreateSnapshotError {
     #[error(transparent)]
     Launch(#[from] LaunchError),
     #[error(transparent)]
-    Vm(#[from] InvokeError),
-    #[error("cannot make a file in memory for the VM's RAM")]
-    Memory(#[source] io::Error),
+    Vm(#[from] VmError),
     #[error("cannot write a temporary file for the VM's RAM")]
     Temporary(#[source] io::Error),
     #[error(transparent)]
@@ -91,7 +79,7 @@ pub enum CreateSnapshotError {
 }
 
 /// Boots an image, runs its `init` and writes what there is then as a snapshot. `on_log` gets the
-/// log records of `init`, in order, on a thread of their own.
+/// log records of `init`, in order.
 pub fn create_snapshot(
     new: &NewSnapshot,
     on_log: impl FnMut(LogRecord) + Send + 'static,
@@ -106,10 +94,16 @@ pub fn create_snapshot(
         },
         timeout: new.timeout,
     };
-    let image = digest_of(new)?;
-    let (phases, mut state, ram) = boot_and_capture(&launch, &new.environment, ram_bytes, on_log)?;
+    let mut image = open_image(&new.image)?;
+    let digest = digest_of(&mut image).map_err(|source| LaunchError::Image {
+        path: new.image.clone(),
+        source,
+    })?;
+    let mut instance = Instance::spawn_with(&launch, &new.environment, on_log)?;
+    let (phases, Captured { mut state, ram }) = instance.capture(ram_bytes)?;
     // The VM's word is not taken for what it was made of.
-    state.image.digest = image;
+    state.image.digest = digest;
+    drop(instance);
     let began = Instant::now();
     let digest = jiffy_snapshots::create(&new.output, &state, ram_bytes, page_reader(&ram))?;
     let snapshot = Snapshot::open(&new.output)?;
@@ -131,7 +125,9 @@ pub fn capture_snapshot(
     ram_bytes: u64,
     on_log: impl FnMut(LogRecord) + Send + 'static,
 ) -> Result<(Phases, Snapshot), CreateSnapshotError> {
-    let (phases, state, ram) = boot_and_capture(launch, environment, ram_bytes, on_log)?;
+    let mut instance = Instance::spawn_with(launch, environment, on_log)?;
+    let (phases, Captured { state, ram }) = instance.capture(ram_bytes)?;
+    drop(instance);
     // Nobody verifies it: it was never out of this process's hands.
     let summary = RamSummary {
         bytes: ram_bytes,
@@ -163,55 +159,13 @@ fn on_disk(ram: &File, ram_bytes: u64) -> io::Result<File> {
     File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
-fn boot_and_capture(
-    launch: &Launch,
-    environment: &[u8],
-    ram_bytes: u64,
-    on_log: impl FnMut(LogRecord) + Send + 'static,
-) -> Result<(Phases, Box<State>, File), CreateSnapshotError> {
-    let mut instance = Instance::spawn_with(launch, environment, on_log)?;
-    let captured = capture(&mut instance, ram_bytes);
-    if !matches!(
-        captured,
-        Err(CreateSnapshotError::Vm(InvokeError::Unresponsive(_)))
-    ) {
-        // Whatever it logged has been handed over then.
-        let _ = instance.finish();
-    }
-    captured
-}
-
-fn capture(
-    instance: &mut Instance,
-    ram_bytes: u64,
-) -> Result<(Phases, Box<State>, File), CreateSnapshotError> {
-    let phases = instance.wait_ready()?;
-    let ram = memfd_create(RAM_FILE_NAME, MemfdFlags::CLOEXEC).map_err(io::Error::from);
-    let ram = ram.map(File::from).map_err(CreateSnapshotError::Memory)?;
-    ram.set_len(ram_bytes)
-        .map_err(CreateSnapshotError::Memory)?;
-    let packet =
-        Packet::new(&Command::Capture).map_err(|error| InvokeError::Control(error.into()))?;
-    let control = instance.control();
-    // If it is gone, its last event says why.
-    let _ = control.send_with(&packet, &[ram.as_fd()]);
-    match instance.next_event(CAPTURE_TIMEOUT)? {
-        Event::Captured(state) => Ok((phases, state, ram)),
-        end => Err(end_error(end).into()),
-    }
-}
-
-fn digest_of(new: &NewSnapshot) -> Result<[u8; 32], LaunchError> {
-    let mut image = open_image(&new.image)?;
+/// The digest of an image, which is then at its end.
+pub fn digest_of(image: &mut File) -> io::Result<[u8; DIGEST_BYTES]> {
+    image.rewind()?;
     let mut hash = Sha256::new();
-    let failed = |source| LaunchError::Image {
-        path: new.image.clone(),
-        source,
-    };
-    image.rewind().map_err(failed)?;
     let mut buffer = vec![0; READ_PAGES * PAGE_LEN];
     loop {
-        match image.read(&mut buffer).map_err(failed)? {
+        match image.read(&mut buffer)? {
             0 => return Ok(hash.finalize().into()),
             bytes => hash.update(&buffer[..bytes]),
         }

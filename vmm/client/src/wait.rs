@@ -1,0 +1,242 @@
+//! How one waits for a VM: the one thing in which an agent, with a runtime for thousands, and a command differ.
+//!
+//! [`Vm`](crate::Vm) says what is waited for, as futures. [`Sockets`] waits: [`Blocking`] with poll(2) in the calling
+//! thread, so that a command needs neither a runtime nor a second thread, and no wake-up of either; the agent has one of
+//! its own, with its runtime.
+
+use std::{
+    cell::Cell,
+    future::{Future, poll_fn},
+    io::{self, ErrorKind, Read, Write},
+    os::{fd::AsFd, unix::net::UnixStream},
+    pin::pin,
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use jiffy_socket::ControlSocket;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::{
+    VmError,
+    news::{LogSink, News},
+};
+
+/// Most that one read takes, bytes: what a Unix stream holds by default.
+const READ_BYTES: usize = 208 << 10;
+
+/// What came first.
+#[derive(Debug)]
+pub enum Step<T> {
+    /// Something of the request stream; zero bytes read: its end.
+    Stream(io::Result<T>),
+    /// Something of the control socket, which is in the news. An error: nothing more will come of it.
+    Heard(Result<(), VmError>),
+}
+
+/// The two sockets of a VM, non-blocking, and how they are waited for.
+pub trait Sockets: Sized + Send + Sync {
+    /// Takes the owner's ends.
+    fn new(control: ControlSocket, stream: UnixStream) -> io::Result<Self>;
+
+    /// The control socket.
+    fn control(&self) -> &ControlSocket;
+
+    /// The request stream.
+    fn stream(&self) -> &UnixStream;
+
+    /// Reads into the room that `buffer` has, or takes what is told into `news`; with only one of them, only that.
+    fn read<L: LogSink>(
+        &self,
+        buffer: Option<&mut Vec<u8>>,
+        news: Option<&mut News<L>>,
+    ) -> impl Future<Output = Step<usize>> + Send;
+
+    /// Writes what of `bytes` is not `taken` yet, while there is no room for all of it; or as in [`Sockets::read`].
+    fn write<L: LogSink>(
+        &self,
+        bytes: &[u8],
+        taken: &mut usize,
+        news: Option<&mut News<L>>,
+    ) -> impl Future<Output = Step<()>> + Send;
+
+    /// Does `work`; `None` if that takes longer than `limit`.
+    fn within<T: Send>(
+        limit: Option<Duration>,
+        work: impl Future<Output = T> + Send,
+    ) -> impl Future<Output = Option<T>> + Send;
+}
+
+/// Writes what of `bytes` was not taken yet, until all is or there is no room.
+pub fn write_some(mut stream: &UnixStream, bytes: &[u8], taken: &mut usize) -> io::Result<()> {
+    while *taken < bytes.len() {
+        match stream.write(&bytes[*taken..]) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(written) => *taken += written,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+thread_local! {
+    /// When the work of this thread has to be done.
+    static DEADLINE: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Waits in the calling thread: its futures are never pending, except when their time has run out.
+#[derive(Debug)]
+pub(crate) struct Blocking {
+    control: ControlSocket,
+    stream: UnixStream,
+}
+
+impl Blocking {
+    /// Waits for `stream`, in this direction, and for `control`, if wanted: what is ready. Pending: there is no time left.
+    fn wait(&self, stream: Option<PollFlags>, control: bool) -> Poll<io::Result<[bool; 2]>> {
+        let mut fds = [
+            PollFd::new(&self.stream, stream.unwrap_or(PollFlags::empty())),
+            PollFd::new(&self.control, PollFlags::IN),
+        ];
+        // A descriptor that nothing is wanted of would still tell of its end.
+        let watched = usize::from(stream.is_none())..1 + usize::from(control);
+        loop {
+            let rest = DEADLINE.get();
+            let rest = rest.map(|until| until.saturating_duration_since(Instant::now()));
+            // A time that the kernel has no number for is as good as none.
+            let rest = rest.and_then(|rest| Timespec::try_from(rest).ok());
+            match poll(&mut fds[watched.clone()], rest.as_ref()) {
+                Ok(0) => return Poll::Pending,
+                Ok(_) => {
+                    let [stream, control] = fds.each_ref().map(|fd| !fd.revents().is_empty());
+                    return Poll::Ready(Ok([stream, control]));
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+        }
+    }
+
+    /// Does `work` with the stream when that is ready, or hears what there is to hear.
+    fn step<T, L: LogSink>(
+        &self,
+        stream: Option<PollFlags>,
+        mut news: Option<&mut News<L>>,
+        mut work: impl FnMut(&UnixStream) -> io::Result<T>,
+    ) -> Poll<Step<T>> {
+        loop {
+            let [has_stream, has_control] = match self.wait(stream, news.is_some()) {
+                Poll::Ready(Ok(ready)) => ready,
+                Poll::Ready(Err(error)) => return Poll::Ready(Step::Stream(Err(error))),
+                Poll::Pending => return Poll::Pending,
+            };
+            if has_stream {
+                match work(&self.stream) {
+                    Err(error)
+                        if matches!(
+                            error.kind(),
+                            ErrorKind::WouldBlock | ErrorKind::Interrupted
+                        ) => {}
+                    result => return Poll::Ready(Step::Stream(result)),
+                }
+            }
+            if let (true, Some(news)) = (has_control, news.as_mut()) {
+                return Poll::Ready(Step::Heard(news.hear(&self.control).map(drop)));
+            }
+        }
+    }
+}
+
+impl Sockets for Blocking {
+    fn new(control: ControlSocket, stream: UnixStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        control.set_nonblocking()?;
+        Ok(Self { control, stream })
+    }
+
+    fn control(&self) -> &ControlSocket {
+        &self.control
+    }
+
+    fn stream(&self) -> &UnixStream {
+        &self.stream
+    }
+
+    async fn read<L: LogSink>(
+        &self,
+        mut buffer: Option<&mut Vec<u8>>,
+        mut news: Option<&mut News<L>>,
+    ) -> Step<usize> {
+        let wanted = buffer.is_some().then_some(PollFlags::IN);
+        let mut read = |stream: &UnixStream| match buffer.as_mut() {
+            Some(buffer) => read_some(stream, buffer),
+            None => Err(ErrorKind::WouldBlock.into()),
+        };
+        poll_fn(|_| self.step(wanted, news.as_deref_mut(), &mut read)).await
+    }
+
+    async fn write<L: LogSink>(
+        &self,
+        bytes: &[u8],
+        taken: &mut usize,
+        mut news: Option<&mut News<L>>,
+    ) -> Step<()> {
+        let mut write = |stream: &UnixStream| write_some(stream, bytes, taken);
+        poll_fn(|_| self.step(Some(PollFlags::OUT), news.as_deref_mut(), &mut write)).await
+    }
+
+    async fn within<T: Send>(
+        limit: Option<Duration>,
+        work: impl Future<Output = T> + Send,
+    ) -> Option<T> {
+        let mut work = pin!(work);
+        poll_fn(|context| {
+            let until = limit.and_then(|limit| Instant::now().checked_add(limit));
+            let before = DEADLINE.replace(until);
+            let result = work.as_mut().poll(context);
+            DEADLINE.set(before);
+            match result {
+                Poll::Ready(result) => Poll::Ready(Some(result)),
+                Poll::Pending => Poll::Ready(None),
+            }
+        })
+        .await
+    }
+}
+
+/// Reads once into the room that `buffer` has.
+fn read_some(mut stream: &UnixStream, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    let start = buffer.len();
+    buffer.resize(buffer.capacity().min(start + READ_BYTES), 0);
+    let read = stream.read(&mut buffer[start..]);
+    buffer.truncate(start + *read.as_ref().unwrap_or(&0));
+    read
+}
+
+/// The result of work that waits with [`Blocking`], in this thread.
+pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        // Without a limit there is always time left.
+        if let Poll::Ready(result) = work.as_mut().poll(&mut context) {
+            return result;
+        }
+    }
+}
+
+/// Whether there is something to read, or the end, within `timeout`.
+pub(crate) fn wait_readable(fd: impl AsFd, timeout: Duration) -> bool {
+    let until = Instant::now() + timeout;
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).ok();
+        let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+        match poll(&mut fds, left.as_ref()) {
+            Ok(ready) => return ready > 0,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return true, // Reading then says what is wrong.
+        }
+    }
+}
