@@ -136,7 +136,7 @@ fn each_end_has_its_code() {
         VmError::Stream(jiffy_control::StreamFault::Nonce),
         Exit::Fault,
     );
-    check(VmError::Malformed("Ready twice".into()), Exit::Host);
+    check(VmError::Malformed("Ready twice".into()), Exit::Fault);
     assert!(failure_of_response(&response(ResponseKind::Ok, b"")).is_none());
     let bad_event = failure_of_response(&response(ResponseKind::BadEvent, b"")).expect("failure");
     assert_eq!(bad_event.exit(), Exit::BadEvent);
