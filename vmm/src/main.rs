@@ -3,6 +3,7 @@
 //! `jiffy-vmm spawner` is what `jiffy` and the agent start: it makes the processes, as the one on the
 //! other end of its standard input asks. `jiffy-vmm IMAGE` does without them: it starts itself as a
 //! spawner, sends one event and prints the response.
+#![deny(unsafe_code)]
 
 mod direct;
 
@@ -54,7 +55,10 @@ struct SpawnerOptions {
 
 fn main() -> ExitCode {
     // What the program that started this one left open is nobody's here, and would be every shell's until it closes it.
-    if let Err(error) = jail::keep_only_standard_and(&[]) {
+    // SAFETY: nothing in this process has opened anything yet.
+    #[expect(unsafe_code, reason = "descriptors are closed that no value owns")]
+    let closed = unsafe { jail::keep_only_standard_and(&[]) };
+    if let Err(error) = closed {
         let error = jiffy_control::error_chain(&error);
         let _ = writeln!(stderr(), "jiffy-vmm: {error}");
         return ExitCode::FAILURE;

@@ -1,4 +1,5 @@
 //! Time, as the resume page tells it: it stands still until the next resume.
+#![allow(unsafe_code, reason = "the resume page lies at a fixed address")]
 
 use jiffy_abi::{
     layout::{PAGE_BYTES, RESUME_PAGE},

@@ -1,4 +1,5 @@
 //! Ringing the doorbells of [`jiffy_abi::doorbell`].
+#![allow(unsafe_code, reason = "a doorbell is a port")]
 
 use core::arch::asm;
 

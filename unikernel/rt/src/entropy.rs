@@ -2,6 +2,7 @@
 //!
 //! Clones of one snapshot are resumed with different pages, so they never share a number drawn
 //! after the resume.
+#![allow(unsafe_code, reason = "the resume page lies at a fixed address")]
 
 use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 

@@ -1,4 +1,8 @@
 //! The first instruction of a guest, and its last words.
+#![allow(
+    unsafe_code,
+    reason = "the entry point and the stack are set in assembly"
+)]
 
 use core::{
     arch::{asm, naked_asm},

@@ -1,4 +1,5 @@
 //! The function's environment, as its deploy said.
+#![allow(unsafe_code, reason = "the boot information lies at a fixed address")]
 
 use jiffy_abi::{environment::ENVIRONMENT_PAGE_BYTES, layout::ENVIRONMENT};
 

@@ -5,6 +5,7 @@
 //! a request writes no other page of the heap. Talc takes the smallest gap that fits.
 //!
 //! `docs/perf/allocator.md` says why talc.
+#![allow(unsafe_code, reason = "the heap hands out addresses")]
 
 use core::{
     alloc::{GlobalAlloc, Layout},

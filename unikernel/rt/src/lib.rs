@@ -9,6 +9,7 @@
 //! where its tests run.
 //! Not here: events, JSON, HTTP, handlers (`jiffy`, the SDK).
 #![no_std]
+#![deny(unsafe_code)]
 #![allow(
     clippy::cast_possible_truncation,
     reason = "a guest is x86-64, so `usize` is 64 bits; what becomes a `u32` is below 4 GiB, as all of its RAM is"

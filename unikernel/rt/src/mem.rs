@@ -3,6 +3,7 @@
 //!
 //! Up to 16 bytes: two overlapping loads, then two stores. Up to [`REP_BYTES_MIN`]: 16 bytes a
 //! turn. Above: `rep movsb`/`rep stosb`, which the CPU runs in cache lines.
+#![allow(unsafe_code, reason = "memory functions work on addresses")]
 
 use core::arch::naked_asm;
 

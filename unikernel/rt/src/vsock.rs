@@ -4,6 +4,10 @@
 //! response itself — lies in one page, and the request in the next, because every page a request
 //! writes has to be copied back when the VM is reset. What is larger is received into the end of
 //! RAM, behind the heap, and sent from where it lies in the heap.
+#![allow(
+    unsafe_code,
+    reason = "packets lie in memory that the device reads and writes"
+)]
 
 use alloc::vec::Vec;
 use core::slice;

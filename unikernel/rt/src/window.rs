@@ -1,5 +1,6 @@
 //! A range of memory that someone else reads or writes too: the VMM's pages, device registers,
 //! virtqueues. Accesses stay inside the range; those of words are volatile.
+#![allow(unsafe_code, reason = "registers lie at fixed addresses")]
 
 use core::ptr;
 

@@ -61,9 +61,13 @@ pub struct JailConfig<'a> {
 }
 
 /// Closes every descriptor but 0, 1, 2 and those in `keep`. For a shell just forked, whose copies of
-/// the spawner's descriptors nobody will use: a value that owns one of them must be forgotten, since
-/// dropping it later closes a number that may be another's by then.
-pub fn keep_only_standard_and(keep: &[RawFd]) -> Result<(), JailError> {
+/// the spawner's descriptors nobody will use, and for a program that begins.
+///
+/// # Safety
+///
+/// No value that owns a descriptor which is closed here is used or dropped afterwards in this process: it must have
+/// been forgotten, since its number may be another's by then.
+pub unsafe fn keep_only_standard_and(keep: &[RawFd]) -> Result<(), JailError> {
     const FIRST_AFTER_STANDARD: u32 = 3;
     let mut keep: Vec<u32> = keep
         .iter()
@@ -74,23 +78,32 @@ pub fn keep_only_standard_and(keep: &[RawFd]) -> Result<(), JailError> {
     let mut first = FIRST_AFTER_STANDARD;
     for fd in keep {
         if first < fd {
-            close_range(first, fd - 1)?;
+            // SAFETY: the caller promises it for all that is not kept.
+            unsafe { close_range(first, fd - 1) }?;
         }
         first = fd + 1;
     }
-    close_range(first, u32::MAX)
+    // SAFETY: as above.
+    unsafe { close_range(first, u32::MAX) }
 }
 
-/// Closes one descriptor of a shell just forked, whose owner in the spawner's values nobody will use or
-/// drop in this process.
-pub fn close_descriptor(fd: RawFd) -> Result<(), JailError> {
+/// Closes one descriptor of a shell just forked.
+///
+/// # Safety
+///
+/// The descriptor's owner in the spawner's values is neither used nor dropped in this process.
+pub unsafe fn close_descriptor(fd: RawFd) -> Result<(), JailError> {
     match u32::try_from(fd) {
-        Ok(fd) => close_range(fd, fd),
+        // SAFETY: the caller promises it.
+        Ok(fd) => unsafe { close_range(fd, fd) },
         Err(_) => Ok(()), // It was never open.
     }
 }
 
-fn close_range(first: u32, last: u32) -> Result<(), JailError> {
+/// # Safety
+///
+/// As of [`keep_only_standard_and`].
+unsafe fn close_range(first: u32, last: u32) -> Result<(), JailError> {
     // SAFETY: no memory is passed; that nobody uses what is closed is the caller's promise.
     match unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } {
         0 => Ok(()),
@@ -100,8 +113,13 @@ fn close_range(first: u32, last: u32) -> Result<(), JailError> {
 
 /// Closes the jail of this process, which [`super::fork_shell`] made. After it only the system calls
 /// of the filter's list remain; after an error the process must end.
-pub fn close(config: &JailConfig<'_>) -> Result<JailReport, JailError> {
-    let mut report = restrict(config)?;
+///
+/// # Safety
+///
+/// What owns [`JailConfig::parent`], which is closed here, is neither used nor dropped afterwards in this process.
+pub unsafe fn close(config: &JailConfig<'_>) -> Result<JailReport, JailError> {
+    // SAFETY: the caller promises it.
+    let mut report = unsafe { restrict(config) }?;
     forget_fault_handlers();
     config.filter.apply()?;
     report.push(Layer::Filter, State::InForce);
@@ -118,7 +136,11 @@ fn forget_fault_handlers() {
 }
 
 /// Everything but the filter.
-pub(super) fn restrict(config: &JailConfig<'_>) -> Result<JailReport, JailError> {
+///
+/// # Safety
+///
+/// As of [`close`].
+pub(super) unsafe fn restrict(config: &JailConfig<'_>) -> Result<JailReport, JailError> {
     let privilege = config.outer.privilege();
     let mut report = config.outer.report().clone();
     // Out of the spawner's process group, which a signal could name, and away from its terminal.
@@ -138,7 +160,8 @@ pub(super) fn restrict(config: &JailConfig<'_>) -> Result<JailReport, JailError>
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(JailError::NotDumpable)?;
     report.push(Layer::NotDumpable, State::InForce);
     die_with(config.parent)?;
-    close_descriptor(config.parent.as_raw_fd())?;
+    // SAFETY: the caller promises it.
+    unsafe { close_descriptor(config.parent.as_raw_fd()) }?;
     report.push(Layer::DiesWithParent, State::InForce);
     Ok(report)
 }

@@ -60,6 +60,27 @@ pub struct Ram {
     huge_pages_possible: bool,
 }
 
+/// What the kernel is told of pages of RAM.
+#[derive(Clone, Copy, Debug)]
+enum Advice {
+    /// They are touched in no order.
+    Random,
+    /// They are to be private now.
+    Populate,
+    /// They are to be as mapped again.
+    Drop,
+}
+
+impl Advice {
+    fn number(self) -> libc::c_int {
+        match self {
+            Self::Random => libc::MADV_RANDOM,
+            Self::Populate => libc::MADV_POPULATE_WRITE,
+            Self::Drop => libc::MADV_DONTNEED,
+        }
+    }
+}
+
 impl Ram {
     /// Maps `bytes` of zeroed RAM; pages cost nothing until they are touched.
     pub fn new(bytes: u64) -> Result<Self, RamError> {
@@ -199,7 +220,7 @@ impl Ram {
         // The file is mostly holes: reading around every first touch would fill the page cache with
         // zeros, up to all of RAM. What is no hole, its owner has brought in. Advice that is not taken
         // costs time only.
-        let _ = self.advise(0, self.bytes / PAGE_BYTES, libc::MADV_RANDOM);
+        let _ = self.advise(0..self.bytes / PAGE_BYTES, Advice::Random);
         Ok(())
     }
 
@@ -209,7 +230,7 @@ impl Ram {
         if end_page > self.bytes / PAGE_BYTES {
             return Ok(()); // A working set that does not fit costs time, never correctness.
         }
-        self.advise(first_page, pages, libc::MADV_POPULATE_WRITE)
+        self.advise(first_page..end_page, Advice::Populate)
             .map_err(RamError::Populate)
     }
 
@@ -220,17 +241,20 @@ impl Ram {
 
     /// Drops `pages`, which are what [`Ram::map_zeroed`] or the file has from then on.
     pub fn drop_pages(&self, pages: Range<u64>) -> Result<(), RamError> {
-        self.advise(pages.start, pages.end - pages.start, libc::MADV_DONTNEED)
-            .map_err(RamError::Drop)
+        self.advise(pages, Advice::Drop).map_err(RamError::Drop)
     }
 
-    fn advise(&self, first_page: u64, pages: u64, advice: libc::c_int) -> io::Result<()> {
-        let offset = usize::try_from(first_page * PAGE_BYTES).map_err(io::Error::other)?;
-        let len = usize::try_from(pages * PAGE_BYTES).map_err(io::Error::other)?;
+    fn advise(&self, pages: Range<u64>, advice: Advice) -> io::Result<()> {
+        if pages.start > pages.end || pages.end > self.bytes / PAGE_BYTES {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let offset = usize::try_from(pages.start * PAGE_BYTES).map_err(io::Error::other)?;
+        let len =
+            usize::try_from((pages.end - pages.start) * PAGE_BYTES).map_err(io::Error::other)?;
         let start = self.host_address().wrapping_add(offset).cast();
-        // SAFETY: the callers pass pages inside RAM; all their advices keep the mapping as it is, and
-        // what they do to its content is what the callers want.
-        match unsafe { libc::madvise(start, len, advice) } {
+        // SAFETY: the pages are inside RAM, as was just seen, and each advice keeps the mapping as it is; RAM is
+        // read and written by address only, so its content may change.
+        match unsafe { libc::madvise(start, len, advice.number()) } {
             0 => Ok(()),
             _ => Err(io::Error::last_os_error()),
         }

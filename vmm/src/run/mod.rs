@@ -12,6 +12,7 @@
 //! guest's mistake ends the loop as a value, [`VmEnd::Fault`]; only the host's failures are
 //! errors.
 
+#[allow(unsafe_code, reason = "setitimer is given a structure by address")]
 mod deadline;
 mod fault;
 mod log_ring;

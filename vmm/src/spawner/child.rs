@@ -125,14 +125,16 @@ fn prepare(
     let dies_first = die_first(ground);
     let page_map = open_page_map(ground).map_err(|error| StartError::PageMap(error.into()))?;
     let host = ground.host.as_fd().as_raw_fd();
-    jail::keep_only_standard_and(&[
+    let keep = [
         control.as_raw_fd(),
         stream.as_raw_fd(),
         voice.as_fd().as_raw_fd(),
         page_map.as_raw_fd(),
         host,
         ground.spawner.as_raw_fd(),
-    ])?;
+    ];
+    // SAFETY: what owns the others is the spawner's, above the frame of `run`, which never returns.
+    unsafe { jail::keep_only_standard_and(&keep) }?;
     let page_map = File::from(page_map);
     let page_map = if hooks.old_page_map {
         PageMap::from_old_file(page_map)
@@ -142,10 +144,12 @@ fn prepare(
     let (control, stream) = (ControlSocket::from(control), UnixStream::from(stream));
     let shell = Shell::new(&ground.host, ram_bytes, control, stream, page_map)?;
     // Nobody in this process makes another VM.
-    jail::close_descriptor(host)?;
+    // SAFETY: `Ground` owns it, which this process uses no more for that and never drops.
+    unsafe { jail::close_descriptor(host) }?;
     if ground.options.no_jail {
         jail::die_with(ground.spawner.as_fd())?;
-        jail::close_descriptor(ground.spawner.as_raw_fd())?;
+        // SAFETY: as for the host's.
+        unsafe { jail::close_descriptor(ground.spawner.as_raw_fd()) }?;
         let reason = "it was switched off".into();
         let layer = "jail".into();
         return Ok((shell, vec![Missing { layer, reason }]));
@@ -154,14 +158,16 @@ fn prepare(
         layer: "order of death".into(),
         reason: format!("cannot write `oom_score_adj`: {error}"),
     });
-    let report = jail::close(&JailConfig {
+    let config = JailConfig {
         outer: &ground.outer,
         parent: ground.spawner.as_fd(),
         uid_gid: Some((user, user)),
         ram_bytes_max: RAM_BYTES_MAX,
         address_space_bytes: 2 * RAM_BYTES_MAX + OWN_ADDRESSES_BYTES,
         filter: &ground.filter,
-    })?;
+    };
+    // SAFETY: `Ground` owns the parent's descriptor, which nobody looks at after this.
+    let report = unsafe { jail::close(&config) }?;
     let missing = report.gaps().map(|(layer, reason)| Missing {
         layer: layer.to_string(),
         reason: reason.into(),

@@ -11,6 +11,10 @@
 //! done once a shell waits.
 //! Not here: what is in the jail (`jail`), what a shell does (`shell`), the protocol (`jiffy-control`).
 
+#[allow(
+    unsafe_code,
+    reason = "a forked child closes descriptors that its copies of values own"
+)]
 mod child;
 mod table;
 mod users;
