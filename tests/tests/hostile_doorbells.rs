@@ -92,7 +92,7 @@ fn unknown_waits_end_the_guest() {
     if !require_kvm() {
         return;
     }
-    for byte in [4, 5, 0x7f, 0xff] {
+    for byte in [5, 6, 0x7f, 0xff] {
         Script::new()
             .out(doorbell::WAIT, byte)
             .breaks("unknown byte");

@@ -29,6 +29,8 @@ pub enum Wait {
     Idle,
     /// Nothing: the queues and the log ring are serviced and the guest runs on.
     Poll,
+    /// Bytes of the host, for a request in hand; that there is room to send again wakes nobody.
+    Received,
 }
 
 impl Wait {
@@ -39,6 +41,7 @@ impl Wait {
             Self::EventUntil => 1,
             Self::Idle => 2,
             Self::Poll => 3,
+            Self::Received => 4,
         }
     }
 
@@ -49,6 +52,7 @@ impl Wait {
             1 => Self::EventUntil,
             2 => Self::Idle,
             3 => Self::Poll,
+            4 => Self::Received,
             _ => return None,
         })
     }
@@ -60,9 +64,15 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        for wait in [Wait::Event, Wait::EventUntil, Wait::Idle, Wait::Poll] {
-            assert_eq!(Wait::from_byte(wait.to_byte()), Some(wait));
+        for (byte, wait) in [
+            (0, Wait::Event),
+            (1, Wait::EventUntil),
+            (2, Wait::Idle),
+            (3, Wait::Poll),
+            (4, Wait::Received),
+        ] {
+            assert_eq!((wait.to_byte(), Wait::from_byte(byte)), (byte, Some(wait)));
         }
-        assert_eq!(Wait::from_byte(4), None);
+        assert_eq!(Wait::from_byte(5), None);
     }
 }

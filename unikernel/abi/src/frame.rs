@@ -8,7 +8,8 @@
 //! ```
 //!
 //! All numbers are little-endian. The host sends one request and reads one response before it sends
-//! the next. Each request has a nonce that cannot be guessed, and its response returns it: whatever
+//! the next; in between, calls of the guest and replies to them ([`crate::call`]) may pass. Each request has a
+//! nonce that cannot be guessed, and all frames of the request have it: whatever
 //! else a guest leaves in the stream can never be taken for the answer to a later request.
 //! Unknown tags are skipped, so that a field can be added without a new version.
 //! The VMM parses none of this: the agent and the SDK do, each distrusting the other.
@@ -164,7 +165,7 @@ pub struct FrameHeader<K> {
     pub head_bytes: u32,
     /// Bytes of the body.
     pub body_bytes: u32,
-    /// Of a request: drawn at random for it alone. Of a response: that of its request.
+    /// Of a request: drawn at random for it alone. Of all others: that of the request that they belong to.
     pub nonce: u64,
 }
 
@@ -266,6 +267,22 @@ pub enum Tag {
     ClientAddress = 11,
     /// What the caller says of itself, a JSON document.
     ClientContext = 16,
+    /// Call and reply: the call's number in its request, u32.
+    CallId = 32,
+    /// Call: which service, u16.
+    Service = 33,
+    /// Call: which operation, u16.
+    Operation = 34,
+    /// Call: under which name the function was given what it asks for, UTF-8.
+    Binding = 35,
+    /// Call: what it may take, u32, milliseconds.
+    TimeoutMs = 36,
+    /// Reply: the kind of error, u16; not there if there is none.
+    CallError = 37,
+    /// Reply: whether what was called for has left the host, u8.
+    Sent = 38,
+    /// Reply: the release of jiffy that runs the function, UTF-8.
+    Release = 39,
 }
 
 impl Tag {
@@ -283,6 +300,14 @@ impl Tag {
             10 => Self::ErrorType,
             11 => Self::ClientAddress,
             16 => Self::ClientContext,
+            32 => Self::CallId,
+            33 => Self::Service,
+            34 => Self::Operation,
+            35 => Self::Binding,
+            36 => Self::TimeoutMs,
+            37 => Self::CallError,
+            38 => Self::Sent,
+            39 => Self::Release,
             _ => return None,
         })
     }
@@ -359,6 +384,13 @@ impl<'a> Iterator for Headers<'a> {
     }
 }
 
+/// The headers of `head`, which was decoded.
+pub(crate) const fn headers(head: &[u8]) -> Headers<'_> {
+    Headers {
+        fields: Fields::new(head),
+    }
+}
+
 /// A request's head, decoded. Texts that were not sent are empty.
 #[derive(Clone, Debug)]
 pub struct RequestHead<'a> {
@@ -414,9 +446,7 @@ impl<'a> RequestHead<'a> {
 
     /// The HTTP headers.
     pub fn headers(&self) -> Headers<'a> {
-        Headers {
-            fields: Fields::new(self.head),
-        }
+        headers(self.head)
     }
 }
 
@@ -454,14 +484,12 @@ impl<'a> ResponseHead<'a> {
 
     /// The HTTP headers.
     pub fn headers(&self) -> Headers<'a> {
-        Headers {
-            fields: Fields::new(self.head),
-        }
+        headers(self.head)
     }
 }
 
 /// Calls `field` for each field and checks that header names and values come in pairs.
-fn walk<'a>(
+pub(crate) fn walk<'a>(
     head: &'a [u8],
     mut field: impl FnMut(Tag, &'a [u8]) -> Result<(), FrameError>,
 ) -> Result<(), FrameError> {
@@ -483,7 +511,7 @@ fn walk<'a>(
     Ok(())
 }
 
-fn text(tag: Tag, value: &[u8]) -> Result<&str, FrameError> {
+pub(crate) fn text(tag: Tag, value: &[u8]) -> Result<&str, FrameError> {
     core::str::from_utf8(value).map_err(|_| FrameError::FieldValue(tag))
 }
 

@@ -6,6 +6,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod call;
 pub mod control_page;
 pub mod devices;
 pub mod doorbell;

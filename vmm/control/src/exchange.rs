@@ -2,10 +2,14 @@
 //! the response apart as it arrives, and proves that nothing is left when a request is done.
 //!
 //! ```text
-//!         ask               take: a whole frame               settle
-//! Idle ─────────▶ Asked ────────────────────────▶ Answered ────────────▶ Idle
+//!                   ┌─ take: a call; reply ─┐
+//!         ask       ▼    take: a response   │             settle
+//! Idle ─────────▶ Asked ────────────────────┴───▶ Answered ────────────▶ Idle
 //!                   └─ what a guest may not do ──────┴─────▶ Broken: the VM is of no more use
 //! ```
+//!
+//! A guest that is asked may call ([`jiffy_abi::call`]); its response ends the calls that have no reply, which is then
+//! not written any more.
 //!
 //! Where a byte can rest between one request and the next, and what shows that none does:
 //!
@@ -20,24 +24,28 @@
 //!
 //! The VMM counts from the VM's start and tells with [`Event::Done`](crate::Event::Done); so does
 //! this side. A guest that gets ahead of the counts, by answering twice or before it has read all,
-//! ends its VM. And if something were overlooked, the nonce holds: a frame that was made for one
+//! ends its VM, and so does one that leaves a reply unread. And if something were overlooked, the nonce holds: a frame that was made for one
 //! request does not answer another.
-//! Not here: waiting and time limits, which are the caller's.
+//! Not here: waiting and time limits, which are the caller's; what calls come to.
 
 use std::{
+    collections::VecDeque,
     io::{self, Read, Write},
     mem,
 };
 
-use jiffy_abi::frame::{
-    FrameError, HEADER_BYTES, RequestHeader, RequestKind, ResponseHead, ResponseHeader, Tag,
-    write_field,
+use jiffy_abi::{
+    call::{CALL_BYTES_MAX, CALLS_MAX, CallErrorKind, IN_FLIGHT_MAX, SentHeader, SentKind},
+    frame::{
+        FrameError, HEADER_BYTES, RequestHeader, RequestKind, ResponseHead, ResponseKind, Tag,
+        write_field,
+    },
 };
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use crate::{Request, Response, Stats};
+use crate::{Call, Reply, Request, Response, Stats};
 
 /// Requests up to this size, bytes, are written in one piece: a VMM that reads half of a request
 /// resumes its guest for it, and that costs an exit.
@@ -59,10 +67,22 @@ pub enum StreamFault {
     Surplus(u64),
     #[error("it went idle after {sent_bytes} bytes of a response: send all of it first")]
     Incomplete { sent_bytes: u64 },
-    #[error("it went idle with {0} bytes of its request unread: read all of it first")]
+    #[error(
+        "it went idle with {0} bytes of its request or of replies unread: read all of it first"
+    )]
     Unread(u64),
     #[error("it went idle {done} times for {asked} requests: once for each is the rule")]
     Requests { done: u64, asked: u64 },
+    #[error("a call that it made is malformed: {0}")]
+    Call(FrameError),
+    #[error("it numbered a call {found}: the next is {expected}")]
+    CallId { found: u32, expected: u32 },
+    #[error("it made a call while {IN_FLIGHT_MAX} had no reply: so many may be in flight")]
+    CallsInFlight,
+    #[error("it made more than {CALLS_MAX} calls for one request")]
+    Calls,
+    #[error("its calls for one request have {0} bytes: must be at most {CALL_BYTES_MAX}")]
+    CallBytes(u64),
 }
 
 /// Why there is no response, for who reads it with [`Exchange::read`].
@@ -116,14 +136,27 @@ enum State {
     Broken,
 }
 
-/// What has arrived of a response.
+/// What has arrived for a request: whole calls, and some of the frame that comes behind them.
 #[derive(Debug)]
 struct Incoming {
     nonce: u64,
-    header: Option<ResponseHeader>,
+    header: Option<SentHeader>,
     /// Header and head; until the header is known also what came behind them.
     start: Vec<u8>,
     body: Vec<u8>,
+    calls: Calls,
+}
+
+/// The calls of one request.
+#[derive(Debug, Default)]
+struct Calls {
+    /// Those that nobody has taken yet.
+    arrived: VecDeque<Call>,
+    made: u32,
+    in_flight: u32,
+    /// Of frames, made and replied.
+    made_bytes: u64,
+    replied_bytes: u64,
 }
 
 impl Exchange {
@@ -185,11 +218,12 @@ impl Exchange {
             header: None,
             start: Vec::with_capacity(FIRST_READ_BYTES),
             body: vec![],
+            calls: Calls::default(),
         });
         Ok(Frame { first, rest })
     }
 
-    /// Where the next bytes of the response are to be appended: it has room, for less than would go
+    /// Where the next bytes of the guest are to be appended: it has room, for less than would go
     /// beyond the response once its length is known. `None`: none are due.
     pub fn buffer(&mut self) -> Option<&mut Vec<u8>> {
         match &mut self.state {
@@ -199,7 +233,7 @@ impl Exchange {
     }
 
     /// Takes in `bytes` that were appended to [`Exchange::buffer`]; returns the response when it is
-    /// there.
+    /// there. Until then there may be calls: [`Exchange::next_call`].
     pub fn take(&mut self, bytes: usize) -> Result<Option<Response>, StreamFault> {
         self.read_bytes += bytes as u64;
         let State::Asked(incoming) = &mut self.state else {
@@ -215,10 +249,56 @@ impl Exchange {
         response
     }
 
-    /// Whether any byte of the response to the request in hand has arrived.
+    /// The next call that has arrived, oldest first. It has to be replied to, or dropped when the response is there.
+    pub fn next_call(&mut self) -> Option<Call> {
+        match &mut self.state {
+            State::Asked(incoming) => incoming.calls.arrived.pop_front(),
+            State::Idle | State::Answered | State::Broken => None,
+        }
+    }
+
+    /// Appends the frame of a reply to `frames`, all of which the caller then writes. A result that is too large becomes
+    /// an error. If the request is answered already, nothing is appended: nobody waits for it.
+    pub fn reply(&mut self, id: u32, reply: Reply, frames: &mut Vec<u8>) {
+        let State::Asked(incoming) = &mut self.state else {
+            return;
+        };
+        let (nonce, calls) = (incoming.nonce, &mut incoming.calls);
+        let start = frames.len();
+        let room = CALL_BYTES_MAX - calls.replied_bytes.min(CALL_BYTES_MAX);
+        let why = match reply.frame_bytes() <= room || reply.error.is_some() {
+            true => reply.write(id, nonce, frames).err(),
+            false => None,
+        };
+        if frames.len() == start {
+            let message = match why {
+                Some(error) => format!("the result is too large: {error}"),
+                None => format!(
+                    "the replies to one request have more than {CALL_BYTES_MAX} bytes together"
+                ),
+            };
+            let limit = Reply::error(CallErrorKind::Limit, reply.sent, &message);
+            // A short sentence fits.
+            let _ = limit.write(id, nonce, frames);
+        }
+        let bytes = (frames.len() - start) as u64;
+        calls.in_flight = calls.in_flight.saturating_sub(1);
+        calls.replied_bytes += bytes;
+        self.written_bytes += bytes;
+    }
+
+    /// Calls that were made for the request in hand; zero when it is answered.
+    pub fn calls_made(&self) -> u32 {
+        match &self.state {
+            State::Asked(incoming) => incoming.calls.made,
+            State::Idle | State::Answered | State::Broken => 0,
+        }
+    }
+
+    /// Whether anything that a handler does has been seen: any byte of the response to the request in hand, or a call.
     pub fn has_begun(&self) -> bool {
         match &self.state {
-            State::Asked(incoming) => !incoming.start.is_empty(),
+            State::Asked(incoming) => !incoming.start.is_empty() || incoming.calls.made > 0,
             State::Idle | State::Answered | State::Broken => true,
         }
     }
@@ -345,49 +425,103 @@ impl Incoming {
     }
 
     fn take(&mut self) -> Result<Option<Response>, StreamFault> {
-        let Some(header) = self.header()? else {
-            return Ok(None);
-        };
+        while let Some(header) = self.header()? {
+            if !self.is_whole(&header) {
+                return Ok(None);
+            }
+            match header.kind {
+                SentKind::Response(kind) => return self.response(kind, &header).map(Some),
+                SentKind::Call => self.call(&header)?,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether all of the frame has arrived; what came behind its head is then in `body`.
+    fn is_whole(&mut self, header: &SentHeader) -> bool {
         let start_bytes = HEADER_BYTES + header.head_bytes as usize;
-        // At most the limits of a frame, which were checked.
-        let frame_bytes = HEADER_BYTES + header.payload_len();
-        let behind = self.start.len().saturating_sub(start_bytes);
-        if behind > 0 {
+        if self.start.len() > start_bytes {
             self.body.reserve_exact(header.body_bytes as usize);
             self.body.extend(self.start.drain(start_bytes..));
         }
-        let arrived = self.start.len() + self.body.len();
-        if arrived > frame_bytes {
-            return Err(StreamFault::Surplus((arrived - frame_bytes) as u64));
-        }
-        if arrived < frame_bytes {
-            return Ok(None);
+        self.start.len() == start_bytes && self.body.len() >= header.body_bytes as usize
+    }
+
+    fn response(
+        &mut self,
+        kind: ResponseKind,
+        header: &SentHeader,
+    ) -> Result<Response, StreamFault> {
+        let behind = self.body.len() - header.body_bytes as usize;
+        if behind > 0 {
+            return Err(StreamFault::Surplus(behind as u64));
         }
         let head = ResponseHead::parse(&self.start[HEADER_BYTES..])?;
         let headers = head.headers();
-        Ok(Some(Response {
-            kind: header.kind,
+        Ok(Response {
+            kind,
             status: head.status,
             error_type: head.error_type.into(),
             headers: headers
                 .map(|(name, value)| (name.into(), value.into()))
                 .collect(),
             body: mem::take(&mut self.body),
-        }))
+        })
+    }
+
+    fn call(&mut self, header: &SentHeader) -> Result<(), StreamFault> {
+        let behind = self.body.split_off(header.body_bytes as usize);
+        // What comes next needs room for a header at least.
+        let mut start = Vec::with_capacity(FIRST_READ_BYTES.max(behind.len() + HEADER_BYTES));
+        start.extend(behind);
+        let frame = mem::replace(&mut self.start, start);
+        self.header = None;
+        let body = mem::take(&mut self.body);
+        let call = Call::new(frame[HEADER_BYTES..].to_vec(), body).map_err(StreamFault::Call)?;
+        if call.id != self.calls.made {
+            return Err(StreamFault::CallId {
+                found: call.id,
+                expected: self.calls.made,
+            });
+        }
+        self.calls.made += 1;
+        self.calls.in_flight += 1;
+        self.calls.arrived.push_back(call);
+        Ok(())
     }
 
     /// The header once it has arrived, checked against the request.
-    fn header(&mut self) -> Result<Option<ResponseHeader>, StreamFault> {
+    fn header(&mut self) -> Result<Option<SentHeader>, StreamFault> {
         if self.header.is_none()
             && let Some(header) = self.start.first_chunk()
         {
-            let header = ResponseHeader::from_bytes(header)?;
+            let header = SentHeader::from_bytes(header)?;
             if header.nonce != self.nonce {
                 return Err(StreamFault::Nonce);
+            }
+            if header.kind == SentKind::Call {
+                self.calls.admit(&header)?;
             }
             self.header = Some(header);
         }
         Ok(self.header)
+    }
+}
+
+impl Calls {
+    /// Whether one more may be made: nothing is kept of one that may not.
+    fn admit(&mut self, header: &SentHeader) -> Result<(), StreamFault> {
+        if self.in_flight >= IN_FLIGHT_MAX {
+            return Err(StreamFault::CallsInFlight);
+        }
+        if self.made >= CALLS_MAX {
+            return Err(StreamFault::Calls);
+        }
+        self.made_bytes += (HEADER_BYTES + header.payload_len()) as u64;
+        if self.made_bytes > CALL_BYTES_MAX {
+            return Err(StreamFault::CallBytes(self.made_bytes));
+        }
+        Ok(())
     }
 }
 

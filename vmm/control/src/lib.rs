@@ -8,6 +8,7 @@
 //! VMs as their owner has them (`jiffy-client`), KVM.
 #![forbid(unsafe_code)]
 
+mod call;
 mod command;
 mod event;
 mod exchange;
@@ -19,6 +20,7 @@ mod settings;
 mod spawn;
 mod terminal;
 
+pub use call::{Call, Reply};
 pub use command::{Command, Isolation, PageRuns};
 pub use event::{
     BACKTRACE_FRAMES_MAX, Backtrace, Death, Event, Exits, GuestFault, LogRecord, Phases,

@@ -538,6 +538,8 @@ impl<F: FnMut(Event)> Vm<F> {
                 Wait::EventUntil => {
                     own.packets > 0 || sent.packets > 0 || until.is_none_or(|until| until <= now)
                 }
+                // A reply of the host is what it waits for; that its call was sent is no news.
+                Wait::Received => false,
                 // What the device itself has to say waits for the next request: a guest that is
                 // idle runs only when it is timed.
                 Wait::Idle => false,
@@ -617,6 +619,11 @@ impl<F: FnMut(Event)> Vm<F> {
         let memory = self.machine.ram().device_memory();
         let sent = self.bus.vsock.transmit(memory, &mut self.stream)?;
         self.stats.bytes_out += sent.bytes;
+        if sent.bytes > 0 && self.state == State::Starting {
+            // A reply would be in the snapshot, and every VM made of it would take it for its own.
+            let message = "the guest sent something before it was ready: `init` may not call";
+            return Err(Stop::Broken(message.into()));
+        }
         if sent.closed {
             return Err(Stop::End(VmEnd::Finished));
         }
