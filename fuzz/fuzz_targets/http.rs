@@ -9,7 +9,7 @@ use axum::{
     http::Request,
     response::Response,
 };
-use jiffyd::{config::Limits, serve::serve_alone};
+use jiffyd::{config::Limits, front::serve_alone};
 use libfuzzer_sys::{arbitrary::Unstructured, fuzz_target};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},

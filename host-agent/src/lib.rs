@@ -1,7 +1,7 @@
 //! The host agent: deploys and invokes functions over HTTP, each request in its own virtual machine.
 //!
 //! ```text
-//! api, lambda ──▶ service ──▶ registry, images      what is deployed, durable
+//! native, lambda ──▶ service ──▶ registry, images      what is deployed, durable
 //!                    │
 //!                    ├──▶ pool ──▶ vm ──▶ jiffy-vmm  what runs, and where a request goes
 //!                    └──▶ logs, metrics, usage       what happened
@@ -10,8 +10,10 @@
 //! Not here: KVM. A VM is a process of `jiffy-vmm`, owned through `jiffy-client`.
 #![forbid(unsafe_code)]
 
-pub mod api;
+mod auth;
 pub mod config;
+pub mod front;
+mod http;
 pub mod images;
 pub mod journal;
 pub mod lambda;
@@ -19,11 +21,11 @@ pub mod logs;
 pub mod memory;
 pub mod metrics;
 pub mod model;
+pub mod native;
 pub mod observe;
 pub mod pool;
 #[path = "catalog/registry.rs"]
 pub mod registry;
-pub mod serve;
 pub mod service;
 pub mod symbols;
 pub mod usage;

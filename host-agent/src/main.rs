@@ -27,7 +27,7 @@ use jiffy_console::{Exit, arguments, stderr, stdout};
 use jiffy_control::Line;
 use jiffyd::{
     config::{Config, FileConfig, LogFormat, unknown_variables},
-    memory, serve,
+    front, memory,
     service::{HostIdentity, Parts, Service, open_registry},
     symbols::{self, Innermost, Symbolizer},
     vm::{JailedOptions, JailedVms},
@@ -250,7 +250,7 @@ async fn serve_until_stopped(
     };
     let config = service.config();
     tokio::spawn(follow_memory(Arc::clone(service)));
-    serve::run(Arc::clone(service), &config, stop).await?;
+    front::run(Arc::clone(service), &config, stop).await?;
     service.drain(SETTLE_TIME_MAX).await;
     let flushed = Arc::clone(service);
     spawn_blocking(move || flushed.flush()).await?;

@@ -23,10 +23,10 @@ use prometheus_client::{
 use self::gauges::Shown;
 pub use self::{exposition::Exposition, gauges::Gauges};
 use crate::{
+    front::{End, admission},
     logs::Dropped,
     model::FunctionName,
     pool::Start,
-    serve::{End, places},
     usage::UsageRecord,
 };
 
@@ -287,7 +287,8 @@ impl Metrics {
         for reason in End::LABELS {
             drop(self.connections_ended.get_or_create(&Reason { reason }));
         }
-        for reason in [places::Refused::Full, places::Refused::Address].map(places::Refused::as_str)
+        for reason in
+            [admission::Refused::Full, admission::Refused::Address].map(admission::Refused::as_str)
         {
             drop(self.connections_refused.get_or_create(&Reason { reason }));
         }

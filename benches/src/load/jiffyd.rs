@@ -65,7 +65,7 @@ impl Jiffyd {
         let path = programs.join("jiffyd");
         let mut process = Command::new(&path)
             .args(["--listen", "127.0.0.1:0", "--allow-missing-cgroups"])
-            .args(["--log", "jiffyd::serve=info"])
+            .args(["--log", "jiffyd::front=info"])
             .arg("--data-dir")
             .arg(folder.path().join("data"))
             .arg("--vmm")

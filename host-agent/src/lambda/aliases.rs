@@ -13,7 +13,7 @@ use super::{
     shapes::{AliasConfiguration, PutAlias, check_revision},
 };
 use crate::{
-    api::input::decode,
+    http::input::decode,
     model::{Alias, AliasName, Function},
     registry::{AliasBefore, RegistryError},
     service::ChangeError,

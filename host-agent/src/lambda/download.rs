@@ -25,10 +25,7 @@ use uuid::Uuid;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use super::{code::ENTRY_NAME, error::LambdaError, name::parameter};
-use crate::{
-    api::{Api, trace::RequestId},
-    vm::Vms,
-};
+use crate::{http::trace::RequestId, native::Api, vm::Vms};
 
 const PREFIX: &str = "/code/";
 /// How long an address is good: as in Lambda.

@@ -12,7 +12,7 @@ use jiffy_model::{EndsRequest, Lambda, Outcome};
 use serde_json::json;
 
 use crate::{
-    api::problem::{DETAIL_BYTES_MAX, bounded},
+    http::problem::{DETAIL_BYTES_MAX, bounded},
     service::{DeployError, NoAnswer},
 };
 

@@ -20,7 +20,7 @@ use super::{
     proxy::{pack, unpack},
 };
 use crate::{
-    api::{
+    http::{
         bodies::counted,
         problem::{ERROR_TYPE_BYTES_MAX, bounded, text_of_error},
         trace::traceparent_or_amzn,
@@ -229,7 +229,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::api::problem::DETAIL_BYTES_MAX;
+    use crate::http::problem::DETAIL_BYTES_MAX;
 
     /// A function's error may have 16 MiB of control characters, of six bytes each in JSON.
     #[test]

@@ -23,7 +23,6 @@ mod operations;
 mod provisioned;
 mod proxy;
 mod shapes;
-mod sigv4;
 mod tags;
 mod url;
 mod urls;
@@ -42,7 +41,6 @@ use serde::Serialize;
 pub use self::{
     code::{CodeError, ENTRIES_MAX, ENTRY_NAME},
     download::DOWNLOAD_S_MAX,
-    sigv4::{CLOCK_SKEW_MAX, SIGNED_HEADERS_MAX, SignatureError},
 };
 pub(crate) use self::{
     download::{Downloads, answer_download, is_download},
@@ -51,18 +49,19 @@ pub(crate) use self::{
 use self::{
     error::LambdaError,
     operations::{Found, Operation, Support, Verb, find},
-    sigv4::{Scope, precheck, verify},
 };
 use jiffy_model::Outcome;
 
+pub use crate::auth::sigv4::{CLOCK_SKEW_MAX, SIGNED_HEADERS_MAX, SignatureError};
 use crate::{
-    api::{
-        Api,
+    auth::sigv4::{Scope, precheck, verify},
+    front::origin_guard::Stranger,
+    http::{
         bodies::collect,
         input::{BodyError, DOCUMENT_BYTES_MAX},
-        stranger::Stranger,
         trace::RequestId,
     },
+    native::Api,
     vm::Vms,
 };
 

@@ -5,8 +5,8 @@ use jiffy_model::Outcome;
 
 use super::error::LambdaError;
 use crate::{
-    api::input::decode,
     config::LambdaSettings,
+    http::input::decode,
     model::{FunctionName, Qualifier, VersionNumber},
 };
 

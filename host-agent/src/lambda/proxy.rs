@@ -15,7 +15,7 @@ use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{api::headers::stays_behind, service::HttpEvent};
+use crate::{http::headers::stays_behind, service::HttpEvent};
 
 /// Payload format 1.0, as [`HttpEvent`] has it.
 pub(super) const FORMAT_1: u8 = 1;

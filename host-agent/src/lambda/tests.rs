@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::{code::tests::zip_of, *};
 use crate::{
+    front::tests::{Answer, Server},
     images::tests::{image, image_with},
-    serve::tests::{Answer, Server},
 };
 
 const FUNCTIONS: &str = "/2015-03-31/functions";

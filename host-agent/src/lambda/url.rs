@@ -29,15 +29,14 @@ use serde_json::{Value, json};
 
 use super::{authenticate, error::LambdaError};
 use crate::{
-    api::{
-        Api,
+    http::{
         bodies::collect,
         cors,
         input::decode,
-        invoke::http_response,
         trace::{RequestId, traceparent_or_amzn},
     },
     model::{Cors, FunctionName, Qualifier, UrlAuth},
+    native::{Api, invoke::http_response},
     service::InvokeInput,
     vm::Vms,
 };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::api::bodies::Budget;
+use crate::http::bodies::Budget;
 
 fn held() -> Held {
     Held::new(&Arc::new(Budget::default()), u64::MAX)

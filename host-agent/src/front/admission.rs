@@ -20,7 +20,7 @@ use std::{
 use futures_util::task::AtomicWaker;
 
 use super::wire::{Clock, Phase, State};
-use crate::{api::client::is_trusted, config::Config};
+use crate::{config::Config, http::client_address::is_trusted};
 
 /// Idle connections that make room at once at most: to look for one costs a look at all.
 const ROOM_MADE_MAX: usize = 16;

@@ -11,8 +11,9 @@ use hyper::body::Body as _;
 use jiffy_snapshots::Digest;
 use serde::Serialize;
 
-use super::{Api, input::BodyError, json, problem::Problem};
+use super::{Api, json};
 use crate::{
+    http::{input::BodyError, problem::Problem},
     images::{ImageError, StoredImage},
     vm::Vms,
 };

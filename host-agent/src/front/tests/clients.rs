@@ -11,7 +11,7 @@ const SLEEP: &str = "POST /v1/functions/f/invoke HTTP/1.1\r\nhost: localhost\r\n
 
 async fn server_with_function(edit: impl FnOnce(&mut Config)) -> Server {
     let server = Server::with(edit).await;
-    crate::api::tests::deploy(&server, "f").await;
+    crate::native::tests::deploy(&server, "f").await;
     server
 }
 

@@ -3,7 +3,7 @@
 
 use jiffy_model::Outcome;
 
-use crate::api::refusal::Problem;
+use crate::http::problem::Problem;
 
 /// What the first bytes of a TLS connection are: a handshake record of version 3.
 const TLS_BYTES: &[u8] = b"\x16\x03";
@@ -27,7 +27,7 @@ pub(super) fn of_parse(error: &hyper::Error, read: &[u8], header_bytes_max: u32)
                 Outcome::TargetTooLong,
                 format!(
                     "path and query are too long: must be at most {} bytes",
-                    crate::api::TARGET_BYTES_MAX
+                    crate::native::TARGET_BYTES_MAX
                 ),
             ),
             false => Problem::new(Outcome::HeadersTooLarge, too_large(header_bytes_max)),

@@ -24,33 +24,27 @@ use subtle::ConstantTimeEq;
 use tokio::sync::{Semaphore, watch};
 use tower_service::Service as _;
 
-use self::{
-    bodies::{Budget, Held, Intake},
-    client::Peer,
-    headers::check_length,
-    problem::Problem,
+use crate::{
+    front::{origin_guard, too_large, unread::discard_rest},
+    http::{
+        bodies::{Budget, Held, Intake},
+        client_address::Peer,
+        cors,
+        headers::check_length,
+        input,
+        problem::{self, Problem},
+    },
+    lambda,
+    model::Cors,
+    service::Service,
+    vm::Vms,
 };
-use crate::{lambda, model::Cors, serve::too_large, service::Service, vm::Vms};
 
-pub(crate) mod bodies;
-pub(crate) mod client;
-pub(crate) mod cors;
 mod functions;
-pub(crate) mod headers;
 mod images;
-pub(crate) mod input;
 mod insight;
 pub(crate) mod invoke;
-pub(crate) mod problem;
-mod rest;
-pub(crate) mod stranger;
-pub(crate) mod trace;
 mod views;
-
-/// What a client gets that is refused before there is a request.
-pub(crate) mod refusal {
-    pub(crate) use super::problem::Problem;
-}
 
 /// Who sent a request, as its connection knows it.
 #[derive(Clone, Copy, Debug)]
@@ -196,13 +190,13 @@ impl<V: Vms> Front<V> {
 
     async fn route(&self, request: Request) -> Response {
         let config = self.api.service.config();
-        let request = rest::discard_rest(request, self.api.body_time_max());
+        let request = discard_rest(request, self.api.body_time_max());
         if let Err(problem) = self.api.check_head(&request) {
             return problem.into_response();
         }
         let sender = match &config.token {
             Some(_) => Ok(()),
-            None => stranger::check(&request, &config.hosts),
+            None => origin_guard::check(&request, &config.hosts),
         };
         let path = request.uri().path();
         if lambda::is_path(path) && config.lambda.enabled {

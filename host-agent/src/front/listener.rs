@@ -1,7 +1,7 @@
 //! Connections: accepting, limits, and the end of them.
 //!
 //! ```text
-//! accept ─▶ a place (places) ─▶ task ─▶ hyper (connection, wire) ─▶ Front::answer
+//! accept ─▶ a place (admission) ─▶ task ─▶ hyper (connection, wire) ─▶ Front::answer
 //!    └── none: 503
 //! shutdown ─▶ no more accepts ─▶ requests under way end ─▶ `drain_ms_max` ─▶ what is left is cut off
 //! ```
@@ -10,11 +10,6 @@
 //! (`idle_ms_max`: the connection is closed), with its body (`body_ms_max`: 408), and with taking the response
 //! ([`UNSENT_TIME_MAX`]: the kernel drops the connection). One that is gone without a word is found by
 //! [`SILENT_TIME_MAX`].
-
-mod connection;
-pub(crate) mod places;
-mod refusal;
-mod wire;
 
 use std::{
     future::Future,
@@ -28,20 +23,18 @@ use std::{
     time::Duration,
 };
 
-pub(crate) use self::{connection::End, refusal::too_large};
 use jiffy_model::Outcome;
 
-use self::{
-    connection::Rules,
-    places::{Places, Refused},
+use super::{
+    admission::{Places, Refused},
+    connection::{self, End, Rules},
     wire::{Clock, Shared},
 };
-#[doc(hidden)]
-pub use self::{connection::serve_alone, wire::Socket};
 use crate::{
-    api::{Front, Sender, refusal::Problem},
     config::Config,
+    http::problem::Problem,
     metrics::Metrics,
+    native::{Front, Sender},
     service::Service,
     vm::Vms,
 };
@@ -263,6 +256,3 @@ fn prepare(stream: &TcpStream) {
     let _ = set_socket_keepalive(stream, true);
     let _ = set_tcp_keepidle(stream, SILENT_TIME_MAX);
 }
-
-#[cfg(test)]
-pub(crate) mod tests;

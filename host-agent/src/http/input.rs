@@ -26,7 +26,7 @@ const QUERY_NAME_SHOWN_CHARS_MAX: usize = 64;
 
 /// Parts of the path; a problem if one is not what it has to be.
 #[derive(Debug)]
-pub(super) struct Segments<T>(pub(super) T);
+pub(crate) struct Segments<T>(pub(crate) T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segments<T> {
     type Rejection = Problem;
@@ -40,7 +40,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Segment
 
 /// The query; a problem if it has a parameter that is unknown or not what it has to be.
 #[derive(Debug)]
-pub(super) struct Parameters<T>(pub(super) T);
+pub(crate) struct Parameters<T>(pub(crate) T);
 
 impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Parameters<T> {
     type Rejection = Problem;
@@ -53,7 +53,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Paramet
 }
 
 /// Answers a request without a query; a problem otherwise. For paths that have no parameters.
-pub(super) async fn refuse_query(request: Request, next: Next) -> Result<Response, Problem> {
+pub(crate) async fn refuse_query(request: Request, next: Next) -> Result<Response, Problem> {
     match request.uri().query() {
         None | Some("") => Ok(next.run(request).await),
         Some(query) => {
@@ -94,7 +94,7 @@ impl EndsRequest for BodyError {
 }
 
 /// A JSON document of at most [`DOCUMENT_BYTES_MAX`].
-pub(super) async fn document<T: DeserializeOwned>(
+pub(crate) async fn document<T: DeserializeOwned>(
     headers: &HeaderMap,
     body: Body,
     mut intake: Intake,

@@ -12,11 +12,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Api, LIST_LEN_DEFAULT, LIST_LEN_MAX,
-    input::{Parameters, Segments, document},
-    problem::{LogLine, Problem},
     views::{AliasView, ChangesView, DeployView, FunctionView, VersionView},
 };
 use crate::{
+    http::{
+        input::{Parameters, Segments, document},
+        problem::{LogLine, Problem},
+    },
     model::{AliasName, CONCURRENCY_MAX, FunctionName, Version, VersionNumber},
     vm::Vms,
 };

@@ -41,11 +41,11 @@ use tokio::{
 };
 
 use super::{
-    places::{Place, Seat, Wish},
+    admission::{Place, Seat, Wish},
     refusal,
     wire::{Phase, Shared, Socket, Wire},
 };
-use crate::{api::refusal::Problem, config::Limits};
+use crate::{config::Limits, http::problem::Problem};
 
 /// hyper's own limit of a request's head lies this much above ours, bytes, so that a client gets our words.
 const HEAD_MARGIN_BYTES: usize = 32 << 10;
@@ -450,7 +450,7 @@ pub async fn serve_alone<S: Socket, F>(
 where
     F: Future<Output = Response> + Send + 'static,
 {
-    let places = super::places::Places::new();
+    let places = super::admission::Places::new();
     let settings = crate::config::FileConfig {
         limits: limits.clone(),
         ..Default::default()

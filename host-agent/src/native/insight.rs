@@ -21,13 +21,12 @@ use tokio::{
     task::spawn_blocking,
 };
 
-use super::{
-    Api,
-    input::{Parameters, Segments},
-    problem::Problem,
-    views::InstanceView,
-};
+use super::{Api, views::InstanceView};
 use crate::{
+    http::{
+        input::{Parameters, Segments},
+        problem::Problem,
+    },
     logs::{LogLine, LogQuery, LogsError, READ_LINES_MAX},
     metrics::{Exposition, Gauges},
     model::FunctionName,

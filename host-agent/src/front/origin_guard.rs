@@ -52,7 +52,7 @@ impl EndsRequest for Stranger {
 
 /// Refuses a request to another host than this one and `hosts`, and what pages may not send. A request without a `Host`
 /// is none of a browser's.
-pub(super) fn check(request: &Request, hosts: &[String]) -> Result<(), Stranger> {
+pub(crate) fn check(request: &Request, hosts: &[String]) -> Result<(), Stranger> {
     let headers = request.headers();
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     // Where the target names a host, too, a proxy would go by that one (RFC 9112, 3.2.2).

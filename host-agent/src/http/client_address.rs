@@ -27,7 +27,7 @@ const X_FORWARDED_FOR: &str = "x-forwarded-for";
 
 /// Whether a header that was received stays behind because it says who the client is: of a stranger all of them, of
 /// a proxy those that are written anew.
-pub(super) fn is_about_client(name: &str, is_proxy: bool) -> bool {
+pub(crate) fn is_about_client(name: &str, is_proxy: bool) -> bool {
     name == FORWARDED
         || (name.starts_with(X_FORWARDED_PREFIX)
             && (!is_proxy || matches!(&name[X_FORWARDED_PREFIX.len()..], "for" | "proto" | "host")))
@@ -59,7 +59,7 @@ pub(crate) struct Client {
 
 impl Client {
     /// Who sent a request with these headers through `peer`.
-    pub(super) fn new(
+    pub(crate) fn new(
         peer: IpAddr,
         headers: &HeaderMap,
         trusted: &[Cidr],
@@ -131,7 +131,7 @@ impl Client {
     }
 
     /// The same as headers for a function: who is asked by which of them finds the same client, from either end.
-    pub(super) fn headers(&self, received_host: Option<&HeaderValue>) -> Vec<(String, Vec<u8>)> {
+    pub(crate) fn headers(&self, received_host: Option<&HeaderValue>) -> Vec<(String, Vec<u8>)> {
         let proto = if self.is_https { "https" } else { "http" };
         let mut addresses = self.address.to_string();
         for address in &self.via {

@@ -6,7 +6,7 @@
 //! | `jiffy-*` | dropped | the agent's |
 //! | `traceparent`, `tracestate` | dropped unless valid | the function's |
 //! | `Authorization` | dropped if it is the agent's token | |
-//! | who the client is, see [`super::client`] | the agent's | the function's |
+//! | who the client is, see [`super::client_address`] | the agent's | the function's |
 //! | `Server-Timing` | | the function's and the agent's |
 //! | what speaks for the whole origin, [`SPEAKS_FOR_ORIGIN`] | | dropped: functions share one |
 //! | `Date` | | the function's, else the agent's |
@@ -28,7 +28,7 @@ use super::{
 /// Headers that only the agent sets begin with this, both of what a function gets and of what it answers.
 const OWN_HEADER_PREFIX: &str = "jiffy-";
 /// Headers of a response that change how a browser treats all pages of the origin, the other functions' too.
-pub(super) const SPEAKS_FOR_ORIGIN: [&str; 10] = [
+pub(crate) const SPEAKS_FOR_ORIGIN: [&str; 10] = [
     "alt-svc",
     "clear-site-data",
     "expect-ct",
@@ -77,17 +77,17 @@ fn nominated<'a>(connections: impl Iterator<Item = &'a [u8]>) -> Vec<String> {
 
 /// What of a client's headers depends on who asks.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Pass<'a> {
+pub(crate) struct Pass<'a> {
     /// `Authorization` is the agent's token.
-    pub(super) has_token: bool,
+    pub(crate) has_token: bool,
     /// The trace context that the request got: the client's own if that is valid.
-    pub(super) traceparent: &'a str,
+    pub(crate) traceparent: &'a str,
     /// The client is a trusted proxy, and knows who the client is.
-    pub(super) is_proxy: bool,
+    pub(crate) is_proxy: bool,
 }
 
 /// The headers that a function gets of those that the client sent.
-pub(super) fn for_guest(headers: &HeaderMap, pass: Pass<'_>) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn for_guest(headers: &HeaderMap, pass: Pass<'_>) -> Vec<(String, Vec<u8>)> {
     let connections = headers.get_all(header::CONNECTION).iter();
     let nominated = nominated(connections.map(HeaderValue::as_bytes));
     let traced = headers.get_all("traceparent").iter();
@@ -99,7 +99,7 @@ pub(super) fn for_guest(headers: &HeaderMap, pass: Pass<'_>) -> Vec<(String, Vec
                 "expect" => true,
                 "authorization" => pass.has_token,
                 "traceparent" | "tracestate" => !keeps_trace,
-                _ => super::client::is_about_client(name, pass.is_proxy),
+                _ => super::client_address::is_about_client(name, pass.is_proxy),
             }
             || nominated.iter().any(|other| other == name)
     };
@@ -112,7 +112,7 @@ pub(super) fn for_guest(headers: &HeaderMap, pass: Pass<'_>) -> Vec<(String, Vec
 
 /// The headers that a client gets of those that a function sent; `Err` with the name of one that is malformed.
 /// A `Content-Length` stays, if it is one: see [`settle_length`].
-pub(super) fn of_function(sent: Vec<(String, Vec<u8>)>) -> Result<HeaderMap, String> {
+pub(crate) fn of_function(sent: Vec<(String, Vec<u8>)>) -> Result<HeaderMap, String> {
     let connections = sent
         .iter()
         .filter(|(name, _)| name.eq_ignore_ascii_case("connection"));
@@ -135,7 +135,7 @@ pub(super) fn of_function(sent: Vec<(String, Vec<u8>)>) -> Result<HeaderMap, Str
 }
 
 /// Adds what the agent knows of a request to what the function said: `Server-Timing` beside its own, all else in place of it.
-pub(super) fn add_facts(headers: &mut HeaderMap, facts: HeaderMap) {
+pub(crate) fn add_facts(headers: &mut HeaderMap, facts: HeaderMap) {
     let mut last = None;
     for (name, value) in facts {
         // A name stands once for all its values.
@@ -150,7 +150,7 @@ pub(super) fn add_facts(headers: &mut HeaderMap, facts: HeaderMap) {
 
 /// Makes a function's response say of its length what is true. The function's own `Content-Length` is believed only where
 /// no body can contradict it: in a response to `HEAD` (RFC 9110, 8.6 and 9.3.2).
-pub(super) fn settle_length(
+pub(crate) fn settle_length(
     method: &Method,
     status: StatusCode,
     headers: &mut HeaderMap,
@@ -186,7 +186,7 @@ fn has_no_content(status: StatusCode) -> bool {
 
 /// The last look at a response, whoever made it: no length where there can be no content (RFC 9110, 8.6), and none that was
 /// only guessed from the empty body of a function's answer to `HEAD`.
-pub(super) fn check_length(is_head: bool, is_function: bool, response: &mut Response) {
+pub(crate) fn check_length(is_head: bool, is_function: bool, response: &mut Response) {
     if has_no_content(response.status()) {
         response.headers_mut().remove(header::CONTENT_LENGTH);
         *response.body_mut() = Body::empty();

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
+    front::tests::{Answer, Server},
     images::tests::image,
-    serve::tests::{Answer, Server},
     vm::fake::FakeVms,
 };
 
@@ -484,7 +484,7 @@ async fn logs_are_read_and_followed_to_the_end() {
     assert!(metrics.text().contains("# HELP jiffy_requests_total "));
 
     server.stop().await;
-    let followed = crate::serve::tests::read_to_end(&mut following).await;
+    let followed = crate::front::tests::read_to_end(&mut following).await;
     let followed = String::from_utf8(followed).expect("text");
     assert!(followed.contains("some text") && followed.ends_with("0\r\n\r\n"));
 }

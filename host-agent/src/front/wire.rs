@@ -27,7 +27,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::places::Seat;
+use super::admission::Seat;
 
 /// Bytes of an answer that hyper makes by itself at most: a line, a length, perhaps `connection`, a date.
 const OWN_ANSWER_BYTES_MAX: usize = 256;

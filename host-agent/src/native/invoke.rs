@@ -22,16 +22,16 @@ use jiffy_control::HttpRequest;
 use jiffy_model::Outcome;
 use serde::Deserialize;
 
-use super::{
-    Api,
-    bodies::{Held, Intake, collect, counted},
-    client::{Client, Peer, is_trusted},
-    headers::{Pass, add_facts, for_guest, of_function, settle_length},
-    input::{Parameters, Segments},
-    problem::{Problem, text_of_error},
-    trace::{RequestId, traceparent},
-};
+use super::Api;
 use crate::{
+    http::{
+        bodies::{Held, Intake, collect, counted},
+        client_address::{Client, Peer, is_trusted},
+        headers::{Pass, add_facts, for_guest, of_function, settle_length},
+        input::{Parameters, Segments, decode},
+        problem::{Problem, text_of_error},
+        trace::{RequestId, traceparent},
+    },
     model::{FunctionName, Qualifier},
     pool::Start,
     service::{InvokeFacts, InvokeFailure, InvokeInput, Invoked},
@@ -173,7 +173,7 @@ fn input(
 fn function_and_target(parts: &Parts) -> Result<(FunctionName, String), Problem> {
     let below = parts.uri.path().strip_prefix("/fn/").unwrap_or_default();
     let (name, path) = below.split_at(below.find('/').unwrap_or(below.len()));
-    let name = super::input::decode(name).unwrap_or_default();
+    let name = decode(name).unwrap_or_default();
     let name = FunctionName::try_from(name)?;
     let mut target = String::with_capacity(parts.uri.path().len() + 1);
     target.push_str(if path.is_empty() { "/" } else { path });

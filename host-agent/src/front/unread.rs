@@ -31,7 +31,7 @@ struct Discarding {
 }
 
 /// The same request, with a body of which nothing is left unread that comes within `time_max`.
-pub(super) fn discard_rest(request: Request, time_max: Duration) -> Request {
+pub(crate) fn discard_rest(request: Request, time_max: Duration) -> Request {
     // Who waits for a word before sending has nothing on its way.
     if request.body().is_end_stream() || request.headers().contains_key(header::EXPECT) {
         return request;

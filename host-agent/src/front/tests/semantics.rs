@@ -220,7 +220,7 @@ const fn row(
 #[tokio::test]
 async fn a_functions_length_is_what_the_client_gets() {
     let server = Server::start().await;
-    crate::api::tests::deploy(&server, "f").await;
+    crate::native::tests::deploy(&server, "f").await;
     for row in ROWS {
         let Row {
             section,
@@ -254,7 +254,7 @@ async fn a_functions_length_is_what_the_client_gets() {
 #[tokio::test]
 async fn no_function_shifts_the_next_response() {
     let server = Server::start().await;
-    crate::api::tests::deploy(&server, "f").await;
+    crate::native::tests::deploy(&server, "f").await;
     for row in ROWS {
         let Row {
             method,
@@ -292,7 +292,7 @@ async fn no_function_shifts_the_next_response() {
 #[tokio::test]
 async fn the_agents_own_answers_have_true_lengths_too() {
     let server = Server::start().await;
-    crate::api::tests::deploy(&server, "f").await;
+    crate::native::tests::deploy(&server, "f").await;
     // RFC 9110, 9.3.2: as the answer to GET, without its content.
     let got = server.get("/openapi.json").await;
     let head = server.send("HEAD", "/openapi.json", &[], b"").await;
@@ -323,7 +323,7 @@ async fn the_agents_own_answers_have_true_lengths_too() {
 #[tokio::test]
 async fn a_coded_body_is_refused() {
     let server = Server::start().await;
-    crate::api::tests::deploy(&server, "f").await;
+    crate::native::tests::deploy(&server, "f").await;
     for (status, kind, lines) in [
         (
             501,
@@ -371,7 +371,7 @@ async fn a_coded_body_is_refused() {
 #[tokio::test]
 async fn a_function_gets_what_is_the_messages_and_who_sent_it() {
     let server = Server::start().await;
-    crate::api::tests::deploy(&server, "f").await;
+    crate::native::tests::deploy(&server, "f").await;
     let hostile = [
         ("proxy-connection", "keep-alive"),
         ("keep-alive", "timeout=5"),
@@ -403,7 +403,7 @@ async fn a_trusted_proxy_is_believed() {
         config.proxies = vec!["127.0.0.0/8".parse().expect("a range")];
     })
     .await;
-    crate::api::tests::deploy(&server, "f").await;
+    crate::native::tests::deploy(&server, "f").await;
     let said = [
         ("x-forwarded-for", "6.6.6.6, 203.0.113.9"),
         ("x-forwarded-proto", "https"),
@@ -512,7 +512,7 @@ async fn a_preflight_to_a_function_needs_no_token_and_runs_nothing() {
 #[tokio::test]
 async fn parameters_that_a_path_has_not_are_refused() {
     let server = Server::start().await;
-    crate::api::tests::deploy(&server, "f").await;
+    crate::native::tests::deploy(&server, "f").await;
     for (method, target) in [
         ("POST", "/v1/functions/f/invoke?qualifier="),
         (

@@ -72,9 +72,9 @@ impl EndsRequest for SignatureError {
 
 /// What a signature has to be for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Scope<'a> {
-    pub(super) region: &'a str,
-    pub(super) service: &'a str,
+pub(crate) struct Scope<'a> {
+    pub(crate) region: &'a str,
+    pub(crate) service: &'a str,
 }
 
 /// The parts of an `Authorization` header.
@@ -99,7 +99,7 @@ struct Claim<'a> {
 
 /// Checks that a request claims to be signed by one of `keys`, for `scope` and at about `now`: who does not even
 /// claim it sends no body that anybody waits for.
-pub(super) fn precheck(
+pub(crate) fn precheck(
     parts: &Parts,
     keys: &[(String, Secret)],
     scope: Scope<'_>,
@@ -146,7 +146,7 @@ fn claim<'a>(
 }
 
 /// Checks that one of `keys`, each an id and a secret, signed this request for `scope`, at about `now`.
-pub(super) fn verify(
+pub(crate) fn verify(
     parts: &Parts,
     body: &[u8],
     keys: &[(String, Secret)],

@@ -49,7 +49,7 @@ pub(crate) fn text_of_error(body: &[u8]) -> String {
 
 /// A log line, as clients see it.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct LogLine {
+pub(crate) struct LogLine {
     level: &'static str,
     text: String,
 }
@@ -128,26 +128,26 @@ impl Problem {
     }
 
     /// The same, for a request that has an id already.
-    pub(super) fn of_request(mut self, id: RequestId) -> Self {
+    pub(crate) fn of_request(mut self, id: RequestId) -> Self {
         self.0.request_id = Some(id);
         self
     }
 
     /// The same, with the name of the error's type in the function.
-    pub(super) fn with_error_type(mut self, name: String) -> Self {
+    pub(crate) fn with_error_type(mut self, name: String) -> Self {
         let name = Some(name).filter(|name| !name.is_empty());
         self.0.error_type = name.map(|name| bounded(name, ERROR_TYPE_BYTES_MAX));
         self
     }
 
     /// The same, with these headers.
-    pub(super) fn with_headers(mut self, headers: HeaderMap) -> Self {
+    pub(crate) fn with_headers(mut self, headers: HeaderMap) -> Self {
         self.0.headers.extend(headers);
         self
     }
 
     /// The same, with where the function broke.
-    pub(super) fn with_backtrace(mut self, backtrace: Vec<Frame>, note: Option<String>) -> Self {
+    pub(crate) fn with_backtrace(mut self, backtrace: Vec<Frame>, note: Option<String>) -> Self {
         (self.0.backtrace, self.0.backtrace_note) = (backtrace, note);
         self
     }
@@ -184,7 +184,7 @@ impl Problem {
 
     /// What it is about.
     #[cfg(test)]
-    pub(super) fn outcome(&self) -> Outcome {
+    pub(crate) fn outcome(&self) -> Outcome {
         self.0.outcome
     }
 }
@@ -244,7 +244,7 @@ impl IntoResponse for Problem {
 }
 
 /// What the problem with these headers is about, if it is one.
-pub(super) fn outcome_of(headers: &HeaderMap) -> Option<Outcome> {
+pub(crate) fn outcome_of(headers: &HeaderMap) -> Option<Outcome> {
     headers.get(ERROR_HEADER)?.to_str().ok()?.parse().ok()
 }
 

@@ -3,22 +3,27 @@
 mod clients;
 mod semantics;
 
-use std::time::Instant;
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     sync::oneshot,
     task::JoinHandle,
+    time::sleep,
 };
 
 use super::*;
 use crate::{
-    config::FileConfig,
+    config::{Config, FileConfig},
     pool::PoolConfig,
-    service::{HostIdentity, Parts, open_registry},
+    service::{HostIdentity, Parts, Service, open_registry},
     vm::fake::FakeVms,
 };
 
@@ -307,7 +312,7 @@ async fn heads_are_limited() {
 #[tokio::test]
 async fn a_stop_lets_requests_under_way_end() {
     let server = Server::start().await;
-    crate::api::tests::deploy(&server, "slow").await;
+    crate::native::tests::deploy(&server, "slow").await;
     let mut idle = server.connect().await;
     let mut busy = server.connect().await;
     let request =
@@ -325,7 +330,7 @@ async fn a_stop_lets_requests_under_way_end() {
 #[tokio::test]
 async fn a_stop_cuts_off_what_does_not_end() {
     let server = Server::with(|config| config.settings.limits.drain_ms_max = 100).await;
-    crate::api::tests::deploy(&server, "slow").await;
+    crate::native::tests::deploy(&server, "slow").await;
     let mut busy = server.connect().await;
     let request =
         b"POST /v1/functions/slow/invoke HTTP/1.1\r\nhost: localhost\r\ncontent-length: 12\r\n\r\n!sleep 60000";

@@ -1,0 +1,3 @@
+//! Who sends a request.
+
+pub(crate) mod sigv4;
