@@ -1,12 +1,14 @@
 //! SHA-256 digests, as numbers and as 64 hexadecimal digits.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, fs::File, io, os::unix::fs::FileExt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// Bytes of a digest.
 pub const DIGEST_BYTES: usize = 32;
+/// What is read of a file at once, bytes.
+const READ_BYTES: usize = 256 << 10;
 
 /// A SHA-256 digest. That of a snapshot is over its `state` file, which holds the digest of its RAM.
 /// In texts such as JSON it is its 64 digits.
@@ -23,6 +25,22 @@ impl Digest {
     /// The digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
+    }
+
+    /// The digest of a file, from its beginning to its end.
+    pub fn of_file(file: &File) -> io::Result<Self> {
+        let mut hash = Sha256::new();
+        let mut buffer = vec![0; READ_BYTES];
+        let mut offset = 0;
+        loop {
+            match file.read_at(&mut buffer, offset)? {
+                0 => return Ok(Self(hash.finalize().into())),
+                bytes => {
+                    hash.update(&buffer[..bytes]);
+                    offset += bytes as u64;
+                }
+            }
+        }
     }
 }
 

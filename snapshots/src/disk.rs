@@ -17,7 +17,7 @@ use rustix::{
     rand::{GetRandomFlags, getrandom},
 };
 
-/// Mode of a snapshot's files: nobody writes what is published, and nobody else reads it, for what `init` was given,
+/// Mode of all files: nobody writes what is published, and nobody else reads it, for what `init` was given,
 /// such as secrets in its environment, is in RAM.
 const FILE_MODE: u32 = 0o400;
 /// Mode of all directories, for the same reason.
@@ -36,6 +36,7 @@ pub(crate) fn create_dir(path: &Path) -> io::Result<()> {
 pub(crate) fn create_file(path: &Path) -> io::Result<File> {
     fault::step("create_file")?;
     OpenOptions::new()
+        .read(true)
         .write(true)
         .create_new(true)
         .mode(FILE_MODE)
@@ -124,15 +125,36 @@ pub(crate) fn lock_dir(path: &Path) -> io::Result<Option<File>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         directory => directory?,
     };
-    fault::step("lock")?;
-    match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(Errno::WOULDBLOCK) => return Ok(None),
-        Err(error) => return Err(error.into()),
+    lock_opened(directory, path)
+}
+
+/// As [`lock_dir`], of a file.
+pub(crate) fn lock_file(path: &Path) -> io::Result<Option<File>> {
+    match open(
+        path,
+        OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+        Mode::empty(),
+    ) {
+        Err(Errno::NOENT) => Ok(None),
+        file => lock_opened(file?.into(), path),
     }
-    // The lock is on the directory, not on its name: before it was ours the name may have gone to
+}
+
+fn lock_opened(opened: File, path: &Path) -> io::Result<Option<File>> {
+    match lock(&opened) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    // The lock is on what was opened, not on its name: before it was ours the name may have gone to
     // another.
-    Ok(is_at(&directory, path)?.then_some(directory))
+    Ok(is_at(&opened, path)?.then_some(opened))
+}
+
+/// Locks what was opened until it is closed or the process ends.
+pub(crate) fn lock(opened: &File) -> io::Result<()> {
+    fault::step("lock")?;
+    Ok(flock(opened, FlockOperation::NonBlockingLockExclusive)?)
 }
 
 /// Whether this user made the open directory.

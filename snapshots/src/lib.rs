@@ -42,7 +42,7 @@ pub use ram::{PAGE_LEN, Page};
 pub use snapshot::{OpenError, Snapshot, Verified, VerifyError};
 pub use staging::CreateError;
 pub use state::{State, StateError};
-pub use store::{Collected, Store, StoreError};
+pub use store::{Collected, FileStore, NewFile, Store, StoreError};
 pub use why::{why, why_of};
 pub use working_set::{
     PageRun, WORKING_SET_FILE_BYTES_MAX, WORKING_SET_MAGIC, WORKING_SET_RUNS_MAX,

@@ -35,7 +35,7 @@ const FILES: [&str; 4] = [
     WORKING_SET_TEMPORARY,
 ];
 /// Unit of `st_blocks`, bytes, whatever the file system's own is.
-const BLOCK_BYTES: u64 = 512;
+pub(crate) const BLOCK_BYTES: u64 = 512;
 
 /// Why a snapshot was not written. The first three blame what was asked for, the others the host.
 #[derive(Debug, thiserror::Error)]

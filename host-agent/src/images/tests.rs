@@ -51,14 +51,11 @@ async fn put(images: &Images, bytes: &[u8], bytes_max: u64) -> Result<StoredImag
 }
 
 fn digests(images: &Images) -> Vec<Digest> {
-    let mut unread = vec![];
-    let digests = images.list(&mut unread);
-    assert!(unread.is_empty(), "{unread:?}");
-    digests
+    images.store.list().expect("a list")
 }
 
-fn left_over(images: &Images) -> usize {
-    fs::read_dir(images.root.join(TEMPORARY))
+fn left_over(root: &Path) -> usize {
+    std::fs::read_dir(root.join("images/tmp"))
         .expect("folder")
         .count()
 }
@@ -82,7 +79,7 @@ async fn an_image_is_stored_under_its_digest() {
         io::Read::read_to_end(&mut file, &mut read).expect("read");
         assert_eq!((read, len), (bytes.clone(), stored.bytes));
     }
-    assert_eq!((digests(&images).len(), left_over(&images)), (1, 0));
+    assert_eq!((digests(&images).len(), left_over(_folder.path())), (1, 0));
 }
 
 #[tokio::test]
@@ -132,73 +129,63 @@ async fn what_is_refused_leaves_nothing() {
     let mut dropped = images.upload(1 << 20).await.expect("upload");
     dropped.write(&good).await.expect("write");
     drop(dropped);
-    assert_eq!((digests(&images).len(), left_over(&images)), (0, 0));
+    assert_eq!((digests(&images).len(), left_over(_folder.path())), (0, 0));
     let missing = images.open(&Digest::of(b"")).expect_err("missing");
     assert!(matches!(missing, ImageError::NotFound(_)));
 }
 
+/// What killed agents, and people, leave among the images stops neither a start nor a collection; old images go.
 #[tokio::test]
-async fn only_old_and_unwanted_images_are_removed() {
-    let (_folder, images) = images();
-    let kept = put(&images, &image("kept"), 1 << 20)
-        .await
-        .expect("stored")
-        .digest;
+async fn a_killed_agents_uploads_are_removed_and_a_stranger_stops_nothing() {
+    let (folder, images) = images();
     let old = put(&images, &image("old"), 1 << 20).await.expect("stored");
+    let temporary = folder.path().join("images/tmp");
+    std::fs::write(temporary.join("left"), b"x").expect("write");
+    std::fs::create_dir(temporary.join("mine")).expect("directory");
+    let images = Images::new(folder.path().join("images")).expect("again");
+    assert_eq!((digests(&images).len(), left_over(folder.path())), (1, 1));
     let hour = Duration::from_secs(3600);
-    let keep = |digest: &Digest| *digest == kept;
-    assert_eq!(images.remove_unreferenced(&keep, hour).freed_bytes, 0);
-    let removed = images.remove_unreferenced(&keep, Duration::ZERO);
-    assert_eq!(removed.freed_bytes, old.bytes);
-    assert_eq!(digests(&images), [kept]);
-    assert!(matches!(
-        images.open(&old.digest),
-        Err(ImageError::NotFound(_))
-    ));
-}
-
-#[tokio::test]
-async fn a_killed_agents_uploads_are_removed() {
-    let (_folder, images) = images();
-    fs::write(images.root.join(TEMPORARY).join("left"), b"x").expect("write");
-    Images::new(&*images.root).expect("again");
-    assert_eq!(left_over(&images), 0);
-}
-
-/// Whatever lies about among the images, what is garbage goes, and the agent starts.
-#[tokio::test]
-async fn a_stranger_stops_no_collection() {
-    let (_folder, images) = images();
-    let old = put(&images, &image("old"), 1 << 20).await.expect("stored");
-    fs::write(images.root.join("notes"), b"mine").expect("write");
-    let shard = images.path(&old.digest);
-    let shard = shard.parent().expect("shard");
-    fs::write(shard.join("notes"), b"mine").expect("write");
-    let mut name = old.digest.to_string();
-    name.replace_range(2.., &"0".repeat(62));
-    fs::create_dir(shard.join(&name)).expect("directory");
-    fs::create_dir(images.root.join(TEMPORARY).join("mine")).expect("directory");
-
+    assert_eq!(images.remove_unreferenced(&|_| false, hour).freed_bytes, 0);
     let removed = images.remove_unreferenced(&|_| false, Duration::ZERO);
-    assert_eq!(removed.freed_bytes, old.bytes);
-    assert!(matches!(&removed.left[..], [ImageError::Stranger(path)] if path.ends_with(&name)));
-    assert_eq!(fs::read(images.root.join("notes")).expect("there"), b"mine");
-    Images::new(&*images.root).expect("again");
+    assert!(removed.freed_bytes >= old.bytes);
+    assert!(matches!(&removed.left[..], [StoreError::Stranger(path)] if path.ends_with("mine")));
+    let gone = images.open(&old.digest);
+    assert!(matches!(gone, Err(ImageError::NotFound(_))));
+}
+
+/// An image that was damaged on disk is not built into a snapshot.
+#[tokio::test]
+async fn a_damaged_image_is_told() {
+    use std::os::unix::fs::{FileExt, PermissionsExt};
+
+    let (_folder, images) = images();
+    let stored = put(&images, &image("one"), 1 << 20).await.expect("stored");
+    let (_, bytes) = images.open_whole(&stored.digest).expect("whole");
+    assert_eq!(bytes, stored.bytes);
+    let path = images.store.path(&stored.digest);
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("mode");
+    let file = File::options().write(true).open(&path).expect("open");
+    file.write_all_at(b"x", stored.bytes - 1).expect("write");
+    let error = images.open_whole(&stored.digest).expect_err("damaged");
+    assert!(
+        matches!(error, ImageError::Store(StoreError::WrongDigest { .. })),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn nobody_else_reads_an_image() {
     use std::os::unix::fs::MetadataExt;
 
-    let (_folder, images) = images();
+    let (folder, images) = images();
     let upload = images.upload(1 << 20).await.expect("upload");
-    let mode = |path: &Path| fs::metadata(path).expect("there").mode() & 0o777;
-    assert_eq!(mode(&upload.temporary.0), 0o600);
+    let mode = |path: &Path| std::fs::metadata(path).expect("there").mode() & 0o777;
+    assert_eq!(mode(upload.new.path()), 0o400);
     drop(upload);
     let stored = put(&images, &image("one"), 1 << 20).await.expect("stored");
-    let path = images.path(&stored.digest);
-    assert_eq!(mode(&path), 0o600);
-    for directory in [path.parent().expect("shard"), &images.root] {
+    let path = images.store.path(&stored.digest);
+    assert_eq!(mode(&path), 0o400);
+    for directory in [path.parent().expect("shard"), &folder.path().join("images")] {
         assert_eq!(mode(directory), 0o700);
     }
 }

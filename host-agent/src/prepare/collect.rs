@@ -90,10 +90,7 @@ impl<V: Vms> Service<V> {
             .images
             .remove_unreferenced(&|digest| wanted.contains(digest), age);
         let snapshots = self.snapshots.gc(&|digest| wanted.contains(digest));
-        for error in &images.left {
-            self.tell_once(error_chain(error));
-        }
-        for error in &snapshots.left {
+        for error in images.left.iter().chain(&snapshots.left) {
             self.tell_once(error_chain(error));
         }
         Ok(images.freed_bytes + snapshots.freed_bytes)

@@ -127,7 +127,7 @@ impl<V: Vms> Service<V> {
             .await
             .map_err(|error| error.to_string())?;
         let _stored = self.stored.read().await;
-        let image = self.image(&version.image).await;
+        let image = self.image_whole(&version.image).await;
         let (image, _) = image.map_err(|error| error_chain(&error))?;
         let began = Instant::now();
         let built = self

@@ -201,7 +201,7 @@ impl<V: Vms> Service<V> {
             }
         });
         let takes_http = self.takes_http(&image).await?;
-        let (file, image_bytes) = self.image(&image).await?;
+        let (file, image_bytes) = self.image_whole(&image).await?;
         let building = self.vms.build(file, &settings, self.snapshots_dir());
         let (built, init_logs) = building.await;
         *logs = init_logs;

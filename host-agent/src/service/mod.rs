@@ -290,6 +290,13 @@ impl<V: Vms> Service<V> {
         opened.unwrap_or(Err(ImageError::NotFound(digest)))
     }
 
+    /// As [`Service::image`], if it is not damaged.
+    pub(super) async fn image_whole(&self, digest: &Digest) -> Result<(fs::File, u64), ImageError> {
+        let (images, digest) = (self.images.clone(), *digest);
+        let opened = spawn_blocking(move || images.open_whole(&digest)).await;
+        opened.unwrap_or(Err(ImageError::NotFound(digest)))
+    }
+
     /// A function.
     pub fn function(&self, name: &FunctionName) -> Result<Function, ChangeError> {
         Ok(self.entry(name)?.function.clone())

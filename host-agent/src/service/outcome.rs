@@ -90,10 +90,9 @@ impl From<ImageError> for DeployErrorKind {
         match error {
             ImageError::NotFound(digest) => Self::NoImage(digest),
             ImageError::NotAnImage(_) => Self::Image(jiffy_control::error_chain(&error)),
-            ImageError::TooLarge(_)
-            | ImageError::Directory { .. }
-            | ImageError::Private(_)
-            | ImageError::Stranger(_) => Self::Host(jiffy_control::error_chain(&error)),
+            ImageError::TooLarge(_) | ImageError::Store(_) | ImageError::File { .. } => {
+                Self::Host(jiffy_control::error_chain(&error))
+            }
         }
     }
 }

@@ -15,9 +15,7 @@ use std::{
     time::Duration,
 };
 
-use jiffy_client::{
-    GRACE, Shell, SpawnError, Spawner, SpawnerOptions, Vm, VmError, digest_of, page_reader,
-};
+use jiffy_client::{GRACE, Shell, SpawnError, Spawner, SpawnerOptions, Vm, VmError, page_reader};
 use jiffy_control::{LogRecord, Missing, Request, Response, environment_page};
 use jiffy_snapshots::{Digest, Store};
 use tokio::task::spawn_blocking;
@@ -201,13 +199,14 @@ impl Vms for JailedVms {
 
 async fn build(
     vm: &mut Vm<Watched, HeldLogs>,
-    mut image: File,
+    image: File,
     settings: &Settings,
     store: &Path,
 ) -> Result<Digest, VmError> {
     let ram_bytes = settings.memory_bytes;
     let limit = Duration::from_millis(settings.timeout_ms);
-    let digest = spawn_blocking(move || digest_of(&mut image).map(|digest| (image, digest))).await;
+    let digest =
+        spawn_blocking(move || Digest::of_file(&image).map(|digest| (image, digest))).await;
     let (image, digest) = digest.map_err(VmError::host)?.map_err(VmError::host)?;
     let environment = environment_page(&settings.environment).map_err(VmError::host)?;
     let boot = vm.boot(&image, ram_bytes, Some(limit), environment);
@@ -215,7 +214,7 @@ async fn build(
     vm.ready().await?;
     let mut captured = vm.capture(ram_bytes).await?;
     // The VM's word is not taken for what it was made of, nor is it there to change its RAM now.
-    captured.state.image.digest = digest;
+    captured.state.image.digest = digest.0;
     vm.process().kill();
     let store = store.to_owned();
     let put =

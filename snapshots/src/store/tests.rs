@@ -1,4 +1,6 @@
-use super::*;
+use std::fs;
+
+use super::{shelf::TEMPORARY, *};
 use crate::{
     PageRun, RAM_FILE, STATE_FILE,
     disk::fault,
@@ -39,7 +41,7 @@ fn collect(store: &Store, keep: &dyn Fn(&Digest) -> bool) -> u64 {
 }
 
 fn left_over(store: &Store) -> Vec<String> {
-    names(&store.root.join(TEMPORARY))
+    names(&store.shelf.root.join(TEMPORARY))
 }
 
 #[test]
@@ -60,7 +62,7 @@ fn what_is_put_is_found_by_its_digest() {
     assert!(matches!(error, StoreError::NotFound(_)), "{error}");
     assert_eq!(left_over(&store), [""; 0]);
     // It is still all there for the next one to open the store.
-    let again = Store::new(store.root.clone()).expect("a store");
+    let again = Store::new(store.shelf.root.clone()).expect("a store");
     assert_eq!(again.list().expect("a list"), both);
 }
 
@@ -144,7 +146,7 @@ fn what_is_being_put_is_not_removed() {
 fn a_collector_may_come_at_any_step_of_a_put() {
     for at in 0..100 {
         let (_root, store) = store();
-        let other = Store::new(store.root.clone()).expect("a store");
+        let other = Store::new(store.shelf.root.clone()).expect("a store");
         let collect = move || {
             collect(&other, &|_| true);
         };
@@ -166,10 +168,10 @@ fn strangers_are_left_alone() {
     let (_root, store) = store();
     let one = put(&store, ONE).expect("put");
     let name = one.to_string();
-    let elsewhere = store.root.join("zz");
+    let elsewhere = store.shelf.root.join("zz");
     fs::create_dir(&elsewhere).expect("a directory");
     fs::create_dir(elsewhere.join(&name)).expect("a directory");
-    fs::write(store.root.join("file"), b"mine").expect("a file");
+    fs::write(store.shelf.root.join("file"), b"mine").expect("a file");
     assert_eq!(store.list().expect("a list"), [one]);
     collect(&store, &|_| false);
     assert_eq!(store.list().expect("a list"), []);
@@ -181,7 +183,7 @@ fn strangers_are_left_alone() {
 fn a_stranger_stops_no_collection() {
     let (_root, store) = store();
     let [one, other] = [ONE, OTHER].map(|pages| put(&store, pages).expect("put"));
-    let temporary = store.root.join(TEMPORARY);
+    let temporary = store.shelf.root.join(TEMPORARY);
     let shard = store.path(&one).parent().expect("a shard").to_owned();
     let mut name = one.to_string();
     name.replace_range(2.., &"0".repeat(62));
@@ -189,7 +191,7 @@ fn a_stranger_stops_no_collection() {
         temporary.join("0-a-file"),
         shard.join("notes"),
         shard.join(&name),
-        store.root.join("00"),
+        store.shelf.root.join("00"),
     ];
     for path in &strangers {
         fs::write(path, b"mine").expect("a file");

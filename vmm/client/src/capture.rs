@@ -8,7 +8,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Seek},
+    io,
     os::{fd::AsRawFd, unix::fs::FileExt},
     path::PathBuf,
     time::{Duration, Instant},
@@ -19,7 +19,6 @@ use jiffy_control::{LogRecord, Phases};
 use jiffy_snapshots::{
     CreateError, DIGEST_BYTES, Digest, OpenError, PAGE_LEN, Page, RamSummary, Snapshot, StateFile,
 };
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     Captured, Instance, Launch, LaunchError, Source, SpawnerOptions, VmError, launch::open_image,
@@ -94,15 +93,15 @@ pub fn create_snapshot(
         },
         timeout: new.timeout,
     };
-    let mut image = open_image(&new.image)?;
-    let digest = digest_of(&mut image).map_err(|source| LaunchError::Image {
-        path: new.image.clone(),
-        source,
-    })?;
+    let digest =
+        Digest::of_file(&open_image(&new.image)?).map_err(|source| LaunchError::Image {
+            path: new.image.clone(),
+            source,
+        })?;
     let mut instance = Instance::spawn_with(&launch, &new.environment, on_log)?;
     let (phases, Captured { mut state, ram }) = instance.capture(ram_bytes)?;
     // The VM's word is not taken for what it was made of.
-    state.image.digest = digest;
+    state.image.digest = digest.0;
     drop(instance);
     let began = Instant::now();
     let digest = jiffy_snapshots::create(&new.output, &state, ram_bytes, page_reader(&ram))?;
@@ -157,19 +156,6 @@ fn on_disk(ram: &File, ram_bytes: u64) -> io::Result<File> {
         }
     }
     File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))
-}
-
-/// The digest of an image, which is then at its end.
-pub fn digest_of(image: &mut File) -> io::Result<[u8; DIGEST_BYTES]> {
-    image.rewind()?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; READ_PAGES * PAGE_LEN];
-    loop {
-        match image.read(&mut buffer)? {
-            0 => return Ok(hash.finalize().into()),
-            bytes => hash.update(&buffer[..bytes]),
-        }
-    }
 }
 
 /// Reads a file of RAM as [`jiffy_snapshots::create()`] wants it: each page once, ascending.

@@ -25,8 +25,7 @@ mod wait;
 mod testing;
 
 pub use capture::{
-    CreateSnapshotError, Created, NewSnapshot, capture_snapshot, create_snapshot, digest_of,
-    page_reader,
+    CreateSnapshotError, Created, NewSnapshot, capture_snapshot, create_snapshot, page_reader,
 };
 pub use error::VmError;
 pub use instance::Instance;
