@@ -66,7 +66,7 @@ const RULES: &[Rule] = &[
     Rule {
         // Values: it reads and writes nothing.
         package: "jiffy-model",
-        ours: &["jiffy-console"],
+        ours: &["jiffy-abi", "jiffy-console", "jiffy-snapshots"],
         others: Others::Except(VMM_FIELD),
     },
     Rule {

@@ -12,9 +12,7 @@ use crate::{
     build::{self, BuildError, PackageError, Profile},
     doctor,
     inspect::{self, InspectError},
-    manifest::{
-        Isolation, Manifest, Memory, Variables, parse_memory, parse_timeout, parse_variable,
-    },
+    manifest::{parse_memory, parse_timeout, parse_variable},
     new::{self, NewError},
     output::{Format, Untrusted, chain},
     run::{self, EventSource, HttpOptions, RunError, What},
@@ -23,8 +21,8 @@ use crate::{
     symbols,
 };
 use jiffy_client::{CreateSnapshotError, SpawnerOptions};
-use jiffy_console::{Exit, arguments, stderr, stdout};
-use jiffy_model::EndsRequest as _;
+use jiffy_console::{Exit, arguments, quantity::milliseconds, stderr, stdout};
+use jiffy_model::{EndsRequest as _, EnvironmentChanges, Isolation, SomeSettings};
 use jiffy_symbols::Innermost;
 
 /// Makes, builds, runs and deploys functions, each request in a virtual machine of its own.
@@ -216,18 +214,18 @@ struct BootArguments {
 }
 
 impl BootArguments {
-    fn parts(self) -> (Manifest, Variables) {
-        let flags = Manifest {
-            memory: self.memory.map(Memory),
-            timeout: self.timeout.map(Into::into),
-            ..Manifest::default()
+    fn parts(self) -> (SomeSettings, EnvironmentChanges) {
+        let settings = SomeSettings {
+            memory_bytes: self.memory,
+            timeout_ms: self.timeout.map(milliseconds),
+            ..SomeSettings::default()
         };
         let unset = self.unset_env.into_iter().map(|name| (name, None));
         let set = self
             .env
             .into_iter()
             .map(|(name, value)| (name, Some(value)));
-        (flags, unset.chain(set).collect())
+        (settings, unset.chain(set).collect())
     }
 }
 
@@ -242,13 +240,13 @@ struct VmArguments {
 }
 
 impl VmArguments {
-    fn parts(self) -> (Manifest, Variables) {
+    fn parts(self) -> (SomeSettings, EnvironmentChanges) {
         let (boot, variables) = self.boot.parts();
-        let flags = Manifest {
+        let settings = SomeSettings {
             isolation: self.isolation,
             ..boot
         };
-        (flags, variables)
+        (settings, variables)
     }
 }
 

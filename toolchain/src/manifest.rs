@@ -4,18 +4,20 @@
 //! when there is none: what a deploy would give it.
 
 use std::{
-    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use jiffy_abi::layout::{RAM_BYTES_DEFAULT, RAM_BYTES_MAX, RAM_BYTES_MIN, RAM_BYTES_STEP};
+use jiffy_abi::layout::{RAM_BYTES_MAX, RAM_BYTES_MIN, RAM_BYTES_STEP};
 use jiffy_console::quantity::{milliseconds, parse_size, parse_time};
-use jiffy_control::{EnvironmentError, TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX, environment_page};
-use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use jiffy_model::{
+    Environment, EnvironmentChanges, EnvironmentError, FunctionName, Isolation, Settings,
+    SomeSettings, TIMEOUT_MS_MAX, change_environment, environment_page,
+};
+use serde::{Deserialize, Deserializer, de::Error as _};
 
-use crate::{build, client::FunctionName, runnable::is_image};
+use crate::{build, runnable::is_image};
 
 /// Its name, in the folder of the function's Cargo.toml.
 pub(crate) const FILE_NAME: &str = "jiffy.toml";
@@ -34,29 +36,6 @@ pub(crate) enum ManifestError {
         path: PathBuf,
         source: Box<toml::de::Error>,
     },
-}
-
-/// Changes of an environment: a value sets a variable, `None` removes it.
-pub(crate) type Variables = BTreeMap<String, Option<String>>;
-
-/// What a request finds of those before it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Isolation {
-    /// Nothing: the VM goes back to its snapshot after every request.
-    #[default]
-    Fresh,
-    /// All they left.
-    Reuse,
-}
-
-impl From<Isolation> for jiffy_control::Isolation {
-    fn from(isolation: Isolation) -> Self {
-        match isolation {
-            Isolation::Fresh => Self::Fresh,
-            Isolation::Reuse => Self::Reuse,
-        }
-    }
 }
 
 /// RAM of a VM, bytes, written as `16MiB`.
@@ -109,18 +88,41 @@ impl From<Duration> for Timeout {
 }
 
 /// What may be said of a function.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Manifest {
     pub(crate) name: Option<FunctionName>,
-    pub(crate) memory: Option<Memory>,
-    pub(crate) timeout: Option<Timeout>,
-    pub(crate) isolation: Option<Isolation>,
-    pub(crate) max_concurrency: Option<u32>,
-    pub(crate) min_ready: Option<u32>,
+    pub(crate) settings: SomeSettings,
+}
+
+/// The same as it is written.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct Written {
+    name: Option<FunctionName>,
+    memory: Option<Memory>,
+    timeout: Option<Timeout>,
+    isolation: Option<Isolation>,
+    max_concurrency: Option<u32>,
+    min_ready: Option<u32>,
     /// All environment variables.
-    pub(crate) env: Option<BTreeMap<String, String>>,
-    pub(crate) description: Option<String>,
+    env: Option<Environment>,
+    description: Option<String>,
+}
+
+impl From<Written> for Manifest {
+    fn from(written: Written) -> Self {
+        let settings = SomeSettings {
+            memory_bytes: written.memory.map(|memory| memory.0),
+            timeout_ms: written.timeout.map(|timeout| timeout.0),
+            isolation: written.isolation,
+            max_concurrency: written.max_concurrency,
+            min_ready: written.min_ready,
+            environment: written.env,
+            description: written.description,
+        };
+        let name = written.name;
+        Self { name, settings }
+    }
 }
 
 impl Manifest {
@@ -135,23 +137,20 @@ impl Manifest {
             }
             Err(source) => return Err(ManifestError::Read { path, source }),
         };
-        toml::from_str(&text).map_err(|source| ManifestError::Parse {
-            path,
-            source: Box::new(source),
-        })
+        match toml::from_str::<Written>(&text) {
+            Ok(written) => Ok(written.into()),
+            Err(source) => Err(ManifestError::Parse {
+                path,
+                source: Box::new(source),
+            }),
+        }
     }
 
     /// What this says, and `other` where this says nothing.
     pub(crate) fn over(self, other: Self) -> Self {
         Self {
             name: self.name.or(other.name),
-            memory: self.memory.or(other.memory),
-            timeout: self.timeout.or(other.timeout),
-            isolation: self.isolation.or(other.isolation),
-            max_concurrency: self.max_concurrency.or(other.max_concurrency),
-            min_ready: self.min_ready.or(other.min_ready),
-            env: self.env.or(other.env),
-            description: self.description.or(other.description),
+            settings: self.settings.over(other.settings),
         }
     }
 }
@@ -180,38 +179,30 @@ impl VmSettings {
     /// defaults.
     pub(crate) fn of(
         path: &Path,
-        flags: &Manifest,
-        variables: &Variables,
+        flags: &SomeSettings,
+        variables: &EnvironmentChanges,
     ) -> Result<Self, SettingsError> {
         let manifest = match build::crate_folder(path) {
             Ok(folder) if !is_image(path) => Manifest::of_crate(&folder)?,
             // An image has none, and what else there is the build will say.
             _ => Manifest::default(),
         };
-        Self::new(flags.clone().over(manifest), variables)
+        Self::new(flags.clone().over(manifest.settings), variables)
     }
 
     /// The same, of a snapshot, which has no manifest.
-    pub(crate) fn of_flags(flags: &Manifest) -> Result<Self, SettingsError> {
-        Self::new(flags.clone(), &Variables::new())
+    pub(crate) fn of_flags(flags: &SomeSettings) -> Result<Self, SettingsError> {
+        Self::new(flags.clone(), &EnvironmentChanges::new())
     }
 
-    fn new(settings: Manifest, variables: &Variables) -> Result<Self, SettingsError> {
-        let mut environment = settings.env.unwrap_or_default();
-        for (name, value) in variables {
-            match value {
-                Some(value) => environment.insert(name.clone(), value.clone()),
-                None => environment.remove(name),
-            };
-        }
-        let timeout_ms = settings
-            .timeout
-            .map_or(TIMEOUT_MS_DEFAULT, |timeout| timeout.0);
+    fn new(said: SomeSettings, variables: &EnvironmentChanges) -> Result<Self, SettingsError> {
+        let mut settings = said.or(Settings::default());
+        change_environment(&mut settings.environment, variables.clone());
         Ok(Self {
-            ram_bytes: settings.memory.map_or(RAM_BYTES_DEFAULT, |memory| memory.0),
-            timeout: Duration::from_millis(timeout_ms),
-            isolation: settings.isolation.unwrap_or_default(),
-            environment: environment_page(&environment)?,
+            ram_bytes: settings.memory_bytes,
+            timeout: Duration::from_millis(settings.timeout_ms),
+            isolation: settings.isolation,
+            environment: environment_page(&settings.environment)?,
         })
     }
 }
@@ -251,6 +242,9 @@ pub(crate) fn parse_variable(text: &str) -> Result<(String, String), &'static st
 #[cfg(test)]
 mod tests {
     use std::fs;
+
+    use jiffy_abi::layout::RAM_BYTES_DEFAULT;
+    use jiffy_model::TIMEOUT_MS_DEFAULT;
 
     use super::*;
 
@@ -300,21 +294,30 @@ mod tests {
         )
         .expect("good");
         assert_eq!(manifest.name, Some("hello".parse().expect("a name")));
-        assert_eq!(manifest.memory, Some(Memory(32 << 20)));
-        assert_eq!(manifest.timeout, Some(Timeout(1500)));
-        assert_eq!(manifest.isolation, Some(Isolation::Reuse));
-        assert_eq!(
-            (manifest.max_concurrency, manifest.min_ready),
-            (Some(5), Some(1))
-        );
+        let settings = Settings {
+            memory_bytes: 32 << 20,
+            timeout_ms: 1500,
+            isolation: Isolation::Reuse,
+            max_concurrency: 5,
+            min_ready: 1,
+            environment: [("A", "1"), ("B", "2")]
+                .map(|(name, value)| (name.into(), value.into()))
+                .into(),
+            description: "d".into(),
+        };
+        let said = manifest.settings.clone().or(Settings::default());
+        assert_eq!(said, settings);
         let flags = Manifest {
-            memory: Some(Memory(16 << 20)),
+            settings: SomeSettings {
+                memory_bytes: Some(16 << 20),
+                ..SomeSettings::default()
+            },
             ..Manifest::default()
         };
         let both = flags.over(manifest.clone());
-        assert_eq!(both.memory, Some(Memory(16 << 20)));
-        assert_eq!(both.timeout, manifest.timeout);
-        assert_eq!(both.env, manifest.env);
+        assert_eq!(both.settings.memory_bytes, Some(16 << 20));
+        assert_eq!(both.settings.timeout_ms, manifest.settings.timeout_ms);
+        assert_eq!(both.settings.environment, manifest.settings.environment);
         assert_eq!(check("").expect("empty"), Manifest::default());
         let nowhere = Manifest::of_crate(Path::new("/nonexistent")).expect("none");
         assert_eq!(nowhere, Manifest::default());
@@ -324,14 +327,14 @@ mod tests {
     fn a_vm_gets_what_flags_and_manifest_say_and_else_the_defaults() {
         let folder = tempfile::tempdir().expect("temporary folder");
         fs::write(folder.path().join("Cargo.toml"), "").expect("written");
-        let of = |flags: &Manifest, variables: &[(&str, Option<&str>)]| {
+        let of = |flags: &SomeSettings, variables: &[(&str, Option<&str>)]| {
             let owned = |(name, value): &(&str, Option<&str>)| {
                 (name.to_string(), value.map(str::to_string))
             };
             let variables = variables.iter().map(owned).collect();
             VmSettings::of(folder.path(), flags, &variables).expect("good")
         };
-        let none = Manifest::default();
+        let none = SomeSettings::default();
         let default = VmSettings {
             ram_bytes: RAM_BYTES_DEFAULT,
             timeout: Duration::from_millis(TIMEOUT_MS_DEFAULT),
@@ -348,8 +351,8 @@ mod tests {
             environment: b"A=1\0B=2\0".to_vec(),
         };
         assert_eq!(of(&none, &[]), said);
-        let flags = Manifest {
-            memory: Some(Memory(32 << 20)),
+        let flags = SomeSettings {
+            memory_bytes: Some(32 << 20),
             isolation: Some(Isolation::Fresh),
             ..none
         };
@@ -361,7 +364,7 @@ mod tests {
             ..said
         };
         assert_eq!(over, expected);
-        let bad = BTreeMap::from([("A-B".to_owned(), Some(String::new()))]);
+        let bad = EnvironmentChanges::from([("A-B".to_owned(), Some(String::new()))]);
         assert!(VmSettings::of(folder.path(), &flags, &bad).is_err());
     }
 

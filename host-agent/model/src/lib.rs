@@ -1,14 +1,39 @@
 //! What agent, toolchain and VMM call things: one word for one thing, with all that follows from it.
 //!
 //! ```text
-//! outcome   how a request ended: name, blame, HTTP status, Lambda's error, exit code in one table
-//! blame     who has to mend what went wrong
+//! outcome      how a request ended: name, blame, HTTP status, Lambda's error, exit code in one table
+//! blame        who has to mend what went wrong
+//! function     names, version numbers, qualifiers
+//! settings     what an author says of a function: limits, defaults, changes; environment: how variables reach a VM
+//! alias        where an alias leads
+//! documents    what the native API is sent and answers
+//! invalid      why a value is refused
 //! ```
 //! Values only. Not here: input and output, sockets, clocks; what a VM says of its end (`jiffy-control`).
 #![forbid(unsafe_code)]
 
+mod alias;
 mod blame;
+pub mod documents;
+mod environment;
+mod function;
+mod invalid;
 mod outcome;
+mod settings;
 
+pub use alias::{ALIAS_TARGETS_MAX, Alias, AliasTarget};
 pub use blame::Blame;
+pub use environment::{
+    ENVIRONMENT_BYTES_MAX, ENVIRONMENT_COST_BYTES_MAX, EnvironmentError, TIMEOUT_MS_DEFAULT,
+    TIMEOUT_MS_MAX, VARIABLE_COST_BYTES, environment_page,
+};
+pub use function::{
+    ALIAS_CHARS_MAX, AliasName, FunctionName, LATEST, NAME_CHARS_MAX, Qualifier, VersionNumber,
+};
+pub use invalid::{InvalidValue, TAGS_MAX};
 pub use outcome::{EndsRequest, Lambda, Outcome, Stage, UnknownOutcome};
+pub use settings::{
+    CONCURRENCY_DEFAULT, CONCURRENCY_MAX, Change, DESCRIPTION_CHARS_MAX, Deploy, Environment,
+    EnvironmentChange, EnvironmentChanges, HIDDEN_VALUE, Isolation, Setting, Settings,
+    SettingsChanges, SomeSettings, change_environment,
+};

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use jiffy_control::{CUT_MARK, LogRecord};
-use jiffy_model::{EndsRequest, Outcome};
+use jiffy_model::{EndsRequest, Outcome, documents::InitLog};
 use serde::Serialize;
 
 use super::trace::RequestId;
@@ -47,27 +47,19 @@ pub(crate) fn text_of_error(body: &[u8]) -> String {
     )
 }
 
-/// A log line, as clients see it.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct LogLine {
-    level: &'static str,
-    text: String,
-}
-
-impl From<LogRecord> for LogLine {
-    fn from(record: LogRecord) -> Self {
-        use jiffy_abi::log_ring::Level;
-        let level = match record.level() {
-            Level::Error => "error",
-            Level::Warn => "warn",
-            Level::Info => "info",
-            Level::Debug => "debug",
-            Level::Trace => "trace",
-        };
-        Self {
-            level,
-            text: record.text,
-        }
+/// A log line of an `init`, as clients see it.
+pub(crate) fn init_log(record: LogRecord) -> InitLog {
+    use jiffy_abi::log_ring::Level;
+    let level = match record.level() {
+        Level::Error => "error",
+        Level::Warn => "warn",
+        Level::Info => "info",
+        Level::Debug => "debug",
+        Level::Trace => "trace",
+    };
+    InitLog {
+        level: level.into(),
+        text: record.text,
     }
 }
 
@@ -84,7 +76,7 @@ struct Fields {
     /// How `init` ended, if that is why an image was refused.
     init: Option<Outcome>,
     retry_after: Option<Duration>,
-    logs: Option<Vec<LogLine>>,
+    logs: Option<Vec<InitLog>>,
     backtrace: Vec<Frame>,
     backtrace_note: Option<String>,
     headers: HeaderMap,
@@ -102,7 +94,7 @@ struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    logs: Option<&'a [LogLine]>,
+    logs: Option<&'a [InitLog]>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     backtrace: &'a [Frame],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -260,7 +252,7 @@ impl From<DeployError> for Problem {
         if let DeployErrorKind::Init { outcome, .. } = error.kind {
             problem.0.init = Some(outcome);
         }
-        problem.0.logs = Some(error.logs.into_iter().map(LogLine::from).collect());
+        problem.0.logs = Some(error.logs.into_iter().map(init_log).collect());
         problem
     }
 }

@@ -98,7 +98,7 @@ impl<V: Vms> Call<'_, V> {
         let name = Target::unqualified(name)?;
         let function = self.api.service.function(&name)?;
         let page = self.page()?;
-        let version = parameter(&self.parts.uri, "FunctionVersion")?;
+        let version = parameter(&self.parts.uri, "FunctionVersion");
         let is_behind = |name: &AliasName| {
             let marker = page.marker.as_deref();
             marker.is_none_or(|marker| name.as_ref() > marker)

@@ -1,6 +1,7 @@
 //! Names of functions as SDKs spell them: `NAME`, `NAME:QUALIFIER`, `ACCOUNT:function:NAME` and whole ARNs.
 
 use axum::http::Uri;
+pub(super) use jiffy_model::LATEST;
 use jiffy_model::Outcome;
 
 use super::error::LambdaError;
@@ -9,9 +10,6 @@ use crate::{
     http::input::decode,
     model::{FunctionName, Qualifier, VersionNumber},
 };
-
-/// What an unqualified request goes to.
-pub(super) const LATEST: &str = "$LATEST";
 
 /// A function, and perhaps a version or an alias of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +24,7 @@ impl Target {
     /// Reads a segment of a path and the `Qualifier` of the query; of the two only one may be there, or both alike.
     pub(super) fn new(segment: &str, uri: &Uri) -> Result<Self, LambdaError> {
         let (name, in_name) = split(segment)?;
-        let in_query = parameter(uri, "Qualifier")?;
+        let in_query = parameter(uri, "Qualifier");
         let is_qualified = in_name.is_some() || in_query.is_some();
         let qualifier = match (in_name, in_query) {
             (Some(one), Some(other)) if one != other => {
@@ -39,7 +37,7 @@ impl Target {
         };
         Ok(Self {
             name,
-            qualifier: qualifier_of(&qualifier)?,
+            qualifier: Qualifier::of_lambda(&qualifier)?,
             is_qualified,
         })
     }
@@ -53,17 +51,6 @@ impl Target {
                 format!("{qualifier} has no place here: name {name} alone"),
             )),
         }
-    }
-}
-
-/// A version, an alias, or `$LATEST`. Unlike in API v1 an alias may be called `live`.
-fn qualifier_of(text: &str) -> Result<Qualifier, LambdaError> {
-    match text {
-        "" | LATEST => Ok(Qualifier::Live),
-        number if number.bytes().all(|byte| byte.is_ascii_digit()) => {
-            Ok(Qualifier::Version(number.parse()?))
-        }
-        alias => Ok(Qualifier::Alias(alias.parse()?)),
     }
 }
 
@@ -86,38 +73,21 @@ fn split(segment: &str) -> Result<(FunctionName, Option<String>), LambdaError> {
 }
 
 /// A parameter of the query, decoded.
-pub(super) fn parameter(uri: &Uri, name: &str) -> Result<Option<String>, LambdaError> {
-    let pairs = uri.query().unwrap_or_default().split('&');
-    let value = pairs
-        .filter_map(|pair| pair.split_once('='))
-        .find(|(found, _)| *found == name)
-        .map(|(_, value)| {
-            decode(value).ok_or_else(|| {
-                let message = format!("{name} is not UTF-8");
-                LambdaError::new(Outcome::InvalidRequest, message)
-            })
-        });
-    value.transpose()
+pub(super) fn parameter(uri: &Uri, name: &str) -> Option<String> {
+    parameters(uri, name).next()
 }
 
 /// All values of a parameter of the query, decoded.
-pub(super) fn parameters(uri: &Uri, name: &str) -> Result<Vec<String>, LambdaError> {
-    let pairs = uri.query().unwrap_or_default().split('&');
-    let values = pairs.filter_map(|pair| pair.split_once('='));
-    let values = values.filter(|(found, _)| *found == name);
-    values
-        .map(|(_, value)| {
-            decode(value).ok_or_else(|| {
-                let message = format!("{name} is not UTF-8");
-                LambdaError::new(Outcome::InvalidRequest, message)
-            })
-        })
-        .collect()
+pub(super) fn parameters(uri: &Uri, name: &str) -> impl Iterator<Item = String> {
+    let query = uri.query().unwrap_or_default().as_bytes();
+    form_urlencoded::parse(query)
+        .filter(move |(found, _)| found == name)
+        .map(|(_, value)| value.into_owned())
 }
 
 /// A parameter of the query that is a number.
 pub(super) fn number(uri: &Uri, name: &str) -> Result<Option<usize>, LambdaError> {
-    let text = parameter(uri, name)?;
+    let text = parameter(uri, name);
     let number = text.map(|text| {
         text.parse().map_err(|_| {
             let message = format!("{name} is {text:?} and has to be a number");

@@ -31,7 +31,7 @@ impl<V: Vms> Call<'_, V> {
 
     pub(super) async fn untag(self, resource: &str) -> Answer {
         let name = Target::unqualified(resource)?;
-        let keys = parameters(&self.parts.uri, "tagKeys")?;
+        let keys = parameters(&self.parts.uri, "tagKeys").collect();
         self.api.service.tag(&name, BTreeMap::new(), keys).await?;
         Ok(StatusCode::NO_CONTENT.into_response())
     }

@@ -103,7 +103,7 @@ async fn a_function_is_created_read_updated_and_deleted() {
         ("Timeout", json!(7)),
         (
             "Environment",
-            json!({ "Variables": { "A": crate::model::HIDDEN_VALUE } }),
+            json!({ "Variables": { "A": jiffy_model::HIDDEN_VALUE } }),
         ),
         ("Description", json!("text")),
         ("State", json!("Active")),

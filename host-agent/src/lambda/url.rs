@@ -230,21 +230,12 @@ fn event(
         }
     }
     let mut parameters = BTreeMap::<String, String>::new();
-    for (name, value) in query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-    {
-        let text = |text: &str| {
-            percent_decode_str(&text.replace('+', " "))
-                .decode_utf8_lossy()
-                .into_owned()
-        };
-        let joined = parameters.entry(text(name)).or_default();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let joined = parameters.entry(name.into_owned()).or_default();
         if !joined.is_empty() {
             joined.push(',');
         }
-        joined.push_str(&text(value));
+        joined.push_str(&value);
     }
     let now = SystemTime::now();
     let epoch_ms = now

@@ -69,7 +69,7 @@ type Place = (FunctionName, Option<VersionNumber>);
 
 impl<V: Vms> Call<'_, V> {
     pub(super) fn page(&self) -> Result<Page, LambdaError> {
-        let marker = parameter(&self.parts.uri, "Marker")?.filter(|marker| !marker.is_empty());
+        let marker = parameter(&self.parts.uri, "Marker").filter(|marker| !marker.is_empty());
         let len_max = number(&self.parts.uri, "MaxItems")?.unwrap_or(LIST_LEN_MAX);
         if len_max == 0 {
             let message = "MaxItems is 0: must be at least 1";
@@ -81,7 +81,7 @@ impl<V: Vms> Call<'_, V> {
 
     pub(super) fn list_functions(self) -> Answer {
         let page = self.page()?;
-        let all = parameter(&self.parts.uri, "FunctionVersion")?;
+        let all = parameter(&self.parts.uri, "FunctionVersion");
         if let Some(other) = all.as_ref().filter(|all| *all != ALL) {
             let message = format!("FunctionVersion is {other:?}: must be {ALL}");
             return Err(LambdaError::new(Outcome::InvalidRequest, message));

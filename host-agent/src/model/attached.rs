@@ -5,10 +5,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Cors, InvalidValue};
+use super::{Cors, InvalidValue, TAGS_MAX};
 
-/// Tags of a function at most, as in Lambda's API.
-pub const TAGS_MAX: usize = 50;
 /// Characters of a tag's key at most.
 const TAG_KEY_CHARS_MAX: usize = 128;
 /// Characters of a tag's value at most.

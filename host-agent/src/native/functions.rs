@@ -7,17 +7,20 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use hyper::body::Body as _;
-use jiffy_model::Outcome;
-use serde::{Deserialize, Serialize};
-
-use super::{
-    Api, LIST_LEN_DEFAULT, LIST_LEN_MAX,
-    views::{AliasView, ChangesView, DeployView, FunctionView, VersionView},
+use jiffy_model::{
+    Deploy, Outcome, SettingsChanges,
+    documents::{
+        AliasDocument, AliasList, Concurrency, Deployed, Description, FunctionDocument,
+        FunctionList, RollBack, VersionDocument, VersionList,
+    },
 };
+use serde::Deserialize;
+
+use super::{Api, LIST_LEN_DEFAULT, LIST_LEN_MAX, views::version_document};
 use crate::{
     http::{
         input::{Parameters, Segments, document},
-        problem::{LogLine, Problem},
+        problem::{Problem, init_log},
     },
     model::{AliasName, CONCURRENCY_MAX, FunctionName, Version, VersionNumber},
     vm::Vms,
@@ -48,12 +51,6 @@ fn next<T, N>(page: &[T], limit: usize, name: impl Fn(&T) -> N) -> Option<N> {
     page.last().filter(|_| page.len() == limit).map(name)
 }
 
-#[derive(Debug, Serialize)]
-pub(super) struct FunctionList {
-    functions: Vec<FunctionView>,
-    next: Option<FunctionName>,
-}
-
 /// `GET /v1/functions`
 pub(super) async fn list<V: Vms>(
     State(api): State<Api<V>>,
@@ -63,23 +60,16 @@ pub(super) async fn list<V: Vms>(
     let functions = api.service.functions(page.after.as_ref(), limit);
     Ok(Json(FunctionList {
         next: next(&functions, limit, |function| function.name.clone()),
-        functions: functions.into_iter().map(FunctionView::from).collect(),
+        functions: functions.into_iter().map(FunctionDocument::from).collect(),
     }))
 }
 
 /// What a client sees of a version: without the values of its environment, unless it had to show a token.
-fn view<V: Vms>(api: &Api<V>, function: &FunctionName, mut version: Version) -> VersionView {
+fn view<V: Vms>(api: &Api<V>, function: &FunctionName, mut version: Version) -> VersionDocument {
     if !api.service.config().shows_environment() {
         version.settings = version.settings.without_values();
     }
-    VersionView::new(function, version)
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct Description {
-    #[serde(flatten)]
-    function: FunctionView,
-    live_version: VersionView,
+    version_document(function, version)
 }
 
 /// `GET /v1/functions/{name}`
@@ -95,16 +85,6 @@ pub(super) async fn describe<V: Vms>(
     }))
 }
 
-#[derive(Debug, Serialize)]
-struct Deployed {
-    #[serde(flatten)]
-    version: VersionView,
-    /// Of a function that was there before.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    changes: Option<ChangesView>,
-    logs: Vec<LogLine>,
-}
-
 /// `PUT /v1/functions/{name}`
 pub(super) async fn deploy<V: Vms>(
     State(api): State<Api<V>>,
@@ -112,14 +92,14 @@ pub(super) async fn deploy<V: Vms>(
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let wanted: DeployView = document(&parts.headers, body, api.intake()).await?;
+    let wanted: Deploy = document(&parts.headers, body, api.intake()).await?;
     let (image, publish) = (wanted.image, wanted.publish.unwrap_or(true));
     let deploy = api
         .service
         .deploy_over(&name, image, publish, |live| wanted.over(live));
     let outcome = deploy.await?;
     let before = outcome.before.as_ref();
-    let changes = before.map(|before| ChangesView::new(before, &outcome.version.settings));
+    let changes = before.map(|before| SettingsChanges::between(before, &outcome.version.settings));
     let status = if outcome.created {
         StatusCode::CREATED
     } else {
@@ -128,7 +108,7 @@ pub(super) async fn deploy<V: Vms>(
     let deployed = Deployed {
         version: view(&api, &name, outcome.version),
         changes,
-        logs: outcome.logs.into_iter().map(LogLine::from).collect(),
+        logs: outcome.logs.into_iter().map(init_log).collect(),
     };
     Ok((status, Json(deployed)).into_response())
 }
@@ -140,12 +120,6 @@ pub(super) async fn remove<V: Vms>(
 ) -> Result<StatusCode, Problem> {
     api.service.delete_function(&name).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct VersionList {
-    versions: Vec<VersionView>,
-    next: Option<VersionNumber>,
 }
 
 /// `GET /v1/functions/{name}/versions`
@@ -168,7 +142,7 @@ pub(super) async fn list_versions<V: Vms>(
 pub(super) async fn describe_version<V: Vms>(
     State(api): State<Api<V>>,
     Segments((name, version)): Segments<(FunctionName, VersionNumber)>,
-) -> Result<Json<VersionView>, Problem> {
+) -> Result<Json<VersionDocument>, Problem> {
     let version = api.service.version(&name, version)?;
     Ok(Json(view(&api, &name, version)))
 }
@@ -180,11 +154,6 @@ pub(super) async fn remove_version<V: Vms>(
 ) -> Result<StatusCode, Problem> {
     api.service.delete_version(&name, version, false).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct AliasList {
-    aliases: std::collections::BTreeMap<AliasName, AliasView>,
 }
 
 /// `GET /v1/functions/{name}/aliases`
@@ -202,7 +171,7 @@ pub(super) async fn list_aliases<V: Vms>(
 pub(super) async fn describe_alias<V: Vms>(
     State(api): State<Api<V>>,
     Segments((name, alias)): Segments<(FunctionName, AliasName)>,
-) -> Result<Json<AliasView>, Problem> {
+) -> Result<Json<AliasDocument>, Problem> {
     let found = api.service.function(&name)?.aliases.remove(&alias);
     found.map(|to| Json(to.into())).ok_or_else(|| {
         let detail = format!("{name} has no alias {alias}: set it first");
@@ -215,10 +184,10 @@ pub(super) async fn put_alias<V: Vms>(
     State(api): State<Api<V>>,
     Segments((name, alias)): Segments<(FunctionName, AliasName)>,
     request: Request,
-) -> Result<Json<AliasView>, Problem> {
+) -> Result<Json<AliasDocument>, Problem> {
     alias.check_not_live()?;
     let (parts, body) = request.into_parts();
-    let to: AliasView = document(&parts.headers, body, api.intake()).await?;
+    let to: AliasDocument = document(&parts.headers, body, api.intake()).await?;
     let mut function = api.service.put_alias(&name, &alias, to.into()).await?;
     let put = function.aliases.remove(&alias);
     put.map(|to| Json(to.into()))
@@ -234,18 +203,12 @@ pub(super) async fn remove_alias<V: Vms>(
     Ok(StatusCode::NO_CONTENT)
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RollBack {
-    version: Option<VersionNumber>,
-}
-
 /// `POST /v1/functions/{name}/rollback`
 pub(super) async fn roll_back<V: Vms>(
     State(api): State<Api<V>>,
     Segments(name): Segments<FunctionName>,
     request: Request,
-) -> Result<Json<FunctionView>, Problem> {
+) -> Result<Json<FunctionDocument>, Problem> {
     let (parts, body) = request.into_parts();
     let wanted = if body.is_end_stream() {
         RollBack::default()
@@ -254,12 +217,6 @@ pub(super) async fn roll_back<V: Vms>(
     };
     let function = api.service.rollback(&name, wanted.version).await?;
     Ok(Json(function.into()))
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Concurrency {
-    reserved: u32,
 }
 
 /// `PUT /v1/functions/{name}/concurrency`

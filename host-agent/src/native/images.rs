@@ -8,8 +8,7 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
-use jiffy_snapshots::Digest;
-use serde::Serialize;
+use jiffy_model::documents::ImageDocument;
 
 use super::{Api, json};
 use crate::{
@@ -17,15 +16,6 @@ use crate::{
     images::{ImageError, StoredImage},
     vm::Vms,
 };
-
-#[derive(Serialize)]
-struct ImageView {
-    digest: Digest,
-    bytes: u64,
-    function_name: String,
-    function_version: String,
-    sdk_version: String,
-}
 
 /// `POST /v1/images`
 pub(super) async fn upload<V: Vms>(
@@ -35,7 +25,7 @@ pub(super) async fn upload<V: Vms>(
     let time_max = api.body_time_max();
     let stored = tokio::time::timeout(time_max, store(&api, request.into_body())).await;
     let stored = stored.map_err(|_| BodyError::Slow(time_max))??;
-    let view = ImageView {
+    let view = ImageDocument {
         digest: stored.digest,
         bytes: stored.bytes,
         function_name: stored.note.function_name,

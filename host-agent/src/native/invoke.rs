@@ -65,10 +65,6 @@ pub(super) async fn invoke<V: Vms>(
     let answer = async {
         let qualifier = match &parameters.qualifier {
             None => Qualifier::Live,
-            Some(text) if text.is_empty() => {
-                let detail = "invalid qualifier \"\": must be a version, an alias or live";
-                return Err(Problem::new(Outcome::InvalidRequest, detail));
-            }
             Some(text) => text.parse()?,
         };
         let (parts, body) = request.into_parts();

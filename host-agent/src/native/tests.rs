@@ -139,7 +139,7 @@ async fn a_function_lives_from_deploy_to_delete() {
     assert_eq!(described["live"], 2);
     assert_eq!(
         described["live_version"]["environment"]["A"],
-        crate::model::HIDDEN_VALUE
+        jiffy_model::HIDDEN_VALUE
     );
     let list = server.get("/v1/functions").await.document();
     assert_eq!(list["functions"][0]["name"], "hello");
@@ -582,7 +582,7 @@ async fn values_of_an_environment_are_shown_only_with_a_token() {
         }
         // What stands for a value is not taken for one.
         let wanted =
-            json!({ "image": digest, "environment": { "NAME": crate::model::HIDDEN_VALUE } });
+            json!({ "image": digest, "environment": { "NAME": jiffy_model::HIDDEN_VALUE } });
         let body = wanted.to_string();
         let refused = server
             .send("PUT", "/v1/functions/f", &json_headers, body.as_bytes())

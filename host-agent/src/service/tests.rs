@@ -108,7 +108,7 @@ impl Bench {
     }
 
     pub(super) async fn ask(&self, function: &str, event: &str) -> Result<Invoked, InvokeFailure> {
-        self.ask_version(function, "", event).await
+        self.ask_version(function, "live", event).await
     }
 
     async fn ask_version(

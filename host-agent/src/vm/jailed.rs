@@ -158,7 +158,7 @@ impl Vms for JailedVms {
         shell: JailedShell,
         snapshot: &Arc<OpenSnapshot>,
     ) -> Result<JailedInstance, VmError> {
-        let isolation = snapshot.isolation.into();
+        let isolation = snapshot.isolation;
         let limit = Duration::from_millis(snapshot.timeout_ms);
         let JailedShell {
             mut vm,

@@ -1,21 +1,22 @@
 //! The verbs that ask an agent, and `dev`, which brings its own.
 
-use std::{net::SocketAddr, num::NonZeroU64, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 
 use super::{RequestOptions, VmArguments, exit_of_runnable};
 use crate::{
     client::{
-        self, Agent, AliasTarget, ClientError, DeployOptions, Endpoint, FunctionName, FunctionRef,
-        InvokeOptions, LogOptions, Removal, Since, TopOptions, URL_DEFAULT,
+        self, Agent, AliasTarget, ClientError, DeployOptions, Endpoint, FunctionRef, InvokeOptions,
+        LogOptions, Removal, Since, TopOptions, URL_DEFAULT,
     },
     dev::{self, DevError, DevOptions},
-    manifest::{Manifest, Variables},
+    manifest::Manifest,
     output::Format,
     run,
 };
 use jiffy_console::{Exit, quantity::parse_time};
+use jiffy_model::{AliasName, EnvironmentChanges, FunctionName, SomeSettings, VersionNumber};
 
 /// Lines of a log that may be asked for: the agent's most.
 const LOG_LINES_MAX: u64 = 10_000;
@@ -82,7 +83,7 @@ Examples:
         /// The function.
         name: FunctionName,
         /// The version. Default: the one before the live one.
-        version: Option<NonZeroU64>,
+        version: Option<VersionNumber>,
         #[command(flatten)]
         common: Common,
     },
@@ -182,16 +183,16 @@ struct SettingArguments {
 }
 
 impl SettingArguments {
-    fn parts(self) -> (Manifest, Variables) {
+    fn parts(self) -> (Manifest, EnvironmentChanges) {
         let (vm, variables) = self.vm.parts();
-        let flags = Manifest {
-            name: self.name,
+        let settings = SomeSettings {
             max_concurrency: self.max_concurrency,
             min_ready: self.min_ready,
             description: self.description,
             ..vm
         };
-        (flags, variables)
+        let name = self.name;
+        (Manifest { name, settings }, variables)
     }
 }
 
@@ -278,7 +279,7 @@ Examples:
         /// The function.
         name: FunctionName,
         /// The alias.
-        alias: FunctionName,
+        alias: AliasName,
         /// One version, or two of which one has its share per mille.
         #[arg(value_name = "VERSION[=PERMILLE]", required = true, num_args = 1..=2)]
         targets: Vec<AliasTarget>,
@@ -294,7 +295,7 @@ Examples:
         /// The function.
         name: FunctionName,
         /// The alias.
-        alias: FunctionName,
+        alias: AliasName,
         #[command(flatten)]
         common: Common,
     },

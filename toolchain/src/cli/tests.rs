@@ -40,19 +40,20 @@ fn an_event_is_text_file_or_input() {
 #[test]
 fn a_run_is_of_an_image_or_of_a_snapshot() {
     let what = |arguments: &[&str]| run_options(arguments).expect("parses").what;
-    let none = Manifest::default();
-    let function = |path: &str, flags: &Manifest, variables: Variables| What::Function {
-        path: path.into(),
-        flags: flags.clone(),
-        variables,
-    };
-    let snapshot = |flags: &Manifest| What::Snapshot {
+    let none = SomeSettings::default();
+    let function =
+        |path: &str, flags: &SomeSettings, variables: EnvironmentChanges| What::Function {
+            path: path.into(),
+            flags: flags.clone(),
+            variables,
+        };
+    let snapshot = |flags: &SomeSettings| What::Snapshot {
         path: "a.snap".into(),
         flags: flags.clone(),
     };
-    assert_eq!(what(&[]), function(".", &none, Variables::new()));
-    let flags = Manifest {
-        memory: Some(Memory(16 << 20)),
+    assert_eq!(what(&[]), function(".", &none, EnvironmentChanges::new()));
+    let flags = SomeSettings {
+        memory_bytes: Some(16 << 20),
         ..none.clone()
     };
     let all = [
@@ -71,13 +72,16 @@ fn a_run_is_of_an_image_or_of_a_snapshot() {
     assert_eq!(what(&all), function("a.elf", &flags, variables.into()));
     let restore = ["--snapshot", "a.snap"];
     assert_eq!(what(&restore), snapshot(&none));
-    let reuse = Manifest {
+    let reuse = SomeSettings {
         isolation: Some(Isolation::Reuse),
         ..none
     };
     let arguments = ["--isolation", "reuse"];
     assert_eq!(what(&[&restore[..], &arguments].concat()), snapshot(&reuse));
-    assert_eq!(what(&arguments), function(".", &reuse, Variables::new()));
+    assert_eq!(
+        what(&arguments),
+        function(".", &reuse, EnvironmentChanges::new())
+    );
     for more in [
         &["a.elf"][..],
         &["--memory", "16MiB"],

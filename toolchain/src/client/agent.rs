@@ -317,7 +317,7 @@ struct Document {
     #[serde(default)]
     outcome: String,
     #[serde(default)]
-    logs: Vec<super::view::InitLog>,
+    logs: Vec<jiffy_model::documents::InitLog>,
     #[serde(default)]
     backtrace: Vec<Frame>,
     backtrace_note: Option<String>,

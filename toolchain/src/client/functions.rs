@@ -1,16 +1,23 @@
 //! `jiffy ls`, `describe`, `versions`, `alias`, `rollback` and `rm`.
 
-use std::{io::Write, num::NonZeroU64, str::FromStr};
+use std::{io::Write, str::FromStr};
 
+use jiffy_model::{
+    AliasName, FunctionName, VersionNumber,
+    documents::{
+        AliasDocument, AliasList, Description, FunctionDocument, OtherVersion, RollBack,
+        VersionDocument, WHOLE_PER_MILLE,
+    },
+};
 use serde_json::{Value, json};
 use ureq::http::Method;
 
 use super::{
-    Agent, ClientError, FunctionName, FunctionRef,
+    Agent, ClientError, FunctionRef,
     agent::Wait,
     confirm,
     deploy::print_version,
-    view::{Alias, Function, Line, Moment, ShortDigest, Version, view},
+    view::{Line, Moment, ShortDigest, label, view},
 };
 use crate::output::{Bytes, Format, Table, print_json};
 use jiffy_console::{stderr, stdout};
@@ -19,8 +26,6 @@ use jiffy_console::{stderr, stdout};
 const PAGE_LEN: usize = 1000;
 /// Pages of a list at most: more functions than an agent may have, by far.
 const PAGES_MAX: usize = 10_000;
-/// Shares of an alias's versions together.
-const WHOLE_PER_MILLE: u16 = 1000;
 
 /// All entries of a list that comes in pages, as a document of the same shape.
 fn whole_list(agent: &Agent, path: &str, key: &str) -> Result<Value, ClientError> {
@@ -49,7 +54,7 @@ pub(crate) fn list(agent: &Agent, format: Format) -> Result<(), ClientError> {
     if format == Format::Json {
         return Ok(print_json(&document)?);
     }
-    let functions: Vec<Function> = view(&document["functions"])?;
+    let functions: Vec<FunctionDocument> = view(&document["functions"])?;
     let mut out = stdout();
     if functions.is_empty() {
         writeln!(stderr(), "no functions: `jiffy deploy` makes one")?;
@@ -57,9 +62,9 @@ pub(crate) fn list(agent: &Agent, format: Format) -> Result<(), ClientError> {
     }
     let mut table = Table::new(&["function", "live", "aliases", "changed"]);
     for function in &functions {
-        let aliases: Vec<&str> = function.aliases.keys().map(String::as_str).collect();
+        let aliases: Vec<&str> = function.aliases.keys().map(AsRef::as_ref).collect();
         table.row(&[
-            &Line(&function.name),
+            &function.name,
             &function.live,
             &Line(&aliases.join(", ")),
             &Moment(function.updated_ms),
@@ -78,24 +83,23 @@ pub(crate) fn describe(
     if format == Format::Json {
         return Ok(print_json(&document)?);
     }
-    let function: Function = view(&document)?;
+    let Description {
+        function,
+        live_version,
+    } = view(&document)?;
     let mut out = stdout();
-    writeln!(out, "{}", Line(&function.name))?;
+    writeln!(out, "{}", function.name)?;
     writeln!(out, "  made         {}", Moment(function.created_ms))?;
     writeln!(out, "  changed      {}", Moment(function.updated_ms))?;
     if let Some(reserved) = function.reserved_concurrency {
         writeln!(out, "  reserved     {reserved} VMs over all versions")?;
     }
     for (name, alias) in &function.aliases {
-        writeln!(out, "  alias        {} -> {alias}", Line(name))?;
+        writeln!(out, "  alias        {name} -> {alias}")?;
     }
-    let label = function.live_version.as_ref().map(Version::label);
-    let label = label.unwrap_or_else(|| function.live.to_string());
-    writeln!(out, "version {label}, live")?;
-    if let Some(version) = &function.live_version {
-        writeln!(out, "  deployed     {}", Moment(version.created_ms))?;
-        print_version(&mut out, version)?;
-    }
+    writeln!(out, "version {}, live", label(&live_version))?;
+    writeln!(out, "  deployed     {}", Moment(live_version.created_ms))?;
+    print_version(&mut out, &live_version)?;
     Ok(())
 }
 
@@ -110,7 +114,7 @@ pub(crate) fn versions(
     if format == Format::Json {
         return Ok(print_json(&document)?);
     }
-    let versions: Vec<Version> = view(&document["versions"])?;
+    let versions: Vec<VersionDocument> = view(&document["versions"])?;
     let mut table = Table::new(&[
         "version",
         "deployed",
@@ -121,12 +125,12 @@ pub(crate) fn versions(
     ]);
     for version in &versions {
         table.row(&[
-            &version.label(),
+            &label(version),
             &Moment(version.created_ms),
-            &ShortDigest(&version.image),
+            &ShortDigest(version.image),
             &Bytes(version.image_bytes),
-            &Bytes(version.memory_bytes),
-            &Line(&version.isolation),
+            &Bytes(version.settings.memory_bytes),
+            &version.settings.isolation,
         ]);
     }
     Ok(write!(stdout(), "{table}")?)
@@ -142,10 +146,10 @@ pub(crate) fn alias_list(
     if format == Format::Json {
         return Ok(print_json(&document)?);
     }
-    let aliases: std::collections::BTreeMap<String, Alias> = view(&document["aliases"])?;
+    let AliasList { aliases } = view(&document)?;
     let mut table = Table::new(&["alias", "versions", "description"]);
     for (name, alias) in &aliases {
-        table.row(&[&Line(name), alias, &Line(&alias.description)]);
+        table.row(&[name, alias, &Line(&alias.description)]);
     }
     Ok(write!(stdout(), "{table}")?)
 }
@@ -153,7 +157,7 @@ pub(crate) fn alias_list(
 /// A version that an alias leads to: `VERSION` or `VERSION=PERMILLE`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AliasTarget {
-    version: NonZeroU64,
+    version: VersionNumber,
     per_mille: Option<u16>,
 }
 
@@ -179,10 +183,13 @@ impl FromStr for AliasTarget {
 }
 
 /// What the agent wants to know of an alias. A share that is not given is what the other leaves.
-fn alias_document(targets: &[AliasTarget], description: &str) -> Result<Value, ClientError> {
+fn alias_document(
+    targets: &[AliasTarget],
+    description: &str,
+) -> Result<AliasDocument, ClientError> {
     let whole = |share: Option<u16>| share.is_none_or(|share| share == WHOLE_PER_MILLE);
     let (version, other) = match targets {
-        [one] if whole(one.per_mille) => (one.version, Value::Null),
+        [one] if whole(one.per_mille) => (one.version, None),
         [first, second] => {
             let per_mille = match (first.per_mille, second.per_mille) {
                 (None, Some(second)) => second,
@@ -190,19 +197,23 @@ fn alias_document(targets: &[AliasTarget], description: &str) -> Result<Value, C
                 (Some(first), Some(second)) if first + second == WHOLE_PER_MILLE => second,
                 _ => return Err(ClientError::Shares),
             };
-            let other = json!({ "version": second.version, "per_mille": per_mille });
-            (first.version, other)
+            let version = second.version;
+            (first.version, Some(OtherVersion { version, per_mille }))
         }
         _ => return Err(ClientError::Shares),
     };
-    Ok(json!({ "version": version, "other": other, "description": description }))
+    Ok(AliasDocument {
+        version: jiffy_model::AliasTarget::Version(version),
+        other,
+        description: description.into(),
+    })
 }
 
 /// Makes an alias, or leads it elsewhere.
 pub(crate) fn alias_set(
     agent: &Agent,
     name: &FunctionName,
-    alias: &FunctionName,
+    alias: &AliasName,
     targets: &[AliasTarget],
     description: &str,
     format: Format,
@@ -213,7 +224,7 @@ pub(crate) fn alias_set(
     match format {
         Format::Json => print_json(&document)?,
         Format::Text => {
-            let to: Alias = view(&document)?;
+            let to: AliasDocument = view(&document)?;
             writeln!(stdout(), "{name}:{alias} -> {to}")?;
         }
     }
@@ -224,7 +235,7 @@ pub(crate) fn alias_set(
 pub(crate) fn alias_remove(
     agent: &Agent,
     name: &FunctionName,
-    alias: &FunctionName,
+    alias: &AliasName,
     format: Format,
 ) -> Result<(), ClientError> {
     agent.delete(format!("/v1/functions/{name}/aliases/{alias}"))?;
@@ -235,17 +246,17 @@ pub(crate) fn alias_remove(
 pub(crate) fn rollback(
     agent: &Agent,
     name: &FunctionName,
-    version: Option<NonZeroU64>,
+    version: Option<VersionNumber>,
     format: Format,
 ) -> Result<(), ClientError> {
-    let wanted = version.map_or(json!({}), |version| json!({ "version": version }));
+    let wanted = RollBack { version };
     let path = format!("/v1/functions/{name}/rollback");
     // The version's snapshot may have to be made again.
     let document = agent.put(Method::POST, path, &wanted, Wait::Function)?;
     match format {
         Format::Json => print_json(&document)?,
         Format::Text => {
-            let function: Function = view(&document)?;
+            let function: FunctionDocument = view(&document)?;
             writeln!(stdout(), "{name}: version {} is live", function.live)?;
         }
     }
@@ -297,6 +308,7 @@ mod tests {
         };
         let split = |targets: &[&str]| {
             let document = document(targets).expect("a document");
+            let document = serde_json::to_value(document).expect("JSON");
             (document["version"].clone(), document["other"].clone())
         };
         assert_eq!(split(&["3"]), (json!(3), Value::Null));

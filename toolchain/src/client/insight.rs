@@ -9,11 +9,12 @@ use std::{
 };
 
 use jiffy_console::{is_output_lost, stdout};
+use jiffy_model::FunctionName;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
-    Agent, ClientError, FunctionName, Since,
+    Agent, ClientError, Since,
     metrics::gauge,
     view::{Instance, Line, Usage, view},
 };

@@ -10,7 +10,6 @@ use std::{
 use jiffy_abi::frame::{BODY_BYTES_MAX, ResponseKind};
 use jiffy_console::{Exit, stderr};
 use jiffy_symbols::Frame;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use ureq::http::{HeaderMap, Method, response::Parts};
 
@@ -198,7 +197,7 @@ pub(crate) fn invoke(
             let mut path = format!("/v1/functions/{name}/invoke");
             if let Some(qualifier) = qualifier {
                 path += "?qualifier=";
-                path.extend(utf8_percent_encode(qualifier, NON_ALPHANUMERIC));
+                path += &qualifier.to_string();
             }
             (Method::POST, path, vec![])
         }

@@ -6,12 +6,13 @@ use std::{
 };
 
 use jiffy_console::{is_output_lost, stderr, stdout};
+use jiffy_model::FunctionName;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Agent, ClientError, FunctionName, Since,
+    Agent, ClientError, Since,
     agent::Wait,
     view::{Line, Moment},
 };

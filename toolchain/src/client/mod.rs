@@ -30,7 +30,7 @@ use std::{
 };
 
 use jiffy_console::{Exit, stderr};
-use jiffy_model::Outcome;
+use jiffy_model::{Outcome, Qualifier, documents::InitLog};
 use jiffy_snapshots::SecretError;
 use jiffy_symbols::Frame;
 
@@ -44,7 +44,7 @@ pub(crate) use self::{
     insight::{TopOptions, top, usage},
     invoke::{InvokeOptions, invoke},
     logs::{LogOptions, follow, logs, now_ms},
-    name::{FunctionName, FunctionRef, Since},
+    name::{FunctionRef, Since},
     token::user_folder,
 };
 use crate::{
@@ -101,7 +101,7 @@ pub(crate) enum ClientError {
     #[error("{0}")]
     Problem(Box<Problem>),
     #[error("an HTTP request always goes to the live version: leave out `:{0}`, or send an event")]
-    QualifiedHttp(String),
+    QualifiedHttp(Qualifier),
     #[error("{0} would be deleted for good: say --yes if that is what you want")]
     Unconfirmed(String),
     #[error("nothing is deleted")]
@@ -168,7 +168,7 @@ pub(crate) struct Problem {
     /// How `init` ended, if that is why an image was refused.
     outcome: String,
     /// What `init` logged.
-    logs: Vec<view::InitLog>,
+    logs: Vec<InitLog>,
     /// Where the function was when it broke, innermost first.
     backtrace: Vec<Frame>,
     /// Why that is addresses only.

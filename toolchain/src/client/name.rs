@@ -1,64 +1,28 @@
 //! Names that a command line may hold, checked before anything is sent.
 
 use std::{
-    fmt,
     str::FromStr,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use serde::Deserialize;
-
-/// Characters of a name at most, as the agent has it.
-const NAME_CHARS_MAX: usize = 64;
+use jiffy_model::{FunctionName, InvalidValue, Qualifier};
 
 /// Why a word is no name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NameError {
-    #[error("a name has 1 to {NAME_CHARS_MAX} letters, digits, hyphens and underscores")]
-    Name,
+    #[error(transparent)]
+    Name(InvalidValue),
     #[error("behind the colon stands a version's number or an alias, as in hello:3 or hello:prod")]
     Qualifier,
     #[error("write a time as 5m or 2h, or as 2026-01-31T12:00:00Z")]
     Since,
 }
 
-/// Name of a function or of an alias.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub(crate) struct FunctionName(String);
-
-impl FromStr for FunctionName {
-    type Err = NameError;
-
-    fn from_str(text: &str) -> Result<Self, NameError> {
-        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-        match (1..=NAME_CHARS_MAX).contains(&text.len()) && text.bytes().all(is_part) {
-            true => Ok(Self(text.into())),
-            false => Err(NameError::Name),
-        }
-    }
-}
-
-impl TryFrom<String> for FunctionName {
-    type Error = NameError;
-
-    fn try_from(text: String) -> Result<Self, NameError> {
-        text.parse()
-    }
-}
-
-impl fmt::Display for FunctionName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
 /// A function, and which of its versions: `NAME` or `NAME:QUALIFIER`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FunctionRef {
     pub(crate) name: FunctionName,
-    /// A version's number, an alias, or `live`.
-    pub(crate) qualifier: Option<String>,
+    pub(crate) qualifier: Option<Qualifier>,
 }
 
 impl FromStr for FunctionRef {
@@ -69,13 +33,10 @@ impl FromStr for FunctionRef {
             Some((name, qualifier)) => (name, Some(qualifier)),
             None => (text, None),
         };
-        let name = name.parse()?;
-        let qualifier = qualifier.map(FunctionName::from_str).transpose();
+        let name = name.parse().map_err(NameError::Name)?;
+        let qualifier = qualifier.map(Qualifier::from_str).transpose();
         let qualifier = qualifier.map_err(|_| NameError::Qualifier)?;
-        Ok(Self {
-            name,
-            qualifier: qualifier.map(|FunctionName(text)| text),
-        })
+        Ok(Self { name, qualifier })
     }
 }
 
@@ -111,14 +72,16 @@ mod tests {
         let check = |text: &str, name: &str, qualifier: Option<&str>| {
             let found: FunctionRef = text.parse().expect(text);
             assert_eq!(found.name.to_string(), name);
-            assert_eq!(found.qualifier.as_deref(), qualifier);
+            let found = found.qualifier.map(|found| found.to_string());
+            assert_eq!(found.as_deref(), qualifier);
         };
         check("hello", "hello", None);
         check("hello:3", "hello", Some("3"));
         check("a-B_2:prod", "a-B_2", Some("prod"));
         check(&"x".repeat(64), &"x".repeat(64), None);
         for text in ["", ":3", "a b", "a/b", "é", "..", &"x".repeat(65)] {
-            assert_eq!(text.parse::<FunctionRef>(), Err(NameError::Name), "{text}");
+            let refused = text.parse::<FunctionRef>();
+            assert!(matches!(refused, Err(NameError::Name(_))), "{text}");
         }
         for text in ["a:", "a:b:c", "a:b/c"] {
             assert_eq!(text.parse::<FunctionRef>(), Err(NameError::Qualifier));

@@ -9,6 +9,11 @@ use std::{
 };
 
 use jiffy_console::stderr;
+use jiffy_model::{
+    Change, Isolation, SettingsChanges,
+    documents::{InitLog, VersionDocument},
+};
+use jiffy_snapshots::Digest;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -29,14 +34,6 @@ pub(super) fn view<T: DeserializeOwned>(document: &Value) -> Result<T, ClientErr
     })
 }
 
-/// A line that `init` logged.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub(super) struct InitLog {
-    level: String,
-    text: String,
-}
-
 /// Prints what `init` logged on standard error, as `jiffy run` does.
 pub(super) fn print_init_logs(logs: &[InitLog]) {
     let mut err = stderr();
@@ -45,166 +42,58 @@ pub(super) fn print_init_logs(logs: &[InitLog]) {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Function {
-    pub(super) name: String,
-    pub(super) live: u64,
-    pub(super) aliases: BTreeMap<String, Alias>,
-    pub(super) reserved_concurrency: Option<u32>,
-    pub(super) created_ms: u64,
-    pub(super) updated_ms: u64,
-    /// Of a description only.
-    pub(super) live_version: Option<Version>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Alias {
-    pub(super) version: Target,
-    pub(super) other: Option<Other>,
-    pub(super) description: String,
-}
-
-/// The number of a version, or `live`.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub(super) enum Target {
-    Number(u64),
-    Text(String),
-}
-
-impl Default for Target {
-    fn default() -> Self {
-        Self::Number(0)
+/// A line for each setting that changed: `memory 16.0 MiB -> 64.0 MiB`.
+pub(super) fn change_lines(changes: &SettingsChanges) -> Vec<String> {
+    fn line<T, S: Display>(
+        what: &str,
+        change: Option<&Change<T>>,
+        show: impl Fn(&T) -> S,
+    ) -> Option<String> {
+        let Change { from, to } = change?;
+        Some(format!("{what} {} -> {}", show(from), show(to)))
     }
-}
-
-impl Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Number(number) => number.fmt(f),
-            Self::Text(text) => Line(text).fmt(f),
-        }
-    }
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Other {
-    pub(super) version: u64,
-    pub(super) per_mille: u16,
-}
-
-impl Display for Alias {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.other {
-            None => write!(f, "{}", self.version),
-            Some(Other { version, per_mille }) => {
-                let rest = 1000_u16.saturating_sub(*per_mille);
-                write!(f, "{}={rest} {version}={per_mille}", self.version)
-            }
+    let text = |text: &String| match &**text {
+        "" => "none".to_owned(),
+        text => Line(text).to_string(),
+    };
+    let time = |ms: &u64| humantime::format_duration(Duration::from_millis(*ms));
+    // A setting more does not compile until it is shown.
+    let SettingsChanges {
+        memory_bytes,
+        timeout_ms,
+        isolation,
+        max_concurrency,
+        min_ready,
+        environment,
+        description,
+    } = changes;
+    let lines = [
+        line("memory", memory_bytes.as_ref(), |bytes| Bytes(*bytes)),
+        line("timeout", timeout_ms.as_ref(), time),
+        line("isolation", isolation.as_ref(), Isolation::clone),
+        line("max-concurrency", max_concurrency.as_ref(), u32::clone),
+        line("min-ready", min_ready.as_ref(), u32::clone),
+        line("description", description.as_ref(), text),
+    ];
+    let mut lines: Vec<String> = lines.into_iter().flatten().collect();
+    if let Some(environment) = environment {
+        for (names, what) in [
+            (&environment.added, "added"),
+            (&environment.changed, "changed"),
+            (&environment.removed, "removed"),
+        ] {
+            let names = names.iter();
+            lines.extend(names.map(|name| format!("env {} {what}", Line(name))));
         }
     }
+    lines
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Version {
-    pub(super) version: u64,
-    /// An agent that does not say so has only such.
-    published: Option<bool>,
-    pub(super) image: String,
-    pub(super) image_bytes: u64,
-    pub(super) snapshot: String,
-    pub(super) created_ms: u64,
-    pub(super) memory_bytes: u64,
-    pub(super) timeout_ms: u64,
-    pub(super) isolation: String,
-    pub(super) max_concurrency: u32,
-    pub(super) min_ready: u32,
-    pub(super) environment: BTreeMap<String, String>,
-    pub(super) description: String,
-    /// Of a deploy only.
-    pub(super) changes: Changes,
-    /// Of a deploy only.
-    pub(super) logs: Vec<InitLog>,
-}
-
-/// How a deploy changed a function's settings.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Changes {
-    memory_bytes: Option<Change<u64>>,
-    timeout_ms: Option<Change<u64>>,
-    isolation: Option<Change<String>>,
-    max_concurrency: Option<Change<u32>>,
-    min_ready: Option<Change<u32>>,
-    environment: Option<EnvironmentChange>,
-    description: Option<Change<String>>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Change<T> {
-    from: T,
-    to: T,
-}
-
-/// Names of variables.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct EnvironmentChange {
-    added: Vec<String>,
-    changed: Vec<String>,
-    removed: Vec<String>,
-}
-
-impl Changes {
-    /// A line for each setting: `memory 16.0 MiB -> 64.0 MiB`.
-    pub(super) fn lines(&self) -> Vec<String> {
-        fn line<T, S: Display>(
-            what: &str,
-            change: Option<&Change<T>>,
-            show: impl Fn(&T) -> S,
-        ) -> Option<String> {
-            let Change { from, to } = change?;
-            Some(format!("{what} {} -> {}", show(from), show(to)))
-        }
-        let text = |text: &String| match &**text {
-            "" => "none".to_owned(),
-            text => Line(text).to_string(),
-        };
-        let time = |ms: &u64| humantime::format_duration(Duration::from_millis(*ms));
-        let lines = [
-            line("memory", self.memory_bytes.as_ref(), |bytes| Bytes(*bytes)),
-            line("timeout", self.timeout_ms.as_ref(), time),
-            line("isolation", self.isolation.as_ref(), text),
-            line("max-concurrency", self.max_concurrency.as_ref(), u32::clone),
-            line("min-ready", self.min_ready.as_ref(), u32::clone),
-            line("description", self.description.as_ref(), text),
-        ];
-        let mut lines: Vec<String> = lines.into_iter().flatten().collect();
-        if let Some(environment) = &self.environment {
-            for (names, what) in [
-                (&environment.added, "added"),
-                (&environment.changed, "changed"),
-                (&environment.removed, "removed"),
-            ] {
-                let names = names.iter();
-                lines.extend(names.map(|name| format!("env {} {what}", Line(name))));
-            }
-        }
-        lines
-    }
-}
-
-impl Version {
-    /// Its number, and whether that is only what it will get.
-    pub(super) fn label(&self) -> String {
-        match self.published {
-            Some(false) => format!("{} (not published)", self.version),
-            _ => self.version.to_string(),
-        }
+/// A version's number, and whether that is only what it will get.
+pub(super) fn label(version: &VersionDocument) -> String {
+    match version.published {
+        false => format!("{} (not published)", version.version),
+        true => version.version.to_string(),
     }
 }
 
@@ -244,13 +133,11 @@ impl Usage {
 }
 
 /// The beginning of a digest.
-pub(super) struct ShortDigest<'a>(pub(super) &'a str);
+pub(super) struct ShortDigest(pub(super) Digest);
 
-impl Display for ShortDigest<'_> {
+impl Display for ShortDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = self.0.rsplit(':').next().unwrap_or_default();
-        let shown: String = digits.chars().take(DIGEST_CHARS_SHOWN).collect();
-        Line(&shown).fmt(f)
+        f.pad(&self.0.to_string()[..DIGEST_CHARS_SHOWN])
     }
 }
 
@@ -266,6 +153,8 @@ impl Display for Moment {
 
 #[cfg(test)]
 mod tests {
+    use jiffy_model::documents::AliasDocument;
+
     use super::*;
 
     #[test]
@@ -278,15 +167,14 @@ mod tests {
 
     #[test]
     fn a_digest_is_short() {
-        let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
-        assert_eq!(ShortDigest(&digest).to_string(), "0123456789ab");
-        assert_eq!(ShortDigest("").to_string(), "");
+        let digest = "0123456789abcdef".repeat(4).parse().expect("a digest");
+        assert_eq!(ShortDigest(digest).to_string(), "0123456789ab");
     }
 
     #[test]
     fn an_alias_shows_the_shares_of_its_versions() {
         let alias = |json: &str| {
-            serde_json::from_str::<Alias>(json)
+            serde_json::from_str::<AliasDocument>(json)
                 .expect("JSON")
                 .to_string()
         };
@@ -298,12 +186,17 @@ mod tests {
 
     #[test]
     fn a_version_that_is_not_published_says_so() {
-        let label = |json: &str| serde_json::from_str::<Version>(json).expect("JSON").label();
-        assert_eq!(
-            label(r#"{"version":3,"published":false}"#),
-            "3 (not published)"
-        );
-        assert_eq!(label(r#"{"version":3,"published":true}"#), "3");
-        assert_eq!(label(r#"{"version":3}"#), "3");
+        let check = |published: &str, expected: &str| {
+            let digest = "ab".repeat(32);
+            let json = format!(
+                r#"{{"function":"f","version":3,{published}"image":"{digest}","image_bytes":1,"snapshot":"{digest}","created_ms":0}}"#
+            );
+            let version = serde_json::from_str(&json).expect("JSON");
+            assert_eq!(label(&version), expected);
+        };
+        check(r#""published":false,"#, "3 (not published)");
+        check(r#""published":true,"#, "3");
+        // Of an agent that publishes always.
+        check("", "3");
     }
 }

@@ -26,16 +26,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiffy_model::{EnvironmentChanges, FunctionName, VersionNumber};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use self::{daemon::Daemon, watch::Fingerprint};
 use crate::{
     build::{self, PackageError, Sources},
     client::{
-        self, Agent, ClientError, DeployOptions, Endpoint, FunctionName, LogOptions, Since,
-        deploy_once, now_ms, user_folder,
+        self, Agent, ClientError, DeployOptions, Endpoint, LogOptions, Since, deploy_once, now_ms,
+        user_folder,
     },
-    manifest::{Manifest, Variables},
+    manifest::Manifest,
     output::{Format, Untrusted, chain},
     sdk::{self, SdkError},
 };
@@ -57,7 +58,7 @@ const LAST_LINES_TIME_MAX: Duration = Duration::from_secs(1);
 pub(crate) struct DevOptions {
     pub(crate) path: PathBuf,
     pub(crate) flags: Manifest,
-    pub(crate) variables: Variables,
+    pub(crate) variables: EnvironmentChanges,
     pub(crate) listen: SocketAddr,
     /// Keep nothing.
     pub(crate) ephemeral: bool,
@@ -257,12 +258,12 @@ impl Session<'_> {
         };
         match deploy_once(self.agent, &options) {
             Ok(deployed) => {
-                let (name, version) = (&deployed.name, deployed.version);
+                let (name, version) = (&deployed.name, deployed.made.version.version);
                 let url = self.agent.url();
                 if let Err(error) = deployed.print_news(&mut stderr(), SAYS, url) {
                     say(&chain(&error));
                 }
-                if version == 1 || self.follower.is_none() {
+                if version == VersionNumber::FIRST || self.follower.is_none() {
                     say(&format!(
                         "  jiffy invoke {name} --agent {url} --event '{{\"name\":\"Ada\"}}'"
                     ));

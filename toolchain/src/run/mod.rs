@@ -25,7 +25,7 @@ use jiffy_client::{
 };
 use jiffy_console::{Exit, stderr, stdout};
 use jiffy_control::{Missing, Phases, Request, Response, write_body};
-use jiffy_model::Outcome;
+use jiffy_model::{EnvironmentChanges, Outcome, SomeSettings};
 use jiffy_snapshots::{PageRun, Snapshot, write_working_set};
 use serde::Serialize;
 
@@ -39,7 +39,7 @@ use self::{
     stats::{BootTimes, HostTimes, StatsView},
 };
 use crate::{
-    manifest::{Manifest, SettingsError, Variables, VmSettings},
+    manifest::{SettingsError, VmSettings},
     output::{Format, Line, Progress, Untrusted, chain, nanoseconds, print_json, print_log},
     runnable::{Runnable, RunnableError},
     sdk::{self, SdkError},
@@ -70,11 +70,11 @@ pub(crate) enum What {
     /// An image, or a function's crate.
     Function {
         path: PathBuf,
-        flags: Manifest,
-        variables: Variables,
+        flags: SomeSettings,
+        variables: EnvironmentChanges,
     },
     /// A snapshot's directory.
-    Snapshot { path: PathBuf, flags: Manifest },
+    Snapshot { path: PathBuf, flags: SomeSettings },
 }
 
 /// Why nothing ran.
@@ -179,7 +179,7 @@ impl Target {
         jail: &SpawnerOptions,
     ) -> Result<(Instance, Option<Phases>), CreateSnapshotError> {
         let timeout = Some(self.settings.timeout);
-        let isolation = self.settings.isolation.into();
+        let isolation = self.settings.isolation;
         let restore = |snapshot: &Snapshot| {
             Instance::spawn_restored(vmm, jail, snapshot, isolation, timeout, print_log)
         };

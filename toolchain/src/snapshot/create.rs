@@ -7,11 +7,12 @@ use std::{
 
 use jiffy_client::{CreateSnapshotError, Created, NewSnapshot, SpawnerOptions, create_snapshot};
 use jiffy_console::{Exit, stderr, stdout};
+use jiffy_model::{EnvironmentChanges, SomeSettings};
 use serde::Serialize;
 
 use super::{SnapshotError, view::RamView};
 use crate::{
-    manifest::{Manifest, Variables, VmSettings},
+    manifest::VmSettings,
     output::{Format, Line, Nanoseconds, Progress, print_json, print_log},
     run::Failure,
     runnable::Runnable,
@@ -25,8 +26,8 @@ pub(crate) struct Options {
     /// An image, or a function's crate.
     pub(crate) path: PathBuf,
     pub(crate) output: PathBuf,
-    pub(crate) flags: Manifest,
-    pub(crate) variables: Variables,
+    pub(crate) flags: SomeSettings,
+    pub(crate) variables: EnvironmentChanges,
     pub(crate) jail: SpawnerOptions,
 }
 

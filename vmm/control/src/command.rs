@@ -8,6 +8,7 @@
 //!
 //! A command is taken while the guest is idle; one that is out of turn ends the VM.
 
+use jiffy_model::Isolation;
 use serde::{Deserialize, Serialize};
 
 use crate::Message;
@@ -52,14 +53,4 @@ pub enum Command {
 
 impl Message for Command {
     const KIND: u8 = 2;
-}
-
-/// Whether a restored VM forgets a request before it gets the next.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Isolation {
-    /// Every request finds the VM as the snapshot has it.
-    #[default]
-    Fresh,
-    /// A request finds what those before it left.
-    Reuse,
 }

@@ -16,28 +16,23 @@ mod log;
 mod outcome;
 mod packet;
 mod request;
-mod settings;
 mod spawn;
 mod terminal;
 
 pub use call::{Call, Reply};
-pub use command::{Command, Isolation, PageRuns};
+pub use command::{Command, PageRuns};
 pub use event::{
     BACKTRACE_FRAMES_MAX, Backtrace, Death, Event, Exits, GuestFault, LogRecord, Phases,
     ProcessUsage, Report, Stats, VmEnd, bound_text,
 };
 pub use exchange::{Exchange, Frame, RequestError, ResponseError, StreamFault};
-pub use jiffy_model::{Blame, EndsRequest, Outcome};
+pub use jiffy_model::{Blame, Isolation, Outcome, TIMEOUT_MS_DEFAULT, environment_page};
 pub use log::{
     CUT_MARK, LOG_BYTES_MAX, LogLoss, RECORD_COST_BYTES, RECORD_TEXT_BYTES_MAX, charge, cut,
     cut_and_mark, newest,
 };
 pub use packet::{MESSAGE_BYTES_MAX, Message, Packet, PacketError, decode};
 pub use request::{HttpRequest, Request, Response};
-pub use settings::{
-    ENVIRONMENT_BYTES_MAX, ENVIRONMENT_COST_BYTES_MAX, EnvironmentError, TIMEOUT_MS_DEFAULT,
-    TIMEOUT_MS_MAX, VARIABLE_COST_BYTES, environment_page,
-};
 pub use spawn::{Missing, SpawnReply, SpawnRequest};
 pub use terminal::{INDENT, Line, Untrusted, is_deceptive, write_body};
 

@@ -1,5 +1,7 @@
 use clap::Parser as _;
 
+use jiffy_model::Isolation;
+
 use super::*;
 use crate::cli::{Cli, Command};
 
@@ -36,15 +38,18 @@ fn what_flags_say_is_what_a_manifest_can_say() {
         "B",
     ];
     let (all, variables) = settings(&all).expect("all");
-    assert_eq!(all.memory, Some(crate::manifest::Memory(16 << 20)));
-    assert_eq!(all.timeout, Some(crate::manifest::Timeout(2)));
-    assert_eq!(all.isolation, Some(crate::manifest::Isolation::Reuse));
-    assert_eq!(all.env, None);
+    let expected = SomeSettings {
+        memory_bytes: Some(16 << 20),
+        timeout_ms: Some(2),
+        isolation: Some(Isolation::Reuse),
+        ..SomeSettings::default()
+    };
+    assert_eq!(all.settings, expected);
     let expected = [
         ("A".to_owned(), Some(String::new())),
         ("B".to_owned(), None),
     ];
-    assert_eq!(variables, Variables::from(expected));
+    assert_eq!(variables, EnvironmentChanges::from(expected));
     for wrong in [
         ["--name", "a b"],
         ["--memory", "1"],

@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{InvalidValue, LIVE, VersionNumber};
+use crate::{InvalidValue, VersionNumber, function::LIVE};
+
+/// Versions that an alias spreads its requests over at most.
+pub const ALIAS_TARGETS_MAX: usize = 2;
 
 /// Where an alias leads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

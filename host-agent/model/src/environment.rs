@@ -1,7 +1,6 @@
-//! What a function gets unless its author says otherwise, and what it may get at most: told once, so that `jiffy run` does
-//! as a deploy would.
+//! A function's time and environment: limits, defaults, and how variables travel to a VM.
 //!
-//! Not here: RAM (`jiffy_abi::layout`), and what only an agent needs to know.
+//! Not here: RAM (`jiffy_abi::layout`).
 
 use std::collections::BTreeMap;
 

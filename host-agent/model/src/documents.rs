@@ -1,0 +1,217 @@
+//! What the native API is sent and answers: the agent writes these documents and the toolchain reads them, or the other way
+//! round. A field that is there stays; one that came later has a default for an agent that does not know it.
+//!
+//! Not here: [`Deploy`](crate::Deploy) and what settings are in it (`settings`), problems (`api::problem` in the agent).
+
+use std::{collections::BTreeMap, fmt};
+
+use jiffy_snapshots::Digest;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Alias, AliasName, AliasTarget, FunctionName, Settings, SettingsChanges, VersionNumber,
+};
+
+/// Shares of an alias's versions together.
+pub const WHOLE_PER_MILLE: u16 = 1000;
+
+/// A function.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionDocument {
+    /// Its name.
+    pub name: FunctionName,
+    /// The version that requests without a qualifier go to.
+    pub live: VersionNumber,
+    /// Where its aliases lead.
+    pub aliases: BTreeMap<AliasName, AliasDocument>,
+    /// A limit of VMs over all versions.
+    pub reserved_concurrency: Option<u32>,
+    /// When it was deployed first, milliseconds since 1970.
+    pub created_ms: u64,
+    /// When it was changed last, milliseconds since 1970.
+    pub updated_ms: u64,
+}
+
+/// A function with its live version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Description {
+    /// The function.
+    #[serde(flatten)]
+    pub function: FunctionDocument,
+    /// Its live version.
+    pub live_version: VersionDocument,
+}
+
+/// Where an alias leads; what a client sends and what it gets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AliasDocument {
+    /// The version that gets what `other` does not.
+    pub version: AliasTarget,
+    /// Another version beside it.
+    #[serde(default)]
+    pub other: Option<OtherVersion>,
+    /// For people.
+    #[serde(default)]
+    pub description: String,
+}
+
+/// The version that gets a part of an alias's requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OtherVersion {
+    /// Its number.
+    pub version: VersionNumber,
+    /// Its share.
+    pub per_mille: u16,
+}
+
+impl From<Alias> for AliasDocument {
+    fn from(alias: Alias) -> Self {
+        let other = |(version, per_mille)| OtherVersion { version, per_mille };
+        Self {
+            version: alias.version,
+            other: alias.other.map(other),
+            description: alias.description,
+        }
+    }
+}
+
+impl From<AliasDocument> for Alias {
+    fn from(document: AliasDocument) -> Self {
+        let other = document.other.map(|other| (other.version, other.per_mille));
+        Self {
+            version: document.version,
+            other,
+            description: document.description,
+        }
+    }
+}
+
+/// `3`, or `3=900 4=100`.
+impl fmt::Display for AliasDocument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let to: &dyn fmt::Display = match &self.version {
+            AliasTarget::Live => &crate::function::LIVE,
+            AliasTarget::Version(number) => number,
+        };
+        match &self.other {
+            None => to.fmt(f),
+            Some(OtherVersion { version, per_mille }) => {
+                let rest = WHOLE_PER_MILLE.saturating_sub(*per_mille);
+                write!(f, "{to}={rest} {version}={per_mille}")
+            }
+        }
+    }
+}
+
+/// A version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionDocument {
+    /// The function.
+    pub function: FunctionName,
+    /// Its number, or the one that it will get.
+    pub version: VersionNumber,
+    /// Whether it has its number for good.
+    #[serde(default = "yes")]
+    pub published: bool,
+    /// SHA-256 of the image.
+    pub image: Digest,
+    /// Size of the image.
+    pub image_bytes: u64,
+    /// SHA-256 of the snapshot's state.
+    pub snapshot: Digest,
+    /// When it was deployed, milliseconds since 1970.
+    pub created_ms: u64,
+    /// What its author said.
+    #[serde(flatten)]
+    pub settings: Settings,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+/// What a deploy made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deployed {
+    /// The version, which is live.
+    #[serde(flatten)]
+    pub version: VersionDocument,
+    /// How its settings differ from those before, of a function that was there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<SettingsChanges>,
+    /// What `init` logged.
+    #[serde(default)]
+    pub logs: Vec<InitLog>,
+}
+
+/// A line that `init` logged.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct InitLog {
+    /// `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: String,
+    /// The text.
+    pub text: String,
+}
+
+/// Functions, a page of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunctionList {
+    /// By name.
+    pub functions: Vec<FunctionDocument>,
+    /// What `after` has to be for the next page, if there is one.
+    pub next: Option<FunctionName>,
+}
+
+/// Versions of a function, a page of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionList {
+    /// By number.
+    pub versions: Vec<VersionDocument>,
+    /// What `after` has to be for the next page, if there is one.
+    pub next: Option<VersionNumber>,
+}
+
+/// Aliases of a function.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AliasList {
+    /// By name.
+    pub aliases: BTreeMap<AliasName, AliasDocument>,
+}
+
+/// What is to be live.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RollBack {
+    /// Left out: the version before the live one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<VersionNumber>,
+}
+
+/// A limit of a function's VMs over all versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Concurrency {
+    /// 0 stops the function.
+    pub reserved: u32,
+}
+
+/// An image that was uploaded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageDocument {
+    /// SHA-256 of it: what a deploy names it by.
+    pub digest: Digest,
+    /// Its size.
+    pub bytes: u64,
+    /// Name of the package that it was built of.
+    #[serde(default)]
+    pub function_name: String,
+    /// Version of that package.
+    #[serde(default)]
+    pub function_version: String,
+    /// Version of the SDK.
+    #[serde(default)]
+    pub sdk_version: String,
+}
