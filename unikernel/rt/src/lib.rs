@@ -20,6 +20,8 @@ extern crate alloc;
 extern crate std;
 
 #[cfg(jiffy_guest)]
+mod call;
+#[cfg(jiffy_guest)]
 mod clock;
 #[cfg(jiffy_guest)]
 mod doorbell;
@@ -34,6 +36,8 @@ mod heap;
 #[cfg(jiffy_guest)]
 mod log;
 #[cfg(jiffy_guest)]
+mod one;
+#[cfg(jiffy_guest)]
 mod serve;
 #[cfg(jiffy_guest)]
 mod vsock;
@@ -42,6 +46,12 @@ mod vsock;
 mod assembler;
 #[cfg(any(jiffy_guest, test))]
 mod mem;
+#[cfg(any(jiffy_guest, test))]
+#[cfg_attr(
+    test,
+    allow(dead_code, reason = "who takes all of it is only in images")
+)]
+mod replies;
 #[cfg(any(jiffy_guest, test))]
 #[cfg_attr(
     test,
@@ -57,11 +67,13 @@ mod window;
 
 #[cfg(jiffy_guest)]
 pub use self::{
+    call::{Call, NoCall, start_call, wait_reply},
     clock::{deadline_ns, generation, monotonic_ns, sleep_until, wall_ns},
     doorbell::exit,
     entropy::fill_random,
     environment::environment,
     log::log,
+    replies::Reply,
     serve::{Request, Response, serve},
 };
 

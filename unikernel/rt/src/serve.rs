@@ -1,6 +1,6 @@
 //! The life of a guest: bring the stream up, run `init`, say so, and answer requests for ever.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{boxed::Box, string::String, vec::Vec};
 
 use jiffy_abi::{
     fault::kind,
@@ -9,6 +9,7 @@ use jiffy_abi::{
 
 use crate::{
     assembler::{Assembler, AssemblyError, Progress},
+    call::{SERVER, Server},
     entropy,
     entry::{give_up, out_of_memory},
     vsock::Stream,
@@ -39,40 +40,48 @@ pub struct Response {
 /// Runs `init`, then answers each request with `handle`. An error of `init`, its text, ends the VM,
 /// and so does a response beyond the limits of a frame.
 pub fn serve(init: fn() -> Result<(), String>, handle: fn(Request<'_>) -> Response) -> ! {
-    let mut stream = Stream::accept();
+    let server = SERVER.set(Box::leak(Box::new(Server::new(Stream::accept()))));
     if let Err(message) = init() {
         give_up(kind::INIT, &message);
     }
     entropy::init_done();
-    let mut packet = stream.receive_first();
+    let mut packet = server.with(|server| server.stream.receive_first());
     let mut assembler = Assembler::default();
+    let answer = |header: RequestHeader, payload: &[u8]| {
+        server.with(|server| server.begin(header.nonce));
+        let response = handle(split(header, payload));
+        server.with(Server::end);
+        Some((header, response))
+    };
     loop {
-        let progress = match assembler.push(stream.payload(&packet)) {
+        let progress = match assembler.push(packet.payload()) {
             Ok(progress) => progress,
             Err(error) => refuse(error),
         };
         let response = match progress {
             Progress::Partial => None,
-            Progress::InPlace(header, payload) => Some((header, handle(split(header, payload)))),
-            Progress::Gathered(header, payload) => Some((header, handle(split(header, &payload)))),
+            Progress::InPlace(header, payload) => answer(header, payload),
+            Progress::Gathered(header, payload) => answer(header, &payload),
         };
-        stream.release(packet);
         let idle = response.is_some();
-        if let Some((request, response)) = response {
-            let Response {
-                kind: frame_kind,
-                head,
-                body,
-            } = response;
-            match ResponseHeader::new(frame_kind, request.nonce, head.len(), body.len()) {
-                Ok(header) => stream.send(&[&header.to_bytes(), &head], body),
-                Err(_) => give_up(
-                    kind::RUNTIME,
-                    "the response is beyond the limits of a frame",
-                ),
+        packet = server.with(|server| {
+            server.stream.release(packet);
+            if let Some((request, response)) = response {
+                respond(&mut server.stream, request, response);
             }
-        }
-        packet = stream.receive(idle);
+            server.stream.receive(idle)
+        });
+    }
+}
+
+fn respond(stream: &mut Stream, request: RequestHeader, response: Response) {
+    let Response { kind, head, body } = response;
+    match ResponseHeader::new(kind, request.nonce, head.len(), body.len()) {
+        Ok(header) => stream.send(&[&header.to_bytes(), &head], body),
+        Err(_) => give_up(
+            kind::RUNTIME,
+            "the response is beyond the limits of a frame",
+        ),
     }
 }
 

@@ -72,7 +72,18 @@ pub(crate) const fn rx_buffers(heap_end: u64) -> u64 {
 #[derive(Debug)]
 pub(crate) struct Packet {
     buffer: u16,
+    payload: usize,
     len: usize,
+}
+
+impl Packet {
+    /// The payload.
+    pub(crate) fn payload(&self) -> &[u8] {
+        let start = core::ptr::with_exposed_provenance(self.payload);
+        // SAFETY: the buffer is the driver's own and holds that length, and the device has given it
+        // back: nobody writes it before `release` takes the packet.
+        unsafe { slice::from_raw_parts(start, self.len) }
+    }
 }
 
 /// The request stream.
@@ -191,6 +202,17 @@ impl Stream {
         }
     }
 
+    /// The next packet of a reply; waits for it.
+    pub(crate) fn receive_reply(&mut self) -> Packet {
+        loop {
+            self.collect_sent();
+            if let Some(packet) = self.poll() {
+                return packet;
+            }
+            doorbell::wait(Wait::Received);
+        }
+    }
+
     /// As [`Stream::receive`], but the first wait is the `READY` doorbell.
     pub(crate) fn receive_first(&mut self) -> Packet {
         doorbell::ready();
@@ -220,15 +242,6 @@ impl Stream {
             }
         }
         None
-    }
-
-    /// The payload of `packet`.
-    pub(crate) fn payload(&self, packet: &Packet) -> &[u8] {
-        let start = self.rx_buffer(packet.buffer).address + HEADER_BYTES as u64;
-        let start = core::ptr::with_exposed_provenance(start as usize);
-        // SAFETY: the buffer is the driver's own and holds that length, and the device has given it
-        // back: nobody writes it before `release` takes the packet.
-        unsafe { slice::from_raw_parts(start, packet.len) }
     }
 
     /// Gives the packet's buffer back to the device.
@@ -261,8 +274,12 @@ impl Stream {
         let memory = unsafe { Window::new(address, u64::from(len_bytes)) };
         let header = PacketHeader::from_bytes(&memory.load_array(0));
         assert!(written_bytes <= len_bytes, "the device wrote past a buffer");
-        let len = written_bytes as usize - HEADER_BYTES;
-        Some((header, Packet { buffer, len }))
+        let packet = Packet {
+            buffer,
+            payload: address as usize + HEADER_BYTES,
+            len: written_bytes as usize - HEADER_BYTES,
+        };
+        Some((header, packet))
     }
 
     /// Sends `first` and then `body`, which it keeps until the device has taken it. Returns before

@@ -32,7 +32,7 @@
 //!
 //! [`macro@function`] lists what a handler can take and return, [`macro@init`] is for work that is
 //! done once, before the first request. [`http`], [`time`], [`random`], [`env`](mod@env) and [`macro@log`] are what a
-//! guest has instead of an operating system; [`testing`] calls handlers under `cargo test`.
+//! guest has instead of an operating system; [`call`] asks the outside; [`testing`] calls handlers under `cargo test`.
 //!
 //! `jiffy build` links the function into an image; there it runs alone on one CPU without a kernel.
 //! Under `cargo test` the same crate runs on the host, where std stands in for the library OS.
@@ -55,6 +55,7 @@ mod output;
 mod platform;
 mod state;
 
+pub mod call;
 pub mod env;
 pub mod http;
 pub mod random;
@@ -62,6 +63,7 @@ pub mod random;
 pub mod testing;
 pub mod time;
 
+pub use call::{host_info, join};
 pub use context::Context;
 pub use error::Error;
 

@@ -17,16 +17,25 @@
 //! # }
 //! ```
 
-use alloc::{borrow::ToOwned, string::String, vec::Vec};
+use alloc::{
+    borrow::ToOwned,
+    boxed::Box,
+    string::{String, ToString},
+    vec::Vec,
+};
 use core::time::Duration;
 
-use jiffy_abi::frame::{RequestKind, ResponseHead, ResponseKind, Tag};
+use jiffy_abi::{
+    call::{ReplyHead, SERVICE_HOST, Sent},
+    frame::{RequestKind, ResponseHead, ResponseKind, Tag},
+};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
 #[doc(inline)]
 pub use crate::__testing_call as call;
 use crate::{
+    call::{CallError, HostInfo},
     dispatch::{Function, Reply, dispatch, put_field},
     http, logging,
     platform::{self, World},
@@ -139,6 +148,22 @@ impl Call {
         self
     }
 
+    /// Has [`jiffy::host_info`](crate::host_info) answered with `info`, as often as it is called.
+    pub fn host_info(self, info: HostInfo) -> Self {
+        self.answers(SERVICE_HOST, Ok(info))
+    }
+
+    /// Has [`jiffy::host_info`](crate::host_info) fail so.
+    pub fn host_info_fails(self, error: CallError) -> Self {
+        self.answers(SERVICE_HOST, Err(error))
+    }
+
+    fn answers(mut self, service: u16, answer: Answer) -> Self {
+        let encode = move |_: &platform::Call<'_>| encode(&answer);
+        self.world.stand_ins.set(service, Box::new(encode));
+        self
+    }
+
     /// Calls the handler.
     pub fn run(self) -> Outcome {
         let Self {
@@ -160,6 +185,41 @@ impl Call {
             panic!("{error}");
         }
         self
+    }
+}
+
+/// What [`Call::host_info`] or [`Call::host_info_fails`] was given.
+pub(crate) type Answer = Result<HostInfo, CallError>;
+
+/// The reply that a host would send, without the call's number, which nobody looks at here.
+fn encode(answer: &Answer) -> platform::Reply {
+    let mut payload = Vec::new();
+    let (error, sent) = match answer {
+        Ok(_) => (None, Sent::Yes),
+        Err(error) => (Some(error.kind()), error.sent()),
+    };
+    let written = ReplyHead::write(0, error, sent, |piece| payload.extend_from_slice(piece));
+    let fields = answer.iter().flat_map(|info| {
+        [
+            (Tag::Release, &info.release),
+            (Tag::FunctionName, &info.function_name),
+            (Tag::FunctionVersion, &info.function_version),
+            (Tag::RequestId, &info.request_id),
+        ]
+    });
+    let written = fields.fold(written, |written, (tag, text)| {
+        written.and_then(|()| put_field(&mut payload, tag, text.as_bytes()))
+    });
+    if let Err(error) = written {
+        panic!("{error}");
+    }
+    let head_bytes = payload.len();
+    if let Err(error) = answer {
+        payload.extend_from_slice(error.to_string().as_bytes());
+    }
+    platform::Reply {
+        head_bytes,
+        payload,
     }
 }
 

@@ -1,22 +1,70 @@
 //! On the host: std, and within a test's call a world whose clock stands still, as a guest's does.
 
 use std::{
+    boxed::Box,
     cell::RefCell,
-    collections::hash_map::RandomState,
+    collections::{BTreeMap, hash_map::RandomState},
     eprintln, fmt,
     hash::BuildHasher,
     sync::LazyLock,
     thread,
     time::{Duration, Instant, SystemTime},
+    vec::Vec,
 };
 
-use jiffy_abi::log_ring::Level;
+use jiffy_abi::{call::SERVICE_HOST, log_ring::Level};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 
-/// What a guest would read from its resume page.
+use crate::call::CallError;
+
+/// A call as it is to be made.
+#[derive(Debug)]
+#[expect(dead_code, reason = "what is called so far takes none of the rest")]
+pub(crate) struct Call<'a> {
+    pub(crate) service: u16,
+    pub(crate) operation: u16,
+    pub(crate) binding: &'a str,
+    pub(crate) timeout_ms: Option<u32>,
+    pub(crate) fields: &'a [u8],
+    pub(crate) body: Vec<u8>,
+}
+
+/// A reply to a call: head and body, encoded.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) head_bytes: usize,
+    pub(crate) payload: Vec<u8>,
+}
+
+/// What answers the calls of one service in a test.
+pub(crate) type StandIn = Box<dyn FnMut(&Call<'_>) -> Reply>;
+
+/// What answers the calls of a handler in a test.
+#[derive(Default)]
+pub(crate) struct StandIns {
+    services: BTreeMap<u16, StandIn>,
+    /// To the calls that were made, by their number, until they are waited for.
+    replies: Vec<Option<Reply>>,
+}
+
+impl StandIns {
+    /// Has `stand_in` answer the calls of `service`.
+    pub(crate) fn set(&mut self, service: u16, stand_in: StandIn) {
+        self.services.insert(service, stand_in);
+    }
+}
+
+impl fmt::Debug for StandIns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.services.keys()).finish()
+    }
+}
+
+/// What a guest would read from its resume page, and who answers its calls.
 #[derive(Debug)]
 pub(crate) struct World {
+    pub(crate) stand_ins: StandIns,
     pub(crate) wall_ns: u64,
     pub(crate) monotonic_ns: u64,
     pub(crate) deadline_ns: u64,
@@ -27,6 +75,7 @@ impl World {
     /// The world as it is: the host's clocks, no deadline, a seed nobody knows.
     pub(crate) fn now() -> Self {
         Self {
+            stand_ins: StandIns::default(),
             wall_ns: host_wall_ns(),
             monotonic_ns: host_monotonic_ns(),
             deadline_ns: 0,
@@ -83,6 +132,40 @@ pub(crate) fn sleep_until(wake_ns: u64) {
 pub(crate) fn fill_random(bytes: &mut [u8]) {
     if in_world(|world| world.rng.fill_bytes(bytes)).is_none() {
         ChaCha20Rng::from_seed(random_seed()).fill_bytes(bytes);
+    }
+}
+
+/// Has the test's stand-in answer a call: its number.
+pub(crate) fn start_call(call: Call<'_>) -> Result<u32, CallError> {
+    let service = call.service;
+    // Taken out meanwhile: it may look at the world.
+    let stand_in = in_world(|world| world.stand_ins.services.remove(&service));
+    let name = match service {
+        SERVICE_HOST => "host_info",
+        _ => "a service",
+    };
+    let Some(stand_in) = stand_in else {
+        panic!("the handler calls {name} outside of `call!()`: nobody is there to answer")
+    };
+    let Some(mut stand_in) = stand_in else {
+        panic!("the handler calls {name}, of which the test says nothing: add `.{name}(…)`")
+    };
+    let reply = stand_in(&call);
+    let id = in_world(|world| {
+        let StandIns { services, replies } = &mut world.stand_ins;
+        services.insert(service, stand_in);
+        replies.push(Some(reply));
+        replies.len() - 1
+    });
+    Ok(id.and_then(|id| u32::try_from(id).ok()).unwrap_or_default())
+}
+
+/// The reply to a call that was started in this world.
+pub(crate) fn wait_reply(id: u32) -> Reply {
+    let reply = in_world(|world| world.stand_ins.replies.get_mut(id as usize)?.take());
+    match reply.flatten() {
+        Some(reply) => reply,
+        None => panic!("a call is waited for in another request than made it"),
     }
 }
 

@@ -7,12 +7,14 @@ mod guest;
 mod host;
 
 #[cfg(jiffy_guest)]
-pub use guest::{Request, Response};
-#[cfg(jiffy_guest)]
 pub(crate) use guest::{
-    deadline_ns, fill_random, log, monotonic_ns, serve, sleep_until, variable, wall_ns,
+    Call, deadline_ns, fill_random, log, monotonic_ns, serve, sleep_until, start_call, variable,
+    wait_reply, wall_ns,
 };
+#[cfg(jiffy_guest)]
+pub use guest::{Request, Response};
 #[cfg(not(jiffy_guest))]
 pub(crate) use host::{
-    World, deadline_ns, fill_random, log, monotonic_ns, sleep_until, variable, wall_ns, within,
+    Call, Reply, World, deadline_ns, fill_random, log, monotonic_ns, sleep_until, start_call,
+    variable, wait_reply, wall_ns, within,
 };

@@ -1,0 +1,302 @@
+//! Calls: what a handler asks the outside for, through the host.
+//!
+//! ```
+//! #[jiffy::function]
+//! pub fn whoami(_event: &[u8]) -> Result<String, jiffy::call::CallError> {
+//!     let (here, again) = jiffy::join((jiffy::host_info(), jiffy::host_info()))?;
+//!     assert_eq!(here, again);
+//!     Ok(jiffy::host_info().send()?.release)
+//! }
+//!
+//! # fn main() {
+//! # use jiffy::call::HostInfo;
+//! let info = HostInfo { release: "1.2.3".into(), ..HostInfo::default() };
+//! assert_eq!(jiffy::testing::call!().host_info(info).run().text(), r#""1.2.3""#);
+//! # }
+//! ```
+//!
+//! A call blocks: a guest has one thread. To have several under way at once, [`start`](Call::start) them, or give them to
+//! [`join`]: they go out together, at the first wait. What was started is made, and the response waits for it, even if
+//! nobody waits for its result. `#[jiffy::init]` may not call: every instance would go on with the answer that one got.
+//! A request may make 1,000 calls, and have 16 in flight; the 17th waits until one is answered.
+
+use alloc::{borrow::ToOwned, string::String, vec::Vec};
+use core::{fmt, marker::PhantomData, time::Duration};
+
+#[doc(inline)]
+pub use jiffy_abi::call::{CallErrorKind, Sent};
+use jiffy_abi::{
+    call::{OPERATION_HOST_INFO, ReplyHead, SERVICE_HOST},
+    frame::{Fields, Tag},
+};
+
+use crate::platform;
+
+/// What a call's result is made of.
+pub(crate) type Decode<T> = fn(&ReplyHead<'_>, &[u8], &[u8]) -> Option<T>;
+
+/// A call that is being prepared.
+#[must_use = "a call calls when it is sent or started"]
+pub struct Call<T> {
+    service: u16,
+    operation: u16,
+    timeout: Option<Duration>,
+    decode: Decode<T>,
+}
+
+impl<T> Call<T> {
+    const fn new(service: u16, operation: u16, decode: Decode<T>) -> Self {
+        Self {
+            service,
+            operation,
+            timeout: None,
+            decode,
+        }
+    }
+
+    /// What it may take; otherwise, and at most, what is left of the request's time.
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Makes the call and waits for its result.
+    pub fn send(self) -> Result<T, CallError> {
+        self.start().wait()
+    }
+
+    /// Starts the call, which goes out at the next wait for any.
+    pub fn start(self) -> Pending<T> {
+        let timeout_ms = self.timeout.map(|timeout| {
+            // Rounded up, so that some time is not none.
+            u32::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(u32::MAX)
+        });
+        let started = platform::start_call(platform::Call {
+            service: self.service,
+            operation: self.operation,
+            binding: "",
+            timeout_ms,
+            fields: &[],
+            body: Vec::new(),
+        });
+        Pending {
+            started,
+            decode: self.decode,
+            _not_send: PhantomData,
+        }
+    }
+}
+
+impl<T> fmt::Debug for Call<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("service", &self.service)
+            .field("operation", &self.operation)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A call that is under way.
+#[must_use = "the result of a call is had by waiting for it"]
+pub struct Pending<T> {
+    started: Result<u32, CallError>,
+    decode: Decode<T>,
+    /// It is of the request that is in hand on this thread.
+    _not_send: PhantomData<*const ()>,
+}
+
+impl<T> Pending<T> {
+    /// Waits for the result.
+    pub fn wait(self) -> Result<T, CallError> {
+        let reply = platform::wait_reply(self.started?);
+        let (head, body) = reply.payload.split_at(reply.head_bytes);
+        let malformed = || CallError::new(CallErrorKind::Failed, Sent::Maybe, MALFORMED);
+        let fields = ReplyHead::parse(head).map_err(|_| malformed())?;
+        match fields.error {
+            Some(kind) => {
+                let message = String::from_utf8_lossy(body).into_owned();
+                Err(CallError {
+                    kind,
+                    sent: fields.sent,
+                    message,
+                })
+            }
+            None => (self.decode)(&fields, head, body).ok_or_else(malformed),
+        }
+    }
+}
+
+impl<T> fmt::Debug for Pending<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pending")
+            .field("started", &self.started)
+            .finish_non_exhaustive()
+    }
+}
+
+const MALFORMED: &str = "the reply is malformed: update the agent";
+
+/// Why a call has no result. Its text is a sentence for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallError {
+    kind: CallErrorKind,
+    sent: Sent,
+    message: String,
+}
+
+impl CallError {
+    /// An error, for the stand-ins of tests.
+    pub fn new(kind: CallErrorKind, sent: Sent, message: &str) -> Self {
+        Self {
+            kind,
+            sent,
+            message: message.to_owned(),
+        }
+    }
+
+    /// What went wrong.
+    pub const fn kind(&self) -> CallErrorKind {
+        self.kind
+    }
+
+    /// Whether what was called for has left the host. If not, it can be tried again without being done twice.
+    pub const fn sent(&self) -> Sent {
+        self.sent
+    }
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl core::error::Error for CallError {}
+
+/// What [`join`] takes: tuples, arrays and vectors of calls, started or not.
+pub trait Join {
+    /// All of them, started.
+    type Started;
+    /// Their results.
+    type Output;
+
+    /// Starts those that are not.
+    fn start(self) -> Self::Started;
+
+    /// Waits for all of them; the error is that of the first that has one.
+    fn wait(started: Self::Started) -> Result<Self::Output, CallError>;
+}
+
+/// Has several calls under way at once and waits for all of them: they go out together.
+pub fn join<J: Join>(calls: J) -> Result<J::Output, CallError> {
+    J::wait(calls.start())
+}
+
+impl<T> Join for Call<T> {
+    type Started = Pending<T>;
+    type Output = T;
+
+    fn start(self) -> Pending<T> {
+        Self::start(self)
+    }
+
+    fn wait(started: Pending<T>) -> Result<T, CallError> {
+        started.wait()
+    }
+}
+
+impl<T> Join for Pending<T> {
+    type Started = Self;
+    type Output = T;
+
+    fn start(self) -> Self {
+        self
+    }
+
+    fn wait(started: Self) -> Result<T, CallError> {
+        Self::wait(started)
+    }
+}
+
+impl<J: Join> Join for Vec<J> {
+    type Started = Vec<J::Started>;
+    type Output = Vec<J::Output>;
+
+    fn start(self) -> Self::Started {
+        self.into_iter().map(J::start).collect()
+    }
+
+    fn wait(started: Self::Started) -> Result<Self::Output, CallError> {
+        // An error must not leave the rest waited for by nobody: that costs no less.
+        let results: Vec<_> = started.into_iter().map(J::wait).collect();
+        results.into_iter().collect()
+    }
+}
+
+macro_rules! join_tuples {
+    ($($($call:ident)+;)+) => {$(
+        impl<$($call: Join),+> Join for ($($call,)+) {
+            type Started = ($($call::Started,)+);
+            type Output = ($($call::Output,)+);
+
+            fn start(self) -> Self::Started {
+                #[allow(non_snake_case, reason = "named like their types")]
+                let ($($call,)+) = self;
+                ($($call.start(),)+)
+            }
+
+            fn wait(started: Self::Started) -> Result<Self::Output, CallError> {
+                #[allow(non_snake_case, reason = "named like their types")]
+                let ($($call,)+) = started;
+                #[allow(non_snake_case, reason = "named like their types")]
+                let ($($call,)+) = ($($call::wait($call),)+);
+                Ok(($($call?,)+))
+            }
+        }
+    )+};
+}
+
+join_tuples! {
+    A B;
+    A B C;
+    A B C D;
+    A B C D E;
+    A B C D E F;
+    A B C D E F G;
+    A B C D E F G H;
+}
+
+/// What runs the function, as [`host_info`] tells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostInfo {
+    /// Release of jiffy.
+    pub release: String,
+    /// Name of the function as it was deployed.
+    pub function_name: String,
+    /// Version of the function as it was deployed.
+    pub function_version: String,
+    /// Id of the request in hand.
+    pub request_id: String,
+}
+
+/// Asks for what runs the function.
+pub fn host_info() -> Call<HostInfo> {
+    Call::new(SERVICE_HOST, OPERATION_HOST_INFO, |_, head, _| {
+        let mut info = HostInfo::default();
+        for field in Fields::new(head) {
+            let (tag, value) = field.ok()?;
+            let text = match tag {
+                Tag::Release => &mut info.release,
+                Tag::FunctionName => &mut info.function_name,
+                Tag::FunctionVersion => &mut info.function_version,
+                Tag::RequestId => &mut info.request_id,
+                _ => continue,
+            };
+            *text = str::from_utf8(value).ok()?.to_owned();
+        }
+        Some(info)
+    })
+}
+
+#[cfg(all(test, not(jiffy_guest)))]
+mod tests;
