@@ -21,9 +21,6 @@ mod spawner;
 mod vm;
 mod wait;
 
-#[cfg(test)]
-mod testing;
-
 pub use capture::{
     CreateSnapshotError, Created, NewSnapshot, capture_snapshot, create_snapshot, page_reader,
 };

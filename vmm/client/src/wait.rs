@@ -15,7 +15,10 @@ use std::{
 };
 
 use jiffy_socket::ControlSocket;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
 
 use crate::{
     VmError,
@@ -101,20 +104,10 @@ impl Blocking {
         ];
         // A descriptor that nothing is wanted of would still tell of its end.
         let watched = usize::from(stream.is_none())..1 + usize::from(control);
-        loop {
-            let rest = DEADLINE.get();
-            let rest = rest.map(|until| until.saturating_duration_since(Instant::now()));
-            // A time that the kernel has no number for is as good as none.
-            let rest = rest.and_then(|rest| Timespec::try_from(rest).ok());
-            match poll(&mut fds[watched.clone()], rest.as_ref()) {
-                Ok(0) => return Poll::Pending,
-                Ok(_) => {
-                    let [stream, control] = fds.each_ref().map(|fd| !fd.revents().is_empty());
-                    return Poll::Ready(Ok([stream, control]));
-                }
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Poll::Ready(Err(error.into())),
-            }
+        match poll_until(&mut fds[watched], DEADLINE.get()) {
+            Ok(0) => Poll::Pending,
+            Ok(_) => Poll::Ready(Ok(fds.each_ref().map(|fd| !fd.revents().is_empty()))),
+            Err(error) => Poll::Ready(Err(error)),
         }
     }
 
@@ -228,15 +221,23 @@ pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
 
 /// Whether there is something to read, or the end, within `timeout`.
 pub(crate) fn wait_readable(fd: impl AsFd, timeout: Duration) -> bool {
-    let until = Instant::now() + timeout;
+    let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+    // After an error reading says what is wrong.
+    !matches!(
+        poll_until(&mut fds, Instant::now().checked_add(timeout)),
+        Ok(0)
+    )
+}
+
+/// How many of `fds` are ready; zero when it is later than `until`.
+fn poll_until(fds: &mut [PollFd<'_>], until: Option<Instant>) -> io::Result<usize> {
     loop {
-        let left = until.saturating_duration_since(Instant::now());
-        let left = Timespec::try_from(left).ok();
-        let mut fds = [PollFd::new(&fd, PollFlags::IN)];
-        match poll(&mut fds, left.as_ref()) {
-            Ok(ready) => return ready > 0,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(_) => return true, // Reading then says what is wrong.
+        let rest = until.map(|until| until.saturating_duration_since(Instant::now()));
+        // A time that the kernel has no number for is as good as none.
+        let rest = rest.and_then(|rest| Timespec::try_from(rest).ok());
+        match poll(fds, rest.as_ref()) {
+            Err(Errno::INTR) => {}
+            ready => return Ok(ready?),
         }
     }
 }

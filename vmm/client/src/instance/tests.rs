@@ -1,3 +1,5 @@
+mod fake;
+
 use std::{io::Write, os::fd::AsFd, sync::mpsc::channel};
 
 use jiffy_abi::frame::{HEADER_BYTES, RequestHeader, ResponseHeader, ResponseKind};
@@ -5,7 +7,7 @@ use jiffy_control::{Blame, Death, Event, ProcessUsage, VmEnd};
 use rustix::net::{SendFlags, send};
 
 use super::*;
-use crate::testing::{Fake, failed, finished, ready};
+use fake::{Fake, failed, finished, ready};
 
 #[test]
 fn a_life_with_one_response() {

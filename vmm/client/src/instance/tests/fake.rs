@@ -13,14 +13,14 @@ use jiffy_socket::ControlSocket;
 use crate::{Instance, Shell, ShellProcess};
 
 /// A shell's own ends.
-pub(crate) struct Fake {
-    pub(crate) control: ControlSocket,
-    pub(crate) stream: UnixStream,
+pub(super) struct Fake {
+    pub(super) control: ControlSocket,
+    pub(super) stream: UnixStream,
 }
 
 impl Fake {
     /// A shell that does what `script` says and ends.
-    pub(crate) fn shell(script: impl FnOnce(Fake) + Send + 'static) -> Shell {
+    pub(super) fn shell(script: impl FnOnce(Fake) + Send + 'static) -> Shell {
         let (control, far_control) = ControlSocket::pair().expect("socket pair");
         let (stream, far_stream) = UnixStream::pair().expect("socket pair");
         // Can be read from once its other end is closed, as a process once it has ended.
@@ -39,11 +39,11 @@ impl Fake {
         }
     }
 
-    pub(crate) fn instance(script: impl FnOnce(Fake) + Send + 'static) -> Instance {
+    pub(super) fn instance(script: impl FnOnce(Fake) + Send + 'static) -> Instance {
         Self::instance_with(script, |_| {})
     }
 
-    pub(crate) fn instance_with(
+    pub(super) fn instance_with(
         script: impl FnOnce(Fake) + Send + 'static,
         on_log: impl FnMut(LogRecord) + Send + 'static,
     ) -> Instance {
@@ -54,7 +54,7 @@ impl Fake {
         )
     }
 
-    pub(crate) fn instance_of(
+    pub(super) fn instance_of(
         script: impl FnOnce(Fake) + Send + 'static,
         timeout: Option<Duration>,
         on_log: impl FnMut(LogRecord) + Send + 'static,
@@ -62,38 +62,38 @@ impl Fake {
         Instance::booting(Self::shell(script), timeout, on_log)
     }
 
-    pub(crate) fn send(&self, event: &Event) {
+    pub(super) fn send(&self, event: &Event) {
         self.control.send(event).expect("send");
     }
 
     /// Takes a request of this many bytes.
-    pub(crate) fn take(&mut self, bytes: usize) -> Vec<u8> {
+    pub(super) fn take(&mut self, bytes: usize) -> Vec<u8> {
         let mut request = vec![0; bytes];
         self.stream.read_exact(&mut request).expect("a request");
         request
     }
 
     /// Waits until nobody sends requests any longer.
-    pub(crate) fn wait_closed(&mut self) {
+    pub(super) fn wait_closed(&mut self) {
         let _ = io::copy(&mut self.stream, &mut io::sink());
     }
 }
 
-pub(crate) fn ready() -> Event {
+pub(super) fn ready() -> Event {
     Event::Ready(Phases {
         init_ns: 5,
         ..Phases::default()
     })
 }
 
-pub(crate) fn finished() -> Event {
+pub(super) fn finished() -> Event {
     Event::Stopped(Report {
         end: VmEnd::Finished,
         stats: Stats::default(),
     })
 }
 
-pub(crate) fn failed() -> Event {
+pub(super) fn failed() -> Event {
     Event::Failed {
         blame: Blame::Host,
         message: "no".into(),
