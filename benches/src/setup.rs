@@ -192,7 +192,7 @@ impl Function {
     /// Hands a shell the snapshot and a request; from there until the response is read.
     pub fn hand_over(&self, shell: &Shell, isolation: Isolation) -> Fallible<Duration> {
         let request = self.request();
-        let packet = restore_packet(&self.snapshot, isolation, Some(LIMIT))?;
+        let packet = restore_packet(&self.snapshot, isolation, Some(LIMIT), &[])?;
         let mut exchange = Exchange::new()?;
         let began = Instant::now();
         let file = [self.snapshot.ram_file().as_fd()];

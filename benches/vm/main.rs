@@ -22,6 +22,7 @@ fn launch(function: &str, ram_bytes: u64) -> Launch {
             ram_bytes: Some(ram_bytes),
         },
         timeout: Some(Duration::from_secs(10)),
+        devices: vec![],
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::os::fd::OwnedFd;
 
-use jiffy_control::{Command, Event, MESSAGE_BYTES_MAX, Message, Packet, SpawnReply, SpawnRequest};
+use jiffy_control::{Command, Event, MESSAGE_BYTES_MAX, Message, Packet, SpawnReply, SpawnRequest, decode};
 use jiffy_socket::ControlSocket;
 use libfuzzer_sys::fuzz_target;
 use rustix::net::{SendFlags, send};
@@ -17,6 +17,15 @@ fuzz_target!(|bytes: &[u8]| {
     check::<Event>(bytes);
     check::<Command>(bytes);
     check::<SpawnRequest>(bytes);
+    // A list of devices, with as many descriptors as a byte says: each goes to one device, or the list is refused.
+    if let Ok(Command::Boot { devices, .. } | Command::Restore { devices, .. }) = decode(bytes) {
+        let came: Vec<u8> = (0..bytes[bytes.len() - 1] % 8).collect();
+        if let Ok(paired) = devices.pair(came.clone()) {
+            assert!(paired.is_sorted_by_key(|(id, _)| *id));
+            let given: Vec<u8> = paired.iter().filter_map(|(_, given)| *given).collect();
+            assert_eq!(given, came);
+        }
+    }
     check::<SpawnReply>(bytes);
 });
 

@@ -6,6 +6,7 @@
 use std::{fs, path::PathBuf, process::Command, sync::OnceLock, time::Duration};
 
 use jiffy_abi::{
+    devices::{CONSOLE_PORT, DeviceId},
     doorbell::{self, Wait},
     layout::MMIO_VSOCK,
     virtio_mmio::{self as mmio, DESC_NEXT, DESC_WRITE},
@@ -70,6 +71,7 @@ pub struct Script {
     ops: Vec<Op>,
     code: Vec<u8>,
     packets: u16,
+    devices: Vec<DeviceId>,
 }
 
 impl Script {
@@ -121,6 +123,18 @@ impl Script {
     /// Rings a doorbell.
     pub fn out(self, port: u16, byte: u8) -> Self {
         self.op(Op::Out(Width::U8, port, u32::from(byte)))
+    }
+
+    /// Its VM has a console.
+    pub fn with_console(mut self) -> Self {
+        self.devices = vec![DeviceId::Console];
+        self
+    }
+
+    /// Writes bytes to the serial port.
+    pub fn say(self, text: &[u8]) -> Self {
+        let say = |script: Self, byte: &u8| script.out(CONSOLE_PORT, *byte);
+        text.iter().fold(self, say)
     }
 
     /// Rings `WAIT`.
@@ -258,7 +272,7 @@ impl Script {
     /// Starts a VM with the script, and leaves it to the caller to ask.
     #[track_caller]
     pub fn start(&self, timeout: Duration) -> Vm {
-        Vm::start_bytes(&self.image(), timeout)
+        Vm::start_bytes(&self.image(), timeout, self.devices.clone())
     }
 
     /// Runs the script, which has to end the VM as a broken rule whose message has `text` in it.

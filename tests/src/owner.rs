@@ -97,7 +97,7 @@ impl Owner {
 
     /// Boots an image, until the guest is ready.
     pub fn boot(&mut self, image: &File, ram_bytes: u64, timeout: Duration) -> Result<(), Broken> {
-        let packet = boot_packet(ram_bytes, Some(timeout), vec![]).map_err(broken)?;
+        let packet = boot_packet(ram_bytes, Some(timeout), vec![], &[]).map_err(broken)?;
         self.send(&packet, &[image.as_fd()])?;
         match self.event()? {
             Event::Ready(_) => Ok(()),
@@ -107,7 +107,8 @@ impl Owner {
 
     /// Restores a snapshot; that it worked shows with the first request.
     pub fn restore(&self, snapshot: &Snapshot, isolation: Isolation) -> Result<(), Broken> {
-        let packet = restore_packet(snapshot, isolation, Some(EVENT_TIMEOUT)).map_err(broken)?;
+        let packet =
+            restore_packet(snapshot, isolation, Some(EVENT_TIMEOUT), &[]).map_err(broken)?;
         self.send(&packet, &[snapshot.ram_file().as_fd()])
     }
 

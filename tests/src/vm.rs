@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use jiffy_abi::devices::DeviceId;
 use jiffy_client::{Instance, Launch, Source, SpawnerOptions, VmError};
 use jiffy_control::{GuestFault, LogRecord, Report, Request, Response, StreamFault, VmEnd};
 
@@ -41,6 +42,16 @@ pub struct Ending {
 impl Vm {
     /// Starts a VM of `image` with RAM of this many MiB, or the default.
     pub fn start(image: &Path, ram_mib: Option<u64>, timeout: Duration) -> Self {
+        Self::start_given(image, ram_mib, timeout, vec![])
+    }
+
+    /// As [`Vm::start`], with these devices besides those that each VM has.
+    pub fn start_given(
+        image: &Path,
+        ram_mib: Option<u64>,
+        timeout: Duration,
+        devices: Vec<DeviceId>,
+    ) -> Self {
         let launch = Launch {
             vmm: vmm_path(),
             spawner: SpawnerOptions::default(),
@@ -49,6 +60,7 @@ impl Vm {
                 ram_bytes: ram_mib.map(|mib| mib << 20),
             },
             timeout: Some(timeout),
+            devices,
         };
         let log = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&log);
@@ -61,12 +73,12 @@ impl Vm {
         }
     }
 
-    /// As [`Vm::start`], with an image that is written to a file for this VM alone.
-    pub fn start_bytes(image: &[u8], timeout: Duration) -> Self {
+    /// As [`Vm::start_given`], with an image that is written to a file for this VM alone.
+    pub fn start_bytes(image: &[u8], timeout: Duration, devices: Vec<DeviceId>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("image.elf");
         fs::write(&path, image).expect("an image");
-        let mut vm = Self::start(&path, None, timeout);
+        let mut vm = Self::start_given(&path, None, timeout, devices);
         vm.folder = Some(folder);
         vm
     }

@@ -35,7 +35,7 @@ impl Instance {
             .stream
             .set_read_timeout(Some(TIMEOUT_AMPLE))
             .expect("a limit for reading");
-        let packet = restore_packet(snapshot, Isolation::Fresh, Some(TIMEOUT_AMPLE));
+        let packet = restore_packet(snapshot, Isolation::Fresh, Some(TIMEOUT_AMPLE), &[]);
         let packet = packet.expect("a command");
         shell
             .control

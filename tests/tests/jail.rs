@@ -18,7 +18,7 @@ use std::{
 
 use jiffy_abi::layout::RAM_BYTES_DEFAULT;
 use jiffy_client::{NewSnapshot, Spawner, SpawnerOptions, create_snapshot};
-use jiffy_control::{Command, Death, Event, Isolation};
+use jiffy_control::{Command, Death, Devices, Event, Isolation};
 use jiffy_snapshots::Snapshot;
 use jiffy_tests::owner::Owner;
 use jiffy_vmm::jail::Filter;
@@ -112,6 +112,7 @@ fn ordered(spawner: &Spawner, act: &str, files: &[BorrowedFd<'_>]) -> Owner {
         ram_bytes: 0,
         timeout_ms: None,
         environment: act.into(),
+        devices: Devices::default(),
     };
     owner.tell(&order, files).expect("a shell that listens");
     owner

@@ -58,8 +58,15 @@ impl Liar {
 
     fn start(&self, isolation: Isolation) -> Instance {
         let timeout = Some(TIMEOUT_AMPLE);
-        Instance::restore(&self.spawner, &self.snapshot, isolation, timeout, |_| {})
-            .expect("an instance")
+        Instance::restore(
+            &self.spawner,
+            &self.snapshot,
+            isolation,
+            timeout,
+            &[],
+            |_| {},
+        )
+        .expect("an instance")
     }
 }
 

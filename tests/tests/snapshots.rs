@@ -42,6 +42,7 @@ fn try_spawn(source: Source) -> Result<(Instance, Log), LaunchError> {
         spawner: SpawnerOptions::default(),
         source,
         timeout: Some(TIMEOUT_AMPLE),
+        devices: vec![],
     };
     let log = Arc::new(Mutex::new(vec![]));
     let kept = Arc::clone(&log);

@@ -20,6 +20,7 @@ use crate::{
     snapshot::{self, SnapshotError, exit_of_blame, exit_of_verify},
     symbols,
 };
+use jiffy_abi::devices::DeviceId;
 use jiffy_client::{CreateSnapshotError, SpawnerOptions};
 use jiffy_console::{Exit, arguments, quantity::milliseconds, stderr, stdout};
 use jiffy_model::{EndsRequest as _, EnvironmentChanges, Isolation, SomeSettings};
@@ -294,6 +295,10 @@ struct RunOptions {
     /// Print where time went, round trips, exits by kind, and pages touched, on standard error.
     #[arg(long)]
     stats: bool,
+    /// Give the VM a serial port at 0x3f8 (COM1), which speaks and does not listen: its lines go to the function's log. For
+    /// images that have no other voice, or not yet.
+    #[arg(long, conflicts_with = "snapshot")]
+    console: bool,
     /// How to print the outcome; JSON has the statistics in any case.
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -503,9 +508,11 @@ impl From<RunOptions> for run::Options {
                 variables,
             },
         };
+        let devices = options.console.then_some(DeviceId::Console);
         Self {
             what,
             event,
+            devices: devices.into_iter().collect(),
             http,
             requests: options.requests,
             stats: options.stats,

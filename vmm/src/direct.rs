@@ -18,11 +18,11 @@ use std::{
 };
 
 use clap::Args;
-use jiffy_abi::{frame::BODY_BYTES_MAX, layout::RAM_BYTES_DEFAULT};
+use jiffy_abi::{devices::DeviceId, frame::BODY_BYTES_MAX, layout::RAM_BYTES_DEFAULT};
 use jiffy_console::{Exit, stderr, stdout};
 use jiffy_control::{
-    Blame, Command, Death, Event, Exchange, Line, Outcome, Packet, PacketError, Report, Request,
-    RequestError, Response, ResponseError, SpawnReply, SpawnRequest, StreamFault,
+    Blame, Command, Death, Devices, Event, Exchange, Line, Outcome, Packet, PacketError, Report,
+    Request, RequestError, Response, ResponseError, SpawnReply, SpawnRequest, StreamFault,
     TIMEOUT_MS_DEFAULT, Untrusted, write_body,
 };
 use jiffy_socket::{ControlError, ControlSocket};
@@ -43,6 +43,9 @@ pub(crate) struct Options {
     /// What `init` and the request may each take, milliseconds.
     #[arg(long, default_value_t = TIMEOUT_MS_DEFAULT)]
     timeout_ms: u64,
+    /// Gives the VM a console: a serial port at 0x3f8 (COM1), whose lines are printed as the log is.
+    #[arg(long)]
+    console: bool,
     /// Leaves out the jail, for debugging.
     #[arg(long)]
     no_jail: bool,
@@ -161,7 +164,10 @@ fn ask(
     let ram_bytes = options.memory.unwrap_or(RAM_BYTES_DEFAULT);
     let (control, far_control) = ControlSocket::pair()?;
     let (stream, far_stream) = UnixStream::pair().map_err(DirectError::Stream)?;
-    let shell = Packet::new(&SpawnRequest::Shell { ram_bytes })?;
+    let shell = Packet::new(&SpawnRequest::Shell {
+        ram_bytes,
+        devices: Devices::new(&[DeviceId::Vsock]),
+    })?;
     loop {
         match spawner.recv()?.ok_or(DirectError::SpawnerEnded)? {
             SpawnReply::Ready { .. } => {
@@ -179,6 +185,11 @@ fn ask(
         ram_bytes,
         timeout_ms: Some(options.timeout_ms),
         environment: vec![],
+        devices: Devices::new(if options.console {
+            &[DeviceId::Console]
+        } else {
+            &[]
+        }),
     })?;
     // A shell that is gone already has said why.
     let _ = control.send_with(&boot, &[image.as_fd()]);

@@ -22,8 +22,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiffy_abi::layout::PAGE_BYTES;
-use jiffy_control::{Blame, Command, Event, Isolation, Missing, Packet, PageRuns, Phases};
+use jiffy_abi::{devices::DeviceId, layout::PAGE_BYTES};
+use jiffy_control::{
+    Blame, Command, Devices, DevicesError, Event, Isolation, Missing, Packet, PageRuns, Phases,
+};
 use jiffy_image::ReadError;
 use jiffy_snapshots::{
     DIGEST_BYTES, Digest, OpenError, Page, PageRun, RamSummary, Snapshot, State, StateFile,
@@ -73,6 +75,10 @@ pub enum ShellError {
     OutOfTurn(&'static str),
     #[error("a command came without its file")]
     NoFile,
+    #[error("a command gives devices that cannot be taken")]
+    Devices(#[from] DevicesError),
+    #[error("a command gives a {0}, which each VM has already")]
+    Twice(&'static str),
 }
 
 impl From<ReadError> for ShellError {
@@ -104,7 +110,8 @@ impl ShellError {
             Self::Capture(
                 CaptureError::Ended(_) | CaptureError::RandomInit | CaptureError::NotIdle,
             ) => Blame::Input,
-            Self::Capture(CaptureError::Late) | Self::OutOfTurn(_) | Self::NoFile => Blame::Bug,
+            Self::Capture(CaptureError::Late) | Self::OutOfTurn(_) => Blame::Bug,
+            Self::NoFile | Self::Devices(_) | Self::Twice(_) => Blame::Bug,
             Self::Write(_) | Self::Control(_) => Blame::Host,
             Self::Restore(_) | Self::Capture(CaptureError::Run(_)) => Blame::Host,
             Self::Ram(_) | Self::Kvm(_) | Self::Run(_) => Blame::Host,
@@ -209,6 +216,7 @@ impl Shell {
             working_set: vec![(0, 1); REHEARSED_RUNS],
             isolation: Isolation::Fresh,
             timeout_ms: None,
+            devices: Devices::default(),
         };
         let received = Packet::new(&restore).and_then(|packet| rehearse(&packet));
         if let Ok(Command::Restore {
@@ -230,27 +238,31 @@ impl Shell {
         Err(error)
     }
 
-    fn serve_commands(self) -> Result<(), ShellError> {
+    fn serve_commands(mut self) -> Result<(), ShellError> {
         let control = Rc::clone(&self.control);
-        let Some((command, mut files)) = control.recv_with()? else {
+        let Some((command, files)) = control.recv_with()? else {
             return Ok(());
         };
-        let file = files.pop().map(File::from).ok_or(ShellError::NoFile);
         match command {
             Command::Boot {
                 ram_bytes,
                 timeout_ms,
                 environment,
-            } => self
-                .boot(&file?, ram_bytes, limit(timeout_ms), &environment)?
-                .serve(&control),
+                devices,
+            } => {
+                let file = self.take(files, &devices)?;
+                self.boot(&file, ram_bytes, limit(timeout_ms), &environment)?
+                    .serve(&control)
+            }
             Command::Restore {
                 state,
                 working_set,
                 isolation,
                 timeout_ms,
+                devices,
             } => {
-                let snapshot = Snapshot::from_parts(state, file?)?;
+                let file = self.take(files, &devices)?;
+                let snapshot = Snapshot::from_parts(state, file)?;
                 let snapshot = match page_runs(working_set) {
                     Some(runs) => snapshot.with_page_runs(runs),
                     None => snapshot,
@@ -263,6 +275,20 @@ impl Shell {
             Command::Reset => Err(ShellError::OutOfTurn("Reset")),
             Command::Stats => Err(ShellError::OutOfTurn("Stats")),
         }
+    }
+
+    /// A command's own file; what comes behind it goes to the devices, which the VM has from here on.
+    fn take(&mut self, files: Vec<OwnedFd>, devices: &Devices) -> Result<File, ShellError> {
+        let mut files = files.into_iter();
+        let file = files.next().ok_or(ShellError::NoFile)?;
+        for (id, _descriptor) in devices.pair(files.collect())? {
+            match id {
+                DeviceId::Console => self.prepared.give_console(),
+                // It came when this was made.
+                DeviceId::Vsock => return Err(ShellError::Twice(id.name())),
+            }
+        }
+        Ok(file.into())
     }
 
     fn boot(

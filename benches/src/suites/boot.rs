@@ -61,7 +61,7 @@ pub fn run(run: &mut Run) -> Fallible<()> {
 fn boot(run: &Run, spawner: &Spawner) -> Fallible<Phases> {
     let image = File::open(&run.hello)?;
     let shell = setup::waiting(spawner, RAM_BYTES)?;
-    let packet = boot_packet(RAM_BYTES, Some(LIMIT), vec![])?;
+    let packet = boot_packet(RAM_BYTES, Some(LIMIT), vec![], &[])?;
     shell.control.send_with(&packet, &[image.as_fd()])?;
     let phases = setup::ready(&shell)?;
     setup::end(shell);

@@ -62,7 +62,7 @@ impl<'a> Guest<'a> {
     /// A VM that booted and has not run yet, and what its image says of itself.
     pub(crate) fn boot(self) -> (Vm<OnEvent>, UnixStream, ImageInfo, Logs) {
         let bytes = fs::read(jiffy_tests::image(self.function)).expect("an image");
-        boot_image(&bytes, self.ram_bytes)
+        boot_image(&bytes, self.ram_bytes, &[])
     }
 
     /// Boots it and takes a snapshot.
@@ -78,11 +78,16 @@ impl<'a> Guest<'a> {
 }
 
 /// A VM of the image that `bytes` are.
-fn boot_image(bytes: &[u8], ram_bytes: u64) -> (Vm<OnEvent>, UnixStream, ImageInfo, Logs) {
+fn boot_image(
+    bytes: &[u8],
+    ram_bytes: u64,
+    devices: &[DeviceId],
+) -> (Vm<OnEvent>, UnixStream, ImageInfo, Logs) {
     let image = Image::parse(bytes).expect("an image");
     let ram = Ram::new(ram_bytes).expect("RAM");
-    let loaded = boot::load(&ram, &image, bytes, &[DeviceId::Vsock]).expect("it fits");
-    let (prepared, client, logs) = prepare(ram);
+    let all = [&[DeviceId::Vsock], devices].concat();
+    let loaded = boot::load(&ram, &image, bytes, &all).expect("it fits");
+    let (prepared, client, logs) = prepare(ram, devices);
     let vm = prepared.boot(loaded, Phases::default()).expect("a VM");
     let note = image.note();
     let info = ImageInfo {
@@ -104,11 +109,16 @@ fn capture(vm: &mut Vm<OnEvent>, info: ImageInfo) -> Result<Folder, CaptureError
 
 /// A snapshot of a script of the hostile guest, which has to ring `READY`.
 pub(crate) fn script_snapshot(script: &Script) -> Folder {
-    let (mut vm, _client, info, _logs) = boot_image(&script.image(), RAM_BYTES_DEFAULT);
+    script_snapshot_given(script, &[])
+}
+
+/// The same in a VM that has these devices, too.
+pub(crate) fn script_snapshot_given(script: &Script, devices: &[DeviceId]) -> Folder {
+    let (mut vm, _client, info, _logs) = boot_image(&script.image(), RAM_BYTES_DEFAULT, devices);
     capture(&mut vm, info).expect("a snapshot")
 }
 
-fn prepare(ram: Ram) -> (Prepared<OnEvent>, UnixStream, Logs) {
+fn prepare(ram: Ram, devices: &[DeviceId]) -> (Prepared<OnEvent>, UnixStream, Logs) {
     let (stream, client) = UnixStream::pair().expect("a pair of sockets");
     client
         .set_read_timeout(Some(TIMEOUT))
@@ -122,7 +132,12 @@ fn prepare(ram: Ram) -> (Prepared<OnEvent>, UnixStream, Logs) {
     });
     let machine = Machine::new(ram).expect("a machine");
     let prepared = Prepared::new(machine, stream, Some(TIMEOUT), on_event as OnEvent);
-    (prepared.expect("a VM"), client, logs)
+    let mut prepared = prepared.expect("a VM");
+    for device in devices {
+        assert_eq!(*device, DeviceId::Console, "each VM has the other");
+        prepared.give_console();
+    }
+    (prepared, client, logs)
 }
 
 /// What a guest logged.
@@ -184,9 +199,18 @@ impl Folder {
 
     /// Restores it into a VM of its own.
     pub(crate) fn try_restore(&self, isolation: Isolation) -> Result<Restored, RestoreError> {
+        self.try_restore_given(isolation, &[])
+    }
+
+    /// The same into one that has these devices, too.
+    pub(crate) fn try_restore_given(
+        &self,
+        isolation: Isolation,
+        devices: &[DeviceId],
+    ) -> Result<Restored, RestoreError> {
         let snapshot = self.open();
         let ram = Ram::reserve(snapshot.ram_bytes()).expect("an address range");
-        let (prepared, client, logs) = prepare(ram);
+        let (prepared, client, logs) = prepare(ram, devices);
         let vm = prepared.restore(snapshot, isolation)?;
         Ok(Restored {
             vm,

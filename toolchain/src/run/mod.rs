@@ -19,6 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiffy_abi::devices::DeviceId;
 use jiffy_client::{
     CreateSnapshotError, Instance, Launch, LaunchError, Source, SpawnerOptions, VmError,
     capture_snapshot,
@@ -62,6 +63,8 @@ pub(crate) struct Options {
     pub(crate) requests: u32,
     pub(crate) stats: bool,
     pub(crate) jail: SpawnerOptions,
+    /// What the VM gets besides the vsock device; not with a snapshot, which has what it was made with.
+    pub(crate) devices: Vec<DeviceId>,
 }
 
 /// What is to be run, with what the command line says of the VM.
@@ -177,11 +180,12 @@ impl Target {
         &self,
         vmm: &Path,
         jail: &SpawnerOptions,
+        devices: &[DeviceId],
     ) -> Result<(Instance, Option<Phases>), CreateSnapshotError> {
         let timeout = Some(self.settings.timeout);
         let isolation = self.settings.isolation;
         let restore = |snapshot: &Snapshot| {
-            Instance::spawn_restored(vmm, jail, snapshot, isolation, timeout, print_log)
+            Instance::spawn_restored(vmm, jail, snapshot, isolation, timeout, devices, print_log)
         };
         let runnable = match &self.source {
             TargetSource::Snapshot { snapshot, .. } => return Ok((restore(snapshot)?, None)),
@@ -196,6 +200,7 @@ impl Target {
                 ram_bytes: Some(ram_bytes),
             },
             timeout,
+            devices: devices.into(),
         };
         let environment = &self.settings.environment;
         let (phases, snapshot) = capture_snapshot(&launch, environment, ram_bytes, print_log)?;
@@ -235,7 +240,7 @@ pub(crate) fn run(options: &Options, format: Format) -> Result<Exit, RunError> {
         ..request
     };
     let start = Instant::now();
-    let ended = match target.start(&vmm, &options.jail) {
+    let ended = match target.start(&vmm, &options.jail, &options.devices) {
         Ok((instance, phases)) => {
             let times = HostTimes {
                 boot: phases.as_ref().map(BootTimes::new),

@@ -92,6 +92,7 @@ pub fn create_snapshot(
             ram_bytes: Some(ram_bytes),
         },
         timeout: new.timeout,
+        devices: vec![],
     };
     let digest =
         Digest::of_file(&open_image(&new.image)?).map_err(|source| LaunchError::Image {

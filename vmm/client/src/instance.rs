@@ -9,7 +9,7 @@
 
 use std::{fmt, path::Path, time::Duration};
 
-use jiffy_abi::layout::RAM_BYTES_DEFAULT;
+use jiffy_abi::{devices::DeviceId, layout::RAM_BYTES_DEFAULT};
 use jiffy_control::{
     Isolation, LogRecord, Missing, PageRuns, Phases, Report, Request, Response, Stats, StreamFault,
 };
@@ -69,27 +69,33 @@ impl Instance {
                 let mut instance = Self::of(spawner.shell(ram_bytes)?, on_log)?;
                 instance.spawner = Some(spawner);
                 let environment = environment.to_vec();
+                instance.vm.give(&launch.devices);
                 instance.vm.boot(&image, ram_bytes, timeout, environment)?;
                 Ok(instance)
             }
             Source::Snapshot { path, isolation } => {
                 let snapshot = Snapshot::open(path)?;
-                Self::spawn_restored(vmm, options, &snapshot, *isolation, timeout, on_log)
+                let devices = &launch.devices;
+                Self::spawn_restored(
+                    vmm, options, &snapshot, *isolation, timeout, devices, on_log,
+                )
             }
         }
     }
 
-    /// Restores `snapshot` into a VM with a spawner of its own; the rest as [`Instance::spawn`].
+    /// Restores `snapshot`, which is of a VM that was given these `devices`, into a VM with a spawner of its own; the rest as
+    /// [`Instance::spawn`].
     pub fn spawn_restored(
         vmm: &Path,
         options: &SpawnerOptions,
         snapshot: &Snapshot,
         isolation: Isolation,
         timeout: Option<Duration>,
+        devices: &[DeviceId],
         on_log: impl FnMut(LogRecord) + Send + 'static,
     ) -> Result<Self, LaunchError> {
         let spawner = Spawner::start(vmm, options)?;
-        let mut instance = Self::restore(&spawner, snapshot, isolation, timeout, on_log)?;
+        let mut instance = Self::restore(&spawner, snapshot, isolation, timeout, devices, on_log)?;
         instance.spawner = Some(spawner);
         Ok(instance)
     }
@@ -100,10 +106,12 @@ impl Instance {
         snapshot: &Snapshot,
         isolation: Isolation,
         timeout: Option<Duration>,
+        devices: &[DeviceId],
         on_log: impl FnMut(LogRecord) + Send + 'static,
     ) -> Result<Self, LaunchError> {
         let mut instance = Self::of(spawner.shell(snapshot.ram_bytes())?, on_log)?;
         // A shell that is gone already has said why.
+        instance.vm.give(devices);
         instance.vm.restore(snapshot, isolation, timeout)?;
         Ok(instance)
     }

@@ -9,7 +9,8 @@ use std::{
     time::Duration,
 };
 
-use jiffy_control::{Blame, Command, Isolation, Packet, PacketError};
+use jiffy_abi::devices::DeviceId;
+use jiffy_control::{Blame, Command, Devices, Isolation, Packet, PacketError};
 use jiffy_snapshots::{OpenError, PageRun, Snapshot};
 
 use crate::{SpawnError, SpawnerOptions};
@@ -25,6 +26,8 @@ pub struct Launch {
     pub source: Source,
     /// How long `init` and each request may take; `None`: no limit.
     pub timeout: Option<Duration>,
+    /// What it is given besides the vsock device, which each VM has; a snapshot has to be of a VM with the same.
+    pub devices: Vec<DeviceId>,
 }
 
 /// What a VM begins with.
@@ -82,11 +85,13 @@ pub fn boot_packet(
     ram_bytes: u64,
     timeout: Option<Duration>,
     environment: Vec<u8>,
+    devices: &[DeviceId],
 ) -> Result<Packet, PacketError> {
     Packet::new(&Command::Boot {
         ram_bytes,
         timeout_ms: timeout.map(timeout_ms),
         environment,
+        devices: Devices::new(devices),
     })
 }
 
@@ -95,6 +100,7 @@ pub fn restore_packet(
     snapshot: &Snapshot,
     isolation: Isolation,
     timeout: Option<Duration>,
+    devices: &[DeviceId],
 ) -> Result<Packet, PacketError> {
     let packet = |working_set: &[PageRun]| {
         let run = |run: &PageRun| (run.first_page.into(), run.pages.into());
@@ -103,6 +109,7 @@ pub fn restore_packet(
             working_set: working_set.iter().map(run).collect(),
             isolation,
             timeout_ms: timeout.map(timeout_ms),
+            devices: Devices::new(devices),
         })
     };
     match packet(snapshot.working_set()) {

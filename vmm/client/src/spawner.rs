@@ -24,7 +24,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiffy_control::{Blame, Missing, Packet, SpawnReply, SpawnRequest};
+use jiffy_abi::devices::DeviceId;
+use jiffy_control::{Blame, Devices, Missing, Packet, SpawnReply, SpawnRequest};
 use jiffy_socket::{ControlError, ControlSocket};
 use rustix::process::{Signal, pidfd_send_signal};
 
@@ -170,7 +171,8 @@ impl Spawner {
         let (control, far_control) = ControlSocket::pair()?;
         let (stream, far_stream) = UnixStream::pair().map_err(SpawnError::Stream)?;
         let far_ends = [far_control.as_fd(), far_stream.as_fd()];
-        match self.ask(&SpawnRequest::Shell { ram_bytes }, &far_ends)? {
+        let devices = Devices::new(&[DeviceId::Vsock]);
+        match self.ask(&SpawnRequest::Shell { ram_bytes, devices }, &far_ends)? {
             (SpawnReply::Shell { process_id }, mut fds) => Ok(Shell {
                 process: ShellProcess::new(process_id, fds.pop().ok_or(SpawnError::OutOfTurn)?),
                 control,

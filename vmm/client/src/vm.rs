@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use jiffy_abi::layout::PAGE_BYTES;
+use jiffy_abi::{devices::DeviceId, layout::PAGE_BYTES};
 use jiffy_control::{
     Command, Exchange, Frame, Isolation, Missing, Packet, PacketError, PageRuns, Phases, Request,
     Response, Stats, StreamFault,
@@ -48,6 +48,8 @@ pub struct Vm<S, L> {
     news: News<L>,
     /// What `init`, and each request, may take; known once it has a function.
     limit: Option<Duration>,
+    /// What it is given besides the vsock device.
+    devices: Vec<DeviceId>,
     /// CPU time of the process when it was ready for its request, as it said.
     cpu_ns_before: u64,
 }
@@ -81,6 +83,7 @@ impl<S: Sockets, L: LogSink> Vm<S, L> {
             exchange: Exchange::new()?,
             news: News::new(logs),
             limit: None,
+            devices: vec![],
             cpu_ns_before: 0,
         })
     }
@@ -108,6 +111,11 @@ impl<S: Sockets, L: LogSink> Vm<S, L> {
         Ok(())
     }
 
+    /// It will boot or be restored with these devices, besides those that each VM has.
+    pub fn give(&mut self, devices: &[DeviceId]) {
+        self.devices = devices.into();
+    }
+
     /// Tells it to boot an image. If it is gone, the next question says why.
     pub fn boot(
         &mut self,
@@ -117,7 +125,8 @@ impl<S: Sockets, L: LogSink> Vm<S, L> {
         environment: Vec<u8>,
     ) -> Result<(), PacketError> {
         self.limit = limit;
-        self.tell(&boot_packet(ram_bytes, limit, environment)?, image);
+        let packet = boot_packet(ram_bytes, limit, environment, &self.devices)?;
+        self.tell(&packet, image);
         Ok(())
     }
 
@@ -129,7 +138,7 @@ impl<S: Sockets, L: LogSink> Vm<S, L> {
         limit: Option<Duration>,
     ) -> Result<bool, PacketError> {
         self.limit = limit;
-        let packet = restore_packet(snapshot, isolation, limit)?;
+        let packet = restore_packet(snapshot, isolation, limit, &self.devices)?;
         // It takes a request at once; if it cannot, it says so then.
         self.news.phases = Some(Phases::default());
         Ok(self.tell(&packet, snapshot.ram_file()))

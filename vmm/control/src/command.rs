@@ -11,7 +11,7 @@
 use jiffy_model::Isolation;
 use serde::{Deserialize, Serialize};
 
-use crate::Message;
+use crate::{Devices, Message};
 
 /// Pages of a working set, as (first page, pages).
 pub type PageRuns = Vec<(u64, u64)>;
@@ -28,6 +28,8 @@ pub enum Command {
         /// The function's environment, encoded as `jiffy_abi::environment` says; may be empty.
         #[serde(with = "serde_bytes")]
         environment: Vec<u8>,
+        /// What the VM is given besides the vsock device; their descriptors come behind the image's.
+        devices: Devices,
     },
     /// Restores the snapshot whose RAM file comes with this.
     Restore {
@@ -40,6 +42,9 @@ pub enum Command {
         isolation: Isolation,
         /// What each request may take, milliseconds; `None`: for ever.
         timeout_ms: Option<u64>,
+        /// What the VM is given besides the vsock device, which is what the snapshot has; their descriptors come behind
+        /// the RAM file's.
+        devices: Devices,
     },
     /// Writes all of RAM to the file that comes with this, and tells the rest.
     Capture,

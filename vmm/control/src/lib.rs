@@ -10,6 +10,7 @@
 
 mod call;
 mod command;
+mod devices;
 mod event;
 mod exchange;
 mod log;
@@ -21,11 +22,13 @@ mod terminal;
 
 pub use call::{Call, Reply};
 pub use command::{Command, PageRuns};
+pub use devices::{Devices, DevicesError};
 pub use event::{
     BACKTRACE_FRAMES_MAX, Backtrace, Death, Event, Exits, GuestFault, LogRecord, Phases,
     ProcessUsage, Report, Stats, VmEnd, bound_text,
 };
 pub use exchange::{Exchange, Frame, RequestError, ResponseError, StreamFault};
+pub use jiffy_abi::devices::DEVICES_MAX;
 pub use jiffy_model::{Blame, Isolation, Outcome, TIMEOUT_MS_DEFAULT, environment_page};
 pub use log::{
     CUT_MARK, LOG_BYTES_MAX, LogLoss, RECORD_COST_BYTES, RECORD_TEXT_BYTES_MAX, charge, cut,

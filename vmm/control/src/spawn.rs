@@ -7,15 +7,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Blame, Message};
+use crate::{Blame, Devices, Message};
 
 /// What a spawner is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SpawnRequest {
-    /// A shell; its ends of the control socket and of the request stream come with this.
+    /// A shell; its end of the control socket comes with this.
     Shell {
         /// RAM that its VM is prepared for, bytes.
         ram_bytes: u64,
+        /// What it is made with: the vsock device, whose end of the request stream comes behind that of the control socket.
+        devices: Devices,
     },
     /// Another size for the VM of a shell that has no function yet.
     Resize {

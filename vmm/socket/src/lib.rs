@@ -12,7 +12,7 @@ use std::{
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
 };
 
-use jiffy_control::{MESSAGE_BYTES_MAX, Message, Packet, PacketError, decode};
+use jiffy_control::{DEVICES_MAX, MESSAGE_BYTES_MAX, Message, Packet, PacketError, decode};
 use rustix::{
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
     io::{Errno, retry_on_intr},
@@ -23,8 +23,8 @@ use rustix::{
     },
 };
 
-/// Descriptors that travel with one message at most.
-pub const DESCRIPTORS_MAX: usize = 2;
+/// Descriptors that travel with one message at most: its own, and one for each device that it gives.
+pub const DESCRIPTORS_MAX: usize = 1 + DEVICES_MAX;
 
 thread_local! {
     /// Where packets are received: one for all sockets of a thread, and never zeroed again.
@@ -222,6 +222,8 @@ mod tests {
             raw(&vmm, packet);
             starter.recv::<Event>().expect_err("malformed")
         };
+        let version = Packet::new(&Event::Log(vec![])).expect("encode");
+        let of_version = |rest: &[u8]| [&version.bytes()[..2], rest].concat();
         assert!(matches!(
             check(&[1]),
             ControlError::Packet(PacketError::TooShort(1))
@@ -231,24 +233,24 @@ mod tests {
             ControlError::Packet(PacketError::Version(1))
         ));
         assert!(matches!(
-            check(&[4, 0, 9, 0]),
+            check(&of_version(&[9, 0])),
             ControlError::Packet(PacketError::Kind { found: 9, .. })
         ));
         assert!(matches!(
-            check(&[4, 0, 1]),
+            check(&of_version(&[1])),
             ControlError::Packet(PacketError::Decode(_))
         ));
         assert!(matches!(
-            check(&[4, 0, 1, 99]),
+            check(&of_version(&[1, 99])),
             ControlError::Packet(PacketError::Decode(_))
         ));
         // A list that claims 2^32 entries must not be believed before they are there.
         assert!(matches!(
-            check(b"\x04\x00\x01\x01\xff\xff\xff\xff\x0f"),
+            check(&of_version(b"\x01\x01\xff\xff\xff\xff\x0f")),
             ControlError::Packet(PacketError::Decode(_))
         ));
         assert!(matches!(
-            check(&[4, 0, 1, 1, 0, 7]),
+            check(&of_version(&[1, 1, 0, 7])),
             ControlError::Packet(PacketError::Trailing(1))
         ));
         let long = vec![1; MESSAGE_BYTES_MAX + 1];
@@ -301,7 +303,9 @@ mod tests {
         drop((far, fds));
         // All duplicates are closed, or this would wait for ever.
         assert_eq!(kept.recv::<Event>().expect("receive"), None);
-        let many = [vmm.as_fd(), vmm.as_fd(), vmm.as_fd()];
+        let most = [vmm.as_fd(); DESCRIPTORS_MAX];
+        vmm.send_with(&packet, &most).expect("send");
+        let many = [vmm.as_fd(); DESCRIPTORS_MAX + 1];
         let sent = vmm.send_with(&packet, &many);
         assert!(matches!(sent, Err(ControlError::Descriptors)));
     }

@@ -6,7 +6,7 @@
 use jiffy_abi::devices::{self, DeviceId};
 use jiffy_snapshots::devices::DeviceState;
 
-use super::{BusDevice, DeviceError, Effect, vsock::VsockDevice};
+use super::{BusDevice, DeviceError, Effect, console::Console, vsock::VsockDevice};
 use crate::mem::DeviceMemory;
 
 /// The devices of one VM.
@@ -14,6 +14,8 @@ use crate::mem::DeviceMemory;
 pub struct Bus {
     /// Each VM has it.
     pub vsock: VsockDevice,
+    /// If the VM was given one.
+    pub console: Option<Console>,
 }
 
 impl Bus {
@@ -24,7 +26,7 @@ impl Bus {
 
     /// The u32 that a register at guest physical address `address` reads.
     pub fn read_window(&mut self, address: u64) -> Result<u32, DeviceError> {
-        let (device, offset) = self.at(address, devices::at_address(address))?;
+        let (device, offset) = self.at_address(address)?;
         device.read(offset)
     }
 
@@ -35,8 +37,31 @@ impl Bus {
         address: u64,
         value: u32,
     ) -> Result<Effect, DeviceError> {
-        let (device, offset) = self.at(address, devices::at_address(address))?;
+        let (device, offset) = self.at_address(address)?;
         device.write(memory, offset, value)
+    }
+
+    /// The byte that `port` reads.
+    pub fn read_port(&mut self, port: u16) -> Result<u8, DeviceError> {
+        let (device, offset) = self.at_port(port)?;
+        let [byte, ..] = device.read(offset)?.to_le_bytes();
+        Ok(byte)
+    }
+
+    /// Writes a byte to `port`.
+    pub fn write_port(
+        &mut self,
+        memory: &DeviceMemory,
+        port: u16,
+        byte: u8,
+    ) -> Result<Effect, DeviceError> {
+        let (device, offset) = self.at_port(port)?;
+        device.write(memory, offset, byte.into())
+    }
+
+    /// Whether a device has `port`.
+    pub fn has_port(&mut self, port: u16) -> bool {
+        self.at_port(port).is_ok()
     }
 
     /// What a snapshot holds of all devices; `None` while one has something to deliver.
@@ -65,24 +90,37 @@ impl Bus {
         }
     }
 
-    fn at(
-        &mut self,
-        address: u64,
-        place: Option<(DeviceId, u64)>,
-    ) -> Result<(&mut dyn BusDevice, u64), DeviceError> {
-        let (id, offset) = place.ok_or(DeviceError::NoDevice(address))?;
-        let device = self.devices_mut().find(|device| device.id() == id);
-        Ok((device.ok_or(DeviceError::NoDevice(address))?, offset))
+    fn at_address(&mut self, address: u64) -> Result<(&mut dyn BusDevice, u64), DeviceError> {
+        let place = devices::at_address(address);
+        self.at(place).ok_or(DeviceError::NoDevice(address))
+    }
+
+    fn at_port(&mut self, port: u16) -> Result<(&mut dyn BusDevice, u64), DeviceError> {
+        let place = devices::at_port(port);
+        self.at(place).ok_or(DeviceError::NoPort(port))
+    }
+
+    fn at(&mut self, place: Option<(DeviceId, u64)>) -> Option<(&mut dyn BusDevice, u64)> {
+        let (id, offset) = place?;
+        let device = self.devices_mut().find(|device| device.id() == id)?;
+        Some((device, offset))
     }
 
     fn devices(&self) -> impl Iterator<Item = &dyn BusDevice> {
-        let Self { vsock } = self;
-        [Some(vsock as &dyn BusDevice)].into_iter().flatten()
+        let Self { vsock, console } = self;
+        let console = console.as_ref().map(|console| console as &dyn BusDevice);
+        [Some(vsock as &dyn BusDevice), console]
+            .into_iter()
+            .flatten()
     }
 
     fn devices_mut(&mut self) -> impl Iterator<Item = &mut dyn BusDevice> {
-        let Self { vsock } = self;
-        [Some(vsock as &mut dyn BusDevice)].into_iter().flatten()
+        let Self { vsock, console } = self;
+        let console = console.as_mut();
+        let console = console.map(|console| console as &mut dyn BusDevice);
+        [Some(vsock as &mut dyn BusDevice), console]
+            .into_iter()
+            .flatten()
     }
 }
 

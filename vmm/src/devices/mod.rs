@@ -5,9 +5,11 @@
 //! mmio      the virtio-mmio transport, generic over its device
 //! virtio    what such a device is
 //! vsock     the request stream: a virtio device
+//! console   a serial port that speaks
 //! ```
 
 pub mod bus;
+pub mod console;
 pub mod mmio;
 pub mod virtio;
 pub mod vsock;
@@ -30,10 +32,14 @@ pub enum DeviceError {
     Vsock(#[from] VsockError),
     #[error("the guest accessed {0:#x}, where no device is")]
     NoDevice(u64),
+    #[error("the guest used port {0:#x}, which is no doorbell")]
+    NoPort(u16),
     #[error("the snapshot has a device of number {0}, which this VM was not given")]
     NotGiven(u32),
     #[error("this VM was given a {0}, which the snapshot does not have")]
     Missing(&'static str),
+    #[error("the snapshot's console has {0} bytes to be read, more than a console holds")]
+    Fifo(usize),
 }
 
 /// What a register write asks of the VMM.

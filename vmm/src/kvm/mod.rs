@@ -53,7 +53,7 @@ const KVM_PRE_FAULT_MEMORY: libc::c_ulong = {
     ioctl_expr(_IOC_READ | _IOC_WRITE, KVMIO, 0xd5, BYTES)
 };
 
-/// Where in a vCPU's mapping the data of port I/O is (KVM_PIO_PAGE_OFFSET, linux/kvm_host.h of x86).
+/// Where in a vCPU's mapping the data of port I/O is, `io.data_offset` of every such exit (KVM_PIO_PAGE_OFFSET, linux/kvm_host.h of x86).
 const EXIT_DATA_OFFSET: usize = 4096;
 
 /// Why there is no machine. All blame the host.
@@ -114,14 +114,16 @@ pub struct Machine {
 /// Why the vCPU stopped.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// One byte was written to a port.
-    Doorbell {
+    /// One byte is written to a port.
+    PortWrite {
         /// The port.
         port: u16,
         /// The byte.
         byte: u8,
     },
-    /// A port was used in any other way than writing one byte.
+    /// One byte is read from a port; [`Machine::answer_port`] says which.
+    PortRead(u16),
+    /// A port was used in any other way.
     Port(u16),
     /// A register is read as u32; [`Machine::answer_mmio`] says what it reads.
     MmioRead(u64),
@@ -333,7 +335,8 @@ impl Machine {
     /// Runs the guest until it exits.
     pub fn run(&mut self) -> Result<Exit, KvmError> {
         let exit = match self.vcpu.run() {
-            Ok(VcpuExit::IoOut(port, &[byte])) => Exit::Doorbell { port, byte },
+            Ok(VcpuExit::IoOut(port, &[byte])) => Exit::PortWrite { port, byte },
+            Ok(VcpuExit::IoIn(port, [_])) => Exit::PortRead(port),
             Ok(VcpuExit::IoOut(port, _) | VcpuExit::IoIn(port, _)) => Exit::Port(port),
             Ok(VcpuExit::MmioRead(address, [_, _, _, _])) => Exit::MmioRead(address),
             Ok(VcpuExit::MmioWrite(address, &[a, b, c, d])) => {
@@ -361,6 +364,14 @@ impl Machine {
         // SAFETY: `mmio` is the member in use after an MMIO exit, and any bytes are valid for it.
         let mmio = unsafe { &mut run.__bindgen_anon_1.mmio };
         mmio.data[..4].copy_from_slice(&value.to_le_bytes());
+    }
+
+    /// The byte that the port reads that the last [`Exit::PortRead`] asked for.
+    pub fn answer_port(&mut self, byte: u8) {
+        let run: *mut kvm_run = self.vcpu.get_kvm_run();
+        let data = run.cast::<u8>().wrapping_add(EXIT_DATA_OFFSET);
+        // SAFETY: as in `touch_exit_data`; the kernel reads it when the vCPU runs again, and this mapping is ours alone until then.
+        unsafe { data.write_volatile(byte) };
     }
 
     /// The registers as they are after an exit.

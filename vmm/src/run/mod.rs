@@ -31,10 +31,11 @@ use std::{
 use jiffy_abi::{
     devices::DeviceId,
     doorbell::{self, Wait},
+    log_ring::Level,
 };
 use jiffy_control::{
     Backtrace, Event, Exits, GuestFault, LOG_BYTES_MAX, LogLoss, LogRecord, Phases,
-    RECORD_COST_BYTES, Report, Stats, VmEnd,
+    RECORD_COST_BYTES, Report, Stats, VmEnd, cut,
 };
 use jiffy_snapshots::devices::DeviceState;
 use rustix::time::{ClockId, clock_gettime};
@@ -44,6 +45,7 @@ use crate::{
     devices::{
         DeviceError, Effect,
         bus::Bus,
+        console::Console,
         vsock::{Sent, VsockError},
     },
     kvm::{Exit, InstalledKicker, KvmError, Machine},
@@ -270,6 +272,11 @@ impl<F: FnMut(Event)> Prepared<F> {
         &mut self.0.machine
     }
 
+    /// Gives it a console, from which lines come as records of the log.
+    pub fn give_console(&mut self) {
+        self.0.bus.console = Some(Console::default());
+    }
+
     /// The devices that it was given: those that an image loaded for it can have.
     pub fn devices(&self) -> Vec<DeviceId> {
         self.0.bus.ids()
@@ -315,6 +322,7 @@ impl<F: FnMut(Event)> Vm<F> {
                 Ok(Some(turn)) => return Ok(turn),
                 Err(stop) => {
                     // What the guest logged before its end matters most when it ended badly.
+                    let _ = self.tell_console(Console::take_rest);
                     let _ = self.drain_log();
                     if self.state != State::Idle {
                         self.tell_log_lost();
@@ -410,7 +418,7 @@ impl<F: FnMut(Event)> Vm<F> {
         let exit = self.machine.run()?;
         let exits = &mut self.stats.exits;
         match exit {
-            Exit::Doorbell {
+            Exit::PortWrite {
                 port: doorbell::WAIT,
                 byte,
             } => {
@@ -420,7 +428,7 @@ impl<F: FnMut(Event)> Vm<F> {
                 self.rung = Some(wait);
                 Ok(())
             }
-            Exit::Doorbell {
+            Exit::PortWrite {
                 port: doorbell::READY,
                 ..
             } => {
@@ -442,6 +450,19 @@ impl<F: FnMut(Event)> Vm<F> {
                 self.rung = (effect == Effect::Serve).then_some(Wait::Poll);
                 Ok(())
             }
+            Exit::PortRead(port) => {
+                exits.mmio += 1;
+                let byte = self.bus.read_port(port)?;
+                self.machine.answer_port(byte);
+                Ok(())
+            }
+            Exit::PortWrite { port, byte } if !doorbell::PORTS.contains(&port) => {
+                exits.mmio += 1;
+                let memory = self.machine.ram().device_memory();
+                let effect = self.bus.write_port(memory, port, byte)?;
+                self.rung = (effect == Effect::Serve).then_some(Wait::Poll);
+                self.tell_console(Console::take_line)
+            }
             Exit::Signal => {
                 exits.signal += 1;
                 self.check_deadline(Instant::now())
@@ -454,13 +475,13 @@ impl<F: FnMut(Event)> Vm<F> {
     }
 
     /// What an exit means after which the guest does not go on.
-    fn end(&self, exit: Exit) -> Result<Stop, Stop> {
+    fn end(&mut self, exit: Exit) -> Result<Stop, Stop> {
         let end = match exit {
-            Exit::Doorbell {
+            Exit::PortWrite {
                 port: doorbell::EXIT,
                 byte,
             } => VmEnd::Exited(byte),
-            Exit::Doorbell {
+            Exit::PortWrite {
                 port: doorbell::FAULT,
                 ..
             } => {
@@ -471,10 +492,11 @@ impl<F: FnMut(Event)> Vm<F> {
                     self.loaded.stack_bytes,
                 ))
             }
-            Exit::Doorbell { port, .. } | Exit::Port(port) => {
-                let message = format!("the guest used port {port:#x}, which is no doorbell");
+            Exit::Port(port) if self.bus.has_port(port) => {
+                let message = format!("the guest accessed port {port:#x} other than as one byte");
                 return Ok(Stop::Broken(message));
             }
+            Exit::Port(port) => return Ok(DeviceError::NoPort(port).into()),
             Exit::Mmio(address) => {
                 let message =
                     format!("the guest accessed {address:#x} other than as a u32 register");
@@ -482,7 +504,11 @@ impl<F: FnMut(Event)> Vm<F> {
             }
             Exit::TripleFault => self.cpu_fault("an exception could not be delivered".into())?,
             Exit::Failed(message) => self.cpu_fault(format!("KVM cannot go on: {message}"))?,
-            Exit::MmioRead(_) | Exit::MmioWrite(..) | Exit::Signal => {
+            Exit::MmioRead(_)
+            | Exit::MmioWrite(..)
+            | Exit::PortRead(_)
+            | Exit::PortWrite { .. }
+            | Exit::Signal => {
                 unreachable!("the caller answers these")
             }
         };
@@ -506,6 +532,7 @@ impl<F: FnMut(Event)> Vm<F> {
         if self.state == State::Starting {
             self.deadline.end().map_err(RunError::Deadline)?;
             self.drain_log()?;
+            self.tell_console(Console::take_rest)?;
             self.tell_log_lost();
             self.state = State::Idle;
             self.stats.phases.init_ns = nanoseconds(self.began.elapsed());
@@ -636,6 +663,7 @@ impl<F: FnMut(Event)> Vm<F> {
                 "the guest went idle without answering its request".into(),
             ));
         }
+        self.tell_console(Console::take_rest)?;
         self.tell_log_lost();
         self.state = State::Idle;
         self.deadline.end().map_err(RunError::Deadline)?;
@@ -685,6 +713,29 @@ impl<F: FnMut(Event)> Vm<F> {
             on_event(Event::Log(batch));
         }
         result
+    }
+
+    /// Tells what `take` finds said on the console, if there is one, as records of the log: behind those that are in the ring
+    /// already, and within the same limits.
+    fn tell_console(
+        &mut self,
+        take: impl FnOnce(&mut Console) -> Option<String>,
+    ) -> Result<(), Stop> {
+        let Some(mut text) = self.bus.console.as_mut().and_then(take) else {
+            return Ok(());
+        };
+        self.drain_log()?;
+        let lost = &mut self.stats.log_lost;
+        let is_cut = cut(&mut text);
+        let record = LogRecord::new(Level::Info, text);
+        self.log_bytes = self.log_bytes.saturating_add(record.charge());
+        if self.log_bytes > LOG_BYTES_MAX {
+            lost.count(&record);
+            return Ok(());
+        }
+        lost.cut += u64::from(is_cut);
+        (self.on_event)(Event::Log(vec![record]));
+        Ok(())
     }
 
     /// Says at the end of a request, or of `init`, what of its log is lost.

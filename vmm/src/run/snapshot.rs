@@ -31,7 +31,7 @@ use jiffy_snapshots::{
 use super::{Prepared, RunError, State as Phase, Stop, Vm, log_ring::LogRing, nanoseconds};
 use crate::{
     boot::Loaded,
-    devices::DeviceError,
+    devices::{DeviceError, console::Console},
     kvm::{KvmError, Machine, VcpuTarget},
     mem::{BaseRam, RamError},
 };
@@ -103,6 +103,7 @@ impl<F: FnMut(Event)> Vm<F> {
     /// [`Vm::machine`] has. Nothing of the VM's own entropy stays in RAM.
     pub fn capture(&mut self, image: ImageInfo) -> Result<State, CaptureError> {
         if let Err(stop) = self.run_until_ready() {
+            let _ = self.tell_console(Console::take_rest);
             let _ = self.drain_log();
             return Err(CaptureError::Ended(self.end_of(stop)?));
         }

@@ -26,7 +26,10 @@ use std::{
     path::Path,
 };
 
-use jiffy_control::{Blame, Missing, Packet, PacketError, SpawnReply, SpawnRequest};
+use jiffy_abi::devices::DeviceId;
+use jiffy_control::{
+    Blame, Devices, DevicesError, Missing, Packet, PacketError, SpawnReply, SpawnRequest,
+};
 use jiffy_snapshots::Digest;
 use jiffy_socket::{ControlError, ControlSocket};
 use rustix::{
@@ -132,6 +135,8 @@ pub enum SpawnerError {
     Control(#[from] ControlError),
     #[error("a request for a shell came without its two sockets")]
     Sockets,
+    #[error("a request for a shell gives devices that cannot be taken")]
+    Devices(#[from] DevicesError),
     #[error("there are {SHELLS_MAX} shells already: start another agent")]
     TooMany,
     #[error("process {0} is no shell of this spawner")]
@@ -142,7 +147,7 @@ impl SpawnerError {
     fn reply(&self) -> SpawnReply {
         SpawnReply::Failed {
             blame: match self {
-                Self::Sockets | Self::Unknown(_) => Blame::Bug,
+                Self::Sockets | Self::Devices(_) | Self::Unknown(_) => Blame::Bug,
                 _ => Blame::Host,
             },
             message: jiffy_control::error_chain(self),
@@ -319,7 +324,7 @@ impl Spawner {
             }
         };
         let answered = match request {
-            SpawnRequest::Shell { ram_bytes } => self.spawn(ram_bytes, sockets),
+            SpawnRequest::Shell { ram_bytes, devices } => self.spawn(ram_bytes, &devices, sockets),
             SpawnRequest::Resize {
                 process_id,
                 ram_bytes,
@@ -340,10 +345,17 @@ impl Spawner {
     fn spawn(
         &mut self,
         ram_bytes: u64,
+        devices: &Devices,
         sockets: Vec<OwnedFd>,
     ) -> Result<(SpawnReply, Option<OwnedFd>), SpawnerError> {
-        let [control, stream] =
-            <[OwnedFd; 2]>::try_from(sockets).map_err(|_| SpawnerError::Sockets)?;
+        let mut sockets = sockets.into_iter();
+        let control = sockets.next().ok_or(SpawnerError::Sockets)?;
+        let devices = devices.pair(sockets.collect())?;
+        let [(DeviceId::Vsock, Some(stream))] =
+            <[_; 1]>::try_from(devices).map_err(|_| SpawnerError::Sockets)?
+        else {
+            return Err(SpawnerError::Sockets);
+        };
         let slot = self.shells.free_slot().ok_or(SpawnerError::TooMany)?;
         let limits = self.limits(ram_bytes);
         let mut group = match &self.groups {

@@ -127,6 +127,7 @@ fn a_missing_vmm_is_named() {
             ram_bytes: None,
         },
         timeout: None,
+        devices: vec![],
     };
     let error = Instance::spawn(&launch, |_| {})
         .expect_err("no such file")

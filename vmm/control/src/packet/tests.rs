@@ -121,6 +121,6 @@ fn golden_packet() {
     }]);
     assert_eq!(
         Packet::new(&event).expect("encode").bytes(),
-        b"\x05\x00\x01\x01\x01\x03\x02hi"
+        b"\x06\x00\x01\x01\x01\x03\x02hi"
     );
 }
