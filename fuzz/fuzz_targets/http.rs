@@ -2,7 +2,7 @@
 //! is whole responses, each the service's or a refusal that is marked as the agent's.
 #![no_main]
 
-use std::{sync::LazyLock, time::Duration};
+use std::{convert::Infallible, sync::LazyLock, time::Duration};
 
 use axum::{
     body::{Body, to_bytes},
@@ -66,7 +66,7 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 /// Takes the body and says how much of it there was.
-async fn answer(request: Request<Body>) -> Response {
+async fn answer(request: Request<Body>) -> Result<Response, Infallible> {
     let method = request.method().clone();
     // A body that does not end is the service's to give up, as the agent does.
     let read = timeout(BODY_TIME_MAX, to_bytes(request.into_body(), BODY_BYTES_MAX)).await;
@@ -80,10 +80,11 @@ async fn answer(request: Request<Body>) -> Response {
     } else {
         text.into()
     };
-    Response::builder()
+    let response = Response::builder()
         .header("x-service", method.as_str())
         .body(body)
-        .expect("a response")
+        .expect("a response");
+    Ok(response)
 }
 
 fn check(mut rest: &[u8]) {

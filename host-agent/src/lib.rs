@@ -1,10 +1,10 @@
 //! The host agent: deploys and invokes functions over HTTP, each request in its own virtual machine.
 //!
 //! ```text
-//! native, lambda ──▶ service ──▶ registry, images      what is deployed, durable
-//!                    │
-//!                    ├──▶ pool ──▶ vm ──▶ jiffy-vmm  what runs, and where a request goes
-//!                    └──▶ logs, metrics, usage       what happened
+//! front ──▶ native, lambda ──▶ service ──▶ registry, images      what is deployed, durable
+//!                                 │
+//!                                 ├──▶ pool ──▶ vm ──▶ jiffy-vmm  what runs, and where a request goes
+//!                                 └──▶ logs, metrics, usage       what happened
 //! ```
 //!
 //! Not here: KVM. A VM is a process of `jiffy-vmm`, owned through `jiffy-client`.

@@ -22,13 +22,7 @@ use prometheus_client::{
 
 use self::gauges::Shown;
 pub use self::{exposition::Exposition, gauges::Gauges};
-use crate::{
-    front::{End, admission},
-    logs::Dropped,
-    model::FunctionName,
-    pool::Start,
-    usage::UsageRecord,
-};
+use crate::{logs::Dropped, model::FunctionName, pool::Start, usage::UsageRecord};
 
 /// Functions with series of their own.
 pub const FUNCTION_LABELS_MAX: usize = 4096;
@@ -284,14 +278,6 @@ impl Metrics {
         ] {
             drop(self.log_lines_dropped.get_or_create(&Reason { reason }));
         }
-        for reason in End::LABELS {
-            drop(self.connections_ended.get_or_create(&Reason { reason }));
-        }
-        for reason in
-            [admission::Refused::Full, admission::Refused::Address].map(admission::Refused::as_str)
-        {
-            drop(self.connections_refused.get_or_create(&Reason { reason }));
-        }
         for r#type in Outcome::problems().map(Outcome::name) {
             drop(self.problems.get_or_create(&TypeLabel { r#type }));
         }
@@ -299,6 +285,16 @@ impl Metrics {
             drop(self.usage_records_dropped.get_or_create(&Reason { reason }));
         }
         self
+    }
+
+    /// Shows how connections may end and be refused before one is.
+    pub(crate) fn expect_connections(&self, ends: &[&'static str], refusals: &[&'static str]) {
+        for &reason in ends {
+            drop(self.connections_ended.get_or_create(&Reason { reason }));
+        }
+        for &reason in refusals {
+            drop(self.connections_refused.get_or_create(&Reason { reason }));
+        }
     }
 
     /// Counts a request that had a VM.

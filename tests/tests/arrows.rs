@@ -1,7 +1,11 @@
 //! Dependencies point one way: what each crate of the workspace may depend on, over `cargo metadata`.
 //! A crate that is not in `RULES` fails, so that a new one has to say where it stands.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
@@ -400,4 +404,74 @@ fn wrong_arrows_are_found() {
         check(&["TOOL>a", "vm-memory@1", "vm-memory@2"]),
         ["2 versions of vm-memory in the tree"]
     );
+}
+
+/// What of the agent's own modules a file names: `crate::x` and the first words in `crate::{…}`.
+fn modules_named(text: &str) -> BTreeSet<String> {
+    let mut named = BTreeSet::new();
+    for rest in text.split("crate::").skip(1) {
+        let Some(group) = rest.strip_prefix('{') else {
+            let end = rest.find(|char: char| !char.is_alphanumeric() && char != '_');
+            named.insert(rest[..end.unwrap_or(rest.len())].to_owned());
+            continue;
+        };
+        let (mut depth, mut item) = (1, String::new());
+        for char in group.chars() {
+            depth += i32::from(char == '{') - i32::from(char == '}');
+            if depth == 0 || (depth == 1 && char == ',') {
+                let name = item.trim().split(':').next().unwrap_or_default();
+                named.insert(name.to_owned());
+                item.clear();
+            } else {
+                item.push(char);
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+    }
+    named
+}
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let is_test = path.file_stem().is_some_and(|stem| stem == "tests");
+        match path.is_dir() {
+            _ if is_test => {}
+            true => sources(&path, found),
+            false => found.push(path),
+        }
+    }
+}
+
+/// Only the front room knows the routers, and no router knows another one.
+#[test]
+fn routers_know_neither_each_other_nor_the_front_room() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host-agent/src");
+    let mut files = vec![];
+    sources(&root, &mut files);
+    let mut known = BTreeSet::new();
+    for file in files {
+        let text = fs::read_to_string(&file).expect("text");
+        let production = text
+            .split("#[cfg(test)]\nmod tests {")
+            .next()
+            .unwrap_or_default();
+        let relative = file.strip_prefix(&root).expect("below it");
+        let module = relative.iter().next().expect("a name");
+        let module = module
+            .to_str()
+            .expect("text")
+            .trim_end_matches(".rs")
+            .to_owned();
+        for other in modules_named(production) {
+            if other != module && ["front", "native", "lambda"].contains(&&*other) {
+                known.insert((module.clone(), other));
+            }
+        }
+    }
+    let pair = |one: &str, other: &str| (one.to_owned(), other.to_owned());
+    let allowed = BTreeSet::from([pair("front", "lambda"), pair("front", "native")]);
+    assert_eq!(known, allowed);
 }

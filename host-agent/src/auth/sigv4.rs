@@ -20,9 +20,9 @@ use subtle::ConstantTimeEq;
 use crate::config::Secret;
 
 /// A request's date may differ from the agent's clock by this much: as in AWS.
-pub const CLOCK_SKEW_MAX: Duration = Duration::from_secs(15 * 60);
+pub(crate) const CLOCK_SKEW_MAX: Duration = Duration::from_secs(15 * 60);
 /// Headers that a signature names at most.
-pub const SIGNED_HEADERS_MAX: usize = 64;
+pub(crate) const SIGNED_HEADERS_MAX: usize = 64;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const TERMINATOR: &str = "aws4_request";
@@ -38,8 +38,7 @@ const PATH: &AsciiSet = &UNRESERVED.remove(b'/');
 
 /// Why a signature is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[expect(missing_docs, reason = "each message documents its variant")]
-pub enum SignatureError {
+pub(crate) enum SignatureError {
     #[error("the request is not signed: sign it with the access key of this agent")]
     Missing,
     #[error("the Authorization header is none of Signature Version 4: {0}")]

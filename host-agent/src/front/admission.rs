@@ -30,7 +30,7 @@ const HEAD_MS_MAX: u64 = 1000;
 
 /// Why a connection is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub(super) enum Refused {
     /// All places are taken by connections that do something, and the reserve is too.
     Full,
     /// Its address has as many as one may have.
@@ -38,8 +38,11 @@ pub(crate) enum Refused {
 }
 
 impl Refused {
+    /// All that [`Refused::as_str`] gives.
+    pub(super) const LABELS: [&'static str; 2] = ["full", "address"];
+
     /// As it stands in labels.
-    pub(crate) const fn as_str(self) -> &'static str {
+    pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Full => "full",
             Self::Address => "address",

@@ -102,7 +102,7 @@ impl Rules {
 
 /// How a connection ended.
 #[derive(Debug)]
-pub(crate) enum End {
+pub(super) enum End {
     /// Client or agent have closed it as they may.
     Closed,
     /// It broke off, or the client was gone before it had its answer.
@@ -117,7 +117,7 @@ pub(crate) enum End {
 
 impl End {
     /// As it stands in labels.
-    pub(crate) const fn as_str(&self) -> &'static str {
+    pub(super) const fn as_str(&self) -> &'static str {
         match self {
             Self::Closed => "closed",
             Self::Broken => "broken",
@@ -128,7 +128,7 @@ impl End {
     }
 
     /// All that [`End::as_str`] gives.
-    pub(crate) const LABELS: [&'static str; 5] =
+    pub(super) const LABELS: [&'static str; 5] =
         ["closed", "broken", "idle", "made-room", "refused"];
 }
 
@@ -140,7 +140,7 @@ pub(super) async fn serve<S: Socket, F>(
     answer: impl Fn(Request<Body>) -> F + Clone,
 ) -> End
 where
-    F: Future<Output = Response> + Send + 'static,
+    F: Future<Output = Result<Response, Infallible>> + Send + 'static,
 {
     let seat = &place.seat;
     let socket = Arc::new(Shared::new(socket));
@@ -158,7 +158,7 @@ where
             let seat = Arc::clone(&seat_of_request);
             let keep_alive = stays_open(request_connection.as_ref()).then(|| keep_alive.clone());
             async move {
-                let mut response = response.await;
+                let mut response = response.await?;
                 if let Some(keep_alive) = keep_alive
                     && stays_open(response.headers().get(header::CONNECTION))
                 {
@@ -448,7 +448,7 @@ pub async fn serve_alone<S: Socket, F>(
     answer: impl Fn(Request<Body>) -> F + Clone,
 ) -> &'static str
 where
-    F: Future<Output = Response> + Send + 'static,
+    F: Future<Output = Result<Response, Infallible>> + Send + 'static,
 {
     let places = super::admission::Places::new();
     let settings = crate::config::FileConfig {

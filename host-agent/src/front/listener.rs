@@ -1,7 +1,7 @@
 //! Connections: accepting, limits, and the end of them.
 //!
 //! ```text
-//! accept ─▶ a place (admission) ─▶ task ─▶ hyper (connection, wire) ─▶ Front::answer
+//! accept ─▶ admission ─▶ task ─▶ hyper (connection, wire) ─▶ stack
 //!    └── none: 503
 //! shutdown ─▶ no more accepts ─▶ requests under way end ─▶ `drain_ms_max` ─▶ what is left is cut off
 //! ```
@@ -26,18 +26,21 @@ use std::{
 use jiffy_model::Outcome;
 
 use super::{
+    Answers,
     admission::{Places, Refused},
     connection::{self, End, Rules},
+    stack,
     wire::{Clock, Shared},
 };
 use crate::{
+    auth::Caller,
     config::Config,
-    http::problem::Problem,
+    http::{backend::Backend, problem::Problem},
     metrics::Metrics,
-    native::{Front, Sender},
     service::Service,
     vm::Vms,
 };
+use axum::extract::Request;
 use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepidle, set_tcp_user_timeout};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -93,9 +96,11 @@ pub async fn serve_on<V: Vms>(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) {
+    let metrics = service.metrics();
+    metrics.expect_connections(&End::LABELS, &Refused::LABELS);
     let (stop, stopping) = watch::channel(false);
     let mut server = Server {
-        front: Front::new(Arc::clone(&service), stopping),
+        stack: stack(Backend::new(Arc::clone(&service), stopping)),
         places: Places::new(),
         tasks: JoinSet::new(),
         told: Arc::new(Semaphore::new(REFUSED_TOLD_MAX)),
@@ -129,16 +134,16 @@ pub async fn serve_on<V: Vms>(
 }
 
 /// What accepts connections.
-struct Server<V: Vms> {
+struct Server<V: Vms, S> {
     service: Arc<Service<V>>,
-    front: Front<V>,
+    stack: S,
     places: Arc<Places>,
     tasks: JoinSet<()>,
     told: Arc<Semaphore>,
     lines: Arc<Lines>,
 }
 
-impl<V: Vms> Server<V> {
+impl<V: Vms, S: Answers> Server<V, S> {
     /// Serves a connection, or refuses it.
     fn take(&mut self, stream: TcpStream, peer: SocketAddr) {
         while self.tasks.try_join_next().is_some() {}
@@ -151,14 +156,11 @@ impl<V: Vms> Server<V> {
         let metrics = Arc::clone(self.service.metrics());
         let (lines, clock) = (Arc::clone(&self.lines), self.places.clock());
         let rules = Rules::new(&config.limits);
-        let sender = Sender {
-            peer: peer.ip().to_canonical(),
-            is_reserved: place.seat.is_reserved,
-        };
-        let front = self.front.clone();
-        let answer = move |request| {
-            let front = front.clone();
-            async move { front.answer(request, sender).await }
+        let caller = Caller::new(peer.ip(), place.seat.is_reserved);
+        let stack = self.stack.clone();
+        let answer = move |mut request: Request| {
+            request.extensions_mut().insert(caller);
+            stack.clone().call(request)
         };
         metrics.connection_opened();
         let open = Open(metrics);

@@ -16,7 +16,7 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, Uri, header, uri::Authority};
 use jiffy_model::{EndsRequest, Outcome};
 
-use crate::lambda;
+use crate::http::is_functions;
 
 /// Where a browser says what made it send a request (W3C Fetch Metadata); a page cannot change it.
 const FETCH_SITE: &str = "sec-fetch-site";
@@ -25,7 +25,7 @@ const FETCH_SITE_OF_A_PERSON: &str = "none";
 
 /// Why a request is not answered. The texts show what the client sent, as it was parsed: no longer than its header.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Stranger {
+pub(super) enum Refused {
     #[error(
         "the agent has no token and answers only to localhost, not to {0:?}: set token_file, or list the name under `hosts` in jiffyd.toml"
     )]
@@ -41,7 +41,7 @@ pub(crate) enum Stranger {
     Page,
 }
 
-impl EndsRequest for Stranger {
+impl EndsRequest for Refused {
     fn outcome(&self) -> Outcome {
         match self {
             Self::Host(_) => Outcome::OtherHost,
@@ -52,7 +52,7 @@ impl EndsRequest for Stranger {
 
 /// Refuses a request to another host than this one and `hosts`, and what pages may not send. A request without a `Host`
 /// is none of a browser's.
-pub(crate) fn check(request: &Request, hosts: &[String]) -> Result<(), Stranger> {
+pub(super) fn check(request: &Request, hosts: &[String]) -> Result<(), Refused> {
     let headers = request.headers();
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     // Where the target names a host, too, a proxy would go by that one (RFC 9112, 3.2.2).
@@ -61,13 +61,13 @@ pub(crate) fn check(request: &Request, hosts: &[String]) -> Result<(), Stranger>
     for host in named.chain(in_target) {
         let authority = Authority::try_from(host.as_str());
         if !authority.is_ok_and(|authority| is_known(authority.host(), hosts)) {
-            return Err(Stranger::Host(host));
+            return Err(Refused::Host(host));
         }
     }
     for origin in headers.get_all(header::ORIGIN).iter().map(text) {
         let uri = Uri::try_from(origin.as_str());
         if !uri.is_ok_and(|uri| uri.host().is_some_and(|host| is_known(host, hosts))) {
-            return Err(Stranger::Origin(origin));
+            return Err(Refused::Origin(origin));
         }
     }
     let is_of_a_page = headers.contains_key(header::ORIGIN)
@@ -75,15 +75,10 @@ pub(crate) fn check(request: &Request, hosts: &[String]) -> Result<(), Stranger>
             .get_all(FETCH_SITE)
             .iter()
             .any(|site| site != FETCH_SITE_OF_A_PERSON);
-    if is_of_a_page && !is_function(request.uri().path()) {
-        return Err(Stranger::Page);
+    if is_of_a_page && !is_functions(request.uri().path()) {
+        return Err(Refused::Page);
     }
     Ok(())
-}
-
-/// Whether a path leads to a function's own site.
-fn is_function(path: &str) -> bool {
-    path.starts_with("/fn/") || lambda::is_url(path)
 }
 
 fn is_known(host: &str, hosts: &[String]) -> bool {
@@ -107,7 +102,7 @@ mod tests {
 
     use super::*;
 
-    fn check_with(headers: &[(&str, &str)], target: &str) -> Result<(), Stranger> {
+    fn check_with(headers: &[(&str, &str)], target: &str) -> Result<(), Refused> {
         let mut request = Request::builder().uri(target);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -144,7 +139,7 @@ mod tests {
             "2130706433",
             "a.jiffy.internal",
         ] {
-            let refused = Err(Stranger::Host(host.to_owned()));
+            let refused = Err(Refused::Host(host.to_owned()));
             assert_eq!(check_with(&[("host", host)], "/"), refused, "{host}");
         }
         assert_eq!(check_with(&[], "/"), Ok(()), "HTTP/1.0");
@@ -154,7 +149,7 @@ mod tests {
     fn a_host_in_the_target_counts_as_well() {
         let local = [("host", "localhost")];
         assert_eq!(check_with(&local, "http://127.0.0.1:7070/"), Ok(()));
-        let refused = Err(Stranger::Host("evil.example".into()));
+        let refused = Err(Refused::Host("evil.example".into()));
         assert_eq!(check_with(&local, "http://evil.example/"), refused);
     }
 
@@ -168,7 +163,7 @@ mod tests {
         ] {
             assert_eq!(from("/fn/f/", origin), Ok(()), "{origin}");
             for path in ["/", "/fn", "/v1/functions", "/2015-03-31/functions"] {
-                assert_eq!(from(path, origin), Err(Stranger::Page), "{origin}");
+                assert_eq!(from(path, origin), Err(Refused::Page), "{origin}");
             }
         }
         for origin in [
@@ -179,7 +174,7 @@ mod tests {
             "",
         ] {
             for path in ["/fn/f/", "/v1/functions"] {
-                let refused = Err(Stranger::Origin(origin.into()));
+                let refused = Err(Refused::Origin(origin.into()));
                 assert_eq!(from(path, origin), refused, "{origin}");
             }
         }
@@ -190,7 +185,7 @@ mod tests {
         let from =
             |path, site| check_with(&[("host", "localhost"), ("sec-fetch-site", site)], path);
         for site in ["same-origin", "same-site", "cross-site", ""] {
-            assert_eq!(from("/v1/functions", site), Err(Stranger::Page), "{site}");
+            assert_eq!(from("/v1/functions", site), Err(Refused::Page), "{site}");
             assert_eq!(from("/fn/f/x", site), Ok(()), "{site}");
         }
         assert_eq!(from("/v1/functions", "none"), Ok(()), "typed by a person");

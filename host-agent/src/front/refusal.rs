@@ -27,7 +27,7 @@ pub(super) fn of_parse(error: &hyper::Error, read: &[u8], header_bytes_max: u32)
                 Outcome::TargetTooLong,
                 format!(
                     "path and query are too long: must be at most {} bytes",
-                    crate::native::TARGET_BYTES_MAX
+                    super::TARGET_BYTES_MAX
                 ),
             ),
             false => Problem::new(Outcome::HeadersTooLarge, too_large(header_bytes_max)),
@@ -38,7 +38,7 @@ pub(super) fn of_parse(error: &hyper::Error, read: &[u8], header_bytes_max: u32)
 }
 
 /// What is said of headers beyond the limit, by whoever notices.
-pub(crate) fn too_large(header_bytes_max: u32) -> String {
+pub(super) fn too_large(header_bytes_max: u32) -> String {
     format!(
         "the request's line and headers are too large: must be at most {header_bytes_max} bytes (limits.header_bytes_max)"
     )

@@ -31,7 +31,7 @@ struct Discarding {
 }
 
 /// The same request, with a body of which nothing is left unread that comes within `time_max`.
-pub(crate) fn discard_rest(request: Request, time_max: Duration) -> Request {
+pub(super) fn discard(request: Request, time_max: Duration) -> Request {
     // Who waits for a word before sending has nothing on its way.
     if request.body().is_end_stream() || request.headers().contains_key(header::EXPECT) {
         return request;
@@ -76,12 +76,12 @@ impl Drop for Discarding {
     fn drop(&mut self) {
         let body = self.body.take().filter(|body| !body.is_end_stream());
         if let (Some(body), Ok(runtime)) = (body, Handle::try_current()) {
-            drop(runtime.spawn(timeout(self.time_max, discard(body))));
+            drop(runtime.spawn(timeout(self.time_max, throw_away(body))));
         }
     }
 }
 
-async fn discard(mut body: Body) {
+async fn throw_away(mut body: Body) {
     let mut bytes = 0;
     while let Some(Ok(frame)) = body.frame().await {
         bytes += frame.data_ref().map_or(0, Bytes::len);

@@ -4,11 +4,14 @@
 //! those that wrote it are trusted: `trusted_proxies`. The first address that is none of them is the client. Only one
 //! header is read, `client_address_header`: a proxy that sets the one passes on whatever a client wrote into the other.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use axum::http::{HeaderMap, HeaderValue, uri::Authority};
+use axum::http::{HeaderMap, HeaderValue, request::Parts, uri::Authority};
 
-use crate::config::{AddressHeader, Cidr};
+use crate::{
+    auth::Caller,
+    config::{AddressHeader, Cidr},
+};
 
 /// Headers of widespread proxies, beside `Forwarded` and `X-Forwarded-*`, that tell an address.
 const TELLS_ADDRESS: [&str; 8] = [
@@ -34,14 +37,10 @@ pub(crate) fn is_about_client(name: &str, is_proxy: bool) -> bool {
         || (!is_proxy && TELLS_ADDRESS.contains(&name))
 }
 
-/// The peer of a connection, as a request carries it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer(pub(crate) IpAddr);
-
-impl From<SocketAddr> for Peer {
-    fn from(address: SocketAddr) -> Self {
-        Self(address.ip().to_canonical())
-    }
+/// Who is at the other end of a request's connection.
+pub(crate) fn peer(parts: &Parts) -> IpAddr {
+    let caller = parts.extensions.get::<Caller>();
+    caller.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |caller| caller.peer)
 }
 
 /// Who sent a request.

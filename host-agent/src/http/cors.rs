@@ -6,7 +6,7 @@
 //! token, which no browser adds of its own accord, and whether a page may read the answer the function says in that answer. A
 //! function's URL has the policy that its author gave it, for preflights and answers. The function does not run for a preflight.
 //! An agent without a token hands preflights below `/fn/` to the function, as any other request of a page that may reach it.
-//! Not here: which pages an agent without a token obeys (`stranger`).
+//! Not here: which pages an agent without a token obeys (`front::origin_guard`).
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::{body::Body, response::Response};

@@ -6,8 +6,6 @@ use axum::http::{HeaderMap, header, request::Parts};
 use axum::{
     body::Body,
     extract::{FromRequestParts, Path, Query, Request},
-    middleware::Next,
-    response::Response,
 };
 use jiffy_model::{EndsRequest, Outcome};
 use serde::de::DeserializeOwned;
@@ -52,10 +50,10 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Paramet
     }
 }
 
-/// Answers a request without a query; a problem otherwise. For paths that have no parameters.
-pub(crate) async fn refuse_query(request: Request, next: Next) -> Result<Response, Problem> {
+/// Refuses a query, for paths that have no parameters.
+pub(crate) fn check_no_query(request: &Request) -> Result<(), Problem> {
     match request.uri().query() {
-        None | Some("") => Ok(next.run(request).await),
+        None | Some("") => Ok(()),
         Some(query) => {
             let name = query.split(['=', '&']).next().unwrap_or_default();
             let name: String = name.chars().take(QUERY_NAME_SHOWN_CHARS_MAX).collect();

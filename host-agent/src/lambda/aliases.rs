@@ -27,7 +27,7 @@ impl<V: Vms> Call<'_, V> {
         name: &AliasName,
         alias: &Alias,
     ) -> AliasConfiguration {
-        let config = self.api.service.config();
+        let config = self.lambda.backend.service.config();
         AliasConfiguration::new(&config.lambda, function, name, alias)
     }
 
@@ -37,7 +37,7 @@ impl<V: Vms> Call<'_, V> {
         alias: &str,
     ) -> Result<(Function, AliasName, Alias), LambdaError> {
         let name = Target::unqualified(name)?;
-        let mut function = self.api.service.function(&name)?;
+        let mut function = self.lambda.backend.service.function(&name)?;
         let alias_name = alias_name(alias)?;
         let alias = function.aliases.remove(&alias_name).ok_or_else(|| {
             let message = format!("{name} has no alias {alias_name}");
@@ -55,7 +55,7 @@ impl<V: Vms> Call<'_, V> {
             .ok_or_else(|| LambdaError::new(Outcome::InvalidRequest, "Name is missing"))?;
         let alias = AliasName::try_from(alias)?;
         let (to, before) = (wanted.alias(None)?, AliasBefore::Absent);
-        let service = &self.api.service;
+        let service = &self.lambda.backend.service;
         let made = service.change_alias(&name, &alias, to.clone(), before);
         let function = made.await?;
         let configuration = self.alias_configuration(&function, &alias, &to);
@@ -68,7 +68,7 @@ impl<V: Vms> Call<'_, V> {
         let found = self.alias_configuration(&function, &alias, &before);
         check_revision(wanted.revision_id.as_deref(), &found.revision_id)?;
         let to = wanted.alias(Some(before.clone()))?;
-        let service = &self.api.service;
+        let service = &self.lambda.backend.service;
         // The registry looks again, so that of two who have seen the same one is refused.
         let before = AliasBefore::Is(before);
         let changed = service.change_alias(&function.name, &alias, to.clone(), before);
@@ -86,7 +86,13 @@ impl<V: Vms> Call<'_, V> {
     pub(super) async fn delete_alias(self, name: &str, alias: &str) -> Answer {
         let name = Target::unqualified(name)?;
         let alias = alias_name(alias)?;
-        match self.api.service.remove_alias(&name, &alias).await {
+        match self
+            .lambda
+            .backend
+            .service
+            .remove_alias(&name, &alias)
+            .await
+        {
             // As in Lambda: what is not there need not be deleted.
             Ok(_) | Err(ChangeError::Registry(RegistryError::NoAlias(..))) => {}
             Err(error) => return Err(error.into()),
@@ -96,7 +102,7 @@ impl<V: Vms> Call<'_, V> {
 
     pub(super) fn list_aliases(self, name: &str) -> Answer {
         let name = Target::unqualified(name)?;
-        let function = self.api.service.function(&name)?;
+        let function = self.lambda.backend.service.function(&name)?;
         let page = self.page()?;
         let version = parameter(&self.parts.uri, "FunctionVersion");
         let is_behind = |name: &AliasName| {

@@ -9,7 +9,6 @@ use std::{
 use axum::http::{HeaderValue, Method, header, request::Parts};
 use axum::{
     body::{Body, Bytes},
-    extract::Request,
     response::Response,
 };
 use hmac::{Hmac, KeyInit, Mac};
@@ -24,8 +23,8 @@ use tokio::{
 use uuid::Uuid;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
-use super::{code::ENTRY_NAME, error::LambdaError, name::parameter};
-use crate::{http::trace::RequestId, native::Api, vm::Vms};
+use super::{LambdaRouter, code::ENTRY_NAME, error::LambdaError, name::parameter};
+use crate::vm::Vms;
 
 const PREFIX: &str = "/code/";
 /// How long an address is good: as in Lambda.
@@ -38,7 +37,7 @@ const DOWNLOADS_MAX: usize = 4;
 #[derive(Clone)]
 pub(crate) struct Downloads {
     key: [u8; 32],
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Downloads {
@@ -54,15 +53,15 @@ impl Downloads {
         // 122 random bits each.
         key[..16].copy_from_slice(Uuid::new_v4().as_bytes());
         key[16..].copy_from_slice(Uuid::new_v4().as_bytes());
-        let places = Arc::new(Semaphore::new(DOWNLOADS_MAX));
-        Self { key, places }
+        let permits = Arc::new(Semaphore::new(DOWNLOADS_MAX));
+        Self { key, permits }
     }
 
-    /// A place for one more, which whoever takes theirs slowly may keep.
-    async fn place(&self, wait_max: Duration) -> Result<OwnedSemaphorePermit, LambdaError> {
-        let place = Arc::clone(&self.places).acquire_owned();
-        let place = timeout(wait_max, place).await.ok().and_then(Result::ok);
-        place.ok_or_else(|| {
+    /// A permit for one more, which whoever takes theirs slowly may keep.
+    async fn permit(&self, wait_max: Duration) -> Result<OwnedSemaphorePermit, LambdaError> {
+        let permit = Arc::clone(&self.permits).acquire_owned();
+        let permit = timeout(wait_max, permit).await.ok().and_then(Result::ok);
+        permit.ok_or_else(|| {
             let message =
                 format!("code is being read {DOWNLOADS_MAX} times already: try again later");
             LambdaError::new(Outcome::Platform, message)
@@ -92,77 +91,75 @@ fn unix_s(time: SystemTime) -> u64 {
 }
 
 /// Whether a path is that of such an address.
-pub(crate) fn is_download(path: &str) -> bool {
+pub(super) fn is_download(path: &str) -> bool {
     path.starts_with(PREFIX)
 }
 
-/// Answers a request for code.
-pub(crate) async fn answer_download<V: Vms>(api: &Api<V>, request: Request) -> Response {
-    let (parts, _) = request.into_parts();
-    super::with_id(RequestId::random(), download(api, &parts).await)
+impl<V: Vms> LambdaRouter<V> {
+    /// Answers a request for code.
+    pub(super) async fn download(&self, parts: &Parts) -> Result<Response, LambdaError> {
+        if parts.method != Method::GET {
+            let message = "code can only be read: use GET";
+            return Err(LambdaError::new(Outcome::MethodNotAllowed, message));
+        }
+        let uri = &parts.uri;
+        let refused = || {
+            LambdaError::new(
+                Outcome::OtherOrigin,
+                "the address of the code is wrong or has expired: ask GetFunction for another",
+            )
+        };
+        let image: Digest = uri
+            .path()
+            .strip_prefix(PREFIX)
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(refused)?;
+        let expires_s: u64 = parameter(uri, "Expires")
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(refused)?;
+        let signature: Digest = parameter(uri, "Signature")
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(refused)?;
+        let verified = self
+            .downloads
+            .mac(&image, expires_s)
+            .verify_slice(&signature.0);
+        if verified.is_err() || expires_s < unix_s(SystemTime::now()) {
+            return Err(refused());
+        }
+        let permit = self.downloads.permit(self.backend.body_time_max()).await?;
+        let (mut file, bytes) = self.backend.service.image(&image).await?;
+        let zip = spawn_blocking(move || {
+            let mut image = Vec::with_capacity(usize::try_from(bytes).unwrap_or_default());
+            file.read_to_end(&mut image)?;
+            zip_of(&image)
+        });
+        let zip = zip.await.ok().and_then(Result::ok);
+        let zip =
+            zip.ok_or_else(|| LambdaError::new(Outcome::Platform, "the code cannot be read"))?;
+        let mut response = Response::new(Body::from(holding(zip, permit)));
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/zip"),
+        );
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        Ok(response)
+    }
 }
 
-async fn download<V: Vms>(api: &Api<V>, parts: &Parts) -> Result<Response, LambdaError> {
-    if parts.method != Method::GET {
-        let message = "code can only be read: use GET";
-        return Err(LambdaError::new(Outcome::MethodNotAllowed, message));
-    }
-    let uri = &parts.uri;
-    let refused = || {
-        LambdaError::new(
-            Outcome::OtherOrigin,
-            "the address of the code is wrong or has expired: ask GetFunction for another",
-        )
-    };
-    let image: Digest = uri
-        .path()
-        .strip_prefix(PREFIX)
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(refused)?;
-    let expires_s: u64 = parameter(uri, "Expires")
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(refused)?;
-    let signature: Digest = parameter(uri, "Signature")
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(refused)?;
-    let verified = api
-        .downloads
-        .mac(&image, expires_s)
-        .verify_slice(&signature.0);
-    if verified.is_err() || expires_s < unix_s(SystemTime::now()) {
-        return Err(refused());
-    }
-    let place = api.downloads.place(api.body_time_max()).await?;
-    let (mut file, bytes) = api.service.image(&image).await?;
-    let zip = spawn_blocking(move || {
-        let mut image = Vec::with_capacity(usize::try_from(bytes).unwrap_or_default());
-        file.read_to_end(&mut image)?;
-        zip_of(&image)
-    });
-    let zip = zip.await.ok().and_then(Result::ok);
-    let zip = zip.ok_or_else(|| LambdaError::new(Outcome::Platform, "the code cannot be read"))?;
-    let mut response = Response::new(Body::from(in_place(zip, place)));
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/zip"),
-    );
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
-}
-
-/// What is sent of `bytes`: it keeps its place until all of it is taken.
-fn in_place(bytes: Vec<u8>, place: OwnedSemaphorePermit) -> Bytes {
-    struct Placed(
+/// What is sent of `bytes`: it holds its permit until all of it is taken.
+fn holding(bytes: Vec<u8>, permit: OwnedSemaphorePermit) -> Bytes {
+    struct Holding(
         Vec<u8>,
         #[expect(dead_code, reason = "held for as long as the bytes are")] OwnedSemaphorePermit,
     );
-    impl AsRef<[u8]> for Placed {
+    impl AsRef<[u8]> for Holding {
         fn as_ref(&self) -> &[u8] {
             &self.0
         }
     }
-    Bytes::from_owner(Placed(bytes, place))
+    Bytes::from_owner(Holding(bytes, permit))
 }
 
 /// The same bytes for the same image.
@@ -183,17 +180,17 @@ mod tests {
 
     /// Two hundred slow readers of 64 MiB each would hold all of a host's memory.
     #[tokio::test]
-    async fn what_is_not_taken_keeps_its_place() {
+    async fn what_is_not_taken_keeps_its_permit() {
         let downloads = Downloads::new();
         let soon = Duration::from_millis(20);
         let mut bodies = vec![];
         for _ in 0..DOWNLOADS_MAX {
-            let place = downloads.place(soon).await.expect("a place");
-            bodies.push(in_place(vec![7; 100], place));
+            let permit = downloads.permit(soon).await.expect("a permit");
+            bodies.push(holding(vec![7; 100], permit));
         }
         let refused = downloads
             .clone()
-            .place(soon)
+            .permit(soon)
             .await
             .expect_err("all are taken");
         assert!(
@@ -203,8 +200,8 @@ mod tests {
         );
         // A part of it is still all of it.
         let part = bodies.pop().map(|body| body.slice(..1));
-        assert!(downloads.place(soon).await.is_err());
+        assert!(downloads.permit(soon).await.is_err());
         drop(part);
-        assert!(downloads.place(soon).await.is_ok());
+        assert!(downloads.permit(soon).await.is_ok());
     }
 }

@@ -37,7 +37,7 @@ impl<V: Vms> Call<'_, V> {
         mut version: Version,
         is_latest: bool,
     ) -> FunctionConfiguration {
-        let config = self.api.service.config();
+        let config = self.lambda.backend.service.config();
         // Without a token and without keys whoever asks may be anybody on this machine.
         if !config.shows_environment_to_lambda() {
             version.settings = version.settings.without_values();
@@ -48,8 +48,12 @@ impl<V: Vms> Call<'_, V> {
     /// A function with the version that the client means.
     fn find(&self, name: &str) -> Result<(Function, Version, FunctionConfiguration), LambdaError> {
         let target = Target::new(name, &self.parts.uri)?;
-        let function = self.api.service.function(&target.name)?;
-        let version = self.api.service.resolve(&target.name, &target.qualifier)?;
+        let function = self.lambda.backend.service.function(&target.name)?;
+        let version = self
+            .lambda
+            .backend
+            .service
+            .resolve(&target.name, &target.qualifier)?;
         let is_latest = match &target.qualifier {
             Qualifier::Live => true,
             Qualifier::Version(_) => false,
@@ -75,9 +79,9 @@ impl<V: Vms> Call<'_, V> {
         revision: Option<&str>,
     ) -> Result<(Function, Version), LambdaError> {
         let name = Target::unqualified(name)?;
-        let function = self.api.service.function(&name)?;
+        let function = self.lambda.backend.service.function(&name)?;
         check_revision(revision, &latest_revision(&function))?;
-        let version = self.api.service.version(&name, function.live)?;
+        let version = self.lambda.backend.service.version(&name, function.live)?;
         Ok((function, version))
     }
 
@@ -89,7 +93,7 @@ impl<V: Vms> Call<'_, V> {
                 "ZipFile is missing: this agent takes code in no other way",
             )
         })?;
-        let bytes_max = self.api.service.config().limits.image_bytes_max;
+        let bytes_max = self.lambda.backend.service.config().limits.image_bytes_max;
         let zip_file = zip_file.to_owned();
         let unpacked = spawn_blocking(move || unpack(&zip_file, bytes_max)).await;
         let (image, code) = unpacked.map_err(|_| {
@@ -98,7 +102,7 @@ impl<V: Vms> Call<'_, V> {
                 "ZipFile cannot be read: make it again",
             )
         })??;
-        let mut upload = self.api.service.upload().await?;
+        let mut upload = self.lambda.backend.service.upload().await?;
         upload.write(&image).await?;
         Ok((upload.finish().await?.digest, code))
     }
@@ -116,7 +120,7 @@ impl<V: Vms> Call<'_, V> {
         let name = &function.name;
         // The registry looks again, so that of two who have seen the same one is refused.
         let expected_changes = revision.map(|_| function.changes);
-        let service = &self.api.service;
+        let service = &self.lambda.backend.service;
         if (image, &settings, &lambda) == (live.image, &live.settings, &live.lambda) {
             if !publish {
                 return Ok(self.configuration(&function, live, true));
@@ -142,7 +146,7 @@ impl<V: Vms> Call<'_, V> {
     pub(super) async fn create_function(self) -> Answer {
         let wanted: CreateFunction<'_> = self.document()?;
         let name = Target::unqualified(&wanted.function_name)?;
-        if self.api.service.function(&name).is_ok() {
+        if self.lambda.backend.service.function(&name).is_ok() {
             // Before the image is unpacked; the registry looks again.
             return Err(ChangeError::Exists(name).into());
         }
@@ -166,7 +170,7 @@ impl<V: Vms> Call<'_, V> {
         };
         let tags = wanted.tags.unwrap_or_default();
         Attached::default().tag(&tags)?;
-        let service = &self.api.service;
+        let service = &self.lambda.backend.service;
         let created = service.deploy_as(Mode::Create, &name, plan).await?;
         if !tags.is_empty() {
             service.tag(&name, tags, vec![]).await?;
@@ -207,8 +211,11 @@ impl<V: Vms> Call<'_, V> {
         let (function, version, configuration) = self.find(name)?;
         let host = self.parts.headers.get(header::HOST);
         let host = host.and_then(|host| host.to_str().ok()).map(str::to_owned);
-        let host = host.unwrap_or_else(|| self.api.service.config().listen.to_string());
-        let path = self.api.downloads.path(&version.image, SystemTime::now());
+        let host = host.unwrap_or_else(|| self.lambda.backend.service.config().listen.to_string());
+        let path = self
+            .lambda
+            .downloads
+            .path(&version.image, SystemTime::now());
         let mut document = json!({
             "Configuration": configuration,
             "Code": { "RepositoryType": "S3", "Location": format!("http://{host}{path}") },
@@ -236,9 +243,15 @@ impl<V: Vms> Call<'_, V> {
                     "$LATEST cannot be deleted alone: leave the qualifier out to delete the function",
                 ));
             }
-            Qualifier::Live => self.api.service.delete_function(&target.name).await?,
+            Qualifier::Live => {
+                self.lambda
+                    .backend
+                    .service
+                    .delete_function(&target.name)
+                    .await?
+            }
             Qualifier::Version(version) => {
-                let service = &self.api.service;
+                let service = &self.lambda.backend.service;
                 // What is live is `$LATEST`, which has no number to lose.
                 service.delete_version(&target.name, version, true).await?;
             }
@@ -263,7 +276,7 @@ impl<V: Vms> Call<'_, V> {
                 );
                 LambdaError::new(Outcome::InvalidRequest, message)
             })?;
-        let service = &self.api.service;
+        let service = &self.lambda.backend.service;
         service
             .set_reserved_concurrency(&name, Some(reserved))
             .await?;
@@ -272,14 +285,14 @@ impl<V: Vms> Call<'_, V> {
 
     pub(super) async fn delete_concurrency(self, name: &str) -> Answer {
         let name = Target::unqualified(name)?;
-        let service = &self.api.service;
+        let service = &self.lambda.backend.service;
         service.set_reserved_concurrency(&name, None).await?;
         Ok(StatusCode::NO_CONTENT.into_response())
     }
 
     pub(super) fn get_concurrency(self, name: &str) -> Answer {
         let name = Target::unqualified(name)?;
-        let function = self.api.service.function(&name)?;
+        let function = self.lambda.backend.service.function(&name)?;
         let document = match function.reserved_concurrency {
             Some(reserved) => json!({ "ReservedConcurrentExecutions": reserved }),
             None => json!({}),

@@ -49,7 +49,10 @@ impl<V: Vms> Call<'_, V> {
         match header("x-amz-invocation-type").unwrap_or(b"RequestResponse") {
             b"RequestResponse" => {}
             b"DryRun" => {
-                self.api.service.resolve(&target.name, &target.qualifier)?;
+                self.lambda
+                    .backend
+                    .service
+                    .resolve(&target.name, &target.qualifier)?;
                 return Ok(StatusCode::NO_CONTENT.into_response());
             }
             b"Event" => {
@@ -80,7 +83,7 @@ impl<V: Vms> Call<'_, V> {
         let input = InvokeInput {
             request_id: Some(self.id.as_str().to_owned()),
             traceparent: Some(traceparent_or_amzn(&self.parts.headers)),
-            client_address: Some(self.api.client(&self.parts).address.to_string()),
+            client_address: Some(self.lambda.backend.client(&self.parts).address.to_string()),
             client_context: header("x-amz-client-context")
                 .map(client_context)
                 .transpose()?,
@@ -90,7 +93,7 @@ impl<V: Vms> Call<'_, V> {
             unpack_http: Some(unpack),
             version_text: is_latest.then(|| version_text(None)),
         };
-        let service = &self.api.service;
+        let service = &self.lambda.backend.service;
         let invoked = service.invoke(&target.name, &target.qualifier, input).await;
         match invoked {
             Ok(invoked) => {
@@ -106,7 +109,7 @@ impl<V: Vms> Call<'_, V> {
                     (_, ResponseKind::Http) => (None, pack(&response, invoked.facts.http_format)),
                     _ => (None, response.body),
                 };
-                let body = counted(body, self.api.held())?;
+                let body = counted(body, self.lambda.backend.held())?;
                 Ok(result(body, error, &invoked.facts, is_latest))
             }
             Err(InvokeFailure { why, facts }) => {
@@ -135,7 +138,7 @@ impl<V: Vms> Call<'_, V> {
 impl<V: Vms> Call<'_, V> {
     /// Such an alias has no other version beside it.
     fn leads_to_latest(&self, name: &FunctionName, alias: &AliasName) -> bool {
-        let function = self.api.service.function(name);
+        let function = self.lambda.backend.service.function(name);
         function.is_ok_and(|function| {
             let to = function.aliases.get(alias);
             to.is_some_and(|to| to.version == AliasTarget::Live)

@@ -28,7 +28,7 @@ mod url;
 mod urls;
 mod versions;
 
-use std::time::SystemTime;
+use std::sync::Arc;
 
 use axum::http::{HeaderValue, StatusCode, header, request::Parts};
 use axum::{
@@ -37,42 +37,55 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 pub use self::{
     code::{CodeError, ENTRIES_MAX, ENTRY_NAME},
     download::DOWNLOAD_S_MAX,
 };
-pub(crate) use self::{
-    download::{Downloads, answer_download, is_download},
-    url::{answer_url, is_url},
-};
 use self::{
+    download::Downloads,
     error::LambdaError,
     operations::{Found, Operation, Support, Verb, find},
 };
-use jiffy_model::Outcome;
+use jiffy_model::{EndsRequest, Outcome};
 
-pub use crate::auth::sigv4::{CLOCK_SKEW_MAX, SIGNED_HEADERS_MAX, SignatureError};
 use crate::{
-    auth::sigv4::{Scope, precheck, verify},
-    front::origin_guard::Stranger,
+    auth::{Caller, Principal, signer},
     http::{
+        backend::Backend,
         bodies::collect,
         input::{BodyError, DOCUMENT_BYTES_MAX},
         trace::RequestId,
     },
-    native::Api,
     vm::Vms,
 };
 
-/// The service's name in a signature.
-const SERVICE: &str = "lambda";
 /// Uploads that are in memory at once; more wait. Unlike API v1's they are one JSON document each.
 pub const UPLOADS_MAX: usize = 4;
 
+/// This API. A clone is the same.
+pub(crate) struct LambdaRouter<V: Vms> {
+    backend: Backend<V>,
+    /// Permits for uploads, which have to be in memory as a whole.
+    uploads: Arc<Semaphore>,
+    /// Signs addresses of functions' code.
+    downloads: Downloads,
+}
+
+impl<V: Vms> Clone for LambdaRouter<V> {
+    fn clone(&self) -> Self {
+        Self {
+            backend: self.backend.clone(),
+            uploads: Arc::clone(&self.uploads),
+            downloads: self.downloads.clone(),
+        }
+    }
+}
+
 /// A request whose body is here and whose sender is known.
 struct Call<'a, V: Vms> {
-    api: &'a Api<V>,
+    lambda: &'a LambdaRouter<V>,
     id: RequestId,
     parts: Parts,
     body: Bytes,
@@ -90,15 +103,14 @@ pub(crate) fn is_path(path: &str) -> bool {
         })
 }
 
-/// Answers a request of this API.
-pub(crate) async fn answer<V: Vms>(api: &Api<V>, request: Request) -> Response {
-    let id = RequestId::random();
-    with_id(id, respond(api, id, request).await)
+/// Whether a path is answered here: an operation's, a function's URL, or the address of a function's code.
+pub(crate) fn takes(path: &str) -> bool {
+    is_path(path) || url::is_url(path) || download::is_download(path)
 }
 
 /// What a request of this API gets that is not to be looked at.
-pub(crate) fn refuse(stranger: Stranger) -> Response {
-    with_id(RequestId::random(), Err(stranger.into()))
+pub(crate) fn refuse(error: impl EndsRequest) -> Response {
+    with_id(RequestId::random(), Err(error.into()))
 }
 
 fn with_id(id: RequestId, answer: Answer) -> Response {
@@ -109,81 +121,89 @@ fn with_id(id: RequestId, answer: Answer) -> Response {
     response
 }
 
-async fn respond<V: Vms>(api: &Api<V>, id: RequestId, request: Request) -> Answer {
-    let (parts, body) = request.into_parts();
-    let path = parts.uri.path().to_owned();
-    let query = parts.uri.query().unwrap_or_default();
-    let found = find(&parts.method, &path, query);
-    let (is_upload, is_event) = match &found {
-        Found::Operation(operation, _) => match operation.support {
-            Support::Here(Verb::CreateFunction | Verb::UpdateFunctionCode) => (true, false),
-            Support::Here(Verb::Invoke) => (false, true),
-            _ => (false, false),
-        },
-        Found::OtherMethod | Found::Nothing => (false, false),
-    };
-    let limits = &api.service.config().limits;
-    let bytes_max = if is_upload {
-        // Base64 and the other fields.
-        usize::try_from(limits.image_bytes_max / 3 * 4).unwrap_or(usize::MAX) + DOCUMENT_BYTES_MAX
-    } else if is_event {
-        limits.body_bytes_max as usize
-    } else {
-        DOCUMENT_BYTES_MAX
-    };
-    let is_known = authenticate(api, &parts, None)?;
-    let time_max = api.body_time_max();
-    let place = tokio::time::timeout(time_max, async {
-        match is_upload {
-            true => api.uploads.acquire().await.ok(),
-            false => None,
+impl<V: Vms> LambdaRouter<V> {
+    pub(crate) fn new(backend: Backend<V>) -> Self {
+        Self {
+            backend,
+            uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
+            downloads: Downloads::new(),
         }
-    });
-    let _place = place.await.map_err(|_| BodyError::Slow(time_max))?;
-    let mut intake = match is_upload {
-        // Their places are their limit.
-        true => api.intake_of_upload(),
-        false => api.intake(),
-    };
-    let body = collect(body, bytes_max, &mut intake).await?;
-    if !is_known {
-        authenticate(api, &parts, Some(&body))?;
     }
-    let call = Call {
-        api,
-        id,
-        parts,
-        body,
-    };
-    call.dispatch(found).await
-}
 
-/// Either the agent's token or a signature by one of its keys; nothing if there are neither. Without the body, which a
-/// signature covers, it is only known who certainly may not, and whether the body matters at all.
-fn authenticate<V: Vms>(
-    api: &Api<V>,
-    parts: &Parts,
-    body: Option<&[u8]>,
-) -> Result<bool, LambdaError> {
-    let config = api.service.config();
-    let keys = &config.lambda_keys;
-    let wants_token = config.token.is_some() || keys.is_empty();
-    if wants_token && api.has_token(&parts.headers) {
-        return Ok(true);
+    /// Answers a request to a path that is taken here.
+    pub(crate) async fn answer(&self, request: Request) -> Response {
+        let path = request.uri().path();
+        if url::is_url(path) {
+            return self.answer_url(request).await;
+        }
+        let id = RequestId::random();
+        if download::is_download(path) {
+            return with_id(id, self.download(&request.into_parts().0).await);
+        }
+        with_id(id, self.respond(id, request).await)
     }
-    if keys.is_empty() {
-        return Err(SignatureError::Missing.into());
+
+    async fn respond(&self, id: RequestId, request: Request) -> Answer {
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path().to_owned();
+        let query = parts.uri.query().unwrap_or_default();
+        let found = find(&parts.method, &path, query);
+        let (is_upload, is_event) = match &found {
+            Found::Operation(operation, _) => match operation.support {
+                Support::Here(Verb::CreateFunction | Verb::UpdateFunctionCode) => (true, false),
+                Support::Here(Verb::Invoke) => (false, true),
+                _ => (false, false),
+            },
+            Found::OtherMethod | Found::Nothing => (false, false),
+        };
+        let limits = &self.backend.service.config().limits;
+        let bytes_max = if is_upload {
+            // Base64 and the other fields.
+            usize::try_from(limits.image_bytes_max / 3 * 4).unwrap_or(usize::MAX)
+                + DOCUMENT_BYTES_MAX
+        } else if is_event {
+            limits.body_bytes_max as usize
+        } else {
+            DOCUMENT_BYTES_MAX
+        };
+        let signer = self.signer(&parts, None)?;
+        let time_max = self.backend.body_time_max();
+        let permit = tokio::time::timeout(time_max, async {
+            match is_upload {
+                true => self.uploads.acquire().await.ok(),
+                false => None,
+            }
+        });
+        let _permit = permit.await.map_err(|_| BodyError::Slow(time_max))?;
+        let mut intake = match is_upload {
+            // Their permits are their limit.
+            true => self.backend.intake_of_upload(),
+            false => self.backend.intake(),
+        };
+        let body = collect(body, bytes_max, &mut intake).await?;
+        if signer.is_none() {
+            self.signer(&parts, Some(&body))?;
+        }
+        let call = Call {
+            lambda: self,
+            id,
+            parts,
+            body,
+        };
+        call.dispatch(found).await
     }
-    let now = SystemTime::now();
-    let scope = Scope {
-        region: &config.lambda.region,
-        service: SERVICE,
-    };
-    match body {
-        None => precheck(parts, keys, scope, now)?,
-        Some(body) => verify(parts, body, keys, scope, now)?,
+
+    /// Who sent a request; without its body `None` if only that can say.
+    fn signer(&self, parts: &Parts, body: Option<&[u8]>) -> Result<Option<Principal>, LambdaError> {
+        let caller = parts.extensions.get::<Caller>();
+        let principal = caller.map_or(Principal::Visitor, |caller| caller.principal);
+        Ok(signer(
+            principal,
+            parts,
+            body,
+            &self.backend.service.config(),
+        )?)
     }
-    Ok(body.is_some())
 }
 
 impl<V: Vms> Call<'_, V> {

@@ -69,7 +69,8 @@ struct List {
 impl<V: Vms> Call<'_, V> {
     fn readiness(&self, target: &Target) -> Result<Provisioned, LambdaError> {
         let readiness = self
-            .api
+            .lambda
+            .backend
             .service
             .readiness(&target.name, &target.qualifier)?;
         readiness.map(Provisioned::new).ok_or_else(|| {
@@ -89,7 +90,7 @@ impl<V: Vms> Call<'_, V> {
             let message = "ProvisionedConcurrentExecutions is 0: must be at least 1";
             return Err(LambdaError::new(Outcome::InvalidRequest, message));
         }
-        let service = &self.api.service;
+        let service = &self.lambda.backend.service;
         service
             .set_ready(&target.name, &target.qualifier, Some(vms))
             .await?;
@@ -103,7 +104,7 @@ impl<V: Vms> Call<'_, V> {
 
     pub(super) async fn delete_provisioned(self, name: &str) -> Answer {
         let target = Target::new(name, &self.parts.uri)?;
-        let service = &self.api.service;
+        let service = &self.lambda.backend.service;
         service
             .set_ready(&target.name, &target.qualifier, None)
             .await?;
@@ -112,7 +113,7 @@ impl<V: Vms> Call<'_, V> {
 
     pub(super) fn list_provisioned(self, name: &str) -> Answer {
         let name = Target::unqualified(name)?;
-        let service = &self.api.service;
+        let service = &self.lambda.backend.service;
         let function = service.function(&name)?;
         let page = self.page()?;
         let is_behind = |key: &String| page.marker.as_ref().is_none_or(|marker| key > marker);

@@ -25,20 +25,28 @@ impl<V: Vms> Call<'_, V> {
     pub(super) async fn tag(self, resource: &str) -> Answer {
         let name = Target::unqualified(resource)?;
         let wanted: Wanted = self.document()?;
-        self.api.service.tag(&name, wanted.tags, vec![]).await?;
+        self.lambda
+            .backend
+            .service
+            .tag(&name, wanted.tags, vec![])
+            .await?;
         Ok(StatusCode::NO_CONTENT.into_response())
     }
 
     pub(super) async fn untag(self, resource: &str) -> Answer {
         let name = Target::unqualified(resource)?;
         let keys = parameters(&self.parts.uri, "tagKeys").collect();
-        self.api.service.tag(&name, BTreeMap::new(), keys).await?;
+        self.lambda
+            .backend
+            .service
+            .tag(&name, BTreeMap::new(), keys)
+            .await?;
         Ok(StatusCode::NO_CONTENT.into_response())
     }
 
     pub(super) fn list_tags(self, resource: &str) -> Answer {
         let name = Target::unqualified(resource)?;
-        let function = self.api.service.function(&name)?;
+        let function = self.lambda.backend.service.function(&name)?;
         Ok(answer(
             StatusCode::OK,
             &json!({ "Tags": function.attached.tags }),
@@ -47,7 +55,7 @@ impl<V: Vms> Call<'_, V> {
 
     /// What the agent's limits allow, in Lambda's words.
     pub(super) fn account_settings(self) -> Result<axum::response::Response, LambdaError> {
-        let service = &self.api.service;
+        let service = &self.lambda.backend.service;
         let (functions, code_bytes) = service.code_size();
         let limits = &service.config().limits;
         let reserved = service.reserved_concurrency();

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A URL says itself who may use it; the agent's token is not asked for where anybody may. Not here: making URLs
-//! (`urls`), CORS (`model::Cors` says what may be, `api::cors` says it to browsers).
+//! (`urls`), CORS (`model::Cors` says what may be, `http::cors` says it to browsers).
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -27,76 +27,32 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{authenticate, error::LambdaError};
+use super::{LambdaRouter, error::LambdaError};
 use crate::{
     http::{
+        URLS_PATH,
         bodies::collect,
         cors,
+        function::http_response,
         input::decode,
         trace::{RequestId, traceparent_or_amzn},
     },
     model::{Cors, FunctionName, Qualifier, UrlAuth},
-    native::{Api, invoke::http_response},
     service::InvokeInput,
     vm::Vms,
 };
 
-const PREFIX: &str = "/url/";
-
 /// Whether a path is of a function's URL.
-pub(crate) fn is_url(path: &str) -> bool {
-    path.starts_with(PREFIX)
+pub(super) fn is_url(path: &str) -> bool {
+    path.starts_with(URLS_PATH)
 }
 
 /// Path of a function's URL.
 pub(super) fn path_of(name: &FunctionName, qualifier: &str) -> String {
     match qualifier {
-        "" => format!("{PREFIX}{name}/"),
-        alias => format!("{PREFIX}{name}:{alias}/"),
+        "" => format!("{URLS_PATH}{name}/"),
+        alias => format!("{URLS_PATH}{name}:{alias}/"),
     }
-}
-
-/// Answers a request to a function's URL.
-pub(crate) async fn answer_url<V: Vms>(api: &Api<V>, request: Request) -> Response {
-    let id = RequestId::random();
-    let (parts, body) = request.into_parts();
-    let (answer, cors) = respond(api, id, &parts, body).await;
-    let mut response = answer.unwrap_or_else(IntoResponse::into_response);
-    let headers = response.headers_mut();
-    if let Some(cors) = cors {
-        cors::say(&cors, &parts.headers, headers);
-    }
-    headers.insert("x-amzn-requestid", id.header());
-    response
-}
-
-async fn respond<V: Vms>(
-    api: &Api<V>,
-    id: RequestId,
-    parts: &Parts,
-    body: Body,
-) -> (Result<Response, LambdaError>, Option<Cors>) {
-    let found = find(api, parts);
-    let (target, auth, cors) = match found {
-        Ok(found) => found,
-        Err(error) => return (Err(error), None),
-    };
-    if let Some(cors) = &cors
-        && cors::is_preflight(&parts.method, &parts.headers)
-    {
-        return (Ok(cors::answer(cors, &parts.headers)), None);
-    }
-    let answer = async {
-        let is_known = auth == UrlAuth::Anybody || authenticate(api, parts, None)?;
-        let bytes_max = api.service.config().limits.body_bytes_max as usize;
-        let mut intake = api.intake();
-        let body = collect(body, bytes_max, &mut intake).await?;
-        if !is_known {
-            authenticate(api, parts, Some(&body))?;
-        }
-        call(api, id, parts, target, body.into()).await
-    };
-    (answer.await, cors)
 }
 
 /// A function, and where in its URL a request goes.
@@ -106,101 +62,155 @@ struct Target {
     path: String,
 }
 
-fn find<V: Vms>(
-    api: &Api<V>,
-    parts: &Parts,
-) -> Result<(Target, UrlAuth, Option<Cors>), LambdaError> {
-    let missing = || LambdaError::new(Outcome::NotFound, "there is no such URL of a function");
-    let below = parts.uri.path().strip_prefix(PREFIX).unwrap_or_default();
-    let (segment, path) = below.split_at(below.find('/').unwrap_or(below.len()));
-    let text = decode(segment).ok_or_else(missing)?;
-    let (name, alias) = text.split_once(':').unwrap_or((&text, ""));
-    let name: FunctionName = name.parse().map_err(|_| missing())?;
-    let function = api.service.function(&name).map_err(|_| missing())?;
-    let url = function
-        .attached
-        .urls
-        .get(alias)
-        .cloned()
-        .ok_or_else(missing)?;
-    let qualifier = match alias {
-        "" => Qualifier::Live,
-        alias => Qualifier::Alias(alias.parse().map_err(|_| missing())?),
-    };
-    let path = if path.is_empty() { "/" } else { path }.to_owned();
-    let target = Target {
-        name,
-        qualifier,
-        path,
-    };
-    Ok((target, url.auth, url.cors))
-}
-
-async fn call<V: Vms>(
-    api: &Api<V>,
-    id: RequestId,
-    parts: &Parts,
-    target: Target,
-    body: Vec<u8>,
-) -> Result<Response, LambdaError> {
-    let Target {
-        name,
-        qualifier,
-        path,
-    } = target;
-    let version = api
-        .service
-        .resolve(&name, &qualifier)
-        .map_err(LambdaError::from)?;
-    let query = parts.uri.query().unwrap_or_default();
-    let traceparent = traceparent_or_amzn(&parts.headers);
-    let client = api.client(parts);
-    let address = client.address.to_string();
-    let headers = api.headers_for_guest(parts, &client, &traceparent);
-    let (http, body) = if version.takes_http {
-        let target = match query {
-            "" => path,
-            query => format!("{path}?{query}"),
-        };
-        let http = HttpRequest {
-            method: parts.method.as_str().to_owned(),
-            target,
-            headers,
-        };
-        (Some(http), body)
-    } else {
-        let mut event = event(parts, &name, &path, headers, &body);
-        let context = &mut event["requestContext"];
-        context["accountId"] = api.service.config().lambda.account_id.clone().into();
-        context["requestId"] = id.as_str().into();
-        context["http"]["sourceIp"] = address.as_str().into();
-        (None, event.to_string().into_bytes())
-    };
-    let input = InvokeInput {
-        request_id: Some(id.as_str().to_owned()),
-        traceparent: Some(traceparent),
-        client_address: Some(address),
-        http,
-        body,
-        version_text: (qualifier == Qualifier::Live).then(|| super::name::LATEST.to_owned()),
-        ..InvokeInput::default()
-    };
-    let invoked = api.service.invoke(&name, &qualifier, input).await;
-    // Whoever visits a URL is not the function's author: what went wrong is in the log.
-    let broken = || LambdaError::new(Outcome::BadGateway, "Internal Server Error");
-    let response = match invoked {
-        Ok(invoked) => invoked.response,
-        Err(failure) if matches!(failure.why.outcome.lambda(), Lambda::Unhandled(_)) => {
-            return Err(broken());
+impl<V: Vms> LambdaRouter<V> {
+    /// Answers a request to a function's URL.
+    pub(super) async fn answer_url(&self, request: Request) -> Response {
+        let id = RequestId::random();
+        let (parts, body) = request.into_parts();
+        let (answer, cors) = self.url_answer(id, &parts, body).await;
+        let mut response = answer.unwrap_or_else(IntoResponse::into_response);
+        let headers = response.headers_mut();
+        if let Some(cors) = cors {
+            cors::say(&cors, &parts.headers, headers);
         }
-        Err(failure) => return Err(failure.why.into()),
-    };
-    let response = match response.kind {
-        ResponseKind::Http => response,
-        ResponseKind::Ok => of_result(response).ok_or_else(broken)?,
-        _ => return Err(broken()),
-    };
-    http_response(response, &parts.method, api.held()).map_err(|_| broken())
+        headers.insert("x-amzn-requestid", id.header());
+        response
+    }
+
+    async fn url_answer(
+        &self,
+        id: RequestId,
+        parts: &Parts,
+        body: Body,
+    ) -> (Result<Response, LambdaError>, Option<Cors>) {
+        let found = self.url_of(parts);
+        let (target, auth, cors) = match found {
+            Ok(found) => found,
+            Err(error) => return (Err(error), None),
+        };
+        if let Some(cors) = &cors
+            && cors::is_preflight(&parts.method, &parts.headers)
+        {
+            return (Ok(cors::answer(cors, &parts.headers)), None);
+        }
+        let answer = async {
+            let is_known = auth == UrlAuth::Anybody || self.signer(parts, None)?.is_some();
+            let bytes_max = self.backend.service.config().limits.body_bytes_max as usize;
+            let mut intake = self.backend.intake();
+            let body = collect(body, bytes_max, &mut intake).await?;
+            if !is_known {
+                self.signer(parts, Some(&body))?;
+            }
+            self.call_url(id, parts, target, body.into()).await
+        };
+        (answer.await, cors)
+    }
+
+    fn url_of(&self, parts: &Parts) -> Result<(Target, UrlAuth, Option<Cors>), LambdaError> {
+        let missing = || LambdaError::new(Outcome::NotFound, "there is no such URL of a function");
+        let below = parts.uri.path().strip_prefix(URLS_PATH).unwrap_or_default();
+        let (segment, path) = below.split_at(below.find('/').unwrap_or(below.len()));
+        let text = decode(segment).ok_or_else(missing)?;
+        let (name, alias) = text.split_once(':').unwrap_or((&text, ""));
+        let name: FunctionName = name.parse().map_err(|_| missing())?;
+        let function = self
+            .backend
+            .service
+            .function(&name)
+            .map_err(|_| missing())?;
+        let url = function
+            .attached
+            .urls
+            .get(alias)
+            .cloned()
+            .ok_or_else(missing)?;
+        let qualifier = match alias {
+            "" => Qualifier::Live,
+            alias => Qualifier::Alias(alias.parse().map_err(|_| missing())?),
+        };
+        let path = if path.is_empty() { "/" } else { path }.to_owned();
+        let target = Target {
+            name,
+            qualifier,
+            path,
+        };
+        Ok((target, url.auth, url.cors))
+    }
+
+    async fn call_url(
+        &self,
+        id: RequestId,
+        parts: &Parts,
+        target: Target,
+        body: Vec<u8>,
+    ) -> Result<Response, LambdaError> {
+        let Target {
+            name,
+            qualifier,
+            path,
+        } = target;
+        let version = self
+            .backend
+            .service
+            .resolve(&name, &qualifier)
+            .map_err(LambdaError::from)?;
+        let query = parts.uri.query().unwrap_or_default();
+        let traceparent = traceparent_or_amzn(&parts.headers);
+        let client = self.backend.client(parts);
+        let address = client.address.to_string();
+        let headers = self.backend.headers_for_guest(parts, &client, &traceparent);
+        let (http, body) = if version.takes_http {
+            let target = match query {
+                "" => path,
+                query => format!("{path}?{query}"),
+            };
+            let http = HttpRequest {
+                method: parts.method.as_str().to_owned(),
+                target,
+                headers,
+            };
+            (Some(http), body)
+        } else {
+            let mut event = event(parts, &name, &path, headers, &body);
+            let context = &mut event["requestContext"];
+            context["accountId"] = self
+                .backend
+                .service
+                .config()
+                .lambda
+                .account_id
+                .clone()
+                .into();
+            context["requestId"] = id.as_str().into();
+            context["http"]["sourceIp"] = address.as_str().into();
+            (None, event.to_string().into_bytes())
+        };
+        let input = InvokeInput {
+            request_id: Some(id.as_str().to_owned()),
+            traceparent: Some(traceparent),
+            client_address: Some(address),
+            http,
+            body,
+            version_text: (qualifier == Qualifier::Live).then(|| super::name::LATEST.to_owned()),
+            ..InvokeInput::default()
+        };
+        let invoked = self.backend.service.invoke(&name, &qualifier, input).await;
+        // Whoever visits a URL is not the function's author: what went wrong is in the log.
+        let broken = || LambdaError::new(Outcome::BadGateway, "Internal Server Error");
+        let response = match invoked {
+            Ok(invoked) => invoked.response,
+            Err(failure) if matches!(failure.why.outcome.lambda(), Lambda::Unhandled(_)) => {
+                return Err(broken());
+            }
+            Err(failure) => return Err(failure.why.into()),
+        };
+        let response = match response.kind {
+            ResponseKind::Http => response,
+            ResponseKind::Ok => of_result(response).ok_or_else(broken)?,
+            _ => return Err(broken()),
+        };
+        http_response(response, &parts.method, self.backend.held()).map_err(|_| broken())
+    }
 }
 
 /// What a handler that knows nothing of HTTP is given: payload format 2.0.

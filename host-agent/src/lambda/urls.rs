@@ -152,7 +152,7 @@ impl<V: Vms> Call<'_, V> {
         qualifier: &str,
         url: FunctionUrl,
     ) -> UrlConfiguration {
-        let config = self.api.service.config();
+        let config = self.lambda.backend.service.config();
         let host = self
             .parts
             .headers
@@ -217,18 +217,19 @@ impl<V: Vms> Call<'_, V> {
         })?;
         let cors = wanted.cors.map(CorsDocument::cors).transpose()?;
         let function_name = name.clone();
-        let change = self
-            .api
-            .service
-            .change_url(&name, &qualifier, move |before, now_ms| match before {
-                Some(_) => Err(RegistryError::UrlExists(function_name.clone())),
-                None => Ok(Some(FunctionUrl {
-                    auth,
-                    cors: cors.clone(),
-                    created_ms: now_ms,
-                    updated_ms: now_ms,
-                })),
-            });
+        let change =
+            self.lambda
+                .backend
+                .service
+                .change_url(&name, &qualifier, move |before, now_ms| match before {
+                    Some(_) => Err(RegistryError::UrlExists(function_name.clone())),
+                    None => Ok(Some(FunctionUrl {
+                        auth,
+                        cors: cors.clone(),
+                        created_ms: now_ms,
+                        updated_ms: now_ms,
+                    })),
+                });
         let function = change.await?;
         self.url_answer(StatusCode::CREATED, &function, &qualifier)
     }
@@ -239,19 +240,21 @@ impl<V: Vms> Call<'_, V> {
         let auth = wanted.auth()?;
         let cors = wanted.cors.map(CorsDocument::cors).transpose()?;
         let function_name = name.clone();
-        let change = self
-            .api
-            .service
-            .change_url(&name, &qualifier, move |before, now_ms| {
-                let before = before.cloned();
-                let before = before.ok_or_else(|| RegistryError::NoUrl(function_name.clone()))?;
-                Ok(Some(FunctionUrl {
-                    auth: auth.unwrap_or(before.auth),
-                    cors: cors.clone().or(before.cors),
-                    updated_ms: now_ms,
-                    ..before
-                }))
-            });
+        let change =
+            self.lambda
+                .backend
+                .service
+                .change_url(&name, &qualifier, move |before, now_ms| {
+                    let before = before.cloned();
+                    let before =
+                        before.ok_or_else(|| RegistryError::NoUrl(function_name.clone()))?;
+                    Ok(Some(FunctionUrl {
+                        auth: auth.unwrap_or(before.auth),
+                        cors: cors.clone().or(before.cors),
+                        updated_ms: now_ms,
+                        ..before
+                    }))
+                });
         let function = change.await?;
         self.url_answer(StatusCode::OK, &function, &qualifier)
     }
@@ -259,26 +262,27 @@ impl<V: Vms> Call<'_, V> {
     pub(super) async fn delete_url(self, name: &str) -> Answer {
         let (name, qualifier) = self.url_target(name)?;
         let function_name = name.clone();
-        let change =
-            self.api
-                .service
-                .change_url(&name, &qualifier, move |before, _| match before {
-                    Some(_) => Ok(None),
-                    None => Err(RegistryError::NoUrl(function_name.clone())),
-                });
+        let change = self
+            .lambda
+            .backend
+            .service
+            .change_url(&name, &qualifier, move |before, _| match before {
+                Some(_) => Ok(None),
+                None => Err(RegistryError::NoUrl(function_name.clone())),
+            });
         change.await?;
         Ok(StatusCode::NO_CONTENT.into_response())
     }
 
     pub(super) fn get_url(self, name: &str) -> Answer {
         let (name, qualifier) = self.url_target(name)?;
-        let function = self.api.service.function(&name)?;
+        let function = self.lambda.backend.service.function(&name)?;
         self.url_answer(StatusCode::OK, &function, &qualifier)
     }
 
     pub(super) fn list_urls(self, name: &str) -> Answer {
         let name = Target::unqualified(name)?;
-        let function = self.api.service.function(&name)?;
+        let function = self.lambda.backend.service.function(&name)?;
         let page = self.page()?;
         // The marker of the URL of `$LATEST` is the empty name with a colon before it.
         let after = page

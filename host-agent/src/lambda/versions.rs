@@ -92,7 +92,11 @@ impl<V: Vms> Call<'_, V> {
             (Some(_), after) => self.places(after, page.len_max + 1)?,
             (None, after) => {
                 let after = after.map(|(name, _)| name);
-                let functions = self.api.service.functions(after.as_ref(), page.len_max + 1);
+                let functions = self
+                    .lambda
+                    .backend
+                    .service
+                    .functions(after.as_ref(), page.len_max + 1);
                 functions
                     .into_iter()
                     .map(|function| (function.name, None))
@@ -102,9 +106,9 @@ impl<V: Vms> Call<'_, V> {
         let next_marker = page.cut(&mut found, marker_of);
         // One that is deleted meanwhile is left out.
         let configurations = found.into_iter().filter_map(|(name, version)| {
-            let function = self.api.service.function(&name).ok()?;
+            let function = self.lambda.backend.service.function(&name).ok()?;
             let number = version.unwrap_or(function.live);
-            let found = self.api.service.version(&name, number).ok()?;
+            let found = self.lambda.backend.service.version(&name, number).ok()?;
             let configuration = self.configuration(&function, found, version.is_none());
             Some(match (version, is_all) {
                 (None, true) => configuration.asked_for_as(LATEST),
@@ -120,7 +124,7 @@ impl<V: Vms> Call<'_, V> {
 
     /// Up to `limit` versions of all functions behind `after`.
     fn places(&self, after: Option<Place>, limit: usize) -> Result<Vec<Place>, LambdaError> {
-        let service = &self.api.service;
+        let service = &self.lambda.backend.service;
         let mut places = vec![];
         let mut name_before = None;
         if let Some((name, version)) = after {
@@ -163,7 +167,7 @@ impl<V: Vms> Call<'_, V> {
         limit: usize,
     ) -> Result<Vec<VersionNumber>, LambdaError> {
         // The one that is not published comes last.
-        let mut versions = self.api.service.versions(name, after, limit)?;
+        let mut versions = self.lambda.backend.service.versions(name, after, limit)?;
         versions.retain(|version| version.published);
         Ok(versions.iter().map(|version| version.number).collect())
     }
@@ -171,7 +175,7 @@ impl<V: Vms> Call<'_, V> {
     pub(super) async fn publish_version(self, name: &str) -> Answer {
         let wanted: PublishVersion = self.document()?;
         let name = Target::unqualified(name)?;
-        let service = &self.api.service;
+        let service = &self.lambda.backend.service;
         let function = service.function(&name)?;
         check_revision(wanted.revision_id.as_deref(), &latest_revision(&function))?;
         let live = service.version(&name, function.live)?;
@@ -193,7 +197,7 @@ impl<V: Vms> Call<'_, V> {
 
     pub(super) fn list_versions(self, name: &str) -> Answer {
         let name = Target::unqualified(name)?;
-        let service = &self.api.service;
+        let service = &self.lambda.backend.service;
         let function = service.function(&name)?;
         let page = self.page()?;
         let mut found: Vec<Option<VersionNumber>> = vec![];

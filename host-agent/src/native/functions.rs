@@ -16,9 +16,10 @@ use jiffy_model::{
 };
 use serde::Deserialize;
 
-use super::{Api, LIST_LEN_DEFAULT, LIST_LEN_MAX, views::version_document};
+use super::{LIST_LEN_DEFAULT, LIST_LEN_MAX, views::version_document};
 use crate::{
     http::{
+        backend::Backend,
         input::{Parameters, Segments, document},
         problem::{Problem, init_log},
     },
@@ -53,11 +54,11 @@ fn next<T, N>(page: &[T], limit: usize, name: impl Fn(&T) -> N) -> Option<N> {
 
 /// `GET /v1/functions`
 pub(super) async fn list<V: Vms>(
-    State(api): State<Api<V>>,
+    State(backend): State<Backend<V>>,
     Parameters(page): Parameters<Page<FunctionName>>,
 ) -> Result<Json<FunctionList>, Problem> {
     let limit = page.limit()?;
-    let functions = api.service.functions(page.after.as_ref(), limit);
+    let functions = backend.service.functions(page.after.as_ref(), limit);
     Ok(Json(FunctionList {
         next: next(&functions, limit, |function| function.name.clone()),
         functions: functions.into_iter().map(FunctionDocument::from).collect(),
@@ -65,8 +66,12 @@ pub(super) async fn list<V: Vms>(
 }
 
 /// What a client sees of a version: without the values of its environment, unless it had to show a token.
-fn view<V: Vms>(api: &Api<V>, function: &FunctionName, mut version: Version) -> VersionDocument {
-    if !api.service.config().shows_environment() {
+fn view<V: Vms>(
+    backend: &Backend<V>,
+    function: &FunctionName,
+    mut version: Version,
+) -> VersionDocument {
+    if !backend.service.config().shows_environment() {
         version.settings = version.settings.without_values();
     }
     version_document(function, version)
@@ -74,27 +79,27 @@ fn view<V: Vms>(api: &Api<V>, function: &FunctionName, mut version: Version) -> 
 
 /// `GET /v1/functions/{name}`
 pub(super) async fn describe<V: Vms>(
-    State(api): State<Api<V>>,
+    State(backend): State<Backend<V>>,
     Segments(name): Segments<FunctionName>,
 ) -> Result<Json<Description>, Problem> {
-    let function = api.service.function(&name)?;
-    let live = api.service.version(&name, function.live)?;
+    let function = backend.service.function(&name)?;
+    let live = backend.service.version(&name, function.live)?;
     Ok(Json(Description {
         function: function.into(),
-        live_version: view(&api, &name, live),
+        live_version: view(&backend, &name, live),
     }))
 }
 
 /// `PUT /v1/functions/{name}`
 pub(super) async fn deploy<V: Vms>(
-    State(api): State<Api<V>>,
+    State(backend): State<Backend<V>>,
     Segments(name): Segments<FunctionName>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
-    let wanted: Deploy = document(&parts.headers, body, api.intake()).await?;
+    let wanted: Deploy = document(&parts.headers, body, backend.intake()).await?;
     let (image, publish) = (wanted.image, wanted.publish.unwrap_or(true));
-    let deploy = api
+    let deploy = backend
         .service
         .deploy_over(&name, image, publish, |live| wanted.over(live));
     let outcome = deploy.await?;
@@ -106,7 +111,7 @@ pub(super) async fn deploy<V: Vms>(
         StatusCode::OK
     };
     let deployed = Deployed {
-        version: view(&api, &name, outcome.version),
+        version: view(&backend, &name, outcome.version),
         changes,
         logs: outcome.logs.into_iter().map(init_log).collect(),
     };
@@ -115,23 +120,23 @@ pub(super) async fn deploy<V: Vms>(
 
 /// `DELETE /v1/functions/{name}`
 pub(super) async fn remove<V: Vms>(
-    State(api): State<Api<V>>,
+    State(backend): State<Backend<V>>,
     Segments(name): Segments<FunctionName>,
 ) -> Result<StatusCode, Problem> {
-    api.service.delete_function(&name).await?;
+    backend.service.delete_function(&name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// `GET /v1/functions/{name}/versions`
 pub(super) async fn list_versions<V: Vms>(
-    State(api): State<Api<V>>,
+    State(backend): State<Backend<V>>,
     Segments(name): Segments<FunctionName>,
     Parameters(page): Parameters<Page<VersionNumber>>,
 ) -> Result<Json<VersionList>, Problem> {
     let limit = page.limit()?;
-    let versions = api.service.versions(&name, page.after, limit)?;
+    let versions = backend.service.versions(&name, page.after, limit)?;
     let next = next(&versions, limit, |version| version.number);
-    let view = |version| view(&api, &name, version);
+    let view = |version| view(&backend, &name, version);
     Ok(Json(VersionList {
         versions: versions.into_iter().map(view).collect(),
         next,
@@ -140,28 +145,31 @@ pub(super) async fn list_versions<V: Vms>(
 
 /// `GET /v1/functions/{name}/versions/{version}`
 pub(super) async fn describe_version<V: Vms>(
-    State(api): State<Api<V>>,
+    State(backend): State<Backend<V>>,
     Segments((name, version)): Segments<(FunctionName, VersionNumber)>,
 ) -> Result<Json<VersionDocument>, Problem> {
-    let version = api.service.version(&name, version)?;
-    Ok(Json(view(&api, &name, version)))
+    let version = backend.service.version(&name, version)?;
+    Ok(Json(view(&backend, &name, version)))
 }
 
 /// `DELETE /v1/functions/{name}/versions/{version}`
 pub(super) async fn remove_version<V: Vms>(
-    State(api): State<Api<V>>,
+    State(backend): State<Backend<V>>,
     Segments((name, version)): Segments<(FunctionName, VersionNumber)>,
 ) -> Result<StatusCode, Problem> {
-    api.service.delete_version(&name, version, false).await?;
+    backend
+        .service
+        .delete_version(&name, version, false)
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// `GET /v1/functions/{name}/aliases`
 pub(super) async fn list_aliases<V: Vms>(
-    State(api): State<Api<V>>,
+    State(backend): State<Backend<V>>,
     Segments(name): Segments<FunctionName>,
 ) -> Result<Json<AliasList>, Problem> {
-    let aliases = api.service.function(&name)?.aliases.into_iter();
+    let aliases = backend.service.function(&name)?.aliases.into_iter();
     Ok(Json(AliasList {
         aliases: aliases.map(|(name, to)| (name, to.into())).collect(),
     }))
@@ -169,10 +177,10 @@ pub(super) async fn list_aliases<V: Vms>(
 
 /// `GET /v1/functions/{name}/aliases/{alias}`
 pub(super) async fn describe_alias<V: Vms>(
-    State(api): State<Api<V>>,
+    State(backend): State<Backend<V>>,
     Segments((name, alias)): Segments<(FunctionName, AliasName)>,
 ) -> Result<Json<AliasDocument>, Problem> {
-    let found = api.service.function(&name)?.aliases.remove(&alias);
+    let found = backend.service.function(&name)?.aliases.remove(&alias);
     found.map(|to| Json(to.into())).ok_or_else(|| {
         let detail = format!("{name} has no alias {alias}: set it first");
         Problem::new(Outcome::NotFound, detail)
@@ -181,14 +189,14 @@ pub(super) async fn describe_alias<V: Vms>(
 
 /// `PUT /v1/functions/{name}/aliases/{alias}`
 pub(super) async fn put_alias<V: Vms>(
-    State(api): State<Api<V>>,
+    State(backend): State<Backend<V>>,
     Segments((name, alias)): Segments<(FunctionName, AliasName)>,
     request: Request,
 ) -> Result<Json<AliasDocument>, Problem> {
     alias.check_not_live()?;
     let (parts, body) = request.into_parts();
-    let to: AliasDocument = document(&parts.headers, body, api.intake()).await?;
-    let mut function = api.service.put_alias(&name, &alias, to.into()).await?;
+    let to: AliasDocument = document(&parts.headers, body, backend.intake()).await?;
+    let mut function = backend.service.put_alias(&name, &alias, to.into()).await?;
     let put = function.aliases.remove(&alias);
     put.map(|to| Json(to.into()))
         .ok_or_else(|| Problem::new(Outcome::Conflict, "the alias was removed meanwhile"))
@@ -196,16 +204,16 @@ pub(super) async fn put_alias<V: Vms>(
 
 /// `DELETE /v1/functions/{name}/aliases/{alias}`
 pub(super) async fn remove_alias<V: Vms>(
-    State(api): State<Api<V>>,
+    State(backend): State<Backend<V>>,
     Segments((name, alias)): Segments<(FunctionName, AliasName)>,
 ) -> Result<StatusCode, Problem> {
-    api.service.remove_alias(&name, &alias).await?;
+    backend.service.remove_alias(&name, &alias).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// `POST /v1/functions/{name}/rollback`
 pub(super) async fn roll_back<V: Vms>(
-    State(api): State<Api<V>>,
+    State(backend): State<Backend<V>>,
     Segments(name): Segments<FunctionName>,
     request: Request,
 ) -> Result<Json<FunctionDocument>, Problem> {
@@ -213,35 +221,40 @@ pub(super) async fn roll_back<V: Vms>(
     let wanted = if body.is_end_stream() {
         RollBack::default()
     } else {
-        document(&parts.headers, body, api.intake()).await?
+        document(&parts.headers, body, backend.intake()).await?
     };
-    let function = api.service.rollback(&name, wanted.version).await?;
+    let function = backend.service.rollback(&name, wanted.version).await?;
     Ok(Json(function.into()))
 }
 
 /// `PUT /v1/functions/{name}/concurrency`
 pub(super) async fn put_concurrency<V: Vms>(
-    State(api): State<Api<V>>,
+    State(backend): State<Backend<V>>,
     Segments(name): Segments<FunctionName>,
     request: Request,
 ) -> Result<Json<Concurrency>, Problem> {
     let (parts, body) = request.into_parts();
-    let wanted: Concurrency = document(&parts.headers, body, api.intake()).await?;
+    let wanted: Concurrency = document(&parts.headers, body, backend.intake()).await?;
     let reserved = wanted.reserved;
     if reserved > CONCURRENCY_MAX {
         let detail = format!("invalid reserved {reserved}: must be 0 to {CONCURRENCY_MAX}");
         return Err(Problem::new(Outcome::InvalidRequest, detail));
     }
-    let set = api.service.set_reserved_concurrency(&name, Some(reserved));
+    let set = backend
+        .service
+        .set_reserved_concurrency(&name, Some(reserved));
     set.await?;
     Ok(Json(wanted))
 }
 
 /// `DELETE /v1/functions/{name}/concurrency`
 pub(super) async fn remove_concurrency<V: Vms>(
-    State(api): State<Api<V>>,
+    State(backend): State<Backend<V>>,
     Segments(name): Segments<FunctionName>,
 ) -> Result<StatusCode, Problem> {
-    api.service.set_reserved_concurrency(&name, None).await?;
+    backend
+        .service
+        .set_reserved_concurrency(&name, None)
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -10,20 +10,20 @@ use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use jiffy_model::documents::ImageDocument;
 
-use super::{Api, json};
+use super::json;
 use crate::{
-    http::{input::BodyError, problem::Problem},
+    http::{backend::Backend, input::BodyError, problem::Problem},
     images::{ImageError, StoredImage},
     vm::Vms,
 };
 
 /// `POST /v1/images`
 pub(super) async fn upload<V: Vms>(
-    State(api): State<Api<V>>,
+    State(backend): State<Backend<V>>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let time_max = api.body_time_max();
-    let stored = tokio::time::timeout(time_max, store(&api, request.into_body())).await;
+    let time_max = backend.body_time_max();
+    let stored = tokio::time::timeout(time_max, store(&backend, request.into_body())).await;
     let stored = stored.map_err(|_| BodyError::Slow(time_max))??;
     let view = ImageDocument {
         digest: stored.digest,
@@ -37,12 +37,12 @@ pub(super) async fn upload<V: Vms>(
 }
 
 /// Writes piece by piece, so that memory does not grow with the image.
-async fn store<V: Vms>(api: &Api<V>, mut body: Body) -> Result<StoredImage, Problem> {
-    let bytes_max = api.service.config().limits.image_bytes_max;
+async fn store<V: Vms>(backend: &Backend<V>, mut body: Body) -> Result<StoredImage, Problem> {
+    let bytes_max = backend.service.config().limits.image_bytes_max;
     if body.size_hint().lower() > bytes_max {
         return Err(ImageError::TooLarge(bytes_max).into());
     }
-    let mut upload = api.service.upload().await?;
+    let mut upload = backend.service.upload().await?;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| BodyError::Broken)?;
         if let Some(piece) = frame.data_ref() {

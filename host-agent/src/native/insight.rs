@@ -21,9 +21,10 @@ use tokio::{
     task::spawn_blocking,
 };
 
-use super::{Api, views::InstanceView};
+use super::views::InstanceView;
 use crate::{
     http::{
+        backend::Backend,
         input::{Parameters, Segments},
         problem::Problem,
     },
@@ -40,21 +41,24 @@ const JSON_LINES: &str = "application/jsonl";
 const LOG_LINES_DEFAULT: usize = 1000;
 
 /// `GET /v1/health`
-pub(super) async fn health<V: Vms>(State(api): State<Api<V>>) -> Json<Health> {
-    Json(api.service.health())
+pub(super) async fn health<V: Vms>(State(backend): State<Backend<V>>) -> Json<Health> {
+    Json(backend.service.health())
 }
 
 /// `GET /metrics`
-pub(super) async fn metrics<V: Vms>(State(api): State<Api<V>>, headers: HeaderMap) -> Response {
+pub(super) async fn metrics<V: Vms>(
+    State(backend): State<Backend<V>>,
+    headers: HeaderMap,
+) -> Response {
     let accept = headers.get(header::ACCEPT);
     let exposition = Exposition::from_accept(accept.and_then(|accept| accept.to_str().ok()));
     let gauges = Gauges {
-        functions: api.service.health().functions,
-        log_bytes: api.service.logs().total_bytes(),
-        body_bytes: api.bodies.held_bytes(),
-        pool: api.service.pool().stats(),
+        functions: backend.service.health().functions,
+        log_bytes: backend.service.logs().total_bytes(),
+        body_bytes: backend.bodies.held_bytes(),
+        pool: backend.service.pool().stats(),
     };
-    let text = api.service.metrics().encode(&gauges, exposition);
+    let text = backend.service.metrics().encode(&gauges, exposition);
     typed(exposition.content_type(), text)
 }
 
@@ -74,8 +78,8 @@ pub(super) struct InstanceList {
 }
 
 /// `GET /v1/instances`
-pub(super) async fn instances<V: Vms>(State(api): State<Api<V>>) -> Json<InstanceList> {
-    let instances = api.service.pool().instances();
+pub(super) async fn instances<V: Vms>(State(backend): State<Backend<V>>) -> Json<InstanceList> {
+    let instances = backend.service.pool().instances();
     Json(InstanceList {
         instances: instances.into_iter().map(InstanceView::from).collect(),
     })
@@ -96,10 +100,10 @@ pub(super) struct UsageList {
 
 /// `GET /v1/usage`
 pub(super) async fn usage<V: Vms>(
-    State(api): State<Api<V>>,
+    State(backend): State<Backend<V>>,
     Parameters(wanted): Parameters<UsageParameters>,
 ) -> Json<UsageList> {
-    let usage = api.service.usage();
+    let usage = backend.service.usage();
     let usage = usage.summary(wanted.function.as_ref(), wanted.since);
     Json(UsageList { usage })
 }
@@ -117,7 +121,7 @@ pub(super) struct LogParameters {
 
 /// `GET /v1/functions/{name}/logs`
 pub(super) async fn logs<V: Vms>(
-    State(api): State<Api<V>>,
+    State(backend): State<Backend<V>>,
     Segments(name): Segments<FunctionName>,
     Parameters(wanted): Parameters<LogParameters>,
 ) -> Result<Response, Problem> {
@@ -126,14 +130,14 @@ pub(super) async fn logs<V: Vms>(
         let detail = format!("invalid limit {limit}: must be 1 to {READ_LINES_MAX}");
         return Err(Problem::new(Outcome::InvalidRequest, detail));
     }
-    api.service.function(&name)?;
+    backend.service.function(&name)?;
     let query = LogQuery {
         since_ms: wanted.since,
         until_ms: wanted.until,
         request_id: wanted.request_id,
         limit,
     };
-    let logs = Arc::clone(api.service.logs());
+    let logs = Arc::clone(backend.service.logs());
     let read = {
         let query = query.clone();
         move || {
@@ -155,7 +159,7 @@ pub(super) async fn logs<V: Vms>(
         return Ok(typed(JSON_LINES, text));
     };
     let first = stream::once(async { Ok::<_, std::convert::Infallible>(Bytes::from(text)) });
-    let rest = follow(receiver, query, api.stopping.clone()).map(Ok);
+    let rest = follow(receiver, query, backend.stopping.clone()).map(Ok);
     Ok(typed(JSON_LINES, Body::from_stream(first.chain(rest))))
 }
 

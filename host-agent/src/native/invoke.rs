@@ -5,29 +5,26 @@
 //! ANY  /fn/{name}/…                  HTTP request ─▶ HTTP response
 //! ```
 
-use std::{
-    fmt::Write as _,
-    mem::take,
-    net::{IpAddr, Ipv4Addr},
-};
+use std::{fmt::Write as _, mem::take};
 
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
+use axum::http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 use axum::{
     body::Body,
     extract::{Request, State},
-    response::{IntoResponse, Response},
+    response::Response,
 };
-use jiffy_abi::frame::{ResponseKind, STATUSES};
+use jiffy_abi::frame::ResponseKind;
 use jiffy_control::HttpRequest;
 use jiffy_model::Outcome;
 use serde::Deserialize;
 
-use super::Api;
 use crate::{
     http::{
+        backend::Backend,
         bodies::{Held, Intake, collect, counted},
-        client_address::{Client, Peer, is_trusted},
-        headers::{Pass, add_facts, for_guest, of_function, settle_length},
+        client_address::Client,
+        function::http_response,
+        headers::add_facts,
         input::{Parameters, Segments, decode},
         problem::{Problem, text_of_error},
         trace::{RequestId, traceparent},
@@ -56,7 +53,7 @@ enum Wanted<'a> {
 
 /// `POST /v1/functions/{name}/invoke`
 pub(super) async fn invoke<V: Vms>(
-    State(api): State<Api<V>>,
+    State(backend): State<Backend<V>>,
     Segments(name): Segments<FunctionName>,
     Parameters(parameters): Parameters<InvokeParameters>,
     request: Request,
@@ -68,83 +65,52 @@ pub(super) async fn invoke<V: Vms>(
             Some(text) => text.parse()?,
         };
         let (parts, body) = request.into_parts();
-        let mut intake = api.intake();
-        let body = api.body(body, &mut intake).await?;
+        let mut intake = backend.intake();
+        let body = backend.body(body, &mut intake).await?;
         let input = input(
             id,
             traceparent(&parts.headers),
-            api.client(&parts),
+            backend.client(&parts),
             None,
             body,
         );
-        let invoked = api.service.invoke(&name, &qualifier, input).await;
-        api.finish(id, invoked, Wanted::Output)
+        let invoked = backend.service.invoke(&name, &qualifier, input).await;
+        backend.finish(id, invoked, Wanted::Output)
     };
     answer.await.map_err(|problem| problem.of_request(id))
 }
 
 /// `/fn/{name}` and all below it.
 pub(super) async fn http<V: Vms>(
-    State(api): State<Api<V>>,
+    State(backend): State<Backend<V>>,
     request: Request,
 ) -> Result<Response, Problem> {
     let id = RequestId::random();
     let answer = async {
         let (parts, body) = request.into_parts();
         let (name, target) = function_and_target(&parts)?;
-        let mut intake = api.intake();
-        let body = api.body(body, &mut intake).await?;
+        let mut intake = backend.intake();
+        let body = backend.body(body, &mut intake).await?;
         let traceparent = traceparent(&parts.headers);
-        let client = api.client(&parts);
+        let client = backend.client(&parts);
         let http = HttpRequest {
             method: parts.method.as_str().to_owned(),
             target,
-            headers: api.headers_for_guest(&parts, &client, &traceparent),
+            headers: backend.headers_for_guest(&parts, &client, &traceparent),
         };
         let input = input(id, traceparent, client, Some(http), body);
-        let invoked = api.service.invoke(&name, &Qualifier::Live, input).await;
-        api.finish(id, invoked, Wanted::Http(&parts.method))
+        let invoked = backend.service.invoke(&name, &Qualifier::Live, input).await;
+        backend.finish(id, invoked, Wanted::Http(&parts.method))
     };
     answer.await.map_err(|problem| problem.of_request(id))
 }
 
-impl<V: Vms> Api<V> {
+impl<V: Vms> Backend<V> {
     async fn body(&self, body: Body, intake: &mut Intake) -> Result<Vec<u8>, Problem> {
         let bytes_max = self.service.config().limits.body_bytes_max as usize;
         // Without a copy if the body came in one piece.
         Ok(collect(body, bytes_max, intake).await?.into())
     }
-
-    /// Who sent a request.
-    pub(crate) fn client(&self, parts: &Parts) -> Client {
-        let config = self.service.config();
-        let which = config.client_address_header;
-        Client::new(peer(parts), &parts.headers, &config.proxies, which)
-    }
-
-    /// What a function gets of a request's headers, and who sent it.
-    pub(crate) fn headers_for_guest(
-        &self,
-        parts: &Parts,
-        client: &Client,
-        traceparent: &str,
-    ) -> Vec<(String, Vec<u8>)> {
-        let config = self.service.config();
-        let pass = Pass {
-            has_token: config.token.is_some(),
-            traceparent,
-            is_proxy: is_trusted(peer(parts), &config.proxies),
-        };
-        let mut headers = for_guest(&parts.headers, pass);
-        headers.extend(client.headers(parts.headers.get(header::HOST)));
-        headers
-    }
-}
-
-/// Who is at the other end of the connection.
-fn peer(parts: &Parts) -> IpAddr {
-    let peer = parts.extensions.get::<Peer>();
-    peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0)
 }
 
 fn input(
@@ -180,7 +146,7 @@ fn function_and_target(parts: &Parts) -> Result<(FunctionName, String), Problem>
     Ok((name, target))
 }
 
-impl<V: Vms> Api<V> {
+impl<V: Vms> Backend<V> {
     fn finish(
         &self,
         id: RequestId,
@@ -260,34 +226,6 @@ fn respond(
 fn is_json(response: &jiffy_control::Response) -> bool {
     let mut headers = response.headers.iter();
     headers.any(|(name, value)| name == "content-type" && value == JSON.as_bytes())
-}
-
-/// A function's HTTP response. It comes from a guest: status and headers are checked.
-pub(crate) fn http_response(
-    response: jiffy_control::Response,
-    method: &Method,
-    held: Held,
-) -> Result<Response, Problem> {
-    let status = StatusCode::from_u16(response.status)
-        .ok()
-        .filter(|status| STATUSES.contains(&status.as_u16()))
-        .ok_or_else(|| {
-            let detail = format!(
-                "the function answered with HTTP status {}: must be {} to {}",
-                response.status,
-                STATUSES.start(),
-                STATUSES.end()
-            );
-            Problem::new(Outcome::FunctionError, detail)
-        })?;
-    let mut headers = of_function(response.headers).map_err(|name| {
-        let detail = format!("the function answered with a malformed header {name:?}");
-        Problem::new(Outcome::FunctionError, detail)
-    })?;
-    let body = settle_length(method, status, &mut headers, response.body, held)?;
-    let mut answer = (status, body).into_response();
-    *answer.headers_mut() = headers;
-    Ok(answer)
 }
 
 /// A handler for HTTP that was given an event: its body is what it returned. Its status is none of this request's,

@@ -2,13 +2,14 @@
 
 mod deploys;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::*;
+use super::{endpoints::endpoints, *};
 use crate::{
     front::tests::{Answer, Server},
+    http::HEALTH_PATH,
     images::tests::image,
     vm::fake::FakeVms,
 };
@@ -39,9 +40,9 @@ fn openapi() -> Value {
 async fn openapi_describes_exactly_the_routes() {
     let document = openapi();
     let described = document["paths"].as_object().expect("paths");
-    let routed: BTreeSet<_> = routes::<FakeVms>()
+    let routed: BTreeSet<_> = endpoints::<FakeVms>()
         .into_iter()
-        .map(|(path, ..)| path.replace("{*path}", "{path}"))
+        .map(|endpoint| endpoint.path.replace("{*path}", "{path}"))
         .collect();
     assert_eq!(described.keys().cloned().collect::<BTreeSet<_>>(), routed);
     let server = Server::start().await;
@@ -62,6 +63,36 @@ async fn openapi_describes_exactly_the_routes() {
             }
         }
     }
+}
+
+/// Each endpoint asks for its scope, and who has none learns nothing of what there is.
+#[tokio::test]
+async fn a_visitor_has_what_is_public_and_no_more() {
+    let token = "0123456789abcdef0123456789abcdef";
+    let server = Server::with(|config| config.token = Some(token.to_owned().into())).await;
+    let mut public = vec![];
+    for (path, item) in openapi()["paths"].as_object().expect("paths") {
+        let target = path.replace(['{', '}'], "");
+        for method in item.as_object().expect("methods").keys() {
+            let answer = server.send(&method.to_uppercase(), &target, &[], b"").await;
+            match answer.status {
+                401 => assert_eq!(answer.header("jiffy-error"), Some("unauthorized")),
+                200 => public.push(target.clone()),
+                other if method != "parameters" => panic!("{method} {path}: {other}"),
+                _ => {}
+            }
+        }
+        let other = server.send("TRACE", &target, &[], b"").await;
+        assert_eq!(other.status, 401, "{path}");
+    }
+    assert_eq!(public, [HEALTH_PATH]);
+    assert_eq!(server.get("/v1/nothing").await.problem(), "unauthorized");
+    let scopes = endpoints::<FakeVms>().into_iter();
+    let public = scopes.filter(|endpoint| endpoint.scope == Scope::Public);
+    assert_eq!(
+        public.map(|endpoint| endpoint.path).collect::<Vec<_>>(),
+        [HEALTH_PATH]
+    );
 }
 
 #[test]
