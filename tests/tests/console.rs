@@ -2,19 +2,25 @@
 
 mod common;
 
-use std::{fs, process::Command};
+use std::{fs, os::fd::AsFd, process};
 
 use common::{script_snapshot, script_snapshot_given};
 use jiffy_abi::{
     devices::{CONSOLE_PORT, DeviceId},
     doorbell::Wait,
+    layout::RAM_BYTES_DEFAULT,
     log_ring::Level,
     vsock::op,
 };
-use jiffy_control::{GuestFault, LOG_BYTES_MAX, LogRecord, RECORD_COST_BYTES, VmEnd};
+use jiffy_client::{Spawner, SpawnerOptions};
+use jiffy_control::{
+    Command, Devices, Event, GuestFault, LOG_BYTES_MAX, LogRecord, RECORD_COST_BYTES, VmEnd,
+};
 use jiffy_tests::{
     hostile::{ANSWER, Script, packet},
-    jiffy, require_kvm,
+    image, jiffy,
+    owner::Owner,
+    require_kvm,
     script::{EXIT_SURVIVED, Op, Width},
     vm::{Ending, TIMEOUT_AMPLE},
     vmm_path,
@@ -177,7 +183,7 @@ fn both_commands_have_a_console() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("talker.elf");
     fs::write(&path, talker().image()).expect("an image");
-    let run = |command: &mut Command| {
+    let run = |command: &mut process::Command| {
         let output = command.arg(&path).output().expect("it starts");
         let text = |bytes| String::from_utf8(bytes).expect("text");
         (
@@ -186,7 +192,7 @@ fn both_commands_have_a_console() {
             text(output.stderr),
         )
     };
-    let said = run(Command::new(vmm_path()).arg("--console"));
+    let said = run(process::Command::new(vmm_path()).arg("--console"));
     let lines = "booted\nasked \\u{1b}[2J\nhalf\n";
     assert_eq!(said, (Some(0), "ok".into(), lines.into()));
 
@@ -198,7 +204,7 @@ fn both_commands_have_a_console() {
     assert_eq!(stderr, format!("[info] booted\n{each}{each}{each}"));
 
     // Unasked for, the first byte ends the guest: 5, as any fault does.
-    assert_eq!(run(&mut Command::new(vmm_path())).0, Some(5));
+    assert_eq!(run(&mut process::Command::new(vmm_path())).0, Some(5));
     assert_eq!(run(jiffy().arg("run")).0, Some(5));
 }
 
@@ -251,4 +257,42 @@ fn a_reset_puts_the_console_back() {
         assert_eq!(fresh.state().devices, before);
         assert_eq!(texts(&fresh.logs()), ["asked \x1b[2J", "half"]);
     }
+}
+
+/// Devices, and the descriptors that come with them, are counted before a VM gets any.
+#[test]
+fn a_command_that_gives_what_cannot_be_taken_ends_the_shell() {
+    if !require_kvm() {
+        return;
+    }
+    let spawner = Spawner::start(&vmm_path(), &SpawnerOptions::default()).expect("a spawner");
+    let image = fs::File::open(image("hello")).expect("an image");
+    let check = |devices: &[DeviceId], files: usize, expected: &str| {
+        let mut owner = Owner::new(&spawner, RAM_BYTES_DEFAULT).expect("a shell");
+        owner.waiting().expect("a shell that waits");
+        let boot = Command::Boot {
+            ram_bytes: RAM_BYTES_DEFAULT,
+            timeout_ms: None,
+            environment: vec![],
+            devices: Devices::new(devices),
+        };
+        let files = vec![image.as_fd(); files];
+        owner.tell(&boot, &files).expect("a shell that listens");
+        match owner.event().expect("an event") {
+            Event::Failed { message, .. } => assert!(message.contains(expected), "{message}"),
+            other => panic!("{other:?}"),
+        }
+    };
+    check(&[], 0, "without its file");
+    check(
+        &[],
+        2,
+        "1 descriptors come with it that belong to no device",
+    );
+    check(&[DeviceId::Console], 2, "belong to no device");
+    check(&[DeviceId::Vsock], 1, "comes without a descriptor");
+    check(&[DeviceId::Vsock], 2, "which each VM has already");
+    // The spawner makes others.
+    let mut owner = Owner::new(&spawner, RAM_BYTES_DEFAULT).expect("a shell");
+    owner.waiting().expect("a shell that waits");
 }
