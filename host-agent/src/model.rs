@@ -23,10 +23,24 @@ pub use self::{
     lambda_facts::{LambdaFacts, ZipFacts},
 };
 
-/// A version of a function. Once it is published it is immutable but for its snapshot, which follows the host; until
-/// then it is the live one, has the number that it will get, and is replaced by every change.
+/// How often records were changed before one was, and with it: it only grows, and tells which of two is newer.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Generation(pub u64);
+
+impl Generation {
+    /// Before the first change: of what is not there, or not yet kept.
+    pub const NONE: Self = Self(0);
+}
+
+/// A version of a function. Once it is published it is immutable; until then it is the live one, has the number that it will
+/// get, and is replaced by every change. What a host has made of it, the host knows (`prepare`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Version {
+    /// Of its record.
+    #[serde(default)]
+    pub generation: Generation,
     /// Its number.
     pub number: VersionNumber,
     /// Whether it has its number for good. All versions of earlier releases have.
@@ -47,10 +61,6 @@ pub struct Version {
     /// What only Lambda's API knows of it.
     #[serde(default)]
     pub lambda: LambdaFacts,
-    /// SHA-256 of the snapshot's state.
-    pub snapshot: Digest,
-    /// What the snapshot was made with; on any other it is made again. See `service::HostIdentity`.
-    pub snapshot_host: String,
     /// When it was deployed, milliseconds since 1970.
     pub created_ms: u64,
 }
@@ -73,6 +83,9 @@ const fn yes() -> bool {
 pub struct Function {
     /// Its name.
     pub name: FunctionName,
+    /// Of its record: each change of the function or of a version raises it.
+    #[serde(default)]
+    pub generation: Generation,
     /// The version that requests without a qualifier go to: a published one, or `next`, which is not published yet.
     pub live: VersionNumber,
     /// The number that the next version to be published gets.

@@ -424,7 +424,7 @@ impl Written {
     }
 }
 
-fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
     since_1970.map_or(0, |since| {
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

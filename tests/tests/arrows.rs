@@ -475,3 +475,27 @@ fn routers_know_neither_each_other_nor_the_front_room() {
     let allowed = BTreeSet::from([pair("front", "lambda"), pair("front", "native")]);
     assert_eq!(known, allowed);
 }
+
+/// `catalog` knows nothing of this host, `prepare` nothing of requests, `invoke` nothing of what starts it.
+#[test]
+fn the_agents_parts_point_one_way() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host-agent/src");
+    let parts: [(&str, &[&str]); 4] = [
+        ("catalog", &["prepare", "invoke", "service", "pool", "vm"]),
+        ("prepare", &["invoke", "service"]),
+        ("invoke", &["service"]),
+        ("service", &["native", "lambda", "front"]),
+    ];
+    for (part, forbidden) in parts {
+        let mut files = vec![];
+        sources(&root.join(part), &mut files);
+        assert!(!files.is_empty(), "{part} has no files");
+        for file in files {
+            let text = fs::read_to_string(&file).expect("text");
+            let production = text.split("#[cfg(test)]\nmod tests {").next();
+            let named = modules_named(production.unwrap_or_default());
+            let wrong = named.iter().find(|name| forbidden.contains(&name.as_str()));
+            assert_eq!(wrong, None, "{}", file.display());
+        }
+    }
+}

@@ -119,8 +119,9 @@ pub struct VersionDocument {
     pub image: Digest,
     /// Size of the image.
     pub image_bytes: u64,
-    /// SHA-256 of the snapshot's state.
-    pub snapshot: Digest,
+    /// SHA-256 of the state of the snapshot that the agent's host has; none while it is being made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<Digest>,
     /// When it was deployed, milliseconds since 1970.
     pub created_ms: u64,
     /// What its author said.

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::trace::RequestId;
 use crate::{
     pool::RETRY_AFTER,
-    service::{DeployError, DeployErrorKind, NoAnswer},
+    service::{BuildError, DeployError, DeployErrorKind, NoAnswer},
     symbols::Frame,
 };
 
@@ -249,7 +249,7 @@ impl<E: EndsRequest> From<E> for Problem {
 impl From<DeployError> for Problem {
     fn from(error: DeployError) -> Self {
         let mut problem = Self::new(error.kind.outcome(), error.kind.to_string());
-        if let DeployErrorKind::Init { outcome, .. } = error.kind {
+        if let DeployErrorKind::Build(BuildError::Init { outcome, .. }) = error.kind {
             problem.0.init = Some(outcome);
         }
         problem.0.logs = Some(error.logs.into_iter().map(init_log).collect());

@@ -1,12 +1,19 @@
-//! What the end of a VM means: for who sent the request, and for who deployed the image.
+//! What the end of a VM means for who sent the request.
+//! Not here: what it means for who deployed the image (`prepare::failure`).
 
 use jiffy_abi::{frame::ResponseKind, log_ring::TEXT_BYTES_MAX};
 use jiffy_console::quantity::Bytes;
 use jiffy_control::{Backtrace, Death, GuestFault, Response, VmEnd};
 use jiffy_model::{EndsRequest as _, Outcome};
 
-use super::{DeployErrorKind, NoAnswer};
-use crate::{memory, pool::RETRY_AFTER, symbols::Innermost, vm::VmError};
+use super::NoAnswer;
+use crate::{
+    memory,
+    pool::RETRY_AFTER,
+    prepare::{fault_text, out_of_memory},
+    symbols::Innermost,
+    vm::VmError,
+};
 
 /// Why a request has no answer.
 pub(super) fn of_request(error: &VmError) -> NoAnswer {
@@ -77,21 +84,6 @@ pub(super) fn backtrace(error: &VmError) -> Option<(&Backtrace, Innermost)> {
     }
 }
 
-/// Why an image has no snapshot.
-pub(super) fn of_build(error: &VmError) -> DeployErrorKind {
-    match (error, error.outcome()) {
-        (VmError::Stopped(report), outcome) => DeployErrorKind::Init {
-            outcome,
-            text: of_init(&report.end),
-        },
-        (VmError::Stream(fault), _) => DeployErrorKind::Image(fault.to_string()),
-        (error, Outcome::ImageRefused | Outcome::BadResponse) => {
-            DeployErrorKind::Image(error.to_string())
-        }
-        (error, _) => DeployErrorKind::Host(error.to_string()),
-    }
-}
-
 /// What a log says of a response that is an error. Its text may have 16 MiB, and a line of a log has little.
 pub(super) fn sentence(response: &Response) -> Option<String> {
     let body = response.body.get(..TEXT_BYTES_MAX);
@@ -106,72 +98,5 @@ pub(super) fn sentence(response: &Response) -> Option<String> {
         )),
         ResponseKind::BadEvent => Some(format!("the function refused the event: {text}")),
         ResponseKind::Ok | ResponseKind::Http => None,
-    }
-}
-
-/// How an `init` ended that was not done, and what helps.
-fn of_init(end: &VmEnd) -> String {
-    match end {
-        VmEnd::TimedOut { timeout_ms, .. } => format!(
-            "`init` was not done within {timeout_ms} ms: make it faster or raise the timeout"
-        ),
-        VmEnd::Fault(GuestFault::Init { message }) => format!("`init` failed: {message}"),
-        VmEnd::Fault(fault @ (GuestFault::Panic { .. } | GuestFault::OutOfMemory { .. })) => {
-            format!("`init` {}", fault_text(fault))
-        }
-        VmEnd::Fault(fault) => format!("`init` broke: {}", fault_text(fault)),
-        VmEnd::Exited(code) => format!("`init` ended the VM with code {code}"),
-        VmEnd::Finished => "the image ended before its `init` was done".into(),
-    }
-}
-
-/// What is missing, and what helps.
-pub(super) fn out_of_memory(requested_bytes: u64, ram_bytes: u64) -> String {
-    format!(
-        "ran out of memory: an allocation of {} failed in a VM of {}; raise the function's memory",
-        Bytes(requested_bytes),
-        Bytes(ram_bytes)
-    )
-}
-
-fn fault_text(fault: &GuestFault) -> String {
-    match fault {
-        GuestFault::Exception {
-            stack_overflow: Some(bytes),
-            ..
-        } => format!(
-            "the stack overflowed: its {} KiB are used up. Set a larger one, `stack = \"8M\"` under [package.metadata.jiffy] in Cargo.toml, and build again, or look for a recursion without end",
-            bytes >> 10
-        ),
-        GuestFault::Exception {
-            vector,
-            address,
-            rip,
-            ..
-        } => match vector {
-            14 => format!(
-                "memory at {address:#x} was touched that it may not touch, by the code at {rip:#x}"
-            ),
-            vector => format!("the CPU raised exception {vector} at {rip:#x}"),
-        },
-        GuestFault::Panic {
-            message,
-            file,
-            line,
-            column,
-            ..
-        } => match file.is_empty() {
-            true => format!("panicked: {message}"),
-            false => format!("panicked at {file}:{line}:{column}: {message}"),
-        },
-        GuestFault::OutOfMemory {
-            requested_bytes,
-            ram_bytes,
-            ..
-        } => out_of_memory(*requested_bytes, *ram_bytes),
-        GuestFault::Init { message }
-        | GuestFault::Runtime { message }
-        | GuestFault::Device { message, .. }
-        | GuestFault::Cpu { message, .. } => message.clone(),
     }
 }

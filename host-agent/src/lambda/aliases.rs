@@ -13,9 +13,9 @@ use super::{
     shapes::{AliasConfiguration, PutAlias, check_revision},
 };
 use crate::{
+    catalog::AliasBefore,
     http::input::decode,
     model::{Alias, AliasName, Function},
-    registry::{AliasBefore, RegistryError},
     service::ChangeError,
     vm::Vms,
 };
@@ -37,7 +37,7 @@ impl<V: Vms> Call<'_, V> {
         alias: &str,
     ) -> Result<(Function, AliasName, Alias), LambdaError> {
         let name = Target::unqualified(name)?;
-        let mut function = self.lambda.backend.service.function(&name)?;
+        let mut function = self.lambda.backend.service.catalog.function(&name)?;
         let alias_name = alias_name(alias)?;
         let alias = function.aliases.remove(&alias_name).ok_or_else(|| {
             let message = format!("{name} has no alias {alias_name}");
@@ -56,7 +56,9 @@ impl<V: Vms> Call<'_, V> {
         let alias = AliasName::try_from(alias)?;
         let (to, before) = (wanted.alias(None)?, AliasBefore::Absent);
         let service = &self.lambda.backend.service;
-        let made = service.change_alias(&name, &alias, to.clone(), before);
+        let made = service
+            .catalog
+            .change_alias(&name, &alias, to.clone(), before);
         let function = made.await?;
         let configuration = self.alias_configuration(&function, &alias, &to);
         Ok(json(StatusCode::CREATED, &configuration))
@@ -71,7 +73,9 @@ impl<V: Vms> Call<'_, V> {
         let service = &self.lambda.backend.service;
         // The registry looks again, so that of two who have seen the same one is refused.
         let before = AliasBefore::Is(before);
-        let changed = service.change_alias(&function.name, &alias, to.clone(), before);
+        let changed = service
+            .catalog
+            .change_alias(&function.name, &alias, to.clone(), before);
         let function = changed.await?;
         let configuration = self.alias_configuration(&function, &alias, &to);
         Ok(json(StatusCode::OK, &configuration))
@@ -90,11 +94,12 @@ impl<V: Vms> Call<'_, V> {
             .lambda
             .backend
             .service
+            .catalog
             .remove_alias(&name, &alias)
             .await
         {
             // As in Lambda: what is not there need not be deleted.
-            Ok(_) | Err(ChangeError::Registry(RegistryError::NoAlias(..))) => {}
+            Ok(_) | Err(ChangeError::NoAlias(..)) => {}
             Err(error) => return Err(error.into()),
         }
         Ok(StatusCode::NO_CONTENT.into_response())
@@ -102,7 +107,7 @@ impl<V: Vms> Call<'_, V> {
 
     pub(super) fn list_aliases(self, name: &str) -> Answer {
         let name = Target::unqualified(name)?;
-        let function = self.lambda.backend.service.function(&name)?;
+        let function = self.lambda.backend.service.catalog.function(&name)?;
         let page = self.page()?;
         let version = parameter(&self.parts.uri, "FunctionVersion");
         let is_behind = |name: &AliasName| {

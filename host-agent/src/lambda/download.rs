@@ -128,7 +128,7 @@ impl<V: Vms> LambdaRouter<V> {
             return Err(refused());
         }
         let permit = self.downloads.permit(self.backend.body_time_max()).await?;
-        let (mut file, bytes) = self.backend.service.image(&image).await?;
+        let (mut file, bytes) = self.backend.service.prepare.image(&image).await?;
         let zip = spawn_blocking(move || {
             let mut image = Vec::with_capacity(usize::try_from(bytes).unwrap_or_default());
             file.read_to_end(&mut image)?;

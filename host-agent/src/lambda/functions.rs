@@ -21,11 +21,11 @@ use super::{
     },
 };
 use crate::{
+    catalog::Publication,
     model::{
         AliasTarget, Attached, CONCURRENCY_MAX, Function, LambdaFacts, Qualifier, Settings,
         Version, ZipFacts,
     },
-    registry::Publication,
     service::{ChangeError, Mode, Plan},
     vm::Vms,
 };
@@ -48,7 +48,7 @@ impl<V: Vms> Call<'_, V> {
     /// A function with the version that the client means.
     fn find(&self, name: &str) -> Result<(Function, Version, FunctionConfiguration), LambdaError> {
         let target = Target::new(name, &self.parts.uri)?;
-        let function = self.lambda.backend.service.function(&target.name)?;
+        let function = self.lambda.backend.service.catalog.function(&target.name)?;
         let version = self
             .lambda
             .backend
@@ -79,9 +79,14 @@ impl<V: Vms> Call<'_, V> {
         revision: Option<&str>,
     ) -> Result<(Function, Version), LambdaError> {
         let name = Target::unqualified(name)?;
-        let function = self.lambda.backend.service.function(&name)?;
+        let function = self.lambda.backend.service.catalog.function(&name)?;
         check_revision(revision, &latest_revision(&function))?;
-        let version = self.lambda.backend.service.version(&name, function.live)?;
+        let version = self
+            .lambda
+            .backend
+            .service
+            .catalog
+            .version(&name, function.live)?;
         Ok((function, version))
     }
 
@@ -129,7 +134,7 @@ impl<V: Vms> Call<'_, V> {
                 description: None,
                 expected_changes: Some(function.changes),
             };
-            let published = service.publish(name, publication).await?;
+            let published = service.catalog.publish(name, publication).await?;
             return Ok(self.configuration(&published.function, published.version, false));
         }
         let plan = Plan {
@@ -146,7 +151,7 @@ impl<V: Vms> Call<'_, V> {
     pub(super) async fn create_function(self) -> Answer {
         let wanted: CreateFunction<'_> = self.document()?;
         let name = Target::unqualified(&wanted.function_name)?;
-        if self.lambda.backend.service.function(&name).is_ok() {
+        if self.lambda.backend.service.catalog.function(&name).is_ok() {
             // Before the image is unpacked; the registry looks again.
             return Err(ChangeError::Exists(name).into());
         }
@@ -173,7 +178,7 @@ impl<V: Vms> Call<'_, V> {
         let service = &self.lambda.backend.service;
         let created = service.deploy_as(Mode::Create, &name, plan).await?;
         if !tags.is_empty() {
-            service.tag(&name, tags, vec![]).await?;
+            service.catalog.tag(&name, tags, vec![]).await?;
         }
         let created = self.configuration(&created.function, created.version, !wanted.publish);
         Ok(json(StatusCode::CREATED, &created.unqualified()))
@@ -247,13 +252,17 @@ impl<V: Vms> Call<'_, V> {
                 self.lambda
                     .backend
                     .service
+                    .catalog
                     .delete_function(&target.name)
                     .await?
             }
             Qualifier::Version(version) => {
                 let service = &self.lambda.backend.service;
                 // What is live is `$LATEST`, which has no number to lose.
-                service.delete_version(&target.name, version, true).await?;
+                service
+                    .catalog
+                    .delete_version(&target.name, version, true)
+                    .await?;
             }
             Qualifier::Alias(alias) => {
                 let message = format!("{alias} is an alias: delete it with DeleteAlias");
@@ -278,6 +287,7 @@ impl<V: Vms> Call<'_, V> {
             })?;
         let service = &self.lambda.backend.service;
         service
+            .catalog
             .set_reserved_concurrency(&name, Some(reserved))
             .await?;
         Ok(json(StatusCode::OK, &wanted))
@@ -286,13 +296,16 @@ impl<V: Vms> Call<'_, V> {
     pub(super) async fn delete_concurrency(self, name: &str) -> Answer {
         let name = Target::unqualified(name)?;
         let service = &self.lambda.backend.service;
-        service.set_reserved_concurrency(&name, None).await?;
+        service
+            .catalog
+            .set_reserved_concurrency(&name, None)
+            .await?;
         Ok(StatusCode::NO_CONTENT.into_response())
     }
 
     pub(super) fn get_concurrency(self, name: &str) -> Answer {
         let name = Target::unqualified(name)?;
-        let function = self.lambda.backend.service.function(&name)?;
+        let function = self.lambda.backend.service.catalog.function(&name)?;
         let document = match function.reserved_concurrency {
             Some(reserved) => json!({ "ReservedConcurrentExecutions": reserved }),
             None => json!({}),

@@ -138,7 +138,7 @@ impl<V: Vms> Call<'_, V> {
 impl<V: Vms> Call<'_, V> {
     /// Such an alias has no other version beside it.
     fn leads_to_latest(&self, name: &FunctionName, alias: &AliasName) -> bool {
-        let function = self.lambda.backend.service.function(name);
+        let function = self.lambda.backend.service.catalog.function(name);
         function.is_ok_and(|function| {
             let to = function.aliases.get(alias);
             to.is_some_and(|to| to.version == AliasTarget::Live)

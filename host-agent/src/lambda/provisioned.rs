@@ -72,6 +72,7 @@ impl<V: Vms> Call<'_, V> {
             .lambda
             .backend
             .service
+            .prepare
             .readiness(&target.name, &target.qualifier)?;
         readiness.map(Provisioned::new).ok_or_else(|| {
             let message = format!(
@@ -92,6 +93,7 @@ impl<V: Vms> Call<'_, V> {
         }
         let service = &self.lambda.backend.service;
         service
+            .catalog
             .set_ready(&target.name, &target.qualifier, Some(vms))
             .await?;
         Ok(json(StatusCode::ACCEPTED, &self.readiness(&target)?))
@@ -106,6 +108,7 @@ impl<V: Vms> Call<'_, V> {
         let target = Target::new(name, &self.parts.uri)?;
         let service = &self.lambda.backend.service;
         service
+            .catalog
             .set_ready(&target.name, &target.qualifier, None)
             .await?;
         Ok(StatusCode::NO_CONTENT.into_response())
@@ -114,7 +117,7 @@ impl<V: Vms> Call<'_, V> {
     pub(super) fn list_provisioned(self, name: &str) -> Answer {
         let name = Target::unqualified(name)?;
         let service = &self.lambda.backend.service;
-        let function = service.function(&name)?;
+        let function = service.catalog.function(&name)?;
         let page = self.page()?;
         let is_behind = |key: &String| page.marker.as_ref().is_none_or(|marker| key > marker);
         let keys = function.attached.ready.keys().filter(|key| is_behind(key));
@@ -128,7 +131,7 @@ impl<V: Vms> Call<'_, V> {
                 Err(_) => Qualifier::Alias(key.parse()?),
             };
             // One that is gone meanwhile is left out.
-            if let Ok(Some(readiness)) = service.readiness(&name, &qualifier) {
+            if let Ok(Some(readiness)) = service.prepare.readiness(&name, &qualifier) {
                 configs.push(Provisioned {
                     function_arn: Some(format!("{arn}:{key}")),
                     ..Provisioned::new(readiness)

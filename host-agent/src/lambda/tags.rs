@@ -28,6 +28,7 @@ impl<V: Vms> Call<'_, V> {
         self.lambda
             .backend
             .service
+            .catalog
             .tag(&name, wanted.tags, vec![])
             .await?;
         Ok(StatusCode::NO_CONTENT.into_response())
@@ -39,6 +40,7 @@ impl<V: Vms> Call<'_, V> {
         self.lambda
             .backend
             .service
+            .catalog
             .tag(&name, BTreeMap::new(), keys)
             .await?;
         Ok(StatusCode::NO_CONTENT.into_response())
@@ -46,7 +48,7 @@ impl<V: Vms> Call<'_, V> {
 
     pub(super) fn list_tags(self, resource: &str) -> Answer {
         let name = Target::unqualified(resource)?;
-        let function = self.lambda.backend.service.function(&name)?;
+        let function = self.lambda.backend.service.catalog.function(&name)?;
         Ok(answer(
             StatusCode::OK,
             &json!({ "Tags": function.attached.tags }),
@@ -56,9 +58,9 @@ impl<V: Vms> Call<'_, V> {
     /// What the agent's limits allow, in Lambda's words.
     pub(super) fn account_settings(self) -> Result<axum::response::Response, LambdaError> {
         let service = &self.lambda.backend.service;
-        let (functions, code_bytes) = service.code_size();
+        let (functions, code_bytes) = service.catalog.code_size();
         let limits = &service.config().limits;
-        let reserved = service.reserved_concurrency();
+        let reserved = service.catalog.reserved_concurrency();
         let document = json!({
             "AccountLimit": {
                 "TotalCodeSize": limits.image_bytes_max.saturating_mul(limits.functions_max),

@@ -116,6 +116,7 @@ impl<V: Vms> LambdaRouter<V> {
         let function = self
             .backend
             .service
+            .catalog
             .function(&name)
             .map_err(|_| missing())?;
         let url = function

@@ -14,8 +14,8 @@ use super::{
     url::path_of,
 };
 use crate::{
+    catalog::ChangeError,
     model::{Cors, Function, FunctionName, FunctionUrl, Qualifier, UrlAuth},
-    registry::RegistryError,
     vm::Vms,
 };
 
@@ -197,8 +197,8 @@ impl<V: Vms> Call<'_, V> {
     fn url_answer(&self, status: StatusCode, function: &Function, qualifier: &str) -> Answer {
         let url = function.attached.urls.get(qualifier).cloned();
         let url = url
-            .ok_or_else(|| RegistryError::NoUrl(function.name.clone()))
-            .map_err(crate::service::ChangeError::from)?;
+            .ok_or_else(|| ChangeError::NoUrl(function.name.clone()))
+            .map_err(LambdaError::from)?;
         let mut configuration = self.url_configuration(&function.name, qualifier, url);
         if status == StatusCode::CREATED {
             configuration.last_modified_time = None;
@@ -217,19 +217,19 @@ impl<V: Vms> Call<'_, V> {
         })?;
         let cors = wanted.cors.map(CorsDocument::cors).transpose()?;
         let function_name = name.clone();
-        let change =
-            self.lambda
-                .backend
-                .service
-                .change_url(&name, &qualifier, move |before, now_ms| match before {
-                    Some(_) => Err(RegistryError::UrlExists(function_name.clone())),
-                    None => Ok(Some(FunctionUrl {
-                        auth,
-                        cors: cors.clone(),
-                        created_ms: now_ms,
-                        updated_ms: now_ms,
-                    })),
-                });
+        let change = self.lambda.backend.service.catalog.change_url(
+            &name,
+            &qualifier,
+            move |before, now_ms| match before {
+                Some(_) => Err(ChangeError::UrlExists(function_name.clone())),
+                None => Ok(Some(FunctionUrl {
+                    auth,
+                    cors: cors.clone(),
+                    created_ms: now_ms,
+                    updated_ms: now_ms,
+                })),
+            },
+        );
         let function = change.await?;
         self.url_answer(StatusCode::CREATED, &function, &qualifier)
     }
@@ -240,21 +240,20 @@ impl<V: Vms> Call<'_, V> {
         let auth = wanted.auth()?;
         let cors = wanted.cors.map(CorsDocument::cors).transpose()?;
         let function_name = name.clone();
-        let change =
-            self.lambda
-                .backend
-                .service
-                .change_url(&name, &qualifier, move |before, now_ms| {
-                    let before = before.cloned();
-                    let before =
-                        before.ok_or_else(|| RegistryError::NoUrl(function_name.clone()))?;
-                    Ok(Some(FunctionUrl {
-                        auth: auth.unwrap_or(before.auth),
-                        cors: cors.clone().or(before.cors),
-                        updated_ms: now_ms,
-                        ..before
-                    }))
-                });
+        let change = self.lambda.backend.service.catalog.change_url(
+            &name,
+            &qualifier,
+            move |before, now_ms| {
+                let before = before.cloned();
+                let before = before.ok_or_else(|| ChangeError::NoUrl(function_name.clone()))?;
+                Ok(Some(FunctionUrl {
+                    auth: auth.unwrap_or(before.auth),
+                    cors: cors.clone().or(before.cors),
+                    updated_ms: now_ms,
+                    ..before
+                }))
+            },
+        );
         let function = change.await?;
         self.url_answer(StatusCode::OK, &function, &qualifier)
     }
@@ -262,27 +261,28 @@ impl<V: Vms> Call<'_, V> {
     pub(super) async fn delete_url(self, name: &str) -> Answer {
         let (name, qualifier) = self.url_target(name)?;
         let function_name = name.clone();
-        let change = self
-            .lambda
-            .backend
-            .service
-            .change_url(&name, &qualifier, move |before, _| match before {
-                Some(_) => Ok(None),
-                None => Err(RegistryError::NoUrl(function_name.clone())),
-            });
+        let change =
+            self.lambda
+                .backend
+                .service
+                .catalog
+                .change_url(&name, &qualifier, move |before, _| match before {
+                    Some(_) => Ok(None),
+                    None => Err(ChangeError::NoUrl(function_name.clone())),
+                });
         change.await?;
         Ok(StatusCode::NO_CONTENT.into_response())
     }
 
     pub(super) fn get_url(self, name: &str) -> Answer {
         let (name, qualifier) = self.url_target(name)?;
-        let function = self.lambda.backend.service.function(&name)?;
+        let function = self.lambda.backend.service.catalog.function(&name)?;
         self.url_answer(StatusCode::OK, &function, &qualifier)
     }
 
     pub(super) fn list_urls(self, name: &str) -> Answer {
         let name = Target::unqualified(name)?;
-        let function = self.lambda.backend.service.function(&name)?;
+        let function = self.lambda.backend.service.catalog.function(&name)?;
         let page = self.page()?;
         // The marker of the URL of `$LATEST` is the empty name with a colon before it.
         let after = page

@@ -15,8 +15,8 @@ use super::{
     shapes::{FunctionConfiguration, PublishVersion, check_revision, code_sha256, latest_revision},
 };
 use crate::{
+    catalog::Publication,
     model::{FunctionName, VersionNumber},
-    registry::Publication,
     vm::Vms,
 };
 
@@ -96,6 +96,7 @@ impl<V: Vms> Call<'_, V> {
                     .lambda
                     .backend
                     .service
+                    .catalog
                     .functions(after.as_ref(), page.len_max + 1);
                 functions
                     .into_iter()
@@ -106,9 +107,15 @@ impl<V: Vms> Call<'_, V> {
         let next_marker = page.cut(&mut found, marker_of);
         // One that is deleted meanwhile is left out.
         let configurations = found.into_iter().filter_map(|(name, version)| {
-            let function = self.lambda.backend.service.function(&name).ok()?;
+            let function = self.lambda.backend.service.catalog.function(&name).ok()?;
             let number = version.unwrap_or(function.live);
-            let found = self.lambda.backend.service.version(&name, number).ok()?;
+            let found = self
+                .lambda
+                .backend
+                .service
+                .catalog
+                .version(&name, number)
+                .ok()?;
             let configuration = self.configuration(&function, found, version.is_none());
             Some(match (version, is_all) {
                 (None, true) => configuration.asked_for_as(LATEST),
@@ -138,7 +145,9 @@ impl<V: Vms> Call<'_, V> {
             name_before = Some(name);
         }
         while places.len() < limit {
-            let functions = service.functions(name_before.as_ref(), LIST_LEN_MAX);
+            let functions = service
+                .catalog
+                .functions(name_before.as_ref(), LIST_LEN_MAX);
             let Some(last) = functions.last() else {
                 break;
             };
@@ -167,7 +176,12 @@ impl<V: Vms> Call<'_, V> {
         limit: usize,
     ) -> Result<Vec<VersionNumber>, LambdaError> {
         // The one that is not published comes last.
-        let mut versions = self.lambda.backend.service.versions(name, after, limit)?;
+        let mut versions = self
+            .lambda
+            .backend
+            .service
+            .catalog
+            .versions(name, after, limit)?;
         versions.retain(|version| version.published);
         Ok(versions.iter().map(|version| version.number).collect())
     }
@@ -176,9 +190,9 @@ impl<V: Vms> Call<'_, V> {
         let wanted: PublishVersion = self.document()?;
         let name = Target::unqualified(name)?;
         let service = &self.lambda.backend.service;
-        let function = service.function(&name)?;
+        let function = service.catalog.function(&name)?;
         check_revision(wanted.revision_id.as_deref(), &latest_revision(&function))?;
-        let live = service.version(&name, function.live)?;
+        let live = service.catalog.version(&name, function.live)?;
         let code = code_sha256(&live);
         if let Some(wanted) = wanted.code_sha256.filter(|wanted| !wanted.is_empty())
             && wanted != code
@@ -190,7 +204,7 @@ impl<V: Vms> Call<'_, V> {
             description: wanted.description.filter(|text| !text.is_empty()),
             expected_changes: Some(function.changes),
         };
-        let published = service.publish(&name, publication).await?;
+        let published = service.catalog.publish(&name, publication).await?;
         let published = self.configuration(&published.function, published.version, false);
         Ok(json(StatusCode::CREATED, &published))
     }
@@ -198,7 +212,7 @@ impl<V: Vms> Call<'_, V> {
     pub(super) fn list_versions(self, name: &str) -> Answer {
         let name = Target::unqualified(name)?;
         let service = &self.lambda.backend.service;
-        let function = service.function(&name)?;
+        let function = service.catalog.function(&name)?;
         let page = self.page()?;
         let mut found: Vec<Option<VersionNumber>> = vec![];
         let after = match page.marker.as_deref() {
@@ -217,7 +231,7 @@ impl<V: Vms> Call<'_, V> {
         let next_marker = page.cut(&mut found, |version| version_text(*version));
         let versions = found.into_iter().filter_map(|version| {
             let number = version.unwrap_or(function.live);
-            let found = service.version(&name, number).ok()?;
+            let found = service.catalog.version(&name, number).ok()?;
             let configuration = self.configuration(&function, found, version.is_none());
             Some(match version {
                 None => configuration.asked_for_as(LATEST),

@@ -58,7 +58,10 @@ pub(super) async fn list<V: Vms>(
     Parameters(page): Parameters<Page<FunctionName>>,
 ) -> Result<Json<FunctionList>, Problem> {
     let limit = page.limit()?;
-    let functions = backend.service.functions(page.after.as_ref(), limit);
+    let functions = backend
+        .service
+        .catalog
+        .functions(page.after.as_ref(), limit);
     Ok(Json(FunctionList {
         next: next(&functions, limit, |function| function.name.clone()),
         functions: functions.into_iter().map(FunctionDocument::from).collect(),
@@ -71,10 +74,11 @@ fn view<V: Vms>(
     function: &FunctionName,
     mut version: Version,
 ) -> VersionDocument {
+    let snapshot = backend.service.prepare.snapshot(function, &version);
     if !backend.service.config().shows_environment() {
         version.settings = version.settings.without_values();
     }
-    version_document(function, version)
+    version_document(function, version, snapshot)
 }
 
 /// `GET /v1/functions/{name}`
@@ -82,8 +86,8 @@ pub(super) async fn describe<V: Vms>(
     State(backend): State<Backend<V>>,
     Segments(name): Segments<FunctionName>,
 ) -> Result<Json<Description>, Problem> {
-    let function = backend.service.function(&name)?;
-    let live = backend.service.version(&name, function.live)?;
+    let function = backend.service.catalog.function(&name)?;
+    let live = backend.service.catalog.version(&name, function.live)?;
     Ok(Json(Description {
         function: function.into(),
         live_version: view(&backend, &name, live),
@@ -123,7 +127,7 @@ pub(super) async fn remove<V: Vms>(
     State(backend): State<Backend<V>>,
     Segments(name): Segments<FunctionName>,
 ) -> Result<StatusCode, Problem> {
-    backend.service.delete_function(&name).await?;
+    backend.service.catalog.delete_function(&name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -134,7 +138,7 @@ pub(super) async fn list_versions<V: Vms>(
     Parameters(page): Parameters<Page<VersionNumber>>,
 ) -> Result<Json<VersionList>, Problem> {
     let limit = page.limit()?;
-    let versions = backend.service.versions(&name, page.after, limit)?;
+    let versions = backend.service.catalog.versions(&name, page.after, limit)?;
     let next = next(&versions, limit, |version| version.number);
     let view = |version| view(&backend, &name, version);
     Ok(Json(VersionList {
@@ -148,7 +152,7 @@ pub(super) async fn describe_version<V: Vms>(
     State(backend): State<Backend<V>>,
     Segments((name, version)): Segments<(FunctionName, VersionNumber)>,
 ) -> Result<Json<VersionDocument>, Problem> {
-    let version = backend.service.version(&name, version)?;
+    let version = backend.service.catalog.version(&name, version)?;
     Ok(Json(view(&backend, &name, version)))
 }
 
@@ -159,6 +163,7 @@ pub(super) async fn remove_version<V: Vms>(
 ) -> Result<StatusCode, Problem> {
     backend
         .service
+        .catalog
         .delete_version(&name, version, false)
         .await?;
     Ok(StatusCode::NO_CONTENT)
@@ -169,7 +174,7 @@ pub(super) async fn list_aliases<V: Vms>(
     State(backend): State<Backend<V>>,
     Segments(name): Segments<FunctionName>,
 ) -> Result<Json<AliasList>, Problem> {
-    let aliases = backend.service.function(&name)?.aliases.into_iter();
+    let aliases = backend.service.catalog.function(&name)?.aliases.into_iter();
     Ok(Json(AliasList {
         aliases: aliases.map(|(name, to)| (name, to.into())).collect(),
     }))
@@ -180,7 +185,12 @@ pub(super) async fn describe_alias<V: Vms>(
     State(backend): State<Backend<V>>,
     Segments((name, alias)): Segments<(FunctionName, AliasName)>,
 ) -> Result<Json<AliasDocument>, Problem> {
-    let found = backend.service.function(&name)?.aliases.remove(&alias);
+    let found = backend
+        .service
+        .catalog
+        .function(&name)?
+        .aliases
+        .remove(&alias);
     found.map(|to| Json(to.into())).ok_or_else(|| {
         let detail = format!("{name} has no alias {alias}: set it first");
         Problem::new(Outcome::NotFound, detail)
@@ -196,7 +206,11 @@ pub(super) async fn put_alias<V: Vms>(
     alias.check_not_live()?;
     let (parts, body) = request.into_parts();
     let to: AliasDocument = document(&parts.headers, body, backend.intake()).await?;
-    let mut function = backend.service.put_alias(&name, &alias, to.into()).await?;
+    let mut function = backend
+        .service
+        .catalog
+        .put_alias(&name, &alias, to.into())
+        .await?;
     let put = function.aliases.remove(&alias);
     put.map(|to| Json(to.into()))
         .ok_or_else(|| Problem::new(Outcome::Conflict, "the alias was removed meanwhile"))
@@ -207,7 +221,7 @@ pub(super) async fn remove_alias<V: Vms>(
     State(backend): State<Backend<V>>,
     Segments((name, alias)): Segments<(FunctionName, AliasName)>,
 ) -> Result<StatusCode, Problem> {
-    backend.service.remove_alias(&name, &alias).await?;
+    backend.service.catalog.remove_alias(&name, &alias).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -242,6 +256,7 @@ pub(super) async fn put_concurrency<V: Vms>(
     }
     let set = backend
         .service
+        .catalog
         .set_reserved_concurrency(&name, Some(reserved));
     set.await?;
     Ok(Json(wanted))
@@ -254,6 +269,7 @@ pub(super) async fn remove_concurrency<V: Vms>(
 ) -> Result<StatusCode, Problem> {
     backend
         .service
+        .catalog
         .set_reserved_concurrency(&name, None)
         .await?;
     Ok(StatusCode::NO_CONTENT)

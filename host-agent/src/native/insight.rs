@@ -130,7 +130,7 @@ pub(super) async fn logs<V: Vms>(
         let detail = format!("invalid limit {limit}: must be 1 to {READ_LINES_MAX}");
         return Err(Problem::new(Outcome::InvalidRequest, detail));
     }
-    backend.service.function(&name)?;
+    backend.service.catalog.function(&name)?;
     let query = LogQuery {
         since_ms: wanted.since,
         until_ms: wanted.until,

@@ -1,6 +1,7 @@
 //! How what the agent remembers becomes the documents of the API. Not here: the documents (`jiffy_model::documents`).
 
 use jiffy_model::documents::{FunctionDocument, VersionDocument};
+use jiffy_snapshots::Digest;
 use serde::Serialize;
 
 use crate::{
@@ -23,14 +24,18 @@ impl From<Function> for FunctionDocument {
 }
 
 /// The document of a version of `function`.
-pub(super) fn version_document(function: &FunctionName, version: Version) -> VersionDocument {
+pub(super) fn version_document(
+    function: &FunctionName,
+    version: Version,
+    snapshot: Option<Digest>,
+) -> VersionDocument {
     VersionDocument {
         function: function.clone(),
         version: version.number,
         published: version.published,
         image: version.image,
         image_bytes: version.image_bytes,
-        snapshot: version.snapshot,
+        snapshot,
         created_ms: version.created_ms,
         settings: Settings {
             description: version.description().to_owned(),

@@ -17,9 +17,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{Service, directory::Slot};
+use super::{Preparation, Slot};
 use crate::{
-    model::FunctionName,
     pool::Deployed,
     vm::{VmError, Vms},
 };
@@ -33,11 +32,10 @@ const ALL_CHECKS_TIME_SHARE: u32 = 10;
 /// What a request that failed waits to know whose fault it was. Most snapshots take a millisecond.
 const BLAME_TIME_MAX: Duration = Duration::from_millis(500);
 
-impl<V: Vms> Service<V> {
+impl<V: Vms> Preparation<V> {
     /// Whether a request failed because the snapshot that its VM started from is damaged. If so, that is made again.
-    pub(super) async fn was_damaged(
+    pub(crate) async fn was_damaged(
         self: &Arc<Self>,
-        name: &FunctionName,
         slot: &Arc<Slot>,
         deployed: &Arc<Deployed>,
         error: &VmError,
@@ -46,19 +44,14 @@ impl<V: Vms> Service<V> {
         if matches!(error, VmError::Request(_)) || !slot.begin_check() {
             return slot.is_damaged();
         }
-        let (this, name) = (Arc::clone(self), name.clone());
+        let this = Arc::clone(self);
         let (slot, deployed) = (Arc::clone(slot), Arc::clone(deployed));
         // In a task of its own: it is done although who asked has gone.
-        let checking = tokio::spawn(async move { this.check(&name, &slot, &deployed).await });
+        let checking = tokio::spawn(async move { this.check(&slot, &deployed).await });
         matches!(timeout(BLAME_TIME_MAX, checking).await, Ok(Ok(true)))
     }
 
-    async fn check(
-        self: &Arc<Self>,
-        name: &FunctionName,
-        slot: &Arc<Slot>,
-        deployed: &Arc<Deployed>,
-    ) -> bool {
+    async fn check(self: &Arc<Self>, slot: &Arc<Slot>, deployed: &Arc<Deployed>) -> bool {
         let Ok(alone) = Arc::clone(&self.checks).acquire_owned().await else {
             return false;
         };
@@ -74,21 +67,39 @@ impl<V: Vms> Service<V> {
         let Ok(Err(error)) = verified else {
             return false;
         };
-        let version = deployed.version;
+        let (name, version) = (&slot.function, deployed.version);
         tracing::warn!(function = %name, %version, error = %error_chain(&error), "a snapshot was damaged on disk: building it again");
         // Unless another was opened meanwhile.
-        if self.directory.close(slot, &deployed.snapshot) {
+        if self.slots.close(slot, &deployed.snapshot) {
             slot.set_damaged(true);
+            self.forget_damaged(slot, deployed).await;
             self.pool.forget(name, Some(version));
-            self.rebuilding.fetch_add(1, Relaxed);
-            let (this, name, slot) = (Arc::clone(self), name.clone(), Arc::clone(slot));
-            tokio::spawn(async move {
-                if let Err(failure) = this.deployed(&name, &slot).await {
-                    tracing::warn!(function = %name, error = %failure.text, "cannot build a snapshot again");
-                }
-                this.rebuilding.fetch_sub(1, Relaxed);
-            });
+            self.spawn_rebuild(slot);
         }
         true
+    }
+
+    async fn forget_damaged(self: &Arc<Self>, slot: &Slot, deployed: &Deployed) {
+        let (this, damaged) = (Arc::clone(self), deployed.snapshot.snapshot.digest());
+        let key = slot.key;
+        let forget = move || {
+            this.known
+                .retain(|known, snapshot| (*known, *snapshot) != (key, damaged))
+        };
+        if let Ok(Err(error)) = spawn_blocking(forget).await {
+            // It is found again after a restart.
+            tracing::warn!(error = %error_chain(&error), "cannot forget a damaged snapshot");
+        }
+    }
+
+    fn spawn_rebuild(self: &Arc<Self>, slot: &Arc<Slot>) {
+        self.rebuilding.fetch_add(1, Relaxed);
+        let (this, slot) = (Arc::clone(self), Arc::clone(slot));
+        tokio::spawn(async move {
+            if let Err(failure) = this.deployed(&slot).await {
+                tracing::warn!(function = %slot.function, error = %failure.text, "cannot build a snapshot again");
+            }
+            this.rebuilding.fetch_sub(1, Relaxed);
+        });
     }
 }

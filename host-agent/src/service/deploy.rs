@@ -9,18 +9,17 @@
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
-use jiffy_control::{LogRecord, error_chain, newest};
+use jiffy_control::{LogRecord, newest};
+use jiffy_model::{EndsRequest, Outcome};
 use jiffy_snapshots::Digest;
 use tokio::task::spawn_blocking;
 
-use super::{
-    ChangeError, DeployError, DeployErrorKind, DeployOutcome, Service, failure, lock, now_ms,
-    task_lost,
-};
+use super::{Service, lock};
 use crate::{
-    images::ImageNote,
-    model::{FunctionName, LambdaFacts, Settings, VersionNumber},
-    registry::{NewVersion, RegistryError},
+    catalog::{ChangeError, NewVersion},
+    images::{ImageError, ImageNote},
+    model::{Function, FunctionName, InvalidValue, LambdaFacts, Settings, Version, VersionNumber},
+    prepare::BuildError,
     vm::Vms,
 };
 
@@ -49,6 +48,70 @@ pub enum Mode {
     Put,
     /// The function may not be there.
     Create,
+}
+
+/// What a deploy made.
+#[derive(Clone, Debug)]
+pub struct DeployOutcome {
+    /// The function as it is now.
+    pub function: Function,
+    /// The version that was made, or is there already; it is live.
+    pub version: Version,
+    /// Whether the function is new.
+    pub created: bool,
+    /// The settings that were live before, if it is not.
+    pub before: Option<Settings>,
+    /// What `init` logged.
+    pub logs: Vec<LogRecord>,
+}
+
+/// Why a deploy changed nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("{kind}")]
+pub struct DeployError {
+    /// What went wrong.
+    pub kind: DeployErrorKind,
+    /// What `init` logged before.
+    pub logs: Vec<LogRecord>,
+}
+
+/// What went wrong with a deploy.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message documents its variant")]
+pub enum DeployErrorKind {
+    #[error(transparent)]
+    Invalid(#[from] InvalidValue),
+    #[error("another deploy of {0} is under way: try again when it is done")]
+    UnderWay(FunctionName),
+    /// The image has no snapshot.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+}
+
+impl EndsRequest for DeployErrorKind {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Invalid(_) => Outcome::InvalidRequest,
+            Self::UnderWay(_) => Outcome::Conflict,
+            Self::Build(error) => error.outcome(),
+            Self::Change(error) => error.outcome(),
+        }
+    }
+}
+
+impl From<DeployErrorKind> for DeployError {
+    fn from(kind: DeployErrorKind) -> Self {
+        let logs = vec![];
+        Self { kind, logs }
+    }
+}
+
+impl From<ImageError> for DeployErrorKind {
+    fn from(error: ImageError) -> Self {
+        BuildError::from(error).into()
+    }
 }
 
 /// Takes a function off the list of those that are being deployed.
@@ -117,10 +180,8 @@ impl<V: Vms> Service<V> {
         settings: impl FnOnce(Option<&Settings>) -> Settings,
     ) -> Result<DeployOutcome, DeployError> {
         let deploying = self.begin_deploy(mode, name)?;
-        let before = self.directory.get(name).and_then(|entry| {
-            let live = entry.versions.get(&entry.function.live)?;
-            Some(live.version.settings.clone())
-        });
+        let entry = self.catalog.get(name);
+        let before = entry.and_then(|entry| Some(entry.live()?.settings.clone()));
         plan.settings = settings(before.as_ref());
         plan.settings.check().map_err(DeployErrorKind::from)?;
         let (this, name) = (Arc::clone(self), name.clone());
@@ -141,7 +202,7 @@ impl<V: Vms> Service<V> {
             }
         });
         let deployed = deploy.await;
-        deployed.unwrap_or_else(|lost| Err(DeployErrorKind::Host(task_lost(&lost)).into()))
+        deployed.unwrap_or_else(|lost| Err(DeployErrorKind::from(ChangeError::from(lost)).into()))
     }
 
     fn begin_deploy(
@@ -150,19 +211,17 @@ impl<V: Vms> Service<V> {
         name: &FunctionName,
     ) -> Result<Deploying<V>, DeployErrorKind> {
         if self.is_stopping.load(Relaxed) {
-            return Err(DeployErrorKind::Host(
-                "the agent is stopping: try again when it runs".into(),
-            ));
+            let text = "the agent is stopping: try again when it runs";
+            return Err(BuildError::Host(text.into()).into());
         }
-        // Looked at before anything is built; the registry looks again.
+        // Looked at before anything is built; the catalog looks again.
         let functions_max = self.config().limits.functions_max;
-        let is_new = self.directory.get(name).is_none();
+        let is_new = self.catalog.get(name).is_none();
         if mode == Mode::Create && !is_new {
             return Err(ChangeError::Exists(name.clone()).into());
         }
-        if is_new && self.directory.len() as u64 >= functions_max {
-            let full = RegistryError::FunctionsFull(functions_max);
-            return Err(ChangeError::from(full).into());
+        if is_new && self.catalog.len() as u64 >= functions_max {
+            return Err(ChangeError::FunctionsFull(functions_max).into());
         }
         if !lock(&self.deploying).insert(name.clone()) {
             return Err(DeployErrorKind::UnderWay(name.clone()));
@@ -177,14 +236,11 @@ impl<V: Vms> Service<V> {
         plan: Plan,
         logs: &mut Vec<LogRecord>,
     ) -> Result<DeployOutcome, DeployErrorKind> {
-        let host = |text: String| DeployErrorKind::Host(text);
-        let permit = self.builds.acquire().await;
-        let _permit = permit.map_err(|error| host(error.to_string()))?;
-        // Until the registry knows the snapshot, nobody may take it for garbage.
-        let _stored = self.stored.read().await;
-        self.has_garbage.store(true, Relaxed);
-        let before = self.directory.get(name);
-        // What the registry is to find: for a function that is to be created, none.
+        // Until the catalog has the version, nobody may take its snapshot for garbage.
+        let building = self.prepare.begin_build().await;
+        let building = building.map_err(|error| BuildError::Host(error.to_string()))?;
+        let before = self.catalog.get(name);
+        // What the catalog is to have: of a function that is to be created, nothing.
         let (expected_next, expected_changes) = match (mode, &before) {
             (Mode::Put, Some(entry)) => (entry.function.next, entry.function.changes),
             (Mode::Create, _) | (Mode::Put, None) => (VersionNumber::FIRST, 0),
@@ -194,49 +250,37 @@ impl<V: Vms> Service<V> {
         } = plan;
         let lambda = plan.lambda.unwrap_or_else(|| {
             let live = before.as_ref().and_then(|entry| entry.live());
-            let before = live.map(|live| live.version.lambda.clone());
             LambdaFacts {
                 code: None,
-                ..before.unwrap_or_default()
+                ..live.map(|live| live.lambda.clone()).unwrap_or_default()
             }
         });
-        let takes_http = self.takes_http(&image).await?;
-        let (file, image_bytes) = self.image_whole(&image).await?;
-        let building = self.vms.build(file, &settings, self.snapshots_dir());
+        let (takes_http, image_bytes) = self.look_at(&image).await?;
+        let building = self.prepare.build(name, &image, &settings, &building);
         let (built, init_logs) = building.await;
         *logs = init_logs;
-        let snapshot = built.map_err(|error| failure::of_build(&error))?;
-        let opened = self.open_snapshot(snapshot, &settings).await;
-        let opened = opened.map_err(|error| host(error_chain(&error)))?;
+        let snapshot = built?;
         let new = NewVersion {
             image,
             image_bytes,
             takes_http,
             settings,
             lambda,
-            snapshot,
-            snapshot_host: self.host.as_str().into(),
             publish: plan.publish,
+            expected_next,
             expected_changes: plan.expected_changes.or(Some(expected_changes)),
         };
-        let function = name.clone();
-        let put = self
-            .change(name, move |registry| {
-                registry.put_version(&function, &new, expected_next, now_ms())
-            })
-            .await;
+        let put = self.catalog.put_version(name, new).await;
         let put = put.map_err(|error| match (mode, error) {
-            (Mode::Create, ChangeError::Registry(RegistryError::Changed(name))) => {
-                ChangeError::Exists(name)
-            }
+            (Mode::Create, ChangeError::Changed(name)) => ChangeError::Exists(name),
             (_, error) => error,
         })?;
         let number = put.version.number;
-        if let Some(entry) = self.directory.get(name)
-            && let Some(slot) = entry.versions.get(&number)
-            && slot.version.snapshot == snapshot
+        if let Some(entry) = self.catalog.get(name)
+            && let Some(live) = entry.live()
+            && live.generation == put.version.generation
         {
-            self.directory.keep_open(name, slot, opened);
+            self.prepare.adopt(&entry, snapshot);
         }
         self.observer.logged(name.clone(), number, logs.clone());
         tracing::info!(function = %name, version = %number, image = %image, "deployed");
@@ -248,10 +292,13 @@ impl<V: Vms> Service<V> {
             logs: vec![],
         })
     }
-    /// What the image says of its handler. Whether it is an image at all is for the VMM to say.
-    async fn takes_http(&self, image: &Digest) -> Result<bool, DeployErrorKind> {
-        let (file, _) = self.image(image).await?;
+
+    /// Whether the image says that its handler takes HTTP, and its size in bytes. Whether it is an image at all is for the VMM to
+    /// say.
+    async fn look_at(&self, image: &Digest) -> Result<(bool, u64), ImageError> {
+        let (file, image_bytes) = self.prepare.image(image).await?;
         let note = spawn_blocking(move || ImageNote::read(&file)).await;
-        Ok(note.is_ok_and(|note| note.is_ok_and(|note| note.takes_http)))
+        let takes_http = note.is_ok_and(|note| note.is_ok_and(|note| note.takes_http));
+        Ok((takes_http, image_bytes))
     }
 }

@@ -1,73 +1,53 @@
-//! The verbs of the agent: deploy, describe, invoke, delete and the rest. APIs only translate them.
+//! The agent without its APIs: what is deployed, what this host has of it, and requests; and from its start to its end.
 //!
 //! ```text
-//! deploy    image ─▶ vms.build ─▶ snapshot durable ─▶ registry transaction ─▶ directory        visible from here on
-//! invoke    directory ─▶ open snapshot ─▶ pool lease ─▶ VM ─▶ response ── after it ─▶ logs, usage, working set
+//! deploy    prepare: built, snapshot durable ─▶ catalog: durable ─▶ in memory      visible from here on
+//! invoke    catalog: a version ─▶ prepare: its snapshot ─▶ pool: a VM ─▶ response ── after it ─▶ logs, usage, working set
+//! change    catalog ─▶ prepare follows
 //! ```
 //!
-//! The directory mirrors the registry in memory, so invoking and reading never touch the disk. A change goes to the
-//! registry first and is then read back into the directory; whoever sees it there finds it again after a crash.
-//! Not here: HTTP (`api`, `lambda`); which VM a request gets (`pool`).
+//! Here are only the verbs that need more than one of them. Not here: HTTP (`api`, `lambda`); changes of what is deployed
+//! (`catalog`); snapshots (`prepare`); requests (`invoke`).
 
-#[path = "../catalog/attach.rs"]
-mod attach;
-#[path = "../catalog/change.rs"]
-mod change;
-#[path = "../prepare/collect.rs"]
-mod collect;
-#[path = "../prepare/damage.rs"]
-mod damage;
 mod deploy;
-#[path = "../catalog/directory.rs"]
-mod directory;
-#[path = "../invoke/failure.rs"]
-mod failure;
-#[path = "../prepare/host.rs"]
-mod host;
-#[path = "../invoke/run.rs"]
-mod invoke;
-#[path = "../prepare/open.rs"]
-mod open;
-mod outcome;
 
 use std::{
     collections::HashSet,
-    fmt, fs,
-    path::{Path, PathBuf},
+    fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use jiffy_control::error_chain;
-use jiffy_snapshots::{Digest, PrivateDirError, Store, StoreError, private_dir};
+use jiffy_snapshots::{PrivateDirError, private_dir};
 use tokio::{
-    sync::{RwLock as AsyncRwLock, Semaphore},
     task::spawn_blocking,
     time::{Instant, sleep},
 };
 
-use self::directory::{Directory, Entry};
-pub use self::{
-    attach::Readiness,
-    deploy::{Mode, Plan},
-    host::HostIdentity,
-    outcome::{
-        ChangeError, DeployError, DeployErrorKind, DeployOutcome, Health, HttpEvent, InvokeFacts,
-        InvokeFailure, InvokeInput, Invoked, LOG_TAIL_BYTES_MAX, NoAnswer, Timings, UnpackHttp,
+pub use self::deploy::{DeployError, DeployErrorKind, DeployOutcome, Mode, Plan};
+pub use crate::{
+    catalog::{AliasBefore, ChangeError, Publication},
+    invoke::{
+        HttpEvent, InvokeFacts, InvokeFailure, InvokeInput, Invoked, LOG_TAIL_BYTES_MAX, NoAnswer,
+        Timings, UnpackHttp,
     },
+    prepare::{BuildError, HostIdentity, Readiness},
 };
 use crate::{
+    catalog::{Catalog, Limits, RedbRegistry, Registry, RegistryError},
     config::Config,
-    images::{ImageError, Images, Upload},
+    images::{ImageError, Upload},
+    invoke::Invocation,
     logs::Logs,
     metrics::Metrics,
-    model::{Function, FunctionName, Version, VersionNumber},
+    model::{Function, FunctionName, Qualifier, Version, VersionNumber},
     observe::{Observer, ObserverError},
     pool::{Pool, PoolConfig},
-    registry::{RedbRegistry, Registry, RegistryError, RegistryLimits},
+    prepare::{Preparation, PrepareError},
     symbols::Symbolizer,
     usage::Usage,
     vm::Vms,
@@ -75,6 +55,10 @@ use crate::{
 
 /// How often it is looked whether deploys have ended, when the agent stops.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
+/// How often it is looked for something to tidy up.
+const KEEPER_INTERVAL: Duration = Duration::from_secs(10);
+/// Every how many looks garbage is collected although nothing was deployed or deleted: for uploads that grew old.
+const COLLECT_EVERY: u64 = 90;
 
 /// Why the agent cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -85,9 +69,7 @@ pub enum StartError {
     #[error(transparent)]
     Registry(#[from] RegistryError),
     #[error(transparent)]
-    Images(#[from] ImageError),
-    #[error(transparent)]
-    Snapshots(#[from] StoreError),
+    Prepare(#[from] PrepareError),
     #[error(transparent)]
     Observer(#[from] ObserverError),
 }
@@ -102,7 +84,7 @@ pub struct Parts<V> {
     pub config: Config,
     /// What snapshots of this host are made with.
     pub host: HostIdentity,
-    /// What is deployed.
+    /// What keeps what is deployed.
     pub registry: Arc<dyn Registry>,
     /// What names functions, files and lines of a backtrace.
     pub symbolizer: Option<Symbolizer>,
@@ -119,33 +101,17 @@ impl<V> fmt::Debug for Parts<V> {
 
 /// The agent without its APIs.
 pub struct Service<V: Vms> {
-    config: RwLock<Arc<Config>>,
-    vms: Arc<V>,
+    /// What is deployed.
+    pub catalog: Arc<Catalog>,
+    /// What this host has of it.
+    pub prepare: Arc<Preparation<V>>,
+    invocation: Arc<Invocation<V>>,
     pool: Arc<Pool<V>>,
-    host: HostIdentity,
-    registry: Arc<dyn Registry>,
-    symbolizer: Option<Symbolizer>,
-    directory: Directory,
-    /// Held while the registry is changed and the directory follows, so that both change in one order.
-    changes: Mutex<()>,
-    images: Images,
-    snapshots: Store,
-    snapshots_dir: PathBuf,
-    /// Read-locked while something is built that no version has yet; the collector of garbage takes it for itself.
-    stored: Arc<AsyncRwLock<()>>,
-    builds: Semaphore,
-    /// Held while a snapshot is looked at for damage, and a while longer.
-    checks: Arc<Semaphore>,
+    observer: Arc<Observer>,
+    config: RwLock<Arc<Config>>,
     /// Functions that are being deployed.
     deploying: Mutex<HashSet<FunctionName>>,
-    /// Functions of which the directory may not be what the registry has.
-    stale: Mutex<HashSet<FunctionName>>,
-    has_garbage: AtomicBool,
-    /// What was said to be in the way of collecting it.
-    told: Mutex<HashSet<String>>,
-    rebuilding: AtomicUsize,
     is_stopping: AtomicBool,
-    observer: Observer,
 }
 
 impl<V: Vms> fmt::Debug for Service<V> {
@@ -168,15 +134,7 @@ pub fn open_registry(config: &Config) -> Result<Arc<dyn Registry>, StartError> {
             "others could enter the data directory: it is closed to them now, but what they have read they know"
         );
     }
-    let limits = RegistryLimits {
-        functions_max: config.limits.functions_max,
-        versions_max: config.limits.versions_max,
-        aliases_max: config.limits.aliases_max,
-    };
-    Ok(Arc::new(RedbRegistry::open(
-        &data_dir.join("registry"),
-        limits,
-    )?))
+    Ok(Arc::new(RedbRegistry::open(&data_dir.join("registry"))?))
 }
 
 impl<V: Vms> Service<V> {
@@ -184,39 +142,87 @@ impl<V: Vms> Service<V> {
     /// collect garbage. Needs a tokio runtime to be called in. Blocks for a moment.
     pub fn start(parts: Parts<V>) -> Result<Arc<Self>, StartError> {
         let config = parts.config;
-        let snapshots_dir = config.data_dir.join("snapshots");
-        let open_max = config.limits.open_snapshots_max as usize;
-        let service = Arc::new(Self {
-            pool: Pool::new(Arc::clone(&parts.vms), parts.pool),
-            vms: parts.vms,
-            host: parts.host,
-            directory: Directory::read(&*parts.registry, open_max)?,
-            registry: parts.registry,
+        let observer = Arc::new(Observer::open(
+            &config.data_dir,
+            (&config.logs).into(),
+            (&config.usage).into(),
+        )?);
+        let limits = Limits {
+            functions_max: config.limits.functions_max,
+            versions_max: config.limits.versions_max,
+            aliases_max: config.limits.aliases_max,
+        };
+        let catalog = Catalog::new(parts.registry, limits)?;
+        let pool = Pool::new(Arc::clone(&parts.vms), parts.pool);
+        let prepare = Preparation::new(
+            &config,
+            &parts.host,
+            parts.vms,
+            Arc::clone(&pool),
+            Arc::clone(&catalog),
+            Arc::clone(&observer),
+        )?;
+        let invocation = Arc::new(Invocation {
+            catalog: Arc::clone(&catalog),
+            prepare: Arc::clone(&prepare),
+            pool: Arc::clone(&pool),
+            observer: Arc::clone(&observer),
             symbolizer: parts.symbolizer,
-            changes: Mutex::new(()),
-            images: Images::new(config.data_dir.join("images"))?,
-            snapshots: Store::new(&snapshots_dir)?,
-            snapshots_dir,
-            stored: Arc::default(),
-            builds: Semaphore::new(config.limits.builds_max as usize),
-            checks: Arc::new(Semaphore::new(1)),
-            deploying: Mutex::default(),
-            stale: Mutex::default(),
-            // What a killed agent left.
-            has_garbage: AtomicBool::new(true),
-            told: Mutex::default(),
-            rebuilding: AtomicUsize::new(0),
-            is_stopping: AtomicBool::new(false),
-            observer: Observer::open(
-                &config.data_dir,
-                (&config.logs).into(),
-                (&config.usage).into(),
-            )?,
-            config: RwLock::new(Arc::new(config)),
         });
-        service.spawn_rebuilds();
+        let follower = Arc::downgrade(&prepare);
+        catalog.followed_by(Box::new(move |followed| {
+            if let Some(prepare) = follower.upgrade() {
+                prepare.follow(&followed);
+            }
+        }));
+        prepare.begin();
+        let service = Arc::new(Self {
+            catalog,
+            prepare,
+            invocation,
+            pool,
+            observer,
+            config: RwLock::new(Arc::new(config)),
+            deploying: Mutex::default(),
+            is_stopping: AtomicBool::new(false),
+        });
         service.spawn_keeper();
         Ok(service)
+    }
+
+    /// Starts the task that tidies up, for as long as the service lives.
+    fn spawn_keeper(self: &Arc<Self>) {
+        let this = Arc::downgrade(self);
+        tokio::spawn(async move {
+            for look in 1_u64.. {
+                let Some(service) = this.upgrade() else {
+                    return;
+                };
+                if look % COLLECT_EVERY == 0 {
+                    service.prepare.has_garbage();
+                }
+                service.tidy().await;
+                drop(service);
+                sleep(KEEPER_INTERVAL).await;
+            }
+        });
+    }
+
+    /// Catches up with the registry if it could not be read, and collects garbage.
+    async fn tidy(self: &Arc<Self>) {
+        let this = Arc::clone(self);
+        let age = Duration::from_millis(self.config().limits.unused_image_ms_max);
+        let tidied = spawn_blocking(move || {
+            if let Err(error) = this.catalog.follow() {
+                tracing::warn!(error = %error_chain(&error), "cannot read back a change; trying again");
+            }
+            this.prepare.tidy(age);
+        });
+        if let Err(error) = tidied.await
+            && error.is_panic()
+        {
+            tracing::error!(%error, "tidying up panicked");
+        }
     }
 
     /// The configuration as it is now; limits and secrets may change with a reload.
@@ -228,8 +234,7 @@ impl<V: Vms> Service<V> {
     pub fn reload(&self, mut config: Config) -> Vec<&'static str> {
         let mut now = self.config.write().unwrap_or_else(PoisonError::into_inner);
         let mut needs_restart = now.needs_restart(&config);
-        self.directory
-            .set_open_max(config.limits.open_snapshots_max as usize);
+        self.prepare.reload(&config);
         // It goes on listening where it does, and beyond loopback not without a token.
         config.settings.listen = now.listen;
         if config.token.is_none() && !now.listen.ip().is_loopback() {
@@ -268,8 +273,8 @@ impl<V: Vms> Service<V> {
     /// How the agent is.
     pub fn health(&self) -> Health {
         Health {
-            functions: self.directory.len(),
-            rebuilding: self.rebuilding.load(Relaxed),
+            functions: self.catalog.len(),
+            rebuilding: self.prepare.rebuilding(),
             stopping: self.is_stopping.load(Relaxed),
             version: env!("CARGO_PKG_VERSION"),
         }
@@ -278,79 +283,38 @@ impl<V: Vms> Service<V> {
     /// Begins an upload: `write` its pieces, then `finish`.
     pub async fn upload(&self) -> Result<Upload, ImageError> {
         let bytes_max = self.config().limits.image_bytes_max;
-        let upload = self.images.upload(bytes_max).await;
-        self.has_garbage.store(true, Relaxed); // Unless a version gets it.
-        upload
+        self.prepare.upload(bytes_max).await
     }
 
-    /// Opens an image for reading, with its size in bytes.
-    pub async fn image(&self, digest: &Digest) -> Result<(fs::File, u64), ImageError> {
-        let (images, digest) = (self.images.clone(), *digest);
-        let opened = spawn_blocking(move || images.open(&digest)).await;
-        opened.unwrap_or(Err(ImageError::NotFound(digest)))
-    }
-
-    /// As [`Service::image`], if it is not damaged.
-    pub(super) async fn image_whole(&self, digest: &Digest) -> Result<(fs::File, u64), ImageError> {
-        let (images, digest) = (self.images.clone(), *digest);
-        let opened = spawn_blocking(move || images.open_whole(&digest)).await;
-        opened.unwrap_or(Err(ImageError::NotFound(digest)))
-    }
-
-    /// A function.
-    pub fn function(&self, name: &FunctionName) -> Result<Function, ChangeError> {
-        Ok(self.entry(name)?.function.clone())
-    }
-
-    /// Up to `limit` functions behind `after`, by name.
-    pub fn functions(&self, after: Option<&FunctionName>, limit: usize) -> Vec<Function> {
-        let entries = self.directory.list(after, limit);
-        entries.iter().map(|entry| entry.function.clone()).collect()
-    }
-
-    /// How many functions there are, and how many bytes their versions' images have.
-    pub fn code_size(&self) -> (usize, u64) {
-        let entries = self.directory.list(None, usize::MAX);
-        let versions = entries.iter().flat_map(|entry| entry.versions.values());
-        let bytes = versions.map(|slot| slot.version.image_bytes).sum();
-        (entries.len(), bytes)
-    }
-
-    /// VMs that functions have for themselves, together.
-    pub fn reserved_concurrency(&self) -> u64 {
-        let entries = self.directory.list(None, usize::MAX);
-        let reserved = entries
-            .iter()
-            .filter_map(|entry| entry.function.reserved_concurrency);
-        reserved.map(u64::from).sum()
-    }
-
-    /// A version.
-    pub fn version(
+    /// Sends a request to a function.
+    pub async fn invoke(
         &self,
         name: &FunctionName,
-        version: VersionNumber,
-    ) -> Result<Version, ChangeError> {
-        let entry = self.entry(name)?;
-        let slot = entry.versions.get(&version);
-        let slot = slot.ok_or_else(|| RegistryError::NoVersion(name.clone(), version))?;
-        Ok(slot.version.clone())
+        qualifier: &Qualifier,
+        input: InvokeInput,
+    ) -> Result<Invoked, InvokeFailure> {
+        self.invocation.invoke(name, qualifier, input).await
     }
 
-    /// Up to `limit` versions behind `after`, ascending.
-    pub fn versions(
+    /// The version that `qualifier` leads to; for a weighted alias its main one.
+    pub fn resolve(&self, name: &FunctionName, qualifier: &Qualifier) -> Result<Version, NoAnswer> {
+        self.invocation.resolve(name, qualifier)
+    }
+
+    /// Makes `to` live, or the version before the live one. Its snapshot is opened first, and rebuilt if it has to be.
+    pub async fn rollback(
         &self,
         name: &FunctionName,
-        after: Option<VersionNumber>,
-        limit: usize,
-    ) -> Result<Vec<Version>, ChangeError> {
-        let entry = self.entry(name)?;
-        let slots = entry.versions.values();
-        let behind = slots.filter(|slot| after.is_none_or(|after| slot.version.number > after));
-        Ok(behind
-            .take(limit)
-            .map(|slot| slot.version.clone())
-            .collect())
+        to: Option<VersionNumber>,
+    ) -> Result<Function, ChangeError> {
+        let entry = self.catalog.entry(name)?;
+        let earlier = entry.versions.range(..entry.function.live);
+        let to = to.or_else(|| earlier.map(|(number, _)| *number).next_back());
+        let to = to.ok_or_else(|| ChangeError::NoEarlierVersion(name.clone()))?;
+        let slot = self.prepare.slot(&entry, entry.published(to)?);
+        let opened = self.prepare.deployed(&slot).await;
+        opened.map_err(|failure| ChangeError::Platform(failure.text))?;
+        self.catalog.set_live(name, to).await
     }
 
     /// Refuses new requests and deploys, and waits up to `limit` for those under way. Then logs and usage are on disk.
@@ -365,39 +329,23 @@ impl<V: Vms> Service<V> {
             sleep(DRAIN_POLL).await;
         }
     }
-
-    fn entry(&self, name: &FunctionName) -> Result<Arc<Entry>, RegistryError> {
-        let entry = self.directory.get(name);
-        entry.ok_or_else(|| RegistryError::NoFunction(name.clone()))
-    }
-
-    fn snapshots_dir(&self) -> &Path {
-        &self.snapshots_dir
-    }
 }
 
-/// Why a snapshot cannot be used now.
-#[derive(Clone, Debug)]
-struct OpenFailure {
-    at: Instant,
-    text: String,
+/// How the agent is.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Health {
+    /// Functions that are deployed.
+    pub functions: usize,
+    /// Versions whose snapshots wait to be made again.
+    pub rebuilding: usize,
+    /// Whether the agent is draining.
+    pub stopping: bool,
+    /// Version of the agent.
+    pub version: &'static str,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Milliseconds since 1970.
-fn now_ms() -> u64 {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
-    since_1970.map_or(0, |since| {
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    })
-}
-
-/// What to say of a task of ours that panicked or was ended.
-fn task_lost(error: &tokio::task::JoinError) -> String {
-    format!("a task of the agent was lost: {}", error_chain(error))
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 mod crash;
 mod damage;
 mod deploys;
+mod hosts;
 
-use std::sync::atomic::AtomicU32;
+use std::{fs, sync::atomic::AtomicU32};
 
 use jiffy_abi::frame::ResponseKind;
 use jiffy_model::Outcome;
+use jiffy_snapshots::{Digest, Store};
 use tempfile::TempDir;
 
 use super::*;
@@ -67,16 +69,24 @@ impl Bench {
 
     /// Ends the service as a kill would, and starts another on what it left.
     pub(super) async fn again(self, host: &str) -> Self {
-        let Self {
-            service, folder, ..
-        } = self;
-        let gone = Arc::downgrade(&service);
+        let folder = Arc::clone(&self.folder);
+        self.end().await;
+        Self::in_folder(folder, host)
+    }
+
+    /// Ends the service as a kill would: its files can be opened by another.
+    pub(super) async fn end(self) {
+        let Self { service, .. } = self;
+        let gone = (
+            Arc::downgrade(&service.prepare),
+            Arc::downgrade(&service.catalog),
+            Arc::downgrade(&service),
+        );
         drop(service);
-        // Tasks in the background hold it for a moment.
-        while gone.strong_count() > 0 {
+        // Tasks in the background hold them for a moment.
+        while gone.0.strong_count() + gone.1.strong_count() + gone.2.strong_count() > 0 {
             sleep(Duration::from_millis(1)).await;
         }
-        Self::in_folder(folder, host)
     }
 
     /// Puts any bytes among the images: the fake builds them.
@@ -133,7 +143,18 @@ impl Bench {
     }
 
     fn snapshots(&self) -> usize {
-        self.service.snapshots.list().expect("snapshots").len()
+        self.store().list().expect("snapshots").len()
+    }
+
+    /// The snapshots on disk.
+    fn store(&self) -> Store {
+        Store::new(self.folder.path().join("data/snapshots")).expect("store")
+    }
+
+    /// The snapshot of a version on this host.
+    fn snapshot(&self, function: &str, version: &Version) -> Digest {
+        let snapshot = self.service.prepare.snapshot(&name(function), version);
+        snapshot.expect("a snapshot")
     }
 }
 
@@ -171,6 +192,7 @@ async fn what_is_deployed_answers() {
     assert_eq!(
         bench
             .service
+            .catalog
             .versions(&name("f"), None, 9)
             .expect("versions")
             .len(),
@@ -289,7 +311,7 @@ async fn reserved_concurrency_of_none_stops_a_function() {
     bench.deploy("f", b"one").await.expect("deployed");
     bench.ask("f", "x").await.expect("answer");
     let f = name("f");
-    let set = |limit| bench.service.set_reserved_concurrency(&f, limit);
+    let set = |limit| bench.service.catalog.set_reserved_concurrency(&f, limit);
     set(Some(0)).await.expect("stopped");
     assert_eq!(bench.failure("f", "x").await.outcome, Outcome::Stopped);
     assert!(set(Some(10_001)).await.is_err());
@@ -303,7 +325,7 @@ async fn everything_is_there_again_after_a_restart() {
     let deployed = bench.deploy("f", b"one").await.expect("deployed");
     let bench = bench.again("host").await;
     assert_eq!(
-        bench.service.function(&name("f")).expect("f"),
+        bench.service.catalog.function(&name("f")).expect("f"),
         deployed.function
     );
     bench.ask("f", "x").await.expect("answer");
@@ -315,16 +337,18 @@ async fn the_first_request_leaves_a_working_set() {
     let bench = Bench::new();
     let deployed = bench.deploy("f", b"one").await.expect("deployed");
     bench.ask("f", "x").await.expect("answer");
-    let path = bench.service.snapshots.path(&deployed.version.snapshot);
-    let file = path.join(jiffy_snapshots::WORKING_SET_FILE);
-    let entry = bench.service.directory.get(&name("f")).expect("entry");
-    let slot = &entry.versions[&number(1)];
-    let has_it = || {
-        let opened = bench.service.directory.opened(slot);
-        opened.is_some_and(|opened| !opened.snapshot.snapshot.working_set().is_empty())
+    let digest = bench.snapshot("f", &deployed.version);
+    let file = bench.store().path(&digest);
+    let file = file.join(jiffy_snapshots::WORKING_SET_FILE);
+    let entry = bench.service.catalog.entry(&name("f")).expect("entry");
+    let prepare = &bench.service.prepare;
+    let slot = prepare.slot(&entry, &entry.versions[&number(1)]);
+    let has_it = async || {
+        let opened = prepare.deployed(&slot).await.expect("open");
+        !opened.snapshot.snapshot.working_set().is_empty()
     };
     for _ in 0..1000 {
-        if file.exists() && has_it() {
+        if file.exists() && has_it().await {
             return;
         }
         sleep(Duration::from_millis(2)).await;
@@ -417,40 +441,9 @@ async fn a_stopping_agent_ends_what_it_began() {
     assert_eq!(bench.failure("f", "x").await.outcome, Outcome::ShuttingDown);
     assert!(matches!(
         bench.deploy("f", b"two").await.expect_err("stopping").kind,
-        DeployErrorKind::Host(_)
+        DeployErrorKind::Build(BuildError::Host(_))
     ));
     assert!(bench.service.health().stopping);
-}
-
-#[tokio::test]
-async fn open_snapshots_are_bounded() {
-    let folder = Arc::new(tempfile::tempdir().expect("folder"));
-    let bench = Bench::in_folder(folder, "host");
-    for index in 0..20 {
-        bench
-            .deploy(&format!("f{index}"), b"one")
-            .await
-            .expect("deployed");
-    }
-    let open = |directory: &Directory| {
-        let entries = directory.list(None, usize::MAX);
-        let slots = entries.iter().flat_map(|entry| entry.versions.values());
-        slots
-            .filter(|slot| directory.opened(slot).is_some())
-            .count()
-    };
-    assert_eq!(open(&bench.service.directory), 20);
-    let directory = Directory::read(&*bench.service.registry, 4).expect("directory");
-    let entries = directory.list(None, usize::MAX);
-    for entry in &entries {
-        let slot = &entry.versions[&number(1)];
-        let opened = bench
-            .service
-            .open_snapshot(slot.version.snapshot, &slot.version.settings);
-        directory.keep_open(&entry.function.name, slot, opened.await.expect("open"));
-        assert!(open(&directory) <= 4);
-    }
-    assert!(open(&directory) >= 2);
 }
 
 /// The socket stays where it is until the next start, so its guard does, too.

@@ -154,7 +154,10 @@ pub(super) fn print_version(out: &mut impl Write, version: &VersionDocument) -> 
     let timeout = humantime::format_duration(Duration::from_millis(*timeout_ms));
     let (image, bytes) = (&version.image, Bytes(version.image_bytes));
     writeln!(out, "  image        {image} ({bytes})")?;
-    writeln!(out, "  snapshot     {}", version.snapshot)?;
+    match version.snapshot {
+        Some(snapshot) => writeln!(out, "  snapshot     {snapshot}")?,
+        None => writeln!(out, "  snapshot     none on the agent's host yet")?,
+    }
     writeln!(out, "  memory       {}", Bytes(*memory_bytes))?;
     writeln!(out, "  timeout      {timeout}")?;
     writeln!(out, "  isolation    {isolation}")?;

@@ -3,7 +3,13 @@
 use std::sync::atomic::AtomicU8;
 
 use super::{super::*, *};
-use crate::registry::{AliasBefore, NewVersion, Publication, Put};
+use tokio::sync::watch;
+
+use crate::{
+    catalog::{Change, Changes, Update},
+    model::Generation,
+    table_file::TableFileError,
+};
 
 const NEVER: u8 = 0;
 /// The commit fails, and nothing is durable.
@@ -21,154 +27,31 @@ struct Flaky {
 }
 
 fn broken() -> RegistryError {
-    RegistryError::Storage {
+    RegistryError::File(TableFileError::Storage {
         path: "registry".into(),
         source: "as the test wants it".into(),
-    }
-}
-
-impl Flaky {
-    fn write<T>(
-        &self,
-        write: impl FnOnce() -> Result<T, RegistryError>,
-    ) -> Result<T, RegistryError> {
-        match self.fails.load(Relaxed) {
-            BEFORE => Err(broken()),
-            AFTER | DEAD => write().and_then(|_| Err(broken())),
-            _ => write(),
-        }
-    }
-
-    fn read<T>(&self, read: impl FnOnce() -> Result<T, RegistryError>) -> Result<T, RegistryError> {
-        match self.fails.load(Relaxed) {
-            DEAD => Err(broken()),
-            _ => read(),
-        }
-    }
+    })
 }
 
 impl Registry for Flaky {
-    fn put_version(
-        &self,
-        name: &FunctionName,
-        new: &NewVersion,
-        expected_next: VersionNumber,
-        now_ms: u64,
-    ) -> Result<Put, RegistryError> {
-        self.write(|| self.inner.put_version(name, new, expected_next, now_ms))
+    fn apply(&self, change: Change) -> Result<(Generation, Update), RegistryError> {
+        match self.fails.load(Relaxed) {
+            BEFORE => Err(broken()),
+            AFTER | DEAD => self.inner.apply(change).and_then(|_| Err(broken())),
+            _ => self.inner.apply(change),
+        }
     }
 
-    fn publish(
-        &self,
-        name: &FunctionName,
-        publication: &Publication,
-        now_ms: u64,
-    ) -> Result<Put, RegistryError> {
-        self.write(|| self.inner.publish(name, publication, now_ms))
+    fn changes(&self, after: Generation) -> Result<Changes, RegistryError> {
+        match self.fails.load(Relaxed) {
+            DEAD => Err(broken()),
+            _ => self.inner.changes(after),
+        }
     }
 
-    fn set_live(
-        &self,
-        name: &FunctionName,
-        version: VersionNumber,
-        now_ms: u64,
-    ) -> Result<Function, RegistryError> {
-        self.write(|| self.inner.set_live(name, version, now_ms))
-    }
-
-    fn put_alias(
-        &self,
-        name: &FunctionName,
-        alias: &AliasName,
-        to: &Alias,
-        before: &AliasBefore,
-        now_ms: u64,
-    ) -> Result<Function, RegistryError> {
-        self.write(|| self.inner.put_alias(name, alias, to, before, now_ms))
-    }
-
-    fn remove_alias(
-        &self,
-        name: &FunctionName,
-        alias: &AliasName,
-        now_ms: u64,
-    ) -> Result<Function, RegistryError> {
-        self.write(|| self.inner.remove_alias(name, alias, now_ms))
-    }
-
-    fn set_reserved_concurrency(
-        &self,
-        name: &FunctionName,
-        limit: Option<u32>,
-        now_ms: u64,
-    ) -> Result<Function, RegistryError> {
-        self.write(|| self.inner.set_reserved_concurrency(name, limit, now_ms))
-    }
-
-    fn edit(
-        &self,
-        name: &FunctionName,
-        edit: &dyn Fn(&mut Function) -> Result<(), RegistryError>,
-        now_ms: u64,
-    ) -> Result<Function, RegistryError> {
-        self.write(|| self.inner.edit(name, edit, now_ms))
-    }
-
-    fn set_snapshot(
-        &self,
-        name: &FunctionName,
-        version: VersionNumber,
-        before: Digest,
-        snapshot: Digest,
-        host: &str,
-    ) -> Result<Version, RegistryError> {
-        self.write(|| {
-            self.inner
-                .set_snapshot(name, version, before, snapshot, host)
-        })
-    }
-
-    fn delete_function(&self, name: &FunctionName) -> Result<(), RegistryError> {
-        self.write(|| self.inner.delete_function(name))
-    }
-
-    fn delete_version(
-        &self,
-        name: &FunctionName,
-        version: VersionNumber,
-        keeps_live: bool,
-        now_ms: u64,
-    ) -> Result<Function, RegistryError> {
-        self.write(|| self.inner.delete_version(name, version, keeps_live, now_ms))
-    }
-
-    fn function(&self, name: &FunctionName) -> Result<Function, RegistryError> {
-        self.read(|| self.inner.function(name))
-    }
-
-    fn functions(
-        &self,
-        after: Option<&FunctionName>,
-        limit: usize,
-    ) -> Result<Vec<Function>, RegistryError> {
-        self.read(|| self.inner.functions(after, limit))
-    }
-
-    fn version(
-        &self,
-        name: &FunctionName,
-        version: VersionNumber,
-    ) -> Result<Version, RegistryError> {
-        self.read(|| self.inner.version(name, version))
-    }
-
-    fn versions(
-        &self,
-        name: &FunctionName,
-        after: Option<VersionNumber>,
-        limit: usize,
-    ) -> Result<Vec<Version>, RegistryError> {
-        self.read(|| self.inner.versions(name, after, limit))
+    /// What was not acknowledged is not told of either.
+    fn watch(&self) -> watch::Receiver<Generation> {
+        watch::Sender::new(Generation::NONE).subscribe()
     }
 }
 
@@ -184,11 +67,12 @@ fn flaky() -> (Bench, Arc<Flaky>) {
 
 /// The live version, as requests and readers see it; both have to see the same, and it has to be whole.
 async fn live(bench: &Bench) -> u64 {
-    let function = bench.service.function(&name("f")).expect("there");
+    let function = bench.service.catalog.function(&name("f")).expect("there");
     let answer = bench.ask("f", "x").await.expect("the live version answers");
     assert_eq!(answer.facts.version, Some(function.live));
     let versions = bench
         .service
+        .catalog
         .versions(&name("f"), None, 99)
         .expect("versions");
     assert_eq!(
@@ -259,7 +143,7 @@ fn a_kill_at_any_time_loses_no_acknowledged_deploy() {
         let runtime = runtime();
         runtime.block_on(async {
             let bench = Bench::in_folder(Arc::clone(&folder), "host");
-            if round > 0 && bench.service.function(&name("f")).is_ok() {
+            if round > 0 && bench.service.catalog.function(&name("f")).is_ok() {
                 let live = live(&bench).await;
                 assert!(live >= acknowledged, "{live} of {acknowledged}");
                 acknowledged = live;
@@ -283,6 +167,7 @@ fn a_kill_at_any_time_loses_no_acknowledged_deploy() {
         bench.service.tidy().await;
         let kept = bench
             .service
+            .catalog
             .versions(&name("f"), None, 99)
             .expect("versions")
             .len();

@@ -16,9 +16,12 @@ async fn damage_on_disk_is_found_and_mended() {
     assert_eq!(kind.outcome, Outcome::Device, "{kind}");
 
     bench.deploy("g", b"other").await.expect("deployed");
-    let version = bench.service.version(&name("g"), VersionNumber::FIRST);
-    let digest = version.expect("a version").snapshot;
-    let path = bench.service.snapshots.path(&digest);
+    let version = bench
+        .service
+        .catalog
+        .version(&name("g"), VersionNumber::FIRST);
+    let digest = bench.snapshot("g", &version.expect("a version"));
+    let path = bench.store().path(&digest);
     let in_memory = Snapshot::open(&path).expect("whole").ram_is_copied();
     let ram = fs::OpenOptions::new().write(true).open(path.join(RAM_FILE));
     let ram = ram.expect("root, or the owner with a way around the mode");
@@ -37,11 +40,13 @@ async fn damage_on_disk_is_found_and_mended() {
     );
     let answered = bench.ask("g", "text").await.expect("healed");
     assert_eq!(answered.response.body, b"text");
-    let now = bench.service.version(&name("g"), VersionNumber::FIRST);
-    let path = bench
+    let now = bench
         .service
-        .snapshots
-        .path(&now.expect("a version").snapshot);
+        .catalog
+        .version(&name("g"), VersionNumber::FIRST);
+    let path = bench
+        .store()
+        .path(&bench.snapshot("g", &now.expect("a version")));
     Snapshot::verify(&path).expect("whole again");
     // It is not looked at again so soon, and what fails now is the function's.
     let kind = bench.failure("g", "!fault").await;

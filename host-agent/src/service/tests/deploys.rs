@@ -62,6 +62,7 @@ async fn a_live_version_that_is_not_published_serves_and_is_replaced() {
     // Publishing builds nothing and ends no VM.
     bench
         .service
+        .catalog
         .publish(&name("f"), Default::default())
         .await
         .expect("published");
@@ -74,7 +75,7 @@ async fn a_live_version_that_is_not_published_serves_and_is_replaced() {
         .rollback(&name("f"), None)
         .await
         .expect("to 2");
-    let function = bench.service.function(&name("f")).expect("there");
+    let function = bench.service.catalog.function(&name("f")).expect("there");
     assert_eq!((function.live, function.next), (number(2), number(3)));
     bench.service.tidy().await;
     assert_eq!(bench.snapshots(), 2);
@@ -112,7 +113,7 @@ async fn a_failed_deploy_leaves_the_old_version_serving() {
     bench.deploy("f", b"one").await.expect("deployed");
     let refused = bench.deploy("f", b"!refuse").await.expect_err("refused");
     assert!(
-        matches!(refused.kind, DeployErrorKind::Image(_)),
+        matches!(refused.kind, DeployErrorKind::Build(BuildError::Image(_))),
         "{refused}"
     );
     let failed = bench
@@ -124,7 +125,10 @@ async fn a_failed_deploy_leaves_the_old_version_serving() {
     let (f, none) = (name("f"), Digest::of(b"none"));
     let missing = bench.service.deploy(&f, none, Settings::default());
     let missing = missing.await.expect_err("missing").kind;
-    assert!(matches!(missing, DeployErrorKind::NoImage(_)));
+    assert!(matches!(
+        missing,
+        DeployErrorKind::Build(BuildError::NoImage(_))
+    ));
     let settings = Settings {
         timeout_ms: 0,
         ..Settings::default()
@@ -141,12 +145,12 @@ async fn a_failed_deploy_leaves_the_old_version_serving() {
     let answer = bench.ask("f", "x").await.expect("answer");
     assert_eq!(answer.facts.version, Some(number(1)));
     assert_eq!(
-        bench.service.function(&name("f")).expect("f").next,
+        bench.service.catalog.function(&name("f")).expect("f").next,
         number(2)
     );
     // A function whose first deploy failed is none.
     bench.deploy("g", b"!init").await.expect_err("init");
-    assert!(bench.service.function(&name("g")).is_err());
+    assert!(bench.service.catalog.function(&name("g")).is_err());
 }
 
 #[tokio::test]
@@ -207,7 +211,7 @@ async fn of_creates_at_once_one_wins() {
             }
         }
         assert_eq!((won, lost), (1, 3));
-        let versions = bench.service.versions(&name(&function), None, 9);
+        let versions = bench.service.catalog.versions(&name(&function), None, 9);
         assert_eq!(versions.expect("there").len(), 1);
     }
 }
@@ -221,7 +225,7 @@ async fn a_function_deleted_while_it_is_deployed_stays_deleted() {
         .behave(|behaviour| behaviour.build_delay = Duration::from_millis(50));
     let delete = async {
         sleep(Duration::from_millis(10)).await;
-        bench.service.delete_function(&name("f")).await
+        bench.service.catalog.delete_function(&name("f")).await
     };
     let (deployed, deleted) = tokio::join!(bench.deploy("f", b"two"), delete);
     deleted.expect("deleted");
@@ -230,7 +234,7 @@ async fn a_function_deleted_while_it_is_deployed_stays_deleted() {
         panic!("{conflict}");
     };
     assert_eq!(change.outcome(), Outcome::Conflict);
-    assert!(bench.service.function(&name("f")).is_err());
+    assert!(bench.service.catalog.function(&name("f")).is_err());
 }
 
 #[tokio::test]
@@ -269,11 +273,16 @@ async fn rollback_and_aliases_lead_where_they_say() {
         description: String::new(),
     };
     let invalid = service
+        .catalog
         .put_alias(&f, &beta, to(1001))
         .await
         .expect_err("weight");
     assert_eq!(invalid.outcome(), Outcome::InvalidRequest);
-    service.put_alias(&f, &beta, to(500)).await.expect("alias");
+    service
+        .catalog
+        .put_alias(&f, &beta, to(500))
+        .await
+        .expect("alias");
     let mut counts = [0; 4];
     for _ in 0..200 {
         let answer = bench.ask_version("f", "beta", "x").await.expect("answer");
@@ -284,12 +293,18 @@ async fn rollback_and_aliases_lead_where_they_say() {
     // A fair coin is outside these bounds once in 10^9 runs.
     assert!((57..=143).contains(&counts[2]), "{counts:?}");
     let kept = service
+        .catalog
         .delete_version(&f, number(3), false)
         .await
         .expect_err("aliased");
     assert_eq!(kept.outcome(), Outcome::Conflict);
-    service.remove_alias(&f, &beta).await.expect("removed");
     service
+        .catalog
+        .remove_alias(&f, &beta)
+        .await
+        .expect("removed");
+    service
+        .catalog
         .delete_version(&f, number(3), false)
         .await
         .expect("deleted");
@@ -306,6 +321,7 @@ async fn a_deleted_function_leaves_nothing() {
     assert_eq!(bench.snapshots(), 2);
     bench
         .service
+        .catalog
         .delete_function(&name("f"))
         .await
         .expect("deleted");
@@ -324,6 +340,7 @@ async fn garbage_is_left_alone_while_something_is_built() {
     bench.deploy("f", b"one").await.expect("deployed");
     bench
         .service
+        .catalog
         .delete_function(&name("f"))
         .await
         .expect("deleted");
@@ -357,9 +374,10 @@ async fn snapshots_follow_the_host() {
     for version in [1, 2] {
         let version = bench
             .service
+            .catalog
             .version(&name("f"), number(version))
             .expect("there");
-        assert_eq!(version.snapshot_host, "other host");
+        bench.snapshot("f", &version);
     }
     bench.ask_version("f", "1", "x").await.expect("answer");
 }
@@ -368,7 +386,7 @@ async fn snapshots_follow_the_host() {
 async fn a_damaged_or_lost_snapshot_is_built_again() {
     let bench = Bench::new();
     let deployed = bench.deploy("f", b"one").await.expect("deployed");
-    let path = bench.service.snapshots.path(&deployed.version.snapshot);
+    let path = bench.store().path(&bench.snapshot("f", &deployed.version));
     let bench = bench.again("host").await;
     fs::write(path.join(jiffy_snapshots::STATE_FILE), b"damaged").expect("write");
     bench.ask("f", "x").await.expect("built again");

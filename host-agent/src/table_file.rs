@@ -1,0 +1,169 @@
+//! A file of tables, with `redb`, that one process has and that heals.
+//!
+//! After an I/O error `redb` takes no more work until it is opened anew, and only that tells whether a
+//! failed commit is durable. So the file is closed after any error and opened by the next call:
+//! a disk that was full needs room again, not a restart.
+//! Not here: what is in the tables (`catalog::file`, `prepare::known`).
+
+use std::{
+    error::Error,
+    fmt,
+    fs::{self, File, OpenOptions, Permissions},
+    io,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
+
+use jiffy_snapshots::why_of;
+use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase, WriteTransaction};
+
+/// Bytes of the file that are kept in memory at most; what is asked often is in memory elsewhere.
+const CACHE_BYTES: usize = 8 << 20;
+/// The agent alone reads and writes it.
+const FILE_MODE: u32 = 0o600;
+
+pub(crate) type Open = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
+
+/// Why tables cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each message documents its variant")]
+pub enum TableFileError {
+    #[error("another jiffyd uses this data directory: stop it, or choose another data_dir")]
+    InUse,
+    /// Whether a change is durable is not known until the file is read again.
+    #[error("cannot read or write {path}: {}", why_of(&**source))]
+    Storage {
+        path: PathBuf,
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+/// Tables in one file.
+pub(crate) struct TableFile {
+    path: PathBuf,
+    open: Open,
+    /// None after an error.
+    database: Mutex<Option<Database>>,
+}
+
+impl fmt::Debug for TableFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TableFile")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl TableFile {
+    /// Opens the file `path`, or makes it, with mode 0600. One process at a time can have it.
+    pub(crate) fn open(path: &Path) -> Result<Self, TableFileError> {
+        if !path.exists() {
+            create(path)?;
+        }
+        close_to_others(path).map_err(|error| unusable(path, error))?;
+        let file = path.to_owned();
+        let open = move || Database::builder().set_cache_size(CACHE_BYTES).open(&file);
+        Self::with_open(path, Box::new(open))
+    }
+
+    /// The tables that `open` opens, in a file that messages call `path`.
+    pub(crate) fn with_open(path: &Path, open: Open) -> Result<Self, TableFileError> {
+        let file = Self {
+            path: path.to_owned(),
+            open,
+            database: Mutex::new(None),
+        };
+        file.with(|_| Ok(()))?;
+        Ok(file)
+    }
+
+    /// One transaction, durable when this returns; an error of either kind undoes it.
+    pub(crate) fn write<T, E: From<TableFileError>>(
+        &self,
+        work: impl FnOnce(&WriteTransaction) -> Result<Result<T, E>, redb::Error>,
+    ) -> Result<T, E> {
+        self.with(|database| {
+            // `Durability::Immediate` is the default.
+            let transaction = database.begin_write()?;
+            let result = work(&transaction)?;
+            if result.is_ok() {
+                transaction.commit()?;
+            }
+            Ok(result)
+        })?
+    }
+
+    /// Reads what was durable when it began.
+    pub(crate) fn read<T, E: From<TableFileError>>(
+        &self,
+        work: impl FnOnce(&ReadTransaction) -> Result<Result<T, E>, redb::Error>,
+    ) -> Result<T, E> {
+        self.with(|database| work(&database.begin_read()?))?
+    }
+
+    fn with<T>(
+        &self,
+        work: impl FnOnce(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, TableFileError> {
+        // A panic under the lock leaves `None`, from which the next call recovers.
+        let mut kept = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        let database = match kept.take() {
+            Some(database) => database,
+            None => (self.open)().map_err(|error| match error {
+                DatabaseError::DatabaseAlreadyOpen => TableFileError::InUse,
+                error => unusable(&self.path, error),
+            })?,
+        };
+        let result = work(&database).map_err(|error| unusable(&self.path, error))?;
+        *kept = Some(database);
+        Ok(result)
+    }
+}
+
+fn unusable(path: &Path, error: impl Into<redb::Error>) -> TableFileError {
+    TableFileError::Storage {
+        path: path.to_owned(),
+        source: match error.into() {
+            redb::Error::Io(error) => Box::new(error),
+            error => Box::new(error),
+        },
+    }
+}
+
+/// Secrets of functions may be in it: older releases made it readable for everybody.
+fn close_to_others(path: &Path) -> io::Result<()> {
+    let permissions = fs::metadata(path)?.permissions();
+    if permissions.mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    fs::set_permissions(path, Permissions::from_mode(FILE_MODE))
+}
+
+/// Makes a file without tables. It gets its name when it is complete, because `redb` does not open a file whose
+/// maker was killed half-way.
+fn create(path: &Path) -> Result<(), TableFileError> {
+    let temporary = path.with_extension("new");
+    match fs::remove_file(&temporary) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        removed => removed.map_err(|error| unusable(&temporary, error))?,
+    }
+    // With its mode from the first moment, which `redb` does not set.
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(FILE_MODE)
+        .open(&temporary)
+        .map_err(|error| unusable(&temporary, error))?;
+    let made = Database::builder().create_file(file);
+    drop(made.map_err(|error| unusable(&temporary, redb::Error::from(error)))?);
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let named = fs::rename(&temporary, path);
+    named
+        .and_then(|()| File::open(parent)?.sync_all())
+        .map_err(|error| unusable(path, error))
+}
