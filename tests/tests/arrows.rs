@@ -131,9 +131,15 @@ const RULES: &[Rule] = &[
         others: Others::Except(&["jiffy-client", "tokio"]),
     },
     Rule {
+        package: "jiffy-capabilities",
+        ours: &["jiffy-abi", "jiffy-client", "jiffy-control"],
+        others: Others::Except(VMM_FIELD),
+    },
+    Rule {
         package: "jiffy-toolchain",
         ours: &[
             "jiffy-abi",
+            "jiffy-capabilities",
             "jiffy-client",
             "jiffy-console",
             "jiffy-control",
@@ -150,6 +156,7 @@ const RULES: &[Rule] = &[
         package: "jiffyd",
         ours: &[
             "jiffy-abi",
+            "jiffy-capabilities",
             "jiffy-client",
             "jiffy-console",
             "jiffy-control",

@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     num::NonZeroU64,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{Arc, OnceLock, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -115,6 +115,7 @@ impl<V: Vms> Preparation<V> {
             snapshot: opened?,
             isolation: settings.isolation,
             timeout_ms: settings.timeout_ms,
+            calls: OnceLock::new(),
         }))
     }
 

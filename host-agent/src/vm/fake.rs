@@ -24,7 +24,7 @@ use std::{
     io::Read,
     path::Path,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -213,6 +213,7 @@ pub fn snapshot(image: &[u8], settings: &Settings) -> Arc<OpenSnapshot> {
         snapshot: Snapshot::from_files(&state_file, ram).expect("the snapshot just made"),
         isolation: settings.isolation,
         timeout_ms: settings.timeout_ms,
+        calls: OnceLock::new(),
     })
 }
 

@@ -15,7 +15,10 @@ use std::{
     time::Duration,
 };
 
-use jiffy_client::{GRACE, Shell, SpawnError, Spawner, SpawnerOptions, Vm, VmError, page_reader};
+use jiffy_capabilities::{Capabilities, Config, Version};
+use jiffy_client::{
+    Calls, GRACE, Shell, SpawnError, Spawner, SpawnerOptions, Vm, VmError, page_reader,
+};
 use jiffy_control::{LogRecord, Missing, Request, Response, environment_page};
 use jiffy_snapshots::{Digest, Store};
 use tokio::task::spawn_blocking;
@@ -49,6 +52,7 @@ pub struct JailedVms {
     options: JailedOptions,
     spawner: Mutex<Arc<Spawner>>,
     log_budget: Arc<LogBudget>,
+    capabilities: Capabilities,
 }
 
 /// A shell that waits.
@@ -76,6 +80,9 @@ impl JailedVms {
             options,
             spawner: Mutex::new(Arc::new(spawner)),
             log_budget: Arc::default(),
+            capabilities: Capabilities::new(&Config {
+                release: env!("CARGO_PKG_VERSION").into(),
+            }),
         })
     }
 
@@ -165,6 +172,11 @@ impl Vms for JailedVms {
             ram_bytes,
             spawner,
         } = shell;
+        let calls = snapshot.calls.get_or_init(|| {
+            let function_name = &snapshot.snapshot.state().image.function_name;
+            self.capabilities.prepare(&Version { function_name })
+        });
+        vm.serve_calls(Arc::clone(calls) as Arc<dyn Calls>);
         let snapshot = &snapshot.snapshot;
         if snapshot.ram_bytes() != ram_bytes {
             let resized = spawner.resize(vm.process(), snapshot.ram_bytes());

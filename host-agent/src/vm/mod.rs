@@ -16,8 +16,14 @@ mod sockets;
 pub use held_logs::HELD_LOG_BYTES_MAX;
 pub use jailed::{JailedInstance, JailedOptions, JailedShell, JailedVms};
 
-use std::{fs::File, future::Future, path::Path, sync::Arc};
+use std::{
+    fs::File,
+    future::Future,
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
+use jiffy_capabilities::PreparedVersion;
 pub use jiffy_client::VmError;
 use jiffy_control::{LogLoss, LogRecord, Request, Response, Stats, StreamFault};
 use jiffy_snapshots::{Digest, Snapshot};
@@ -33,6 +39,8 @@ pub struct OpenSnapshot {
     pub isolation: Isolation,
     /// What a request may take, milliseconds.
     pub timeout_ms: u64,
+    /// What the version's functions may call for; prepared when a VM is first made of it.
+    pub calls: OnceLock<Arc<PreparedVersion>>,
 }
 
 /// A snapshot that was built and is durable in the store.

@@ -5,18 +5,18 @@
 //! only, and for writing while a request does not fit.
 
 use std::{
-    future::{Future, pending},
+    future::{Future, pending, poll_fn},
     io,
     os::{fd::AsRawFd, unix::net::UnixStream},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use jiffy_client::{LogSink, News, Sockets, Step, VmError, write_some};
+use jiffy_client::{CallsInHand, LogSink, News, Sockets, Step, VmError, write_some};
 use jiffy_socket::ControlSocket;
 use rustix::buffer::spare_capacity;
 use tokio::{
     io::{Interest, unix::AsyncFd},
-    time::timeout,
+    time::{sleep_until, timeout},
 };
 
 /// A VM's two sockets, which wake a task when there is something to read.
@@ -98,6 +98,28 @@ impl Sockets for Watched {
         }
     }
 
+    async fn read_calling<L: LogSink>(
+        &self,
+        buffer: &mut Vec<u8>,
+        news: Option<&mut News<L>>,
+        calls: &mut CallsInHand,
+    ) -> Step<usize> {
+        let CallsInHand { waiting, outgoing } = calls;
+        let until = waiting.until();
+        tokio::select! {
+            biased;
+            read = self.receive(buffer) => Step::Stream(read),
+            // If it is gone, reading says so.
+            _ = self.send(&outgoing.frames, &mut outgoing.taken), if !outgoing.frames.is_empty() => {
+                outgoing.clear();
+                Step::Called
+            }
+            () = poll_fn(|context| waiting.poll(context)) => Step::Called,
+            () = sleep_until(until.unwrap_or_else(Instant::now).into()), if until.is_some() => Step::Called,
+            heard = self.hear(news) => Step::Heard(heard),
+        }
+    }
+
     async fn write<L: LogSink>(
         &self,
         bytes: &[u8],
@@ -150,14 +172,14 @@ mod tests {
             match written {
                 Step::Stream(Ok(())) => Ok(()),
                 Step::Stream(Err(_)) => Err(taken),
-                Step::Heard(_) => panic!("nobody listens"),
+                Step::Heard(_) | Step::Called => panic!("nobody listens or calls"),
             }
         }
 
         async fn read(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
             match self.0.read(Some(buffer), None::<&mut News<HeldLogs>>).await {
                 Step::Stream(read) => read,
-                Step::Heard(_) => panic!("nobody listens"),
+                Step::Heard(_) | Step::Called => panic!("nobody listens or calls"),
             }
         }
     }

@@ -20,6 +20,7 @@ use std::{
 };
 
 use jiffy_abi::devices::DeviceId;
+use jiffy_capabilities::{Capabilities, Config, Version};
 use jiffy_client::{
     CreateSnapshotError, Instance, Launch, LaunchError, Source, SpawnerOptions, VmError,
     capture_snapshot,
@@ -185,7 +186,12 @@ impl Target {
         let timeout = Some(self.settings.timeout);
         let isolation = self.settings.isolation;
         let restore = |snapshot: &Snapshot| {
-            Instance::spawn_restored(vmm, jail, snapshot, isolation, timeout, devices, print_log)
+            let mut instance = Instance::spawn_restored(
+                vmm, jail, snapshot, isolation, timeout, devices, print_log,
+            )?;
+            let function_name = &snapshot.state().image.function_name;
+            instance.serve_calls(capabilities().prepare(&Version { function_name }));
+            Ok::<_, LaunchError>(instance)
         };
         let runnable = match &self.source {
             TargetSource::Snapshot { snapshot, .. } => return Ok((restore(snapshot)?, None)),
@@ -206,6 +212,13 @@ impl Target {
         let (phases, snapshot) = capture_snapshot(&launch, environment, ram_bytes, print_log)?;
         Ok((restore(&snapshot)?, Some(phases)))
     }
+}
+
+/// What functions may call for: what an agent of this release would give them.
+fn capabilities() -> Capabilities {
+    Capabilities::new(&Config {
+        release: env!("CARGO_PKG_VERSION").into(),
+    })
 }
 
 /// What `jiffy run -o json` prints.

@@ -271,7 +271,7 @@ join_tuples! {
 pub struct HostInfo {
     /// Release of jiffy.
     pub release: String,
-    /// Name of the function as it was deployed.
+    /// Name of the function as its author gave it; that of [`Context`](crate::Context) is what it was deployed as.
     pub function_name: String,
     /// Version of the function as it was deployed.
     pub function_version: String,

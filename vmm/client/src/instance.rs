@@ -7,7 +7,7 @@
 //! What the VM tells, its log too, is taken whenever something is waited for. Not here: any policy of when to start or
 //! stop; what is said to the VM (`vm`).
 
-use std::{fmt, path::Path, time::Duration};
+use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use jiffy_abi::{devices::DeviceId, layout::RAM_BYTES_DEFAULT};
 use jiffy_control::{
@@ -16,7 +16,7 @@ use jiffy_control::{
 use jiffy_snapshots::Snapshot;
 
 use crate::{
-    Captured, Launch, LaunchError, Shell, Source, Spawner, SpawnerOptions, Vm, VmError,
+    Calls, Captured, Launch, LaunchError, Shell, Source, Spawner, SpawnerOptions, Vm, VmError,
     launch::open_image,
     vm::GRACE,
     wait::{Blocking, block_on, wait_readable},
@@ -139,6 +139,11 @@ impl Instance {
         let told = instance.vm.boot(&image, RAM_BYTES_DEFAULT, timeout, vec![]);
         told.expect("a small command");
         instance
+    }
+
+    /// Has `calls` make the calls of its requests.
+    pub fn serve_calls(&mut self, calls: Arc<dyn Calls>) {
+        self.vm.serve_calls(calls);
     }
 
     /// Id of the VMM's process.

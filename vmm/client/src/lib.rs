@@ -11,6 +11,7 @@
 //! Not here: the messages (`jiffy-control`), the sockets that carry them (`jiffy-socket`), KVM (`jiffy-vmm`).
 #![forbid(unsafe_code)]
 
+mod calls;
 mod capture;
 mod error;
 mod instance;
@@ -21,6 +22,7 @@ mod spawner;
 mod vm;
 mod wait;
 
+pub use calls::{CallContext, CallFuture, Calls, CallsInHand, Outgoing, Waiting};
 pub use capture::{
     CreateSnapshotError, Created, NewSnapshot, capture_snapshot, create_snapshot, page_reader,
 };

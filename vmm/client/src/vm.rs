@@ -14,7 +14,8 @@ use std::{
     io::{self, ErrorKind},
     net::Shutdown,
     os::fd::AsFd,
-    time::Duration,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
 use jiffy_abi::{devices::DeviceId, layout::PAGE_BYTES};
@@ -26,7 +27,7 @@ use jiffy_snapshots::{Snapshot, State};
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::{
-    Shell, ShellProcess, VmError, boot_packet,
+    CallContext, Calls, CallsInHand, Shell, ShellProcess, VmError, boot_packet,
     news::{LogSink, News},
     restore_packet,
     wait::{Sockets, Step, write_some},
@@ -36,6 +37,8 @@ use crate::{
 pub const GRACE: Duration = Duration::from_secs(5);
 /// What handing over RAM may take, of the largest there is.
 const CAPTURE_TIMEOUT: Duration = Duration::from_secs(60);
+/// What is said of a request that cannot be given to another VM.
+const CALLS_LOST: &str = "memory ran out for all VMs together after the request had made calls: it is not repeated, lest they are made twice";
 /// Name of the file in memory that a captured VM's RAM goes through.
 const RAM_FILE_NAME: &str = "jiffy-ram";
 
@@ -46,6 +49,8 @@ pub struct Vm<S, L> {
     process: ShellProcess,
     exchange: Exchange,
     news: News<L>,
+    /// Who makes the calls of its requests.
+    calls: Option<Arc<dyn Calls>>,
     /// What `init`, and each request, may take; known once it has a function.
     limit: Option<Duration>,
     /// What it is given besides the vsock device.
@@ -82,6 +87,7 @@ impl<S: Sockets, L: LogSink> Vm<S, L> {
             process: shell.process,
             exchange: Exchange::new()?,
             news: News::new(logs),
+            calls: None,
             limit: None,
             devices: vec![],
             cpu_ns_before: 0,
@@ -91,6 +97,11 @@ impl<S: Sockets, L: LogSink> Vm<S, L> {
     /// Its process.
     pub fn process(&self) -> &ShellProcess {
         &self.process
+    }
+
+    /// Has `calls` make the calls of its requests, which otherwise are answered that nobody does.
+    pub fn serve_calls(&mut self, calls: Arc<dyn Calls>) {
+        self.calls = Some(calls);
     }
 
     /// Who gets its log.
@@ -240,6 +251,7 @@ impl<S: Sockets, L: LogSink> Vm<S, L> {
     async fn hear(&mut self) -> Result<(), VmError> {
         match self.sockets.read(None, Some(&mut self.news)).await {
             Step::Heard(heard) => heard,
+            Step::Called => Ok(()), // Nothing was called for.
             Step::Stream(waited) => waited.map(drop).map_err(VmError::host),
         }
     }
@@ -279,6 +291,10 @@ impl<S: Sockets, L: LogSink> Vm<S, L> {
             Some(end) => end,
             None => self.end().await,
         };
+        // Another VM would make them again, and what they are for may be done.
+        if self.exchange.calls_made() > 0 && end.is_squeeze() {
+            return Err(VmError::Host(CALLS_LOST.into()));
+        }
         Err(match exchanged {
             Exchanged::Undelivered => VmError::Undelivered(Box::new(end)),
             Exchanged::Unread if end.is_death() => VmError::Undelivered(Box::new(end)),
@@ -298,6 +314,8 @@ impl<S: Sockets, L: LogSink> Vm<S, L> {
         if Self::write(&self.sockets, &frame, &mut self.news, end).await? == Err(0) {
             return Ok(Exchanged::Undelivered);
         }
+        let began = Instant::now();
+        let mut in_hand = CallsInHand::default();
         loop {
             let done = self.news.done.as_ref();
             if let Some(fault) = done.and_then(|done| self.exchange.incomplete(done)) {
@@ -310,7 +328,11 @@ impl<S: Sockets, L: LogSink> Vm<S, L> {
                 return Ok(Exchanged::Closed); // It is there until the response is.
             };
             let news = listens.then_some(&mut self.news);
-            match self.sockets.read(Some(buffer), news).await {
+            let step = match in_hand.is_empty() {
+                true => self.sockets.read(Some(buffer), news).await,
+                false => self.sockets.read_calling(buffer, news, &mut in_hand).await,
+            };
+            match step {
                 Step::Heard(heard) => {
                     heard?;
                     *end = self.news.end.take();
@@ -320,7 +342,9 @@ impl<S: Sockets, L: LogSink> Vm<S, L> {
                     if let Some(response) = self.exchange.take(bytes).map_err(VmError::Stream)? {
                         return Ok(Exchanged::Response(response));
                     }
+                    self.begin_calls(&mut in_hand, request, began);
                 }
+                Step::Called => in_hand.reply(&mut self.exchange, self.sockets.stream()),
                 // Of a Unix stream this means that the other end was closed before all was read there (unix(7) calls it
                 // a reset as TCP does; `unix_release_sock` in Linux).
                 Step::Stream(Err(error)) => {
@@ -331,6 +355,20 @@ impl<S: Sockets, L: LogSink> Vm<S, L> {
                     });
                 }
             }
+        }
+    }
+
+    /// Begins the calls that have come, and replies to those that are done at once.
+    fn begin_calls(&mut self, in_hand: &mut CallsInHand, request: &Request, began: Instant) {
+        let mut has_begun = false;
+        while let Some(call) = self.exchange.next_call() {
+            let deadline = self.limit.and_then(|limit| began.checked_add(limit));
+            let context = CallContext { request, deadline };
+            in_hand.begin(self.calls.as_deref(), call, &context);
+            has_begun = true;
+        }
+        if has_begun {
+            in_hand.reply(&mut self.exchange, self.sockets.stream());
         }
     }
 
@@ -352,6 +390,8 @@ impl<S: Sockets, L: LogSink> Vm<S, L> {
                 let listens = end.is_none().then_some(&mut *news);
                 match sockets.write(piece, &mut taken, listens).await {
                     Step::Stream(result) => written = result,
+                    // Nothing was called for yet.
+                    Step::Called => written = Err(ErrorKind::WouldBlock.into()),
                     Step::Heard(heard) => {
                         heard?;
                         *end = news.end.take();

@@ -8,20 +8,24 @@ use std::{
     cell::Cell,
     future::{Future, poll_fn},
     io::{self, ErrorKind, Read, Write},
-    os::{fd::AsFd, unix::net::UnixStream},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
     pin::pin,
-    task::{Context, Poll, Waker},
+    sync::{Arc, OnceLock},
+    task::{Context, Poll, Wake, Waker},
     time::{Duration, Instant},
 };
 
 use jiffy_socket::ControlSocket;
 use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
+    event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll},
     io::Errno,
 };
 
 use crate::{
-    VmError,
+    CallsInHand, VmError,
     news::{LogSink, News},
 };
 
@@ -33,6 +37,8 @@ const READ_BYTES: usize = 208 << 10;
 pub enum Step<T> {
     /// Something of the request stream; zero bytes read: its end.
     Stream(io::Result<T>),
+    /// A call is done, or there is room for a reply.
+    Called,
     /// Something of the control socket, which is in the news. An error: nothing more will come of it.
     Heard(Result<(), VmError>),
 }
@@ -53,6 +59,15 @@ pub trait Sockets: Sized + Send + Sync {
         &self,
         buffer: Option<&mut Vec<u8>>,
         news: Option<&mut News<L>>,
+    ) -> impl Future<Output = Step<usize>> + Send;
+
+    /// As [`Sockets::read`], while calls are in hand: it also writes replies, as far as there is room, and waits for
+    /// calls.
+    fn read_calling<L: LogSink>(
+        &self,
+        buffer: &mut Vec<u8>,
+        news: Option<&mut News<L>>,
+        calls: &mut CallsInHand,
     ) -> impl Future<Output = Step<usize>> + Send;
 
     /// Writes what of `bytes` is not `taken` yet, while there is no room for all of it; or as in [`Sockets::read`].
@@ -93,6 +108,32 @@ thread_local! {
 pub(crate) struct Blocking {
     control: ControlSocket,
     stream: UnixStream,
+    /// Rung by a call that can go on; made for the first that has to be waited for.
+    bell: OnceLock<Arc<Bell>>,
+}
+
+/// Ends a wait from another thread.
+#[derive(Debug)]
+struct Bell(OwnedFd);
+
+impl Bell {
+    fn new() -> io::Result<Self> {
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        Ok(Self(eventfd(0, flags)?))
+    }
+
+    /// Has it wait to be rung again.
+    fn clear(&self) {
+        // There is nothing to be read if it was not rung.
+        let _ = rustix::io::read(&self.0, &mut [0; 8]);
+    }
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        // Full, it has been rung already.
+        let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+    }
 }
 
 impl Blocking {
@@ -126,11 +167,7 @@ impl Blocking {
             };
             if has_stream {
                 match work(&self.stream) {
-                    Err(error)
-                        if matches!(
-                            error.kind(),
-                            ErrorKind::WouldBlock | ErrorKind::Interrupted
-                        ) => {}
+                    Err(error) if would_wait(&error) => {}
                     result => return Poll::Ready(Step::Stream(result)),
                 }
             }
@@ -145,7 +182,12 @@ impl Sockets for Blocking {
     fn new(control: ControlSocket, stream: UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         control.set_nonblocking()?;
-        Ok(Self { control, stream })
+        let bell = OnceLock::new();
+        Ok(Self {
+            control,
+            stream,
+            bell,
+        })
     }
 
     fn control(&self) -> &ControlSocket {
@@ -167,6 +209,63 @@ impl Sockets for Blocking {
             None => Err(ErrorKind::WouldBlock.into()),
         };
         poll_fn(|_| self.step(wanted, news.as_deref_mut(), &mut read)).await
+    }
+
+    async fn read_calling<L: LogSink>(
+        &self,
+        buffer: &mut Vec<u8>,
+        mut news: Option<&mut News<L>>,
+        calls: &mut CallsInHand,
+    ) -> Step<usize> {
+        let bell = match self.bell.get() {
+            Some(bell) => bell,
+            None => match Bell::new() {
+                Ok(bell) => self.bell.get_or_init(|| Arc::new(bell)),
+                Err(error) => return Step::Stream(Err(error)),
+            },
+        };
+        let waker = Waker::from(Arc::clone(bell));
+        poll_fn(|_| {
+            let mut context = Context::from_waker(&waker);
+            loop {
+                bell.clear();
+                if calls.waiting.poll(&mut context).is_ready() {
+                    return Poll::Ready(Step::Called);
+                }
+                let mut wanted = PollFlags::IN;
+                wanted.set(PollFlags::OUT, !calls.outgoing.is_empty());
+                let mut fds = [
+                    PollFd::new(&self.stream, wanted),
+                    PollFd::new(&bell.0, PollFlags::IN),
+                    PollFd::new(&self.control, PollFlags::IN),
+                ];
+                let until = [DEADLINE.get(), calls.waiting.until()];
+                let until = until.into_iter().flatten().min();
+                let rest = until.map(|until| until.saturating_duration_since(Instant::now()));
+                let rest = rest.and_then(|rest| Timespec::try_from(rest).ok());
+                match poll(&mut fds[..2 + usize::from(news.is_some())], rest.as_ref()) {
+                    Ok(0) if DEADLINE.get().is_some_and(|until| until <= Instant::now()) => {
+                        return Poll::Pending;
+                    }
+                    Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                    Err(error) => return Poll::Ready(Step::Stream(Err(error.into()))),
+                }
+                let [stream, _, control] = fds.each_ref().map(PollFd::revents);
+                if stream.intersects(!PollFlags::OUT) {
+                    match read_some(&self.stream, buffer) {
+                        Err(error) if would_wait(&error) => {}
+                        result => return Poll::Ready(Step::Stream(result)),
+                    }
+                }
+                if stream.contains(PollFlags::OUT) {
+                    return Poll::Ready(Step::Called); // What is done is written then.
+                }
+                if let (false, Some(news)) = (control.is_empty(), news.as_mut()) {
+                    return Poll::Ready(Step::Heard(news.hear(&self.control).map(drop)));
+                }
+            }
+        })
+        .await
     }
 
     async fn write<L: LogSink>(
@@ -196,6 +295,10 @@ impl Sockets for Blocking {
         })
         .await
     }
+}
+
+fn would_wait(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
 /// Reads once into the room that `buffer` has.

@@ -1,0 +1,132 @@
+//! What functions may call for, the same for the agent and for `jiffy run`.
+//!
+//! ```text
+//! Capabilities::new ── prepare ──▶ PreparedVersion ── call ──▶ a future reply
+//! once for a process    once for a version            once for a call; dropped when its request ends
+//! ```
+//!
+//! A capability is a module that has one type for each of these; [`Capabilities::new`] lists them. What nobody has is an
+//! error that the guest gets and can tell from others. Not here: how calls come and replies go (`jiffy-client`), their
+//! limits (`jiffy-abi`, `jiffy-control`).
+#![forbid(unsafe_code)]
+
+mod host;
+
+use std::{collections::BTreeMap, fmt, future::ready, sync::Arc};
+
+use jiffy_abi::call::{CallErrorKind, Sent};
+use jiffy_client::{CallContext, CallFuture, Calls};
+use jiffy_control::{Call, Reply};
+
+/// What capabilities are configured with: what is the same for all functions of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Release of the program that runs the functions.
+    pub release: String,
+}
+
+/// What a version is, to those who prepare for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version<'a> {
+    /// Name of its function as its author gave it, which is the image's word.
+    pub function_name: &'a str,
+}
+
+/// One capability, configured.
+trait Capability: fmt::Debug + Send + Sync + 'static {
+    /// Number of its service in calls.
+    const SERVICE: u16;
+    /// Name of its service in messages.
+    const NAME: &'static str;
+    /// The same for one version.
+    type Prepared: Prepared;
+
+    /// Configures it.
+    fn configure(config: &Config) -> Self;
+
+    /// Prepares it for the calls of a version.
+    fn prepare(&self, version: &Version<'_>) -> Self::Prepared;
+}
+
+/// A capability for one version.
+trait Prepared: fmt::Debug + Send + Sync + 'static {
+    /// Makes a call. What it borrows ends before the future does, which is dropped when the request ends.
+    fn call(&self, call: Call, context: &CallContext<'_>) -> CallFuture;
+}
+
+/// As [`Capability`], of any type.
+trait Prepares: fmt::Debug + Send + Sync {
+    fn prepare(&self, version: &Version<'_>) -> Box<dyn Prepared>;
+}
+
+impl<C: Capability> Prepares for C {
+    fn prepare(&self, version: &Version<'_>) -> Box<dyn Prepared> {
+        Box::new(Capability::prepare(self, version))
+    }
+}
+
+/// All capabilities of a process.
+#[derive(Debug)]
+pub struct Capabilities(BTreeMap<u16, (&'static str, Box<dyn Prepares>)>);
+
+impl Capabilities {
+    /// Configures all there are.
+    pub fn new(config: &Config) -> Self {
+        let mut all = Self(BTreeMap::new());
+        all.add::<host::Host>(config);
+        all
+    }
+
+    fn add<C: Capability>(&mut self, config: &Config) {
+        let configured: Box<dyn Prepares> = Box::new(C::configure(config));
+        self.0.insert(C::SERVICE, (C::NAME, configured));
+    }
+
+    /// Prepares all of them for a version.
+    pub fn prepare(&self, version: &Version<'_>) -> Arc<PreparedVersion> {
+        let prepared = self.0.iter().map(|(service, (name, capability))| {
+            let prepared = capability.prepare(version);
+            (*service, (*name, prepared))
+        });
+        Arc::new(PreparedVersion(prepared.collect()))
+    }
+}
+
+/// What the calls of one version come to.
+#[derive(Debug)]
+pub struct PreparedVersion(BTreeMap<u16, (&'static str, Box<dyn Prepared>)>);
+
+impl Calls for PreparedVersion {
+    fn call(&self, call: Call, context: &CallContext<'_>) -> CallFuture {
+        match self.0.get(&call.service) {
+            Some((_, prepared)) => prepared.call(call, context),
+            None => {
+                let names: Vec<_> = self
+                    .0
+                    .iter()
+                    .map(|(id, (name, _))| format!("{id} ({name})"))
+                    .collect();
+                let message = format!(
+                    "unknown service {}: must be one of {}",
+                    call.service,
+                    names.join(", ")
+                );
+                reply(Reply::error(CallErrorKind::Unknown, Sent::No, &message))
+            }
+        }
+    }
+}
+
+/// A reply that is there at once.
+fn reply(reply: Reply) -> CallFuture {
+    Box::pin(ready(reply))
+}
+
+/// The reply to a call for an operation that the service does not have.
+fn unknown_operation(name: &str, call: &Call) -> Reply {
+    let message = format!("unknown operation {} of service {name}", call.operation);
+    Reply::error(CallErrorKind::Unknown, Sent::No, &message)
+}
+
+#[cfg(test)]
+mod tests;

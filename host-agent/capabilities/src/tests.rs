@@ -1,0 +1,93 @@
+use jiffy_abi::{
+    call::{OPERATION_HOST_INFO, SERVICE_HOST},
+    frame::{Fields, Tag},
+};
+use jiffy_control::Request;
+
+use super::*;
+
+/// What comes at once of a call for request `r-1` of version 7.
+fn call(call: Call) -> Reply {
+    let capabilities = Capabilities::new(&Config {
+        release: "1.2.3".into(),
+    });
+    let prepared = capabilities.prepare(&Version { function_name: "f" });
+    let request = Request {
+        request_id: "r-1".into(),
+        function_version: "7".into(),
+        ..Request::default()
+    };
+    let context = CallContext {
+        request: &request,
+        deadline: None,
+    };
+    let mut reply = prepared.call(call, &context);
+    drop(prepared);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match reply.as_mut().poll(&mut context) {
+        std::task::Poll::Ready(reply) => reply,
+        std::task::Poll::Pending => panic!("nothing is waited for"),
+    }
+}
+
+fn host_info() -> Call {
+    Call {
+        service: SERVICE_HOST,
+        operation: OPERATION_HOST_INFO,
+        ..Call::default()
+    }
+}
+
+#[test]
+fn the_host_tells_what_runs_a_function() {
+    let reply = call(host_info());
+    assert_eq!(reply.error, None);
+    let fields: Vec<_> = Fields::new(&reply.fields)
+        .map(|field| field.expect("well-formed"))
+        .collect();
+    let expected = [
+        (Tag::Release, &b"1.2.3"[..]),
+        (Tag::FunctionName, b"f"),
+        (Tag::FunctionVersion, b"7"),
+        (Tag::RequestId, b"r-1"),
+    ];
+    assert_eq!(fields, expected);
+}
+
+#[test]
+fn what_nobody_has_is_an_error_that_can_be_told_from_others() {
+    let check = |wrong: Call, kind, message: &str| {
+        let reply = call(wrong);
+        assert_eq!((reply.error, reply.sent), (Some(kind), Sent::No));
+        assert_eq!(String::from_utf8_lossy(&reply.body), message);
+    };
+    for service in [0, 2, u16::MAX] {
+        let message = format!("unknown service {service}: must be one of 1 (host)");
+        check(
+            Call {
+                service,
+                ..host_info()
+            },
+            CallErrorKind::Unknown,
+            &message,
+        );
+    }
+    let operation = Call {
+        operation: 9,
+        ..host_info()
+    };
+    check(
+        operation,
+        CallErrorKind::Unknown,
+        "unknown operation 9 of service host",
+    );
+    let binding = Call {
+        binding: "cart".into(),
+        ..host_info()
+    };
+    check(
+        binding,
+        CallErrorKind::Denied,
+        "invalid binding \"cart\": the host has none",
+    );
+}

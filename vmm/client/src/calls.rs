@@ -1,0 +1,171 @@
+//! Calls of a request that is under way: each a future, and what is still to be written of the replies.
+//! Not here: what a call does (`jiffy-capabilities`), how one waits (`wait`), what a guest may do (`jiffy-control`).
+
+use std::{
+    fmt,
+    future::Future,
+    io::ErrorKind,
+    os::unix::net::UnixStream,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+    time::Instant,
+};
+
+use jiffy_abi::call::{CallErrorKind, Sent};
+use jiffy_control::{Call, Exchange, Reply, Request};
+
+use crate::wait::write_some;
+
+/// What a call comes to. It is dropped when its request ends or its time is over, and everything of it with that.
+pub type CallFuture = Pin<Box<dyn Future<Output = Reply> + Send>>;
+
+/// What a call is made for.
+#[derive(Clone, Copy, Debug)]
+pub struct CallContext<'a> {
+    /// The request in hand.
+    pub request: &'a Request,
+    /// When nobody waits for the reply any more.
+    pub deadline: Option<Instant>,
+}
+
+/// Makes the calls of a VM's requests.
+pub trait Calls: fmt::Debug + Send + Sync {
+    /// Makes a call.
+    fn call(&self, call: Call, context: &CallContext<'_>) -> CallFuture;
+}
+
+/// The calls of a request that have no reply yet, and the replies that are not written yet.
+#[derive(Debug, Default)]
+pub struct CallsInHand {
+    /// Those that are waited for.
+    pub waiting: Waiting,
+    /// Frames that are on their way.
+    pub outgoing: Outgoing,
+}
+
+/// Calls that are waited for: at most [`jiffy_abi::call::IN_FLIGHT_MAX`].
+#[derive(Default)]
+pub struct Waiting {
+    calls: Vec<InHand>,
+    done: Vec<(u32, Reply)>,
+}
+
+struct InHand {
+    id: u32,
+    /// When it gets no more time; `None`: when its request gets none.
+    until: Option<Instant>,
+    future: CallFuture,
+}
+
+/// Frames of replies, some of which may be written.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    /// The frames.
+    pub frames: Vec<u8>,
+    /// Bytes of them that are written.
+    pub taken: usize,
+}
+
+impl CallsInHand {
+    /// Whether there is nothing to wait for and nothing to write.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.calls.is_empty() && self.outgoing.is_empty()
+    }
+
+    /// Begins a call.
+    pub(crate) fn begin(
+        &mut self,
+        calls: Option<&dyn Calls>,
+        call: Call,
+        context: &CallContext<'_>,
+    ) {
+        let Some(calls) = calls else {
+            let nobody = Reply::error(CallErrorKind::Unknown, Sent::No, "nobody takes calls here");
+            return self.waiting.done.push((call.id, nobody));
+        };
+        let until = call
+            .timeout
+            .and_then(|timeout| Instant::now().checked_add(timeout));
+        let until = until.filter(|until| context.deadline.is_none_or(|deadline| *until < deadline));
+        let deadline = until.or(context.deadline);
+        let id = call.id;
+        let future = calls.call(
+            call,
+            &CallContext {
+                deadline,
+                ..*context
+            },
+        );
+        self.waiting.calls.push(InHand { id, until, future });
+    }
+
+    /// Frames the replies that are there and writes what there is room for: all of them together, because each piece that
+    /// a VMM reads wakes its guest. If the VM is gone, reading says so.
+    pub(crate) fn reply(&mut self, exchange: &mut Exchange, stream: &UnixStream) {
+        let mut context = Context::from_waker(Waker::noop());
+        // A future that is polled with a waker that wakes nobody is polled again before it is waited for.
+        let _ = self.waiting.poll(&mut context);
+        for (id, reply) in self.waiting.done.drain(..) {
+            exchange.reply(id, reply, &mut self.outgoing.frames);
+        }
+        let Outgoing { frames, taken } = &mut self.outgoing;
+        if let Err(error) = write_some(stream, frames, taken)
+            && error.kind() == ErrorKind::WouldBlock
+        {
+            return;
+        }
+        self.outgoing.clear();
+    }
+}
+
+impl Waiting {
+    /// Ready when some call is done, or has had its time.
+    pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut now = None;
+        let done = &mut self.done;
+        self.calls.retain_mut(|call| {
+            let is_late = |until| *now.get_or_insert_with(Instant::now) >= until;
+            let reply = match call.future.as_mut().poll(context) {
+                Poll::Ready(reply) => reply,
+                Poll::Pending if call.until.is_some_and(is_late) => Reply::error(
+                    CallErrorKind::Timeout,
+                    Sent::Maybe,
+                    "the call took longer than it may",
+                ),
+                Poll::Pending => return true,
+            };
+            done.push((call.id, reply));
+            false
+        });
+        match self.done.is_empty() {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        }
+    }
+
+    /// When the first of them gets no more time.
+    pub fn until(&self) -> Option<Instant> {
+        self.calls.iter().filter_map(|call| call.until).min()
+    }
+}
+
+impl fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ids = self.calls.iter().map(|call| call.id);
+        f.debug_list().entries(ids).finish()
+    }
+}
+
+impl Outgoing {
+    /// Whether all of them are written.
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// All of them are written.
+    pub fn clear(&mut self) {
+        // Large ones are not kept for the rest of the request.
+        self.frames = vec![];
+        self.taken = 0;
+    }
+}
