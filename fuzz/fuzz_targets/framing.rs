@@ -2,16 +2,20 @@
 //! are what a guest sends, cut and interleaved as they say.
 #![no_main]
 
+use jiffy_abi::call::{CallHead, CallHeader, CallKind, ReplyHead, ReplyKind, SentKind};
 use jiffy_abi::frame::{
     BODY_BYTES_MAX, FrameHeader, FrameKind, HEAD_BYTES_MAX, HEADER_BYTES, RequestHead, RequestHeader,
     RequestKind, ResponseHead, ResponseKind,
 };
-use jiffy_control::{Exchange, Request, Stats};
+use jiffy_control::{Exchange, Reply, Request, Stats};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     header::<RequestKind>(bytes);
     header::<ResponseKind>(bytes);
+    header::<SentKind>(bytes);
+    header::<ReplyKind>(bytes);
+    let _ = (CallHead::parse(bytes), ReplyHead::parse(bytes));
     if let Ok(head) = RequestHead::parse(bytes) {
         // What `parse` let pass has its names and values in pairs, four bytes before each.
         assert!(head.headers().count() <= bytes.len() / 8);
@@ -69,6 +73,22 @@ fn live(bytes: &[u8]) {
             let header = FrameHeader::new(ResponseKind::Ok, nonce, 0, body.len());
             [&header.expect("small").to_bytes()[..], body].concat()
         };
+        let call = |id: u32, body: &[u8]| {
+            let head = CallHead {
+                id,
+                service: 1,
+                operation: 1,
+                binding: "",
+                timeout_ms: None,
+            };
+            let mut fields = vec![];
+            let written = head.write(|piece| fields.extend_from_slice(piece));
+            written.expect("short");
+            let header = CallHeader::new(CallKind, nonce, fields.len(), body.len());
+            [&header.expect("small").to_bytes()[..], &fields, body].concat()
+        };
+        let mut calls = 0;
+        let mut takes_replies = true;
         let mut stream = vec![];
         let mut unread = 0;
         // A frame of this request that the guest goes on with as it likes: what is in it is its own.
@@ -76,7 +96,13 @@ fn live(bytes: &[u8]) {
         for _ in 0..8 {
             match script.byte().unwrap_or_default() {
                 0 => break,
-                1..=127 => stream.extend(answer(nonce, &id)),
+                1..=63 => stream.extend(answer(nonce, &id)),
+                64..=119 => {
+                    stream.extend(call(calls, script.bytes()));
+                    calls += 1;
+                }
+                120..=123 => stream.extend(call(calls.wrapping_add(1), b"")),
+                124..=127 => takes_replies = false,
                 128..=143 => stream.append(&mut kept),
                 144..=159 => kept = answer(nonce, &id),
                 160..=175 => stream.extend(answer(nonce.wrapping_add(1), b"forged")),
@@ -94,6 +120,7 @@ fn live(bytes: &[u8]) {
         done.bytes_out += stream.len() as u64;
         done.requests_done += 1;
         let mut stream = &stream[..];
+        let mut replies = vec![];
         let response = loop {
             if exchange.incomplete(&done).is_some() {
                 return;
@@ -107,10 +134,19 @@ fn live(bytes: &[u8]) {
             stream = rest;
             match exchange.take(piece.len()) {
                 Ok(Some(response)) => break response,
-                Ok(None) => {}
+                Ok(None) => {
+                    while let Some(call) = exchange.next_call() {
+                        exchange.reply(call.id, Reply::ok(call.body), &mut replies);
+                    }
+                }
                 Err(_) => return,
             }
         };
+        written += replies.len() as u64;
+        match takes_replies {
+            true => done.bytes_in += replies.len() as u64,
+            false => unread += replies.len() as u64,
+        }
         // Bytes with the right nonce can only be the guest's own of this very request.
         let is_own = begun
             || response.body == id

@@ -401,6 +401,20 @@ fn responses_that_are_no_frames_are_refused() {
     with_head(&[7, 0, 1, 0, 0xff, 8, 0, 0, 0]);
 }
 
+/// A snapshot of such a guest would have every instance take the reply for its own.
+#[test]
+fn what_is_sent_before_the_guest_is_ready_ends_it() {
+    if !require_kvm() {
+        return;
+    }
+    for wait in [Wait::Received, Wait::Event, Wait::Poll] {
+        let script = Script::connected().payload(b"a call, say").wait(wait);
+        script.breaks("`init` may not call");
+    }
+    let script = Script::connected().payload(b"a call, say").ready();
+    script.breaks("`init` may not call");
+}
+
 #[test]
 fn responses_that_do_not_end_where_they_say_are_told_apart() {
     if !require_kvm() {

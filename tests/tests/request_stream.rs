@@ -8,6 +8,7 @@ mod deed;
 use std::{ops::Range, path::PathBuf, time::Duration};
 
 use deed::{Deed, EVENT_BYTES_MIN};
+use jiffy_abi::frame::{FrameError, Tag};
 use jiffy_client::{Instance, NewSnapshot, Spawner, SpawnerOptions, VmError, create_snapshot};
 use jiffy_control::{Isolation, Request, StreamFault};
 use jiffy_snapshots::Snapshot;
@@ -28,6 +29,8 @@ const REQUESTS_LONG: u32 = 1_000_000;
 const LARGE_BODY_BYTES: usize = 600 << 10;
 /// Of the liar's answer: header and id.
 const ANSWER_BYTES: u64 = 24 + 16;
+/// Of the liar's calls: header, number, service, operation.
+const CALL_BYTES: u64 = 24 + 8 + 6 + 6;
 
 /// The liar, its snapshot, and what makes shells for it.
 struct Liar {
@@ -134,9 +137,48 @@ fn each_lie_ends_the_vm_that_tells_it() {
         let (_, early) = told(Deed::Early, 0, LARGE_BODY_BYTES);
         let is_guest = matches!(early, Err(VmError::Stream(_) | VmError::Stopped(_)));
         assert!(is_guest, "{early:?}");
+        calls_are_refused(&told, &fault, own.as_deref());
         let (answer, silent) = told(Deed::Silent, 0, 0);
         assert!(answer.is_none() && matches!(silent, Err(VmError::Stopped(_))));
     }
+}
+
+type Told = (Option<Vec<u8>>, Result<(), VmError>);
+
+/// What a guest may not call, and what it may.
+fn calls_are_refused(
+    told: &impl Fn(Deed, u8, usize) -> Told,
+    fault: &impl Fn(Deed, u8, usize) -> StreamFault,
+    own: Option<&[u8]>,
+) {
+    for deed in [Deed::Call, Deed::CallUnknown] {
+        let (answer, settled) = told(deed, 0, 0);
+        assert!(
+            answer.as_deref() == own && settled.is_ok(),
+            "{deed:?}: {settled:?}"
+        );
+    }
+    // A reply that comes before the answer is left in the stream; one that would come behind it is not written any more.
+    let left = (0..50).find_map(|_| match told(Deed::CallAndGo, 255, 0) {
+        (_, Err(VmError::Stream(StreamFault::Unread(bytes)))) => Some(bytes),
+        (answer, Ok(())) if answer.as_deref() == own => None,
+        other => panic!("{other:?}"),
+    });
+    assert!(left.is_some_and(|bytes| bytes > 24 + 8), "{left:?}");
+    let head = StreamFault::Frame(FrameError::HeadTooLarge(u32::MAX));
+    assert_eq!(fault(Deed::CallOversized, 0, 0), head);
+    let body = StreamFault::Frame(FrameError::BodyTooLarge(u32::MAX));
+    assert_eq!(fault(Deed::CallOversized, 1, 0), body);
+    assert_eq!(fault(Deed::CallTooMany, 0, 0), StreamFault::CallsInFlight);
+    assert_eq!(fault(Deed::CallForEver, 0, 0), StreamFault::Calls);
+    let late = StreamFault::Surplus(CALL_BYTES);
+    assert_eq!(fault(Deed::CallLate, 0, 0), late);
+    let (found, expected) = (0, 1);
+    let twice = StreamFault::CallId { found, expected };
+    assert_eq!(fault(Deed::CallTwice, 0, 0), twice);
+    assert_eq!(fault(Deed::CallForged, 0, 0), StreamFault::Nonce);
+    let nameless = StreamFault::Call(FrameError::FieldMissing(Tag::CallId));
+    assert_eq!(fault(Deed::CallNameless, 0, 0), nameless);
 }
 
 /// Deeds at random, good ones most of the time; one VM after the other.
@@ -173,14 +215,18 @@ fn no_caller_gets_a_byte_that_is_not_its_own() {
             if let Some(answer) = answer {
                 assert_eq!(answer, own, "{deed:?} of {size} bytes in {isolation:?}");
             }
-            let is_good = matches!(deed, Deed::Honest | Deed::ReadyAgain);
+            let is_good = matches!(
+                deed,
+                Deed::Honest | Deed::ReadyAgain | Deed::Call | Deed::CallUnknown
+            );
             if is_good && (is_clean || isolation == Isolation::Fresh) {
                 assert!(settled.is_ok(), "{deed:?} in {isolation:?}: {settled:?}");
                 honest += 1;
             }
             is_clean &= deed != Deed::Early;
             // What was not read of a small request lies in the guest's own memory and not on the way.
-            let may_settle = is_good || deed == Deed::Early;
+            // A reply that comes only behind the answer is not written any more.
+            let may_settle = is_good || matches!(deed, Deed::Early | Deed::CallAndGo);
             match settled {
                 Ok(()) => assert!(may_settle, "{deed:?} of {size} bytes in {isolation:?}"),
                 Err(_) => {

@@ -241,14 +241,13 @@ impl Sockets for Blocking {
                 ];
                 let until = [DEADLINE.get(), calls.waiting.until()];
                 let until = until.into_iter().flatten().min();
-                let rest = until.map(|until| until.saturating_duration_since(Instant::now()));
-                let rest = rest.and_then(|rest| Timespec::try_from(rest).ok());
-                match poll(&mut fds[..2 + usize::from(news.is_some())], rest.as_ref()) {
+                let watched = 2 + usize::from(news.is_some());
+                match poll_until(&mut fds[..watched], until) {
                     Ok(0) if DEADLINE.get().is_some_and(|until| until <= Instant::now()) => {
                         return Poll::Pending;
                     }
-                    Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                    Err(error) => return Poll::Ready(Step::Stream(Err(error.into()))),
+                    Ok(_) => {}
+                    Err(error) => return Poll::Ready(Step::Stream(Err(error))),
                 }
                 let [stream, _, control] = fds.each_ref().map(PollFd::revents);
                 if stream.intersects(!PollFlags::OUT) {

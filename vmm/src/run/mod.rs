@@ -646,9 +646,9 @@ impl<F: FnMut(Event)> Vm<F> {
         let memory = self.machine.ram().device_memory();
         let sent = self.bus.vsock.transmit(memory, &mut self.stream)?;
         self.stats.bytes_out += sent.bytes;
-        if sent.bytes > 0 && self.state == State::Starting {
+        if sent.bytes > 0 && self.state != State::Busy {
             // A reply would be in the snapshot, and every VM made of it would take it for its own.
-            let message = "the guest sent something before it was ready: `init` may not call";
+            let message = "the guest sent something without a request in hand: `init` may not call";
             return Err(Stop::Broken(message.into()));
         }
         if sent.closed {

@@ -33,11 +33,31 @@ pub(crate) enum Deed {
     Silent = 10,
     /// Answers, and goes on as if `init` had just ended.
     ReadyAgain = 11,
+    /// Makes a call, takes its reply, and answers.
+    Call = 12,
+    /// Makes a call, and answers while the reply is on its way or there, without taking it.
+    CallAndGo = 13,
+    /// Makes a call of a service that nobody has, takes its reply, and answers.
+    CallUnknown = 14,
+    /// Makes a call whose head, or body if the parameter is odd, is announced larger than any may be.
+    CallOversized = 15,
+    /// Makes 17 calls at once.
+    CallTooMany = 16,
+    /// Makes calls one after the other until it is ended.
+    CallForEver = 17,
+    /// Answers, and makes a call.
+    CallLate = 18,
+    /// Makes two calls of one number.
+    CallTwice = 19,
+    /// Makes a call with the nonce that comes after its own.
+    CallForged = 20,
+    /// Makes a call without a number.
+    CallNameless = 21,
 }
 
 impl Deed {
     /// All of them.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::Honest,
         Self::TwiceAtOnce,
         Self::TwiceInTurn,
@@ -50,6 +70,16 @@ impl Deed {
         Self::Forge,
         Self::Silent,
         Self::ReadyAgain,
+        Self::Call,
+        Self::CallAndGo,
+        Self::CallUnknown,
+        Self::CallOversized,
+        Self::CallTooMany,
+        Self::CallForEver,
+        Self::CallLate,
+        Self::CallTwice,
+        Self::CallForged,
+        Self::CallNameless,
     ];
 
     /// Decodes a byte; what is none is honest.

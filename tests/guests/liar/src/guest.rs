@@ -3,6 +3,10 @@
 use core::arch::asm;
 
 use jiffy_abi::{
+    call::{
+        CallHead, CallHeader, CallKind, IN_FLIGHT_MAX, OPERATION_HOST_INFO, ReplyHeader,
+        SERVICE_HOST,
+    },
     control_page::WAKE_NS,
     doorbell::{self, Wait},
     frame::{HEADER_BYTES as FRAME_BYTES, RequestHeader, ResponseHeader, ResponseKind},
@@ -207,6 +211,45 @@ fn answer(nonce: u64, id: &[u8; ID_BYTES]) -> [u8; ANSWER_BYTES] {
     answer
 }
 
+/// Head of a call: number, service, operation.
+const CALL_HEAD_BYTES: usize = 8 + 6 + 6;
+const CALL_BYTES: usize = FRAME_BYTES + CALL_HEAD_BYTES;
+
+fn call(nonce: u64, id: u32, service: u16) -> [u8; CALL_BYTES] {
+    let header = CallHeader {
+        kind: CallKind,
+        head_bytes: CALL_HEAD_BYTES as u32,
+        body_bytes: 0,
+        nonce,
+    };
+    let mut call = [0; CALL_BYTES];
+    call[..FRAME_BYTES].copy_from_slice(&header.to_bytes());
+    let head = CallHead {
+        id,
+        service,
+        operation: OPERATION_HOST_INFO,
+        binding: "",
+        timeout_ms: None,
+    };
+    let mut at = FRAME_BYTES;
+    // Short fields fit.
+    let _ = head.write(|piece| {
+        call[at..][..piece.len()].copy_from_slice(piece);
+        at += piece.len();
+    });
+    call
+}
+
+/// Waits for a reply and takes all of it.
+fn take_reply(driver: &mut Driver) {
+    let mut header = [0; FRAME_BYTES];
+    driver.read(&mut header, Wait::Received);
+    let payload = ReplyHeader::from_bytes(&header).map_or(0, |header| header.payload_len());
+    for _ in 0..payload {
+        driver.byte(Wait::Received);
+    }
+}
+
 #[unsafe(no_mangle)]
 fn __jiffy_main() -> ! {
     let mut driver = Driver::up();
@@ -296,6 +339,64 @@ fn obey(
         Deed::ReadyAgain => {
             driver.send(op::RW, good);
             ring(doorbell::READY, 0);
+        }
+        Deed::Call | Deed::CallUnknown => {
+            let service = if deed == Deed::Call { SERVICE_HOST } else { 7 };
+            driver.send(op::RW, &call(nonce, 0, service));
+            take_reply(driver);
+            driver.send(op::RW, good);
+        }
+        Deed::CallAndGo => {
+            driver.send(op::RW, &call(nonce, 0, SERVICE_HOST));
+            // Sent, but nothing is taken: no doorbell is rung while it computes.
+            wait(Wait::Poll);
+            for round in 0..u64::from(parameter) * 50_000 {
+                core::hint::black_box(round);
+            }
+            driver.send(op::RW, good);
+        }
+        Deed::CallOversized => {
+            let mut call = call(nonce, 0, SERVICE_HOST);
+            // Of both lengths in a header, which follow magic, version and kind.
+            let at = if parameter % 2 == 0 { 8 } else { 12 };
+            call[at..at + 4].copy_from_slice(&u32::MAX.to_le_bytes());
+            driver.send(op::RW, &call);
+            wait(Wait::Received);
+        }
+        Deed::CallTooMany => {
+            let mut calls = [0; CALL_BYTES * (IN_FLIGHT_MAX as usize + 1)];
+            for (place, id) in calls.chunks_mut(CALL_BYTES).zip(0..) {
+                place.copy_from_slice(&call(nonce, id, SERVICE_HOST));
+            }
+            // In one packet, so that the owner has them all before it replies to any.
+            driver.send(op::RW, &calls);
+            wait(Wait::Received);
+        }
+        Deed::CallForEver => {
+            for id in 0.. {
+                driver.send(op::RW, &call(nonce, id, SERVICE_HOST));
+                take_reply(driver);
+            }
+        }
+        Deed::CallLate => {
+            driver.send(op::RW, good);
+            driver.send(op::RW, &call(nonce, 0, SERVICE_HOST));
+        }
+        Deed::CallTwice => {
+            driver.send(op::RW, &call(nonce, 0, SERVICE_HOST));
+            driver.send(op::RW, &call(nonce, 0, SERVICE_HOST));
+            wait(Wait::Received);
+        }
+        Deed::CallForged => {
+            driver.send(op::RW, &call(nonce.wrapping_add(1), 0, SERVICE_HOST));
+            wait(Wait::Received);
+        }
+        Deed::CallNameless => {
+            let mut call = call(nonce, 0, SERVICE_HOST);
+            // A tag that nobody knows.
+            call[FRAME_BYTES..FRAME_BYTES + 2].copy_from_slice(&[0xff; 2]);
+            driver.send(op::RW, &call);
+            wait(Wait::Received);
         }
     }
 }
