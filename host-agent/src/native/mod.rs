@@ -8,6 +8,7 @@ mod functions;
 mod images;
 mod insight;
 mod invoke;
+mod openapi;
 mod views;
 
 use axum::{
@@ -34,8 +35,6 @@ use crate::{
 pub const LIST_LEN_MAX: usize = 1000;
 /// Entries of a list that one response has unless the client says otherwise.
 pub const LIST_LEN_DEFAULT: usize = 100;
-
-const OPENAPI: &str = include_str!("openapi.json");
 
 /// All endpoints. Whoever may not use one is told so, and who may use none learns not even what there is.
 pub(crate) fn router<V: Vms>(backend: Backend<V>) -> Router {
@@ -80,11 +79,6 @@ fn refusal(request: &Request, scope: Scope) -> Option<Response> {
 
 fn nothing(request: &Request, outcome: Outcome, detail: &str) -> Response {
     refusal(request, Scope::Read).unwrap_or_else(|| Problem::new(outcome, detail).into_response())
-}
-
-/// `GET /openapi.json`
-async fn openapi() -> Response {
-    json(OPENAPI)
 }
 
 fn json(body: impl Into<Body>) -> Response {

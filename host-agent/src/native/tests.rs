@@ -33,7 +33,22 @@ async fn invoke(server: &Server, name: &str, event: &str) -> Answer {
 }
 
 fn openapi() -> Value {
-    serde_json::from_str(OPENAPI).expect("JSON")
+    openapi::document(&endpoints::<FakeVms>())
+}
+
+/// What is checked in is what the table of endpoints says; `JIFFY_UPDATE=1` writes it anew.
+#[test]
+fn openapi_is_current() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/native/openapi.json");
+    let text = format!("{:#}\n", openapi());
+    if std::env::var_os("JIFFY_UPDATE").is_some() {
+        std::fs::write(path, &text).expect("written");
+    }
+    let checked_in = std::fs::read_to_string(path).expect("checked in");
+    assert!(
+        checked_in == text,
+        "openapi.json is old: run this test with JIFFY_UPDATE=1"
+    );
 }
 
 #[tokio::test]

@@ -1,0 +1,200 @@
+//! The API's description, OpenAPI 3.1: operations from the table of endpoints, and around them `openapi_frame.json`, which has
+//! schemas, parameters and responses by name. `openapi.json` is the whole, for readers; a test holds that it is current.
+//! Not here: which endpoints there are (`endpoints`).
+
+use std::sync::OnceLock;
+
+use axum::{http::Method, response::Response};
+use serde_json::{Map, Value, json};
+
+use super::{
+    endpoints::{Endpoint, endpoints},
+    json as json_response,
+};
+use crate::{auth::Scope, vm::Vms};
+
+const FRAME: &str = include_str!("openapi_frame.json");
+
+/// What an operation is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    Nothing,
+    /// Bytes, and whether there have to be some.
+    Bytes(bool),
+    /// A document of this schema, and whether it has to be there.
+    Json(&'static str, bool),
+    /// Whatever the function takes.
+    Anything,
+}
+
+/// How an operation answers if all is well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// With a status and what that means, and a document of this schema.
+    Json(u16, &'static str, &'static str),
+    /// 204.
+    Done,
+    /// 200 and a response of the frame.
+    Named(&'static str),
+    /// Whatever the function says.
+    Site,
+}
+
+/// What is said of one endpoint beside method, path and scope.
+#[derive(Debug)]
+pub(super) struct Operation {
+    pub(super) id: String,
+    pub(super) tag: &'static str,
+    pub(super) summary: &'static str,
+    /// Parameters of the query, by their names in the frame.
+    pub(super) query: &'static [&'static str],
+    pub(super) sent: Sent,
+    pub(super) answers: &'static [Answer],
+    /// Problems beside those that follow from scope, path and body, or in place of them.
+    pub(super) problems: &'static [(u16, &'static str)],
+}
+
+/// `GET /openapi.json`
+pub(super) async fn openapi<V: Vms>() -> Response {
+    static TEXT: OnceLock<String> = OnceLock::new();
+    let text = TEXT.get_or_init(|| format!("{:#}\n", document(&endpoints::<V>())));
+    json_response(text.as_str())
+}
+
+/// The description of `endpoints`.
+pub(super) fn document<V: Vms>(endpoints: &[Endpoint<V>]) -> Value {
+    let mut document: Value = serde_json::from_str(FRAME).expect("checked in, and tested");
+    let mut paths = Map::new();
+    for endpoint in endpoints {
+        let path = endpoint.path.replace("{*", "{");
+        let item = paths.entry(path).or_insert_with(|| json!({}));
+        let parameters = path_parameters(endpoint.path);
+        if !parameters.is_empty() {
+            item["parameters"] = parameters.into();
+        }
+        item[endpoint.method.as_str().to_ascii_lowercase()] = operation(endpoint);
+    }
+    document["paths"] = paths.into();
+    document
+}
+
+fn reference(kind: &str, name: &str) -> Value {
+    json!({ "$ref": format!("#/components/{kind}/{name}") })
+}
+
+fn path_parameters(path: &str) -> Vec<Value> {
+    let named = [
+        ("{name}", "Name"),
+        ("{version}", "Version"),
+        ("{alias}", "Alias"),
+        ("{*path}", "Path"),
+    ];
+    let named = named.iter().filter(|(segment, _)| path.contains(segment));
+    named
+        .map(|(_, name)| reference("parameters", name))
+        .collect()
+}
+
+fn operation<V: Vms>(endpoint: &Endpoint<V>) -> Value {
+    let said = &endpoint.operation;
+    let mut responses = problems(endpoint);
+    for answer in said.answers {
+        let (status, response) = match *answer {
+            Answer::Json(status, description, schema) => {
+                let content = content("application/json", &reference("schemas", schema));
+                let response = json!({ "description": description, "content": content });
+                (status.to_string(), response)
+            }
+            Answer::Done => ("204".into(), json!({ "description": "Done." })),
+            Answer::Named(name) => ("200".into(), reference("responses", name)),
+            Answer::Site => ("default".into(), reference("responses", "Site")),
+        };
+        responses.insert(status, response);
+    }
+    let mut operation = json!({
+        "operationId": said.id,
+        "tags": [said.tag],
+        "summary": said.summary,
+        "responses": responses,
+    });
+    if !said.query.is_empty() {
+        let parameters = said.query.iter().map(|name| reference("parameters", name));
+        operation["parameters"] = parameters.collect();
+    }
+    if endpoint.scope == Scope::Public {
+        operation["security"] = json!([]);
+    }
+    let bytes = json!({ "type": "string", "format": "binary" });
+    let body = match said.sent {
+        Sent::Nothing => return operation,
+        Sent::Bytes(required) => (required, content("application/octet-stream", &bytes)),
+        Sent::Json(schema, required) => (
+            required,
+            content("application/json", &reference("schemas", schema)),
+        ),
+        Sent::Anything => (false, json!({ "*/*": {} })),
+    };
+    operation["requestBody"] = json!({ "required": body.0, "content": body.1 });
+    operation
+}
+
+fn content(media_type: &str, schema: &Value) -> Value {
+    json!({ media_type: { "schema": schema } })
+}
+
+/// How the agent refuses a request: what follows from what an endpoint asks for, and what is particular to it.
+fn problems<V: Vms>(endpoint: &Endpoint<V>) -> Map<String, Value> {
+    let said = &endpoint.operation;
+    if said.answers == [Answer::Site] {
+        return Map::new();
+    }
+    let (scope, is_of_function) = (endpoint.scope, endpoint.path.contains("{name}"));
+    let (has_body, is_json) = match said.sent {
+        Sent::Nothing => (false, false),
+        Sent::Bytes(_) | Sent::Anything => (true, false),
+        Sent::Json(..) => (true, true),
+    };
+    let is_change = scope == Scope::Deploy && is_of_function;
+    let is_cheap = matches!(scope, Scope::Public | Scope::Read);
+    let follows = [
+        (true, 400, "InvalidRequest"),
+        (scope != Scope::Public, 401, "Unauthorized"),
+        (true, 403, "OtherOrigin"),
+        (is_of_function, 404, "NotFound"),
+        (has_body, 408, "RequestTimeout"),
+        (is_change, 409, "Conflict"),
+        (has_body, 413, "TooLarge"),
+        (true, 414, "TargetTooLong"),
+        (is_json, 415, "UnsupportedMediaType"),
+        (true, 421, "OtherHost"),
+        (true, 431, "HeadersTooLarge"),
+        (true, 501, "NotImplemented"),
+        (is_cheap, 503, "Overloaded"),
+        (!is_cheap, 503, "Platform"),
+        (is_change, 507, "Full"),
+    ];
+    let follows = follows.iter().filter(|(applies, ..)| *applies);
+    let follows = follows.map(|(_, status, name)| (*status, *name));
+    follows
+        .chain(said.problems.iter().copied())
+        .map(|(status, name): (u16, _)| (status.to_string(), reference("responses", name)))
+        .collect()
+}
+
+/// What the methods of a function's own site are called and sent.
+pub(super) fn of_site(method: &Method, suffix: &str) -> Operation {
+    let takes_body = [Method::POST, Method::PUT, Method::PATCH].contains(method);
+    Operation {
+        id: format!("http_{}{suffix}", method.as_str().to_ascii_lowercase()),
+        tag: "invoke",
+        summary: "Hands the HTTP request to the function.",
+        query: &[],
+        sent: if takes_body {
+            Sent::Anything
+        } else {
+            Sent::Nothing
+        },
+        answers: &[Answer::Site],
+        problems: &[],
+    }
+}
