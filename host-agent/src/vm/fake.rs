@@ -44,44 +44,44 @@ const IMAGE_BYTES_MAX: u64 = 1 << 20;
 
 /// What takes how long, and what fails. Changed at any time with [`FakeVms::behave`].
 #[derive(Clone, Debug, Default)]
-pub struct Behaviour {
+pub(crate) struct Behaviour {
     /// Time to make a shell.
-    pub shell_delay: Duration,
+    pub(crate) shell_delay: Duration,
     /// Time of every request.
-    pub invoke_delay: Duration,
+    pub(crate) invoke_delay: Duration,
     /// Time to be ready again.
-    pub settle_delay: Duration,
+    pub(crate) settle_delay: Duration,
     /// Time to build a snapshot.
-    pub build_delay: Duration,
+    pub(crate) build_delay: Duration,
     /// Shells from now on that cannot be made.
-    pub shells_failing: u32,
+    pub(crate) shells_failing: u32,
     /// Restores from now on that fail.
-    pub restores_failing: u32,
+    pub(crate) restores_failing: u32,
     /// Requests `!squeezed` from now on in which the VM is ended for want of memory.
-    pub squeezes: u32,
+    pub(crate) squeezes: u32,
     /// Pages that an instance says it touched.
-    pub pages_touched: u64,
+    pub(crate) pages_touched: u64,
 }
 
 /// How many there are, and were.
 #[derive(Debug, Default)]
-pub struct Counts {
+pub(crate) struct Counts {
     /// Shells that wait.
-    pub shells: AtomicUsize,
+    pub(crate) shells: AtomicUsize,
     /// Shells that are being made.
-    pub shells_making: AtomicUsize,
+    pub(crate) shells_making: AtomicUsize,
     /// Instances.
-    pub instances: AtomicUsize,
+    pub(crate) instances: AtomicUsize,
     /// Most instances at any time.
-    pub instances_peak: AtomicUsize,
+    pub(crate) instances_peak: AtomicUsize,
     /// Most shells in the making at any time.
-    pub shells_making_peak: AtomicUsize,
+    pub(crate) shells_making_peak: AtomicUsize,
     /// Shells ever made.
-    pub shells_made: AtomicUsize,
+    pub(crate) shells_made: AtomicUsize,
     /// Restores ever done.
-    pub restores: AtomicUsize,
+    pub(crate) restores: AtomicUsize,
     /// Requests that an instance was given while it was not ready for one: a fault of the caller.
-    pub misuses: AtomicUsize,
+    pub(crate) misuses: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -95,7 +95,7 @@ struct Shared {
 
 /// VMs in memory. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub struct FakeVms {
+pub(crate) struct FakeVms {
     shared: Arc<Shared>,
 }
 
@@ -122,16 +122,14 @@ impl Drop for Counted {
 
 /// A shell.
 #[derive(Debug)]
-pub struct FakeShell {
-    /// RAM it was prepared for, bytes.
-    pub ram_bytes: u64,
+pub(crate) struct FakeShell {
     process_id: u32,
     _counted: Counted,
 }
 
 /// A VM.
 #[derive(Debug)]
-pub struct FakeInstance {
+pub(crate) struct FakeInstance {
     shared: Arc<Shared>,
     snapshot: Arc<OpenSnapshot>,
     process_id: u32,
@@ -169,17 +167,17 @@ fn take_one(left: &mut u32) -> bool {
 
 impl FakeVms {
     /// VMs that take no time and do not fail.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Changes what takes how long, and what fails.
-    pub fn behave(&self, change: impl FnOnce(&mut Behaviour)) {
+    pub(crate) fn behave(&self, change: impl FnOnce(&mut Behaviour)) {
         change(&mut lock(&self.shared.behaviour));
     }
 
     /// How many there are.
-    pub fn counts(&self) -> &Counts {
+    pub(crate) fn counts(&self) -> &Counts {
         &self.shared.counts
     }
 
@@ -192,7 +190,7 @@ impl FakeVms {
 ///
 /// # Panics
 /// If the host cannot make files in memory.
-pub fn snapshot(image: &[u8], settings: &Settings) -> Arc<OpenSnapshot> {
+pub(crate) fn snapshot(image: &[u8], settings: &Settings) -> Arc<OpenSnapshot> {
     let memory = |name| {
         let flags = rustix::fs::MemfdFlags::CLOEXEC;
         File::from(rustix::fs::memfd_create(name, flags).expect("a file in memory"))
@@ -235,7 +233,7 @@ impl Vms for FakeVms {
     type Shell = FakeShell;
     type Instance = FakeInstance;
 
-    async fn shell(&self, ram_bytes: u64) -> Result<FakeShell, VmError> {
+    async fn shell(&self, _ram_bytes: u64) -> Result<FakeShell, VmError> {
         let counts = &self.shared.counts;
         let (_making, making) = Counted::new(&self.shared, |counts| &counts.shells_making);
         counts.shells_making_peak.fetch_max(making, Relaxed);
@@ -245,7 +243,6 @@ impl Vms for FakeVms {
         }
         counts.shells_made.fetch_add(1, Relaxed);
         Ok(FakeShell {
-            ram_bytes,
             process_id: 1000 + self.shared.next_process_id.fetch_add(1, Relaxed),
             _counted: Counted::new(&self.shared, |counts| &counts.shells).0,
         })

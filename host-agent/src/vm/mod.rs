@@ -7,8 +7,8 @@
 //!
 //! Not here: when to start or stop one (`pool`).
 
-#[doc(hidden)]
-pub mod fake;
+#[cfg(test)]
+pub(crate) mod fake;
 mod held_logs;
 mod jailed;
 mod sockets;
