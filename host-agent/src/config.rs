@@ -7,6 +7,7 @@ mod cidr;
 mod settings;
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fmt, io,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -16,10 +17,7 @@ use axum::http::uri::Authority;
 pub use cidr::Cidr;
 use jiffy_abi::frame::{BODY_BYTES_MAX, HEAD_BYTES_MAX};
 use jiffy_snapshots::{SecretError, read_secret, why};
-pub use settings::{
-    AddressHeader, FileConfig, JailSettings, LambdaSettings, Limits, LogFormat, LogSettings,
-    PoolSettings, UsageSettings,
-};
+pub use settings::{AddressHeader, FileConfig, JailSettings, LambdaSettings, Limits, LogFormat};
 
 /// Bytes of `jiffyd.toml`, of the token file or of the key file at most.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -293,156 +291,95 @@ impl Config {
         self.token.is_some() || !self.lambda_keys.is_empty()
     }
 
-    /// The keys that differ in `next` and take effect only at the next start. All others are read from the configuration
-    /// whenever they are needed: a key that is new does not compile before it is decided which of the two it is.
-    pub fn needs_restart(&self, next: &Self) -> Vec<&'static str> {
-        let FileConfig {
-            listen,
-            data_dir,
-            token_file: _,
-            hosts: _,
-            trusted_proxies: _,
-            client_address_header: _,
-            vmm,
-            log: _,
-            log_format,
-            limits,
-            pool,
-            jail,
-            logs,
-            usage,
-            lambda,
-        } = &self.settings;
-        let Limits {
-            connections_max: _,
-            connections_reserved: _,
-            connections_per_address_max: _,
-            idle_ms_max: _,
-            header_bytes_max: _,
-            header_ms_max: _,
-            body_ms_max: _,
-            body_bytes_max: _,
-            bodies_bytes_max: _,
-            image_bytes_max: _,
-            functions_max,
-            versions_max,
-            aliases_max,
-            builds_max,
-            open_snapshots_max: _,
-            unused_image_ms_max: _,
-            drain_ms_max: _,
-        } = limits;
-        let LambdaSettings {
-            enabled: _,
-            region: _,
-            account_id: _,
-            keys_file: _,
-        } = lambda;
-        let (next, next_limits) = (&next.settings, &next.settings.limits);
-        let differs = [
-            ("listen", *listen != next.listen),
-            ("data_dir", *data_dir != next.data_dir),
-            ("vmm", *vmm != next.vmm),
-            ("log_format", *log_format != next.log_format),
-            (
-                "limits.functions_max",
-                *functions_max != next_limits.functions_max,
-            ),
-            (
-                "limits.versions_max",
-                *versions_max != next_limits.versions_max,
-            ),
-            (
-                "limits.aliases_max",
-                *aliases_max != next_limits.aliases_max,
-            ),
-            ("limits.builds_max", *builds_max != next_limits.builds_max),
-            ("pool", *pool != next.pool),
-            ("jail", *jail != next.jail),
-            ("logs", *logs != next.logs),
-            ("usage", *usage != next.usage),
-        ];
-        differs
-            .into_iter()
-            .filter_map(|(key, differs)| differs.then_some(key))
-            .collect()
+    /// The keys that differ in `next` and take effect only at the next start.
+    pub fn needs_restart(&self, next: &Self) -> Vec<String> {
+        let (now, next) = (keys(&self.settings), keys(&next.settings));
+        let names: BTreeSet<&String> = now.keys().chain(next.keys()).collect();
+        let waits = |name: &&String| {
+            now.get(*name) != next.get(*name) && !RELOADED.contains(&name.as_str())
+        };
+        names.into_iter().filter(waits).cloned().collect()
     }
 }
 
+/// The keys that are read from the configuration whenever they are needed; all others are read at the start.
+const RELOADED: [&str; 22] = [
+    "client_address_header",
+    "hosts",
+    "lambda.account_id",
+    "lambda.enabled",
+    "lambda.keys_file",
+    "lambda.region",
+    "limits.bodies_bytes_max",
+    "limits.body_bytes_max",
+    "limits.body_ms_max",
+    "limits.connections_max",
+    "limits.connections_per_address_max",
+    "limits.connections_reserved",
+    "limits.drain_ms_max",
+    "limits.header_bytes_max",
+    "limits.header_ms_max",
+    "limits.idle_ms_max",
+    "limits.image_bytes_max",
+    "limits.open_snapshots_max",
+    "limits.unused_image_ms_max",
+    "log",
+    "token_file",
+    "trusted_proxies",
+];
+
+/// Each key by its name, as `limits.body_ms_max`, with its value.
+fn keys(settings: &FileConfig) -> BTreeMap<String, serde_json::Value> {
+    let Ok(serde_json::Value::Object(all)) = serde_json::to_value(settings) else {
+        return BTreeMap::new(); // Texts, numbers and lists always encode.
+    };
+    let keys = all.into_iter().flat_map(|(key, value)| match value {
+        serde_json::Value::Object(section) => {
+            let inner = section.into_iter();
+            inner
+                .map(|(name, value)| (format!("{key}.{name}"), value))
+                .collect()
+        }
+        value => vec![(key, value)],
+    });
+    keys.collect()
+}
+
+/// Sections and keys with what they can be.
+macro_rules! ranges {
+    ($settings:ident: $($section:ident.$key:ident $range:expr;)*) => {
+        [$((
+            concat!(stringify!($section), ".", stringify!($key)),
+            u64::from($settings.$section.$key),
+            $range,
+        ),)*]
+    };
+}
+
 fn check_ranges(settings: &FileConfig) -> Result<(), ConfigError> {
-    let (limits, pool) = (&settings.limits, &settings.pool);
-    let ranges: [(&'static str, u64, u64, u64); 17] = [
-        (
-            "limits.connections_max",
-            limits.connections_max.into(),
-            1,
-            1 << 20,
-        ),
-        (
-            "limits.connections_reserved",
-            limits.connections_reserved.into(),
-            0,
-            1 << 16,
-        ),
-        (
-            "limits.connections_per_address_max",
-            limits.connections_per_address_max.into(),
-            1,
-            1 << 20,
-        ),
-        ("limits.idle_ms_max", limits.idle_ms_max, 100, 3_600_000),
-        (
-            "limits.header_bytes_max",
-            limits.header_bytes_max.into(),
-            8192,
-            HEAD_BYTES_MAX.into(),
-        ),
-        ("limits.header_ms_max", limits.header_ms_max, 100, 3_600_000),
-        ("limits.body_ms_max", limits.body_ms_max, 100, 3_600_000),
-        (
-            "limits.body_bytes_max",
-            limits.body_bytes_max.into(),
-            1,
-            BODY_BYTES_MAX.into(),
-        ),
-        (
-            "limits.image_bytes_max",
-            limits.image_bytes_max,
-            4096,
-            1 << 30,
-        ),
-        ("limits.functions_max", limits.functions_max, 1, 1 << 20),
-        ("limits.versions_max", limits.versions_max, 2, 1 << 16),
-        ("limits.builds_max", limits.builds_max.into(), 1, 1024),
-        (
-            "limits.open_snapshots_max",
-            limits.open_snapshots_max.into(),
-            16,
-            1 << 20,
-        ),
-        (
-            "pool.shells_max",
-            pool.shells_max.into(),
-            pool.shells_min.into(),
-            100_000,
-        ),
-        (
-            "pool.shells_making_max",
-            pool.shells_making_max.into(),
-            1,
-            1024,
-        ),
-        ("pool.queue_ms_max", pool.queue_ms_max, 0, 15 * 60 * 1000),
-        (
-            "pool.ram_charged_per_mille",
-            pool.ram_charged_per_mille.into(),
-            0,
-            1000,
-        ),
-    ];
-    for (key, value, min, max) in ranges {
-        if !(min..=max).contains(&value) {
-            let allowed = format!("{min} to {max}");
+    let shells_min = u64::from(settings.pool.shells_min);
+    let ranges = ranges! { settings:
+        limits.connections_max 1..=1 << 20;
+        limits.connections_reserved 0..=1 << 16;
+        limits.connections_per_address_max 1..=1 << 20;
+        limits.idle_ms_max 100..=3_600_000;
+        limits.header_bytes_max 8192..=u64::from(HEAD_BYTES_MAX);
+        limits.header_ms_max 100..=3_600_000;
+        limits.body_ms_max 100..=3_600_000;
+        limits.body_bytes_max 1..=u64::from(BODY_BYTES_MAX);
+        limits.image_bytes_max 4096..=1 << 30;
+        limits.functions_max 1..=1 << 20;
+        limits.versions_max 2..=1 << 16;
+        limits.builds_max 1..=1024;
+        limits.open_snapshots_max 16..=1 << 20;
+        pool.shells_max shells_min..=100_000;
+        pool.shells_making_max 1..=1024;
+        pool.queue_ms_max 0..=15 * 60 * 1000;
+        pool.ram_charged_per_mille 0..=1000;
+    };
+    for (key, value, range) in ranges {
+        if !range.contains(&value) {
+            let allowed = format!("{} to {}", range.start(), range.end());
             return Err(ConfigError::Range {
                 key,
                 value,

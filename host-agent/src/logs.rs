@@ -19,6 +19,7 @@ use std::{
 };
 
 pub use jiffy_abi::log_ring::Level;
+use jiffy_console::quantity::bytes_or_text;
 use jiffy_control::{LogLoss, cut, error_chain};
 use jiffy_model::{EndsRequest, Outcome};
 use jiffy_snapshots::{PrivateDirError, private_dir, why};
@@ -47,15 +48,20 @@ const LINE_OVERHEAD_BYTES: usize = 96;
 const BUFFER_BYTES_MAX: usize = 256 << 10;
 
 /// How much is kept. The rate has room for the `REPORT` lines of a busy function.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct LogLimits {
     /// Bytes of a file.
+    #[serde(deserialize_with = "bytes_or_text")]
     pub file_bytes_max: u64,
     /// Bytes of a function's files.
+    #[serde(deserialize_with = "bytes_or_text")]
     pub function_bytes_max: u64,
     /// Bytes of all functions' files.
+    #[serde(deserialize_with = "bytes_or_text")]
     pub host_bytes_max: u64,
     /// Bytes a second that a function may log; what is more is dropped and counted.
+    #[serde(deserialize_with = "bytes_or_text")]
     pub function_bytes_per_s_max: u64,
 }
 

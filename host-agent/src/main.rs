@@ -215,7 +215,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let served = runtime.block_on(async {
         let service = Service::start(Parts {
             vms: Arc::new(vms),
-            pool: config.pool.pool_config(memory::available_bytes()),
+            pool: config.pool.clone().on_host(memory::available_bytes()),
             config,
             host,
             registry,
@@ -263,7 +263,11 @@ async fn follow_memory(service: Arc<Service<JailedVms>>) {
     let mut known = None;
     loop {
         // What the pool was made for stands in the configuration until the next start.
-        let now = service.config().pool.pool_config(memory::available_bytes());
+        let now = service
+            .config()
+            .pool
+            .clone()
+            .on_host(memory::available_bytes());
         if known.is_some_and(|known| known != now.memory_bytes_max) {
             tracing::info!(
                 bytes = now.memory_bytes_max,

@@ -23,6 +23,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use jiffy_console::quantity::bytes_or_text;
 use jiffy_control::{LogLoss, Stats, error_chain};
 use jiffy_model::Outcome;
 use jiffy_snapshots::why;
@@ -159,11 +160,14 @@ impl std::fmt::Display for Ms {
 }
 
 /// How much is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct UsageLimits {
     /// Bytes of a file of records.
+    #[serde(deserialize_with = "bytes_or_text")]
     pub file_bytes_max: u64,
     /// Bytes of all files of records. A record has about 400.
+    #[serde(deserialize_with = "bytes_or_text")]
     pub total_bytes_max: u64,
     /// Sums in memory and in the checkpoint, at most: one per function and minute of the last two
     /// hours, one per function and hour before. The oldest hours go first. A sum has about 400 bytes.

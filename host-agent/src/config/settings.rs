@@ -55,13 +55,13 @@ pub struct FileConfig {
     /// Limits.
     pub limits: Limits,
     /// Which VMs are kept.
-    pub pool: PoolSettings,
+    pub pool: PoolConfig,
     /// How VMs are jailed.
     pub jail: JailSettings,
     /// Logs of functions.
-    pub logs: LogSettings,
+    pub logs: LogLimits,
     /// Usage records.
-    pub usage: UsageSettings,
+    pub usage: UsageLimits,
     /// The Lambda-compatible API.
     pub lambda: LambdaSettings,
 }
@@ -152,66 +152,6 @@ impl Limits {
     }
 }
 
-/// Which VMs are kept, and how requests wait for one. See [`PoolConfig`], which it becomes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[expect(missing_docs, reason = "the fields are those of PoolConfig")]
-pub struct PoolSettings {
-    pub shells_min: u32,
-    pub shells_max: u32,
-    pub shells_making_max: u32,
-    #[serde(deserialize_with = "ms_or_text")]
-    pub keep_alive_ms: u64,
-    pub queue_len_max: usize,
-    #[serde(deserialize_with = "ms_or_text")]
-    pub queue_ms_max: u64,
-    /// 0: three quarters of what the host or the agent's control group has.
-    #[serde(deserialize_with = "bytes_or_text")]
-    pub memory_bytes_max: u64,
-    #[serde(deserialize_with = "bytes_or_text")]
-    pub vm_overhead_bytes: u64,
-    pub ram_charged_per_mille: u32,
-}
-
-impl Default for PoolSettings {
-    fn default() -> Self {
-        let pool = PoolConfig::default();
-        Self {
-            shells_min: pool.shells_min,
-            shells_max: pool.shells_max,
-            shells_making_max: pool.shells_making_max,
-            keep_alive_ms: pool.keep_alive_ms,
-            queue_len_max: pool.queue_len_max,
-            queue_ms_max: pool.queue_ms_max,
-            memory_bytes_max: 0,
-            vm_overhead_bytes: pool.vm_overhead_bytes,
-            ram_charged_per_mille: pool.ram_charged_per_mille,
-        }
-    }
-}
-
-impl PoolSettings {
-    /// What the pool takes, on a host with this memory.
-    pub fn pool_config(&self, host_memory_bytes: u64) -> PoolConfig {
-        let memory_bytes_max = match self.memory_bytes_max {
-            0 => host_memory_bytes / 4 * 3,
-            bytes => bytes,
-        };
-        PoolConfig {
-            shells_min: self.shells_min,
-            shells_max: self.shells_max,
-            shells_making_max: self.shells_making_max,
-            keep_alive_ms: self.keep_alive_ms,
-            queue_len_max: self.queue_len_max,
-            queue_ms_max: self.queue_ms_max,
-            memory_bytes_max,
-            vm_overhead_bytes: self.vm_overhead_bytes,
-            ram_charged_per_mille: self.ram_charged_per_mille,
-            ..PoolConfig::default()
-        }
-    }
-}
-
 /// How VMs are jailed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -221,77 +161,6 @@ pub struct JailSettings {
     /// A VM with this much RAM may use a whole CPU, a smaller one its part, bytes; 0: the VMM's default.
     #[serde(deserialize_with = "bytes_or_text")]
     pub cpu_full_ram_bytes: u64,
-}
-
-/// Logs of functions. See [`LogLimits`], which it becomes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[expect(missing_docs, reason = "the fields are those of LogLimits")]
-pub struct LogSettings {
-    #[serde(deserialize_with = "bytes_or_text")]
-    pub file_bytes_max: u64,
-    #[serde(deserialize_with = "bytes_or_text")]
-    pub function_bytes_max: u64,
-    #[serde(deserialize_with = "bytes_or_text")]
-    pub host_bytes_max: u64,
-    #[serde(deserialize_with = "bytes_or_text")]
-    pub function_bytes_per_s_max: u64,
-}
-
-impl Default for LogSettings {
-    fn default() -> Self {
-        let limits = LogLimits::default();
-        Self {
-            file_bytes_max: limits.file_bytes_max,
-            function_bytes_max: limits.function_bytes_max,
-            host_bytes_max: limits.host_bytes_max,
-            function_bytes_per_s_max: limits.function_bytes_per_s_max,
-        }
-    }
-}
-
-impl From<&LogSettings> for LogLimits {
-    fn from(settings: &LogSettings) -> Self {
-        Self {
-            file_bytes_max: settings.file_bytes_max,
-            function_bytes_max: settings.function_bytes_max,
-            host_bytes_max: settings.host_bytes_max,
-            function_bytes_per_s_max: settings.function_bytes_per_s_max,
-        }
-    }
-}
-
-/// Usage records. See [`UsageLimits`], which it becomes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[expect(missing_docs, reason = "the fields are those of UsageLimits")]
-pub struct UsageSettings {
-    #[serde(deserialize_with = "bytes_or_text")]
-    pub file_bytes_max: u64,
-    #[serde(deserialize_with = "bytes_or_text")]
-    pub total_bytes_max: u64,
-    pub sums_max: usize,
-}
-
-impl Default for UsageSettings {
-    fn default() -> Self {
-        let limits = UsageLimits::default();
-        Self {
-            file_bytes_max: limits.file_bytes_max,
-            total_bytes_max: limits.total_bytes_max,
-            sums_max: limits.sums_max,
-        }
-    }
-}
-
-impl From<&UsageSettings> for UsageLimits {
-    fn from(settings: &UsageSettings) -> Self {
-        Self {
-            file_bytes_max: settings.file_bytes_max,
-            total_bytes_max: settings.total_bytes_max,
-            sums_max: settings.sums_max,
-        }
-    }
 }
 
 /// The Lambda-compatible API.
@@ -332,10 +201,10 @@ impl Default for FileConfig {
             log: "info".into(),
             log_format: LogFormat::Text,
             limits: Limits::default(),
-            pool: PoolSettings::default(),
+            pool: PoolConfig::default(),
             jail: JailSettings::default(),
-            logs: LogSettings::default(),
-            usage: UsageSettings::default(),
+            logs: LogLimits::default(),
+            usage: UsageLimits::default(),
             lambda: LambdaSettings::default(),
         }
     }

@@ -277,7 +277,7 @@ fn every_key_is_known() {
 }
 
 /// What is read anew whenever it is needed. Each has a test elsewhere that shows it.
-const RELOADED: [&str; 22] = [
+const READ_ANEW: [&str; 22] = [
     "token_file",
     "hosts",
     "log",
@@ -327,7 +327,7 @@ fn a_reload_names_every_key_that_needs_a_restart() {
         let is_named = named
             .iter()
             .any(|key| name == *key || name.starts_with(&format!("{key}.")));
-        let is_reloaded = RELOADED.contains(&&*name);
+        let is_reloaded = READ_ANEW.contains(&&*name);
         assert!(is_named != is_reloaded, "{name}: {named:?}");
         keys += 1;
     };

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use jiffy_console::quantity::{bytes_or_text, ms_or_text};
 use serde::{Deserialize, Serialize};
 
 /// What most functions write of their RAM at most, per mille.
 const RAM_WRITTEN_PER_MILLE: u32 = 30;
 
-/// Limits and times of the pool.
+/// Limits and times of the pool: the section `pool` of `jiffyd.toml`, and some that nobody has had to change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PoolConfig {
@@ -18,28 +19,36 @@ pub struct PoolConfig {
     /// Shells that are made at the same time at most.
     pub shells_making_max: u32,
     /// How long a VM waits for the next request, milliseconds.
+    #[serde(deserialize_with = "ms_or_text")]
     pub keep_alive_ms: u64,
     /// Requests of one function that wait for a VM at most.
     pub queue_len_max: usize,
     /// How long a request waits for a VM at most, milliseconds.
+    #[serde(deserialize_with = "ms_or_text")]
     pub queue_ms_max: u64,
-    /// Memory for all VMs and shells, bytes.
+    /// Memory for all VMs and shells, bytes; 0: see [`PoolConfig::on_host`].
+    #[serde(deserialize_with = "bytes_or_text")]
     pub memory_bytes_max: u64,
     /// What a VM is charged for its process and the kernel's part, bytes; a shell too. Measured: 0.65 to
     /// 0.8 MiB with the few pages that a small function writes.
+    #[serde(deserialize_with = "bytes_or_text")]
     pub vm_overhead_bytes: u64,
     /// What a VM is charged of its RAM until it is known how much of it the function writes, per mille. A restored VM
     /// shares with all others what it does not write; but what it will write nobody knows before its first request is
     /// done, and it may be all. One VM that is alone is charged no more than there is.
     pub ram_charged_per_mille: u32,
     /// How long a VM may take after a response until it is ready for the next request, milliseconds.
+    #[serde(skip)]
     pub settle_ms_max: u64,
     /// How long a request waits for a VM that settles before another one is started for it, microseconds. A VM that takes
     /// longer to settle is not waited for.
+    #[serde(skip)]
     pub settle_wait_us: u64,
     /// How long a shell may take to be made, milliseconds.
+    #[serde(skip)]
     pub shell_ms_max: u64,
     /// How long to wait after a shell could not be made, milliseconds, unless a request needs one.
+    #[serde(skip)]
     pub shell_retry_ms: u64,
 }
 
@@ -52,7 +61,7 @@ impl Default for PoolConfig {
             keep_alive_ms: 60_000,
             queue_len_max: 1000,
             queue_ms_max: 10_000,
-            memory_bytes_max: 2 << 30,
+            memory_bytes_max: 0,
             vm_overhead_bytes: 768 << 10,
             ram_charged_per_mille: 1000,
             settle_ms_max: 10_000,
@@ -64,6 +73,15 @@ impl Default for PoolConfig {
 }
 
 impl PoolConfig {
+    /// The same on a host, or in a control group, with this memory: three quarters of it, if nothing else is said.
+    #[must_use]
+    pub fn on_host(mut self, memory_bytes: u64) -> Self {
+        if self.memory_bytes_max == 0 {
+            self.memory_bytes_max = memory_bytes / 4 * 3;
+        }
+        self
+    }
+
     /// What is left for VMs: the shells that may wait have their part set apart.
     pub(super) fn vm_bytes_max(&self) -> u64 {
         let shell_bytes = u64::from(self.shells_max).saturating_mul(self.vm_overhead_bytes);

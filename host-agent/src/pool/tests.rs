@@ -22,6 +22,7 @@ fn config() -> PoolConfig {
         shells_max: 8,
         queue_ms_max: 1000,
         keep_alive_ms: 60_000,
+        memory_bytes_max: 2 << 30,
         ..PoolConfig::default()
     }
 }

@@ -142,11 +142,7 @@ impl<V: Vms> Service<V> {
     /// collect garbage. Needs a tokio runtime to be called in. Blocks for a moment.
     pub fn start(parts: Parts<V>) -> Result<Arc<Self>, StartError> {
         let config = parts.config;
-        let observer = Arc::new(Observer::open(
-            &config.data_dir,
-            (&config.logs).into(),
-            (&config.usage).into(),
-        )?);
+        let observer = Arc::new(Observer::open(&config.data_dir, config.logs, config.usage)?);
         let limits = Limits {
             functions_max: config.limits.functions_max,
             versions_max: config.limits.versions_max,
@@ -231,7 +227,7 @@ impl<V: Vms> Service<V> {
     }
 
     /// Takes another configuration. Returns the keys that take effect only at the next start.
-    pub fn reload(&self, mut config: Config) -> Vec<&'static str> {
+    pub fn reload(&self, mut config: Config) -> Vec<String> {
         let mut now = self.config.write().unwrap_or_else(PoisonError::into_inner);
         let mut needs_restart = now.needs_restart(&config);
         self.prepare.reload(&config);
@@ -239,7 +235,7 @@ impl<V: Vms> Service<V> {
         config.settings.listen = now.listen;
         if config.token.is_none() && !now.listen.ip().is_loopback() {
             config.token.clone_from(&now.token);
-            needs_restart.push("token_file");
+            needs_restart.push("token_file".into());
         }
         *now = Arc::new(config);
         needs_restart
