@@ -58,7 +58,7 @@ pub enum RegistryError {
     /// It is not at the generation that the change follows from.
     #[error("{0} was changed meanwhile: look at it and try again")]
     Changed(FunctionName),
-    #[error("cannot use the registry: {0}")]
+    #[error(transparent)]
     File(#[from] TableFileError),
     #[error("the registry's record of {0} is damaged: restore the registry from a copy")]
     Damaged(String),
