@@ -1,9 +1,9 @@
-//! Who may connect: places for connections, and what happens when there are none.
+//! Who may connect: a permit for each connection, and what happens when there are none left.
 //!
 //! ```text
 //! accepted ── of one address too many ──▶ refused
-//!    ├── a place is free ──▶ served
-//!    ├── one is idle, or at a head for long ──▶ served in its place
+//!    ├── there is a permit ──▶ served
+//!    ├── one is idle, or at a head for long ──▶ served, with its permit
 //!    ├── the reserve has room, or one in it that has asked nothing yet ──▶ served if it is health, metrics or an operator's
 //!    └── refused
 //! ```
@@ -31,7 +31,7 @@ const HEAD_MS_MAX: u64 = 1000;
 /// Why a connection is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// All places are taken by connections that do something, and the reserve is too.
+    /// All permits are held by connections that do something, those of the reserve too.
     Full,
     /// Its address has as many as one may have.
     Address,
@@ -62,16 +62,16 @@ pub(super) enum Wish {
 
 /// A connection, as others see it.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(super) struct Entry {
     pub(super) state: State,
-    /// It has a place of the reserve.
+    /// Its permit is one of the reserve.
     pub(super) is_reserved: bool,
     wish: AtomicU8,
     is_leaving: AtomicBool,
     waker: AtomicWaker,
 }
 
-impl Seat {
+impl Entry {
     pub(super) fn new(clock: Clock, is_reserved: bool) -> Self {
         Self {
             state: State::new(clock),
@@ -112,10 +112,10 @@ impl Seat {
 
 #[derive(Debug, Default)]
 struct Inner {
-    seats: HashMap<u64, Arc<Seat>>,
+    entries: HashMap<u64, Arc<Entry>>,
     by_address: HashMap<u128, u32>,
     next_id: u64,
-    /// Those without a place of the reserve that do not leave.
+    /// Those without a permit of the reserve that do not leave.
     staying: u32,
     reserved: u32,
     is_draining: bool,
@@ -123,22 +123,22 @@ struct Inner {
 
 /// All connections.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct Admission {
     clock: Clock,
     inner: Mutex<Inner>,
 }
 
-/// A connection's place; free again when it is dropped.
+/// A connection's permit; given back when it is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
-    places: Arc<Places>,
+pub(super) struct Permit {
+    admission: Arc<Admission>,
     id: u64,
     /// The address it counts for, if it is limited.
     address: Option<u128>,
-    pub(super) seat: Arc<Seat>,
+    pub(super) entry: Arc<Entry>,
 }
 
-impl Places {
+impl Admission {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             clock: Clock::new(),
@@ -154,8 +154,12 @@ impl Places {
         self.clock
     }
 
-    /// A place for a connection from `peer`.
-    pub(super) fn admit(self: &Arc<Self>, peer: IpAddr, config: &Config) -> Result<Place, Refused> {
+    /// A permit for a connection from `peer`.
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        peer: IpAddr,
+        config: &Config,
+    ) -> Result<Permit, Refused> {
         let limits = &config.limits;
         let address = limited(peer, config);
         let mut inner = self.inner();
@@ -186,38 +190,38 @@ impl Places {
         }
         inner.next_id += 1;
         let id = inner.next_id;
-        let seat = Arc::new(Seat::new(self.clock, is_reserved));
+        let entry = Arc::new(Entry::new(self.clock, is_reserved));
         if inner.is_draining {
-            seat.ask(1);
+            entry.ask(1);
         }
-        inner.seats.insert(id, Arc::clone(&seat));
-        Ok(Place {
-            places: Arc::clone(self),
+        inner.entries.insert(id, Arc::clone(&entry));
+        Ok(Permit {
+            admission: Arc::clone(self),
             id,
             address,
-            seat,
+            entry,
         })
     }
 
     /// Closes those that have been quiet, or at a head, for longest. They count no more from now on.
-    fn make_room(&self, inner: &mut Inner, of_reserve: bool, seats_max: usize) {
-        let may_go = |seat: &&Arc<Seat>| {
-            seat.is_reserved == of_reserve
-                && !seat.is_leaving.load(Relaxed)
-                && (seat.state.phase().0.is_quiet() || seat.is_slow())
+    fn make_room(&self, inner: &mut Inner, of_reserve: bool, entries_max: usize) {
+        let may_go = |entry: &&Arc<Entry>| {
+            entry.is_reserved == of_reserve
+                && !entry.is_leaving.load(Relaxed)
+                && (entry.state.phase().0.is_quiet() || entry.is_slow())
         };
-        let mut quiet: Vec<_> = inner.seats.values().filter(may_go).cloned().collect();
-        if quiet.len() > seats_max {
-            quiet.select_nth_unstable_by_key(seats_max, |seat| seat.state.phase().1);
-            quiet.truncate(seats_max);
+        let mut quiet: Vec<_> = inner.entries.values().filter(may_go).cloned().collect();
+        if quiet.len() > entries_max {
+            quiet.select_nth_unstable_by_key(entries_max, |entry| entry.state.phase().1);
+            quiet.truncate(entries_max);
         }
-        for seat in quiet {
-            seat.is_leaving.store(true, Relaxed);
+        for entry in quiet {
+            entry.is_leaving.store(true, Relaxed);
             match of_reserve {
                 true => inner.reserved -= 1,
                 false => inner.staying -= 1,
             }
-            seat.ask(2);
+            entry.ask(2);
         }
     }
 
@@ -230,16 +234,16 @@ impl Places {
     pub(super) fn drain(&self) {
         let mut inner = self.inner();
         inner.is_draining = true;
-        inner.seats.values().for_each(|seat| seat.ask(1));
+        inner.entries.values().for_each(|entry| entry.ask(1));
     }
 }
 
-impl Place {
+impl Permit {
     /// It was asked to make room and has a request by now.
     pub(super) fn stays(&self) {
-        if self.seat.is_leaving.swap(false, Relaxed) {
-            let mut inner = self.places.inner();
-            match self.seat.is_reserved {
+        if self.entry.is_leaving.swap(false, Relaxed) {
+            let mut inner = self.admission.inner();
+            match self.entry.is_reserved {
                 true => inner.reserved += 1,
                 false => inner.staying += 1,
             }
@@ -247,12 +251,12 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
-        let mut inner = self.places.inner();
-        inner.seats.remove(&self.id);
-        if !self.seat.is_leaving.load(Relaxed) {
-            match self.seat.is_reserved {
+        let mut inner = self.admission.inner();
+        inner.entries.remove(&self.id);
+        if !self.entry.is_leaving.load(Relaxed) {
+            match self.entry.is_reserved {
                 true => inner.reserved -= 1,
                 false => inner.staying -= 1,
             }
@@ -303,8 +307,8 @@ mod tests {
 
     #[test]
     fn an_address_has_a_limit_and_a_host_of_many_has_none() {
-        let (places, config) = (Places::new(), config(100, 0, 2));
-        let admit = |peer: &str| places.admit(ip(peer), &config);
+        let (admission, config) = (Admission::new(), config(100, 0, 2));
+        let admit = |peer: &str| admission.admit(ip(peer), &config);
         let held = [
             admit("203.0.113.1"),
             admit("203.0.113.1"),
@@ -324,46 +328,46 @@ mod tests {
         drop((held, six));
         assert!(admit("203.0.113.1").is_ok() && admit("2001:db8::1").is_ok());
         drop(many);
-        assert!(places.inner().seats.is_empty());
-        assert!(places.inner().by_address.is_empty());
+        assert!(admission.inner().entries.is_empty());
+        assert!(admission.inner().by_address.is_empty());
     }
 
     #[test]
     fn idle_ones_make_room_and_busy_ones_do_not() {
-        let (places, config) = (Places::new(), config(2, 1, 100));
-        let admit = || places.admit(ip("127.0.0.1"), &config);
+        let (admission, config) = (Admission::new(), config(2, 1, 100));
+        let admit = || admission.admit(ip("127.0.0.1"), &config);
         let (busy, idle) = (admit().expect("room"), admit().expect("room"));
-        busy.seat.state.began(true);
+        busy.entry.state.began(true);
         let third = admit().expect("in the place of the idle one");
-        assert!(!third.seat.is_reserved);
+        assert!(!third.entry.is_reserved);
         assert_eq!(
-            idle.seat.take_wish(std::task::Waker::noop()),
+            idle.entry.take_wish(std::task::Waker::noop()),
             Wish::MakeRoom
         );
-        third.seat.state.began(true);
+        third.entry.state.began(true);
         let reserved = admit().expect("the reserve");
-        assert!(reserved.seat.is_reserved);
+        assert!(reserved.entry.is_reserved);
         // It has asked nothing: another one may.
         let next = admit().expect("the reserve again");
-        assert!(next.seat.is_reserved);
-        next.seat.state.began(true);
+        assert!(next.entry.is_reserved);
+        next.entry.state.began(true);
         assert_eq!(admit().err(), Some(Refused::Full));
         drop((idle, reserved));
         assert_eq!(admit().err(), Some(Refused::Full));
         drop(busy);
-        assert!(!admit().expect("a place").seat.is_reserved);
-        assert_eq!(places.inner().seats.len(), 2);
+        assert!(!admit().expect("a place").entry.is_reserved);
+        assert_eq!(admission.inner().entries.len(), 2);
     }
 
     #[test]
     fn who_turns_busy_when_asked_to_go_stays_and_counts() {
-        let (places, config) = (Places::new(), config(1, 0, 100));
-        let admit = || places.admit(ip("127.0.0.1"), &config);
+        let (admission, config) = (Admission::new(), config(1, 0, 100));
+        let admit = || admission.admit(ip("127.0.0.1"), &config);
         let first = admit().expect("room");
         let second = admit().expect("its place");
-        first.seat.state.began(true);
+        first.entry.state.began(true);
         first.stays();
-        second.seat.state.began(true);
+        second.entry.state.began(true);
         drop(second);
         assert_eq!(admit().err(), Some(Refused::Full));
         drop(first);

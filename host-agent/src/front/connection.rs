@@ -41,7 +41,7 @@ use tokio::{
 };
 
 use super::{
-    admission::{Place, Seat, Wish},
+    admission::{Entry, Permit, Wish},
     refusal,
     wire::{Phase, Shared, Socket, Wire},
 };
@@ -109,7 +109,7 @@ pub(super) enum End {
     Broken,
     /// It was idle for too long.
     Idle,
-    /// It was idle, and another one has its place.
+    /// It was idle, and another one has its permit.
     MadeRoom,
     /// The client was told why.
     Refused(Outcome, String),
@@ -135,27 +135,27 @@ impl End {
 /// Serves a connection to its end.
 pub(super) async fn serve<S: Socket, F>(
     socket: S,
-    place: &Place,
+    permit: &Permit,
     rules: &Rules,
     answer: impl Fn(Request<Body>) -> F + Clone,
 ) -> End
 where
     F: Future<Output = Result<Response, Infallible>> + Send + 'static,
 {
-    let seat = &place.seat;
+    let entry = &permit.entry;
     let socket = Arc::new(Shared::new(socket));
     let (mut before, mut headers_max, mut is_draining) = (Bytes::new(), None, false);
     loop {
-        let wire = Wire::new(Arc::clone(&socket), Arc::clone(seat), before);
+        let wire = Wire::new(Arc::clone(&socket), Arc::clone(entry), before);
         let keep_alive = rules.keep_alive.clone();
-        let (answer, seat_of_request) = (answer.clone(), Arc::clone(seat));
+        let (answer, entry_of_request) = (answer.clone(), Arc::clone(entry));
         let service = service_fn(move |request: Request<Incoming>| {
-            seat_of_request
+            entry_of_request
                 .state
                 .began(request.version() == Version::HTTP_11);
             let request_connection = request.headers().get(header::CONNECTION).cloned();
             let response = answer(request.map(Body::new));
-            let seat = Arc::clone(&seat_of_request);
+            let entry = Arc::clone(&entry_of_request);
             let keep_alive = stays_open(request_connection.as_ref()).then(|| keep_alive.clone());
             async move {
                 let mut response = response.await?;
@@ -164,15 +164,15 @@ where
                 {
                     response.headers_mut().insert("keep-alive", keep_alive);
                 }
-                seat.state.answers();
-                Ok::<_, Infallible>(response.map(|body| Answered { body, seat }))
+                entry.state.answers();
+                Ok::<_, Infallible>(response.map(|body| Answered { body, entry }))
             }
         });
         let http = rules.http(headers_max);
         let mut connection = http.serve_connection(TokioIo::new(wire), service);
         let mut driver = Driver {
             socket: &socket,
-            place,
+            permit,
             rules,
             armed_ms: 0,
             timer: None,
@@ -231,7 +231,7 @@ where
             headers_max = Some(rules.buffer_bytes_max() / HEADER_BYTES_MIN);
             before = read;
             if is_draining {
-                seat.ask_to_drain();
+                entry.ask_to_drain();
             }
             continue;
         }
@@ -297,7 +297,7 @@ enum Watch {
 /// What is looked at beside hyper.
 struct Driver<'a, S> {
     socket: &'a Shared<S>,
-    place: &'a Place,
+    permit: &'a Permit,
     rules: &'a Rules,
     /// When the timer fires, on the server's clock.
     armed_ms: u64,
@@ -307,13 +307,13 @@ struct Driver<'a, S> {
 
 impl<S: Socket> Driver<'_, S> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Stop> {
-        let seat = &self.place.seat;
-        let (phase, since_ms) = seat.state.phase();
-        match seat.take_wish(context.waker()) {
+        let entry = &self.permit.entry;
+        let (phase, since_ms) = entry.state.phase();
+        match entry.take_wish(context.waker()) {
             Wish::Nothing => {}
             Wish::Drain => return Poll::Ready(Stop::Drain),
             Wish::MakeRoom if self.may_make_room(phase) => return Poll::Ready(Stop::MakeRoom),
-            Wish::MakeRoom => self.place.stays(),
+            Wish::MakeRoom => self.permit.stays(),
         }
         if phase != Phase::Busy {
             self.watch = Watch::Open;
@@ -325,7 +325,7 @@ impl<S: Socket> Driver<'_, S> {
 
     /// Whether nobody loses anything if the connection ends now.
     fn may_make_room(&self, phase: Phase) -> bool {
-        self.place.seat.is_slow() || (phase.is_quiet() && !self.socket.has_unread())
+        self.permit.entry.is_slow() || (phase.is_quiet() && !self.socket.has_unread())
     }
 
     /// Ready when the client is gone.
@@ -336,7 +336,7 @@ impl<S: Socket> Driver<'_, S> {
                 // The next request, or more of this one.
                 Ok(false) => return Poll::Pending,
                 Ok(true) => {
-                    if self.place.seat.state.takes_interim() {
+                    if self.permit.entry.state.takes_interim() {
                         let written = self.socket.poll_write(context, &[IoSlice::new(INTERIM)]);
                         if let Poll::Ready(Err(_)) = written {
                             return Poll::Ready(());
@@ -360,11 +360,11 @@ impl<S: Socket> Driver<'_, S> {
     /// Ready when the client has taken too long. The timer is set again only when it fires or a head begins, so that
     /// a request costs no timer.
     fn poll_clock(&mut self, context: &mut Context<'_>, phase: Phase, since_ms: u64) -> Poll<Stop> {
-        let clock = self.place.seat.state.clock();
+        let clock = self.permit.entry.state.clock();
         let limit = match phase {
             Phase::Busy => None,
             Phase::Idle => Some(self.rules.idle_time_max),
-            Phase::New | Phase::Head if self.place.seat.is_reserved => {
+            Phase::New | Phase::Head if self.permit.entry.is_reserved => {
                 Some(self.rules.header_time_max.min(RESERVED_HEADER_TIME_MAX))
             }
             Phase::New | Phase::Head => Some(self.rules.header_time_max),
@@ -411,7 +411,7 @@ fn millis(time: Duration) -> u64 {
 /// A response's body; where it ends, the connection waits for the next request.
 struct Answered {
     body: Body,
-    seat: Arc<Seat>,
+    entry: Arc<Entry>,
 }
 
 impl HttpBody for Answered {
@@ -436,7 +436,7 @@ impl HttpBody for Answered {
 
 impl Drop for Answered {
     fn drop(&mut self) {
-        self.seat.state.enter(Phase::Idle);
+        self.entry.state.enter(Phase::Idle);
     }
 }
 
@@ -450,7 +450,7 @@ pub async fn serve_alone<S: Socket, F>(
 where
     F: Future<Output = Result<Response, Infallible>> + Send + 'static,
 {
-    let places = super::admission::Places::new();
+    let admission = super::admission::Admission::new();
     let settings = crate::config::FileConfig {
         limits: limits.clone(),
         ..Default::default()
@@ -459,8 +459,8 @@ where
         return "no-config";
     };
     let loopback = IpAddr::from([127, 0, 0, 1]);
-    match places.admit(loopback, &config) {
-        Ok(place) => serve(socket, &place, &Rules::new(limits), answer)
+    match admission.admit(loopback, &config) {
+        Ok(permit) => serve(socket, &permit, &Rules::new(limits), answer)
             .await
             .as_str(),
         Err(refused) => refused.as_str(),

@@ -27,7 +27,7 @@ use jiffy_model::Outcome;
 
 use super::{
     Answers,
-    admission::{Places, Refused},
+    admission::{Admission, Refused},
     connection::{self, End, Rules},
     stack,
     wire::{Clock, Shared},
@@ -101,7 +101,7 @@ pub async fn serve_on<V: Vms>(
     let (stop, stopping) = watch::channel(false);
     let mut server = Server {
         stack: stack(Backend::new(Arc::clone(&service), stopping)),
-        places: Places::new(),
+        admission: Admission::new(),
         tasks: JoinSet::new(),
         told: Arc::new(Semaphore::new(REFUSED_TOLD_MAX)),
         lines: Arc::default(),
@@ -118,14 +118,14 @@ pub async fn serve_on<V: Vms>(
             Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
-                server.places.spare_descriptors();
+                server.admission.spare_descriptors();
                 sleep(ACCEPT_RETRY).await;
             }
         }
     }
     drop(listener);
     stop.send_replace(true);
-    server.places.drain();
+    server.admission.drain();
     let drain_time_max = Duration::from_millis(server.service.config().limits.drain_ms_max);
     let drained = async { while server.tasks.join_next().await.is_some() {} };
     if timeout(drain_time_max, drained).await.is_err() {
@@ -137,7 +137,7 @@ pub async fn serve_on<V: Vms>(
 struct Server<V: Vms, S> {
     service: Arc<Service<V>>,
     stack: S,
-    places: Arc<Places>,
+    admission: Arc<Admission>,
     tasks: JoinSet<()>,
     told: Arc<Semaphore>,
     lines: Arc<Lines>,
@@ -149,14 +149,14 @@ impl<V: Vms, S: Answers> Server<V, S> {
         while self.tasks.try_join_next().is_some() {}
         let config = self.service.config();
         prepare(&stream);
-        let place = match self.places.admit(peer.ip(), &config) {
-            Ok(place) => place,
+        let permit = match self.admission.admit(peer.ip(), &config) {
+            Ok(permit) => permit,
             Err(refused) => return self.refuse(stream, peer, refused, &config),
         };
         let metrics = Arc::clone(self.service.metrics());
-        let (lines, clock) = (Arc::clone(&self.lines), self.places.clock());
+        let (lines, clock) = (Arc::clone(&self.lines), self.admission.clock());
         let rules = Rules::new(&config.limits);
-        let caller = Caller::new(peer.ip(), place.seat.is_reserved);
+        let caller = Caller::new(peer.ip(), permit.entry.is_reserved);
         let stack = self.stack.clone();
         let answer = move |mut request: Request| {
             request.extensions_mut().insert(caller);
@@ -165,8 +165,8 @@ impl<V: Vms, S: Answers> Server<V, S> {
         metrics.connection_opened();
         let open = Open(metrics);
         self.tasks.spawn(async move {
-            let end = connection::serve(stream, &place, &rules, answer).await;
-            drop(place);
+            let end = connection::serve(stream, &permit, &rules, answer).await;
+            drop(permit);
             open.0.connection_ended(end.as_str());
             if let End::Refused(outcome, detail) = end {
                 open.0.problem(outcome);
@@ -190,7 +190,7 @@ impl<V: Vms, S: Answers> Server<V, S> {
             ),
         };
         self.lines
-            .refused(self.places.clock(), peer.ip(), refused.as_str(), &detail);
+            .refused(self.admission.clock(), peer.ip(), refused.as_str(), &detail);
         let Ok(told) = Arc::clone(&self.told).try_acquire_owned() else {
             return;
         };

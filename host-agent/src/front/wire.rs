@@ -27,7 +27,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::admission::Seat;
+use super::admission::Entry;
 
 /// Bytes of an answer that hyper makes by itself at most: a line, a length, perhaps `connection`, a date.
 const OWN_ANSWER_BYTES_MAX: usize = 256;
@@ -232,7 +232,7 @@ impl State {
 #[derive(Debug)]
 pub(super) struct Wire<S> {
     socket: Arc<Shared<S>>,
-    seat: Arc<Seat>,
+    entry: Arc<Entry>,
     /// What was read before, and is read first.
     before: Bytes,
     /// hyper has answered by itself, and nobody has seen it.
@@ -241,10 +241,10 @@ pub(super) struct Wire<S> {
 
 impl<S: Socket> Wire<S> {
     /// `before` is read before anything that comes.
-    pub(super) fn new(socket: Arc<Shared<S>>, seat: Arc<Seat>, before: Bytes) -> Self {
+    pub(super) fn new(socket: Arc<Shared<S>>, entry: Arc<Entry>, before: Bytes) -> Self {
         Self {
             socket,
-            seat,
+            entry,
             before,
             took_back: false,
         }
@@ -258,7 +258,7 @@ impl<S: Socket> Wire<S> {
     /// Whether these are the bytes of an answer that hyper makes by itself: it is short, it is a refusal, and no response
     /// of ours is due.
     fn is_own_answer(&self, piece: &[u8]) -> bool {
-        let state = &self.seat.state;
+        let state = &self.entry.state;
         if state.is_blocked.load(Relaxed) || state.has_answer.load(Relaxed) {
             return false;
         }
@@ -287,8 +287,8 @@ impl<S: Socket> AsyncRead for Wire<S> {
         }
         let before = buffer.filled().len();
         ready!(self.socket.poll_read(context, buffer))?;
-        if buffer.filled().len() > before && self.seat.state.phase().0.is_quiet() {
-            self.seat.state.enter(Phase::Head);
+        if buffer.filled().len() > before && self.entry.state.phase().0.is_quiet() {
+            self.entry.state.enter(Phase::Head);
         }
         Poll::Ready(Ok(()))
     }
@@ -316,12 +316,12 @@ impl<S: Socket> AsyncWrite for Wire<S> {
         }
         let written = self.socket.poll_write(context, pieces);
         let is_whole = matches!(written, Poll::Ready(Ok(written)) if written == bytes);
-        let was_blocked = self.seat.state.is_blocked.swap(!is_whole, Relaxed);
-        if was_blocked && self.seat.state.phase().0 == Phase::Idle {
-            self.seat.state.enter(Phase::Idle);
+        let was_blocked = self.entry.state.is_blocked.swap(!is_whole, Relaxed);
+        if was_blocked && self.entry.state.phase().0 == Phase::Idle {
+            self.entry.state.enter(Phase::Idle);
         }
         if is_whole {
-            self.seat.state.has_answer.store(false, Relaxed);
+            self.entry.state.has_answer.store(false, Relaxed);
         }
         written
     }
