@@ -49,7 +49,11 @@ mod mem;
 #[cfg(any(jiffy_guest, test))]
 #[cfg_attr(
     test,
-    allow(dead_code, reason = "who takes all of it is only in images")
+    allow(
+        dead_code,
+        unreachable_pub,
+        reason = "who takes all of it is only in images"
+    )
 )]
 mod replies;
 #[cfg(any(jiffy_guest, test))]
