@@ -29,7 +29,7 @@ use tokio::sync::broadcast;
 use self::rate::Rate;
 use crate::{
     journal::{Journal, JournalError, JournalLimits, Segment},
-    model::{FunctionName, VersionNumber},
+    model::{FunctionId, VersionNumber},
 };
 
 /// Lines that one call of [`Logs::read`] returns at most.
@@ -206,8 +206,8 @@ pub struct Logs {
 
 #[derive(Debug, Default)]
 struct State {
-    functions: HashMap<FunctionName, FunctionLog>,
-    followers: HashMap<FunctionName, broadcast::Sender<Arc<LogLine>>>,
+    functions: HashMap<FunctionId, FunctionLog>,
+    followers: HashMap<FunctionId, broadcast::Sender<Arc<LogLine>>>,
     /// Bytes of all files.
     total_bytes: u64,
 }
@@ -242,7 +242,7 @@ impl Logs {
             let name = entry.file_name();
             // What is not a directory, or has no function's name, is not ours.
             if entry.file_type().is_ok_and(|kind| kind.is_dir())
-                && let Some(Ok(function)) = name.to_str().map(str::parse::<FunctionName>)
+                && let Some(Ok(function)) = name.to_str().map(str::parse::<FunctionId>)
             {
                 let log = logs.open_function(&function)?;
                 state.total_bytes += log.journal.total_bytes();
@@ -253,7 +253,7 @@ impl Logs {
         Ok(logs)
     }
 
-    fn open_function(&self, function: &FunctionName) -> Result<FunctionLog, JournalError> {
+    fn open_function(&self, function: &FunctionId) -> Result<FunctionLog, JournalError> {
         let limits = JournalLimits {
             file_bytes_max: self.limits.file_bytes_max,
             total_bytes_max: self.limits.function_bytes_max,
@@ -275,7 +275,7 @@ impl Logs {
     /// As [`Logs::write_all`], of lines that functions wrote.
     pub fn write(
         &self,
-        lines: impl IntoIterator<Item = (FunctionName, LogLine)>,
+        lines: impl IntoIterator<Item = (FunctionId, LogLine)>,
         now: Instant,
     ) -> Dropped {
         let lines = lines.into_iter();
@@ -290,11 +290,11 @@ impl Logs {
     /// is what the rate is measured by.
     pub fn write_all(
         &self,
-        lines: impl IntoIterator<Item = (FunctionName, LogLine, Keep)>,
+        lines: impl IntoIterator<Item = (FunctionId, LogLine, Keep)>,
         now: Instant,
     ) -> Dropped {
         let mut dropped = Dropped::default();
-        let mut written: Vec<FunctionName> = vec![];
+        let mut written: Vec<FunctionId> = vec![];
         let state = &mut *self.lock();
         for (function, mut line, keep) in lines {
             if !state.functions.contains_key(&function) {
@@ -341,11 +341,7 @@ impl Logs {
     }
 
     /// The newest lines that are wanted, oldest first.
-    pub fn read(
-        &self,
-        function: &FunctionName,
-        query: &LogQuery,
-    ) -> Result<Vec<LogLine>, LogsError> {
+    pub fn read(&self, function: &FunctionId, query: &LogQuery) -> Result<Vec<LogLine>, LogsError> {
         let segments = self.lock().segments(function);
         read_segments(&segments, query)
     }
@@ -354,7 +350,7 @@ impl Logs {
     /// some, and its receiver says how many.
     pub fn follow(
         &self,
-        function: &FunctionName,
+        function: &FunctionId,
     ) -> Result<broadcast::Receiver<Arc<LogLine>>, LogsError> {
         self.lock().follow(function)
     }
@@ -362,7 +358,7 @@ impl Logs {
     /// What is there and every line after it: none twice, none missed.
     pub fn read_and_follow(
         &self,
-        function: &FunctionName,
+        function: &FunctionId,
         query: &LogQuery,
     ) -> Result<(Vec<LogLine>, broadcast::Receiver<Arc<LogLine>>), LogsError> {
         let (segments, receiver) = {
@@ -374,7 +370,7 @@ impl Logs {
     }
 
     /// Removes the logs of a function; those who follow it see the end.
-    pub fn remove(&self, function: &FunctionName) -> Result<(), LogsError> {
+    pub fn remove(&self, function: &FunctionId) -> Result<(), LogsError> {
         let state = &mut *self.lock();
         state.followers.remove(function);
         if let Some(log) = state.functions.remove(function) {
@@ -434,7 +430,7 @@ impl FunctionLog {
 
 impl State {
     /// Writes what is buffered for a function. Returns the number of lines that were lost.
-    fn write_buffer(&mut self, function: &FunctionName) -> u64 {
+    fn write_buffer(&mut self, function: &FunctionId) -> u64 {
         let Some(log) = self.functions.get_mut(function) else {
             return 0;
         };
@@ -486,14 +482,14 @@ impl State {
         }
     }
 
-    fn segments(&self, function: &FunctionName) -> Vec<Segment> {
+    fn segments(&self, function: &FunctionId) -> Vec<Segment> {
         let log = self.functions.get(function);
         log.map(|log| log.journal.segments()).unwrap_or_default()
     }
 
     fn follow(
         &mut self,
-        function: &FunctionName,
+        function: &FunctionId,
     ) -> Result<broadcast::Receiver<Arc<LogLine>>, LogsError> {
         if let Some(followers) = self.followers.get(function) {
             return Ok(followers.subscribe());

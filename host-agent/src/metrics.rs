@@ -22,7 +22,7 @@ use prometheus_client::{
 
 use self::gauges::Shown;
 pub use self::{exposition::Exposition, gauges::Gauges};
-use crate::{logs::Dropped, model::FunctionName, pool::Start, usage::UsageRecord};
+use crate::{logs::Dropped, model::FunctionId, pool::Start, usage::UsageRecord};
 
 /// Functions with series of their own.
 pub const FUNCTION_LABELS_MAX: usize = 4096;
@@ -100,7 +100,7 @@ pub struct Metrics {
     problems: Family<TypeLabel, Counter>,
     shown: Shown,
     /// Functions with series of their own.
-    functions: Mutex<HashSet<FunctionName>>,
+    functions: Mutex<HashSet<FunctionId>>,
 }
 
 fn histogram() -> Histogram {
@@ -330,7 +330,7 @@ impl Metrics {
     }
 
     /// Counts a request that got no VM, by why. Cheap enough for the way of a request.
-    pub fn unserved(&self, function: &FunctionName, why: Outcome) {
+    pub fn unserved(&self, function: &FunctionId, why: Outcome) {
         let (function, reason) = (self.label(function), why.name());
         self.refused
             .get_or_create(&FunctionReason { function, reason })
@@ -417,7 +417,7 @@ impl Metrics {
     }
 
     /// Removes the series of a function that is deleted, and lets another have its place.
-    pub fn forget(&self, function: &FunctionName) {
+    pub fn forget(&self, function: &FunctionId) {
         if !self.functions().remove(function) {
             return;
         }
@@ -443,13 +443,13 @@ impl Metrics {
         }
     }
 
-    fn functions(&self) -> MutexGuard<'_, HashSet<FunctionName>> {
+    fn functions(&self) -> MutexGuard<'_, HashSet<FunctionId>> {
         self.functions
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn label(&self, function: &FunctionName) -> String {
+    fn label(&self, function: &FunctionId) -> String {
         let mut functions = self.functions();
         if functions.contains(function) {
             return function.to_string();

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 pub use jiffy_model::{
     ALIAS_TARGETS_MAX, Alias, AliasName, AliasTarget, CONCURRENCY_MAX, DESCRIPTION_CHARS_MAX,
-    FunctionName, InvalidValue, Isolation, Qualifier, Settings, TAGS_MAX, TIMEOUT_MS_MAX,
+    FunctionId, InvalidValue, Isolation, Qualifier, Settings, TAGS_MAX, TIMEOUT_MS_MAX,
     VersionNumber,
 };
 use jiffy_snapshots::Digest;
@@ -82,7 +82,7 @@ const fn yes() -> bool {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Function {
     /// Its name.
-    pub name: FunctionName,
+    pub name: FunctionId,
     /// Of its record: each change of the function or of a version raises it.
     #[serde(default)]
     pub generation: Generation,

@@ -26,7 +26,7 @@ use jiffy_control::{LogLoss, LogRecord, charge, error_chain};
 use crate::{
     logs::{Keep, Level, LogLimits, LogLine, Logs, LogsError},
     metrics::Metrics,
-    model::{FunctionName, VersionNumber},
+    model::{FunctionId, VersionNumber},
     usage::{Usage, UsageError, UsageLimits, UsageRecord},
 };
 
@@ -81,7 +81,7 @@ struct Shared {
 enum Message {
     Invoked(Box<UsageRecord>, Vec<LogRecord>),
     Logged(Box<Written>),
-    Forget(FunctionName),
+    Forget(FunctionId),
     Flush(mpsc::Sender<()>),
 }
 
@@ -90,7 +90,7 @@ enum Message {
 #[derive(Debug)]
 struct Written {
     ts_ms: u64,
-    function: FunctionName,
+    function: FunctionId,
     version: VersionNumber,
     request_id: Option<String>,
     records: Vec<LogRecord>,
@@ -136,7 +136,7 @@ impl Observer {
     }
 
     /// Takes what a deploy logged. Never waits.
-    pub fn logged(&self, function: FunctionName, version: VersionNumber, logs: Vec<LogRecord>) {
+    pub fn logged(&self, function: FunctionId, version: VersionNumber, logs: Vec<LogRecord>) {
         let records = self.admit(logs);
         if records.is_empty() {
             return;
@@ -155,7 +155,7 @@ impl Observer {
 
     /// Removes logs and series of a function that was deleted; its usage stays. Waits for room in the
     /// queue, so it has no place on a request's way.
-    pub fn forget(&self, function: FunctionName) {
+    pub fn forget(&self, function: FunctionId) {
         if let Some(sender) = &self.sender {
             // It fails only if the thread is gone, and nothing is kept then.
             let _ = sender.send(Message::Forget(function));
@@ -398,7 +398,7 @@ impl Batch {
 }
 
 impl Written {
-    fn into_lines(self) -> impl Iterator<Item = (FunctionName, LogLine, Keep)> {
+    fn into_lines(self) -> impl Iterator<Item = (FunctionId, LogLine, Keep)> {
         let Self {
             ts_ms,
             function,

@@ -25,7 +25,7 @@ pub use jiffy_symbols::{COMMAND, Frame, Innermost};
 use jiffy_symbols::{Limits, Wanted, shorten};
 use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
-use crate::model::FunctionName;
+use crate::model::FunctionId;
 use budget::Budgets;
 use memory::Memory;
 
@@ -82,7 +82,7 @@ impl Symbolizer {
     /// told.
     pub async fn frames(
         &self,
-        function: &FunctionName,
+        function: &FunctionId,
         digest: Digest,
         backtrace: &Backtrace,
         innermost: Innermost,

@@ -33,7 +33,7 @@ use self::sums::{Bucket, Timeline};
 pub use self::sums::{FunctionUsage, Sums};
 use crate::{
     journal::{Journal, JournalError, JournalLimits, Position},
-    model::{FunctionName, VersionNumber},
+    model::{FunctionId, VersionNumber},
     pool::Start,
 };
 
@@ -52,7 +52,7 @@ pub struct UsageRecord {
     /// Its id.
     pub request_id: String,
     /// The function.
-    pub function: FunctionName,
+    pub function: FunctionId,
     /// The version it went to.
     pub version: VersionNumber,
     /// How it came to its VM.
@@ -309,7 +309,7 @@ impl Usage {
     /// What functions used since `since_ms`, milliseconds since 1970, by name; of one function, if
     /// one is named. Sums are kept by the minute for two hours and by the hour before: the answer
     /// begins where the one that holds `since_ms` does.
-    pub fn summary(&self, function: Option<&FunctionName>, since_ms: u64) -> Vec<FunctionUsage> {
+    pub fn summary(&self, function: Option<&FunctionId>, since_ms: u64) -> Vec<FunctionUsage> {
         self.lock().timeline.summary(function, since_ms)
     }
 

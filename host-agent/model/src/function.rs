@@ -101,6 +101,116 @@ macro_rules! text {
 text!(FunctionName);
 text!(AliasName);
 
+/// Name of a tenant.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TenantName(String);
+
+/// The tenant that is implied where none is named: so far all functions are of it.
+const TENANT_DEFAULT: &str = "default";
+
+impl TryFrom<String> for TenantName {
+    type Error = InvalidValue;
+
+    fn try_from(text: String) -> Result<Self, InvalidValue> {
+        if is_name(&text, NAME_CHARS_MAX) {
+            Ok(Self(text))
+        } else {
+            Err(InvalidValue::Name(text))
+        }
+    }
+}
+
+impl Default for TenantName {
+    fn default() -> Self {
+        Self(TENANT_DEFAULT.into())
+    }
+}
+text!(TenantName);
+
+/// A function of a tenant: what all that an agent keeps is kept under.
+///
+/// Its text is unique, and stands in the registry, in the names of files, in records and in labels: the name alone for the
+/// tenant `default`, `TENANT/NAME` for any other. What is read from a client is a name and no more, so that nobody names
+/// another's function.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FunctionId {
+    /// In one piece, so that a copy costs one allocation.
+    text: String,
+    /// Where the name begins in it.
+    name_at: usize,
+}
+
+impl FunctionId {
+    /// `name` of `tenant`.
+    pub fn new(tenant: &TenantName, name: &FunctionName) -> Self {
+        match tenant.as_ref() {
+            TENANT_DEFAULT => name.clone().into(),
+            tenant => Self {
+                text: format!("{tenant}/{name}"),
+                name_at: tenant.len() + 1,
+            },
+        }
+    }
+
+    /// Whose it is.
+    pub fn tenant(&self) -> TenantName {
+        match self.name_at.checked_sub(1) {
+            None => TenantName::default(),
+            Some(tenant_bytes) => TenantName(self.text[..tenant_bytes].into()),
+        }
+    }
+
+    /// What its tenant calls it.
+    pub fn name(&self) -> FunctionName {
+        FunctionName(self.text[self.name_at..].into())
+    }
+}
+
+impl From<FunctionName> for FunctionId {
+    fn from(name: FunctionName) -> Self {
+        Self {
+            text: name.0,
+            name_at: 0,
+        }
+    }
+}
+
+impl TryFrom<String> for FunctionId {
+    type Error = InvalidValue;
+
+    fn try_from(text: String) -> Result<Self, InvalidValue> {
+        FunctionName::try_from(text).map(Self::from)
+    }
+}
+
+impl FromStr for FunctionId {
+    type Err = InvalidValue;
+
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl From<FunctionId> for String {
+    fn from(id: FunctionId) -> Self {
+        id.text
+    }
+}
+
+impl AsRef<str> for FunctionId {
+    fn as_ref(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Display for FunctionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.text)
+    }
+}
+
 /// Number of a version: 1 for the first that is published of a function, and one more for each after it. Never
 /// given twice, not even after a deletion of the version. The live version has the next one before it is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -171,6 +281,55 @@ impl fmt::Display for Qualifier {
             Self::Live => f.write_str(LIVE),
             Self::Version(number) => number.fmt(f),
             Self::Alias(alias) => alias.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_tenant_is_implied_and_no_other_can_be_written() {
+        let name: FunctionName = "hello".parse().expect("a name");
+        let id = FunctionId::new(&TenantName::default(), &name);
+        assert_eq!("hello".parse(), Ok(id.clone()));
+        assert_eq!(
+            (id.tenant(), id.name()),
+            (TenantName::default(), name.clone())
+        );
+        assert_eq!(serde_json::to_string(&id).expect("JSON"), "\"hello\"");
+        let tenant: TenantName = "acme".parse().expect("a name");
+        let other = FunctionId::new(&tenant, &name);
+        assert_eq!(other.to_string(), "acme/hello");
+        assert_eq!((other.tenant(), other.name()), (tenant, name));
+        assert_ne!(other, id);
+        for text in ["acme/hello", "default/hello", "/hello", "hello/", ""] {
+            assert!(text.parse::<FunctionId>().is_err(), "{text}");
+            assert!(
+                serde_json::from_value::<FunctionId>(text.into()).is_err(),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_qualifier_is_spelled_as_each_api_has_it() {
+        let alias = |text: &str| Qualifier::Alias(text.parse().expect("an alias"));
+        let first = Qualifier::Version(VersionNumber::FIRST);
+        for (text, native, lambda) in [
+            ("live", Qualifier::Live, alias("live")),
+            ("$LATEST", Qualifier::Live, Qualifier::Live),
+            ("1", first.clone(), first),
+            ("prod", alias("prod"), alias("prod")),
+        ] {
+            assert_eq!(text.parse(), Ok(native), "{text}");
+            assert_eq!(Qualifier::of_lambda(text), Ok(lambda), "{text}");
+        }
+        assert_eq!("".parse::<Qualifier>(), Err(InvalidValue::Qualifier));
+        assert_eq!(Qualifier::of_lambda(""), Ok(Qualifier::Live));
+        for text in ["0", "a/b", "-1 "] {
+            assert!(text.parse::<Qualifier>().is_err(), "{text}");
         }
     }
 }

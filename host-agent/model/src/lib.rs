@@ -3,7 +3,7 @@
 //! ```text
 //! outcome      how a request ended: name, blame, HTTP status, Lambda's error, exit code in one table
 //! blame        who has to mend what went wrong
-//! function     names, version numbers, qualifiers
+//! function     tenants, names, version numbers, qualifiers
 //! settings     what an author says of a function: limits, defaults, changes; environment: how variables reach a VM
 //! alias        where an alias leads
 //! documents    what the native API is sent and answers
@@ -28,7 +28,8 @@ pub use environment::{
     TIMEOUT_MS_MAX, VARIABLE_COST_BYTES, environment_page,
 };
 pub use function::{
-    ALIAS_CHARS_MAX, AliasName, FunctionName, LATEST, NAME_CHARS_MAX, Qualifier, VersionNumber,
+    ALIAS_CHARS_MAX, AliasName, FunctionId, FunctionName, LATEST, NAME_CHARS_MAX, Qualifier,
+    TenantName, VersionNumber,
 };
 pub use invalid::{InvalidValue, TAGS_MAX};
 pub use outcome::{EndsRequest, Lambda, Outcome, Stage, UnknownOutcome};

@@ -12,13 +12,13 @@ use super::{
     Entry,
     registry::{Changes, Update},
 };
-use crate::model::{FunctionName, Generation};
+use crate::model::{FunctionId, Generation};
 
 /// A function before and after a change; `None` if there is none.
 #[derive(Debug)]
 pub struct Followed {
     /// Its name.
-    pub name: FunctionName,
+    pub name: FunctionId,
     /// As it was.
     pub before: Option<Arc<Entry>>,
     /// As it is.
@@ -27,16 +27,16 @@ pub struct Followed {
 
 /// All functions.
 #[derive(Debug, Default)]
-pub(super) struct Directory(RwLock<BTreeMap<FunctionName, Arc<Entry>>>);
+pub(super) struct Directory(RwLock<BTreeMap<FunctionId, Arc<Entry>>>);
 
 impl Directory {
-    pub(super) fn get(&self, name: &FunctionName) -> Option<Arc<Entry>> {
+    pub(super) fn get(&self, name: &FunctionId) -> Option<Arc<Entry>> {
         let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
         entries.get(name).cloned()
     }
 
     /// Up to `limit` entries behind `after`.
-    pub(super) fn list(&self, after: Option<&FunctionName>, limit: usize) -> Vec<Arc<Entry>> {
+    pub(super) fn list(&self, after: Option<&FunctionId>, limit: usize) -> Vec<Arc<Entry>> {
         let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let behind = entries.range((start, Bound::Unbounded)).take(limit);

@@ -12,7 +12,7 @@ use jiffy_snapshots::Digest;
 
 use super::{ChangeError, Limits};
 use crate::model::{
-    Alias, AliasName, AliasTarget, Function, FunctionName, Generation, LambdaFacts, Settings,
+    Alias, AliasName, AliasTarget, Function, FunctionId, Generation, LambdaFacts, Settings,
     Version, VersionNumber,
 };
 
@@ -68,7 +68,7 @@ pub enum AliasBefore {
 
 impl Entry {
     /// A function that has no version yet.
-    pub(super) fn new(name: FunctionName, now_ms: u64) -> Self {
+    pub(super) fn new(name: FunctionId, now_ms: u64) -> Self {
         Self {
             function: Function {
                 name,

@@ -3,42 +3,42 @@
 use jiffy_model::{EndsRequest, Outcome};
 
 use super::RegistryError;
-use crate::model::{AliasName, FunctionName, InvalidValue, VersionNumber};
+use crate::model::{AliasName, FunctionId, InvalidValue, VersionNumber};
 
 /// Why a change, or a read, was refused.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each message documents its variant")]
 pub enum ChangeError {
     #[error("there is no function {0}: deploy it first")]
-    NoFunction(FunctionName),
+    NoFunction(FunctionId),
     #[error("{0} has no version {1}: choose one that `versions` lists")]
-    NoVersion(FunctionName, VersionNumber),
+    NoVersion(FunctionId, VersionNumber),
     #[error("{0} has no alias {1}: set it first")]
-    NoAlias(FunctionName, AliasName),
+    NoAlias(FunctionId, AliasName),
     #[error("{0} has no such URL: create it first")]
-    NoUrl(FunctionName),
+    NoUrl(FunctionId),
     #[error("function {0} exists already: update it, or choose another name")]
-    Exists(FunctionName),
+    Exists(FunctionId),
     #[error("{0} has an alias {1} already: update it, or choose another name")]
-    AliasExists(FunctionName, AliasName),
+    AliasExists(FunctionId, AliasName),
     #[error("{0} has such a URL already: update it")]
-    UrlExists(FunctionName),
+    UrlExists(FunctionId),
     /// The function was deployed or deleted meanwhile.
     #[error("{0} was changed meanwhile: look at it and try again")]
-    Changed(FunctionName),
+    Changed(FunctionId),
     #[error("version {version} of {function} is live: make another live first")]
     Live {
-        function: FunctionName,
+        function: FunctionId,
         version: VersionNumber,
     },
     #[error("alias {alias} leads to version {version} of {function}: move it first")]
     Aliased {
-        function: FunctionName,
+        function: FunctionId,
         version: VersionNumber,
         alias: AliasName,
     },
     #[error("{0} has no version before the live one: deploy another first")]
-    NoEarlierVersion(FunctionName),
+    NoEarlierVersion(FunctionId),
     #[error("there are {0} functions, as many as may be: delete one or raise functions_max")]
     FunctionsFull(u64),
     #[error(
@@ -46,12 +46,12 @@ pub enum ChangeError {
         oldest_unused.map_or("one after removing the alias that leads to it".into(), |version| format!("one that nothing leads to, such as {version}"))
     )]
     VersionsFull {
-        function: FunctionName,
+        function: FunctionId,
         versions_max: u64,
         oldest_unused: Option<VersionNumber>,
     },
     #[error("{0} has {1} aliases, as many as may be: remove one")]
-    AliasesFull(FunctionName, usize),
+    AliasesFull(FunctionId, usize),
     #[error(transparent)]
     Invalid(#[from] InvalidValue),
     #[error(transparent)]

@@ -22,7 +22,7 @@ use super::{
     registry::{Change, Changes, Registry, RegistryError, Update},
 };
 use crate::{
-    model::{Function, FunctionName, Generation, Version, VersionNumber},
+    model::{Function, FunctionId, Generation, Version, VersionNumber},
     table_file::TableFile,
 };
 
@@ -192,7 +192,7 @@ impl<'a> Tables<'a> {
 
     fn function(
         &self,
-        name: &FunctionName,
+        name: &FunctionId,
     ) -> Result<Result<Option<Function>, RegistryError>, redb::Error> {
         let Some(record) = self.functions.get(name.as_ref())? else {
             return Ok(Ok(None));

@@ -32,7 +32,7 @@ pub use self::{
     verbs::Put,
 };
 use crate::{
-    model::{Function, FunctionName, Generation, Version, VersionNumber},
+    model::{Function, FunctionId, Generation, Version, VersionNumber},
     observe::now_ms,
 };
 
@@ -167,7 +167,7 @@ impl Catalog {
     /// there, again if another agent was faster. It goes on to its end even if nobody waits for it any more.
     async fn change(
         self: &Arc<Self>,
-        name: &FunctionName,
+        name: &FunctionId,
         change: impl FnMut(Option<Entry>) -> Result<Option<Entry>, ChangeError> + Send + 'static,
     ) -> Result<Option<Arc<Entry>>, ChangeError> {
         let (this, name) = (Arc::clone(self), name.clone());
@@ -177,7 +177,7 @@ impl Catalog {
 
     fn change_now(
         &self,
-        name: &FunctionName,
+        name: &FunctionId,
         mut change: impl FnMut(Option<Entry>) -> Result<Option<Entry>, ChangeError>,
     ) -> Result<Option<Arc<Entry>>, ChangeError> {
         let mut position = self.position();
@@ -226,7 +226,7 @@ impl Catalog {
     /// Changes a function that is there, as [`Catalog::change`].
     async fn edit(
         self: &Arc<Self>,
-        name: &FunctionName,
+        name: &FunctionId,
         mut edit: impl FnMut(&mut Entry, u64) -> Result<(), ChangeError> + Send + 'static,
     ) -> Result<Function, ChangeError> {
         let function = name.clone();
@@ -243,12 +243,12 @@ impl Catalog {
     }
 
     /// A function with its versions, if there is one.
-    pub fn get(&self, name: &FunctionName) -> Option<Arc<Entry>> {
+    pub fn get(&self, name: &FunctionId) -> Option<Arc<Entry>> {
         self.directory.get(name)
     }
 
     /// Up to `limit` functions with their versions behind `after`, by name.
-    pub fn list(&self, after: Option<&FunctionName>, limit: usize) -> Vec<Arc<Entry>> {
+    pub fn list(&self, after: Option<&FunctionId>, limit: usize) -> Vec<Arc<Entry>> {
         self.directory.list(after, limit)
     }
 
@@ -263,18 +263,18 @@ impl Catalog {
     }
 
     /// A function with its versions.
-    pub fn entry(&self, name: &FunctionName) -> Result<Arc<Entry>, ChangeError> {
+    pub fn entry(&self, name: &FunctionId) -> Result<Arc<Entry>, ChangeError> {
         self.get(name)
             .ok_or_else(|| ChangeError::NoFunction(name.clone()))
     }
 
     /// A function.
-    pub fn function(&self, name: &FunctionName) -> Result<Function, ChangeError> {
+    pub fn function(&self, name: &FunctionId) -> Result<Function, ChangeError> {
         Ok(self.entry(name)?.function.clone())
     }
 
     /// Up to `limit` functions behind `after`, by name.
-    pub fn functions(&self, after: Option<&FunctionName>, limit: usize) -> Vec<Function> {
+    pub fn functions(&self, after: Option<&FunctionId>, limit: usize) -> Vec<Function> {
         let entries = self.list(after, limit);
         entries.iter().map(|entry| entry.function.clone()).collect()
     }
@@ -282,7 +282,7 @@ impl Catalog {
     /// A version.
     pub fn version(
         &self,
-        name: &FunctionName,
+        name: &FunctionId,
         number: VersionNumber,
     ) -> Result<Version, ChangeError> {
         let entry = self.entry(name)?;
@@ -294,7 +294,7 @@ impl Catalog {
     /// Up to `limit` versions behind `after`, ascending.
     pub fn versions(
         &self,
-        name: &FunctionName,
+        name: &FunctionId,
         after: Option<VersionNumber>,
         limit: usize,
     ) -> Result<Vec<Version>, ChangeError> {

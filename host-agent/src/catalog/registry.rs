@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use super::Entry;
 use crate::{
-    model::{FunctionName, Generation},
+    model::{FunctionId, Generation},
     table_file::TableFileError,
 };
 
@@ -24,7 +24,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Change {
     /// Its name.
-    pub name: FunctionName,
+    pub name: FunctionId,
     /// The generation of the function that this follows from; [`Generation::NONE`]: there is none.
     pub from: Generation,
     /// The records; of the versions those without a generation are new. `None`: it is deleted.
@@ -35,7 +35,7 @@ pub struct Change {
 #[derive(Clone, Debug)]
 pub struct Update {
     /// Its name.
-    pub name: FunctionName,
+    pub name: FunctionId,
     /// The records; `None`: it was deleted.
     pub entry: Option<Arc<Entry>>,
 }
@@ -57,7 +57,7 @@ pub struct Changes {
 pub enum RegistryError {
     /// It is not at the generation that the change follows from.
     #[error("{0} was changed meanwhile: look at it and try again")]
-    Changed(FunctionName),
+    Changed(FunctionId),
     #[error(transparent)]
     File(#[from] TableFileError),
     #[error("the registry's record of {0} is damaged: restore the registry from a copy")]

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::model::{Alias, AliasName, AliasTarget, LambdaFacts, Settings};
 
-fn name(text: &str) -> FunctionName {
+fn name(text: &str) -> FunctionId {
     text.parse().expect("name")
 }
 

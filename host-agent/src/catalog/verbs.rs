@@ -7,8 +7,7 @@ use super::{AliasBefore, Catalog, ChangeError, Entry, NewVersion, Publication};
 use crate::{
     model::{
         ALIAS_TARGETS_MAX, Alias, AliasName, AliasTarget, CONCURRENCY_MAX, DESCRIPTION_CHARS_MAX,
-        Function, FunctionName, FunctionUrl, InvalidValue, Qualifier, Ready, Version,
-        VersionNumber,
+        Function, FunctionId, FunctionUrl, InvalidValue, Qualifier, Ready, Version, VersionNumber,
     },
     observe::now_ms,
 };
@@ -30,7 +29,7 @@ pub struct Put {
 }
 
 impl Put {
-    fn of(name: &FunctionName, entry: Option<Arc<Entry>>) -> Result<Self, ChangeError> {
+    fn of(name: &FunctionId, entry: Option<Arc<Entry>>) -> Result<Self, ChangeError> {
         let entry = entry.ok_or_else(|| ChangeError::NoFunction(name.clone()))?;
         let live = entry.function.live;
         let version = entry.versions.get(&live);
@@ -47,7 +46,7 @@ impl Catalog {
     /// none.
     pub async fn put_version(
         self: &Arc<Self>,
-        name: &FunctionName,
+        name: &FunctionId,
         new: NewVersion,
     ) -> Result<Put, ChangeError> {
         let (this, function) = (Arc::clone(self), name.clone());
@@ -67,7 +66,7 @@ impl Catalog {
     /// Gives the live version its number for good, if it has not got it. Returns what is live.
     pub async fn publish(
         self: &Arc<Self>,
-        name: &FunctionName,
+        name: &FunctionId,
         publication: Publication,
     ) -> Result<Put, ChangeError> {
         let chars = publication.description.iter();
@@ -86,7 +85,7 @@ impl Catalog {
     /// Makes a published version live.
     pub async fn set_live(
         self: &Arc<Self>,
-        name: &FunctionName,
+        name: &FunctionId,
         to: VersionNumber,
     ) -> Result<Function, ChangeError> {
         self.edit(name, move |entry, _| entry.set_live(to)).await
@@ -95,7 +94,7 @@ impl Catalog {
     /// Sets an alias.
     pub async fn put_alias(
         self: &Arc<Self>,
-        name: &FunctionName,
+        name: &FunctionId,
         alias: &AliasName,
         to: Alias,
     ) -> Result<Function, ChangeError> {
@@ -105,7 +104,7 @@ impl Catalog {
     /// Sets an alias if it is what it is to be before.
     pub async fn change_alias(
         self: &Arc<Self>,
-        name: &FunctionName,
+        name: &FunctionId,
         alias: &AliasName,
         to: Alias,
         before: AliasBefore,
@@ -129,7 +128,7 @@ impl Catalog {
     /// Removes an alias.
     pub async fn remove_alias(
         self: &Arc<Self>,
-        name: &FunctionName,
+        name: &FunctionId,
         alias: &AliasName,
     ) -> Result<Function, ChangeError> {
         let alias = alias.clone();
@@ -140,7 +139,7 @@ impl Catalog {
     /// Sets or lifts the limit of VMs over all versions; 0 stops the function.
     pub async fn set_reserved_concurrency(
         self: &Arc<Self>,
-        name: &FunctionName,
+        name: &FunctionId,
         limit: Option<u32>,
     ) -> Result<Function, ChangeError> {
         if let Some(limit) = limit
@@ -157,7 +156,7 @@ impl Catalog {
 
     /// Deletes a function with all its versions. Requests that are under way are still answered. A function deployed under
     /// this name later begins at version 1.
-    pub async fn delete_function(self: &Arc<Self>, name: &FunctionName) -> Result<(), ChangeError> {
+    pub async fn delete_function(self: &Arc<Self>, name: &FunctionId) -> Result<(), ChangeError> {
         let function = name.clone();
         let deleted = self.change(name, move |entry| match entry {
             Some(_) => Ok(None),
@@ -170,7 +169,7 @@ impl Catalog {
     /// live version that is not published.
     pub async fn delete_version(
         self: &Arc<Self>,
-        name: &FunctionName,
+        name: &FunctionId,
         version: VersionNumber,
         keeps_live: bool,
     ) -> Result<Function, ChangeError> {
@@ -183,7 +182,7 @@ impl Catalog {
     /// Adds and removes tags.
     pub async fn tag(
         self: &Arc<Self>,
-        name: &FunctionName,
+        name: &FunctionId,
         add: BTreeMap<String, String>,
         remove: Vec<String>,
     ) -> Result<Function, ChangeError> {
@@ -199,7 +198,7 @@ impl Catalog {
     /// to be.
     pub async fn change_url(
         self: &Arc<Self>,
-        name: &FunctionName,
+        name: &FunctionId,
         qualifier: &str,
         change: impl Fn(Option<&FunctionUrl>, u64) -> Result<Option<FunctionUrl>, ChangeError>
         + Send
@@ -225,7 +224,7 @@ impl Catalog {
     /// Keeps `vms` VMs of a version, or of what an alias leads to, ready from now on; `None`: no longer.
     pub async fn set_ready(
         self: &Arc<Self>,
-        name: &FunctionName,
+        name: &FunctionId,
         qualifier: &Qualifier,
         vms: Option<u32>,
     ) -> Result<Function, ChangeError> {

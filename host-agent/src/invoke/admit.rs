@@ -9,7 +9,7 @@ use jiffy_model::{EndsRequest as _, Outcome};
 
 use super::{Invocation, NoAnswer, failure};
 use crate::{
-    model::FunctionName,
+    model::FunctionId,
     pool::{Deployed, Lease, RETRY_AFTER, Refused},
     vm::Vms,
 };
@@ -21,7 +21,7 @@ impl<V: Vms> Invocation<V> {
     /// A VM for a request.
     pub(super) async fn lease(
         &self,
-        name: &FunctionName,
+        name: &FunctionId,
         deployed: &Arc<Deployed>,
     ) -> Result<Lease<V>, NoAnswer> {
         // A limit of none stops the function at once, idle VMs or not.

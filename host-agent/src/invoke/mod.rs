@@ -23,7 +23,7 @@ pub use self::outcome::{
 };
 use crate::{
     catalog::Catalog,
-    model::{FunctionName, Qualifier},
+    model::{FunctionId, Qualifier},
     observe::Observer,
     pool::Pool,
     prepare::Preparation,
@@ -45,7 +45,7 @@ impl<V: Vms> Invocation<V> {
     /// Sends a request to a function.
     pub(crate) async fn invoke(
         self: &Arc<Self>,
-        name: &FunctionName,
+        name: &FunctionId,
         qualifier: &Qualifier,
         input: InvokeInput,
     ) -> Result<Invoked, InvokeFailure> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Invocation, NoAnswer};
 use crate::{
     catalog::{ChangeError, Entry},
-    model::{AliasTarget, FunctionName, Qualifier, Version},
+    model::{AliasTarget, FunctionId, Qualifier, Version},
     vm::Vms,
 };
 
@@ -13,7 +13,7 @@ impl<V: Vms> Invocation<V> {
     /// The version that `qualifier` leads to; for a weighted alias its main one.
     pub(crate) fn resolve(
         &self,
-        name: &FunctionName,
+        name: &FunctionId,
         qualifier: &Qualifier,
     ) -> Result<Version, NoAnswer> {
         let entry = self.catalog.entry(name)?;

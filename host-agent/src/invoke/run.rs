@@ -19,7 +19,7 @@ use super::{
     failure, micros, route::choose,
 };
 use crate::{
-    model::{FunctionName, Qualifier, Version},
+    model::{FunctionId, Qualifier, Version},
     observe::now_ms,
     pool::{Deployed, Lease, Start},
     symbols::{Found, unknown},
@@ -75,7 +75,7 @@ impl<V: Vms> Drop for Running<'_, V> {
 impl<V: Vms> Invocation<V> {
     pub(super) async fn answer(
         self: &Arc<Self>,
-        name: &FunctionName,
+        name: &FunctionId,
         qualifier: &Qualifier,
         input: InvokeInput,
         draw: u16,

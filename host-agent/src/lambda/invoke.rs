@@ -25,7 +25,7 @@ use crate::{
         problem::{ERROR_TYPE_BYTES_MAX, bounded, text_of_error},
         trace::traceparent_or_amzn,
     },
-    model::{AliasName, AliasTarget, FunctionName, Qualifier},
+    model::{AliasName, AliasTarget, FunctionId, Qualifier},
     service::{InvokeFacts, InvokeFailure, InvokeInput},
     symbols::Frame,
     vm::Vms,
@@ -137,7 +137,7 @@ impl<V: Vms> Call<'_, V> {
 
 impl<V: Vms> Call<'_, V> {
     /// Such an alias has no other version beside it.
-    fn leads_to_latest(&self, name: &FunctionName, alias: &AliasName) -> bool {
+    fn leads_to_latest(&self, name: &FunctionId, alias: &AliasName) -> bool {
         let function = self.lambda.backend.service.catalog.function(name);
         function.is_ok_and(|function| {
             let to = function.aliases.get(alias);

@@ -8,13 +8,13 @@ use super::error::LambdaError;
 use crate::{
     config::LambdaSettings,
     http::input::decode,
-    model::{FunctionName, Qualifier, VersionNumber},
+    model::{FunctionId, Qualifier, VersionNumber},
 };
 
 /// A function, and perhaps a version or an alias of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
-    pub(super) name: FunctionName,
+    pub(super) name: FunctionId,
     pub(super) qualifier: Qualifier,
     /// Whether the client said which version or alias it means.
     pub(super) is_qualified: bool,
@@ -43,7 +43,7 @@ impl Target {
     }
 
     /// The same, where a version or an alias has no place.
-    pub(super) fn unqualified(segment: &str) -> Result<FunctionName, LambdaError> {
+    pub(super) fn unqualified(segment: &str) -> Result<FunctionId, LambdaError> {
         match split(segment)? {
             (name, None) => Ok(name),
             (name, Some(qualifier)) => Err(LambdaError::new(
@@ -54,7 +54,7 @@ impl Target {
     }
 }
 
-fn split(segment: &str) -> Result<(FunctionName, Option<String>), LambdaError> {
+fn split(segment: &str) -> Result<(FunctionId, Option<String>), LambdaError> {
     let no_name = |text: &str| {
         let message = format!("{text:?} is not a function's name or ARN");
         LambdaError::new(Outcome::InvalidRequest, message)
@@ -98,7 +98,7 @@ pub(super) fn number(uri: &Uri, name: &str) -> Result<Option<usize>, LambdaError
 }
 
 /// ARN of a function.
-pub(super) fn arn(settings: &LambdaSettings, name: &FunctionName) -> String {
+pub(super) fn arn(settings: &LambdaSettings, name: &FunctionId) -> String {
     format!(
         "arn:aws:lambda:{}:{}:function:{name}",
         settings.region, settings.account_id

@@ -37,7 +37,7 @@ use crate::{
         input::decode,
         trace::{RequestId, traceparent_or_amzn},
     },
-    model::{Cors, FunctionName, Qualifier, UrlAuth},
+    model::{Cors, FunctionId, Qualifier, UrlAuth},
     service::InvokeInput,
     vm::Vms,
 };
@@ -48,7 +48,7 @@ pub(super) fn is_url(path: &str) -> bool {
 }
 
 /// Path of a function's URL.
-pub(super) fn path_of(name: &FunctionName, qualifier: &str) -> String {
+pub(super) fn path_of(name: &FunctionId, qualifier: &str) -> String {
     match qualifier {
         "" => format!("{URLS_PATH}{name}/"),
         alias => format!("{URLS_PATH}{name}:{alias}/"),
@@ -57,7 +57,7 @@ pub(super) fn path_of(name: &FunctionName, qualifier: &str) -> String {
 
 /// A function, and where in its URL a request goes.
 struct Target {
-    name: FunctionName,
+    name: FunctionId,
     qualifier: Qualifier,
     path: String,
 }
@@ -112,7 +112,7 @@ impl<V: Vms> LambdaRouter<V> {
         let (segment, path) = below.split_at(below.find('/').unwrap_or(below.len()));
         let text = decode(segment).ok_or_else(missing)?;
         let (name, alias) = text.split_once(':').unwrap_or((&text, ""));
-        let name: FunctionName = name.parse().map_err(|_| missing())?;
+        let name: FunctionId = name.parse().map_err(|_| missing())?;
         let function = self
             .backend
             .service
@@ -217,7 +217,7 @@ impl<V: Vms> LambdaRouter<V> {
 /// What a handler that knows nothing of HTTP is given: payload format 2.0.
 fn event(
     parts: &Parts,
-    name: &FunctionName,
+    name: &FunctionId,
     path: &str,
     sent: Vec<(String, Vec<u8>)>,
     body: &[u8],

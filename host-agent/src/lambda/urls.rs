@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     catalog::ChangeError,
-    model::{Cors, Function, FunctionName, FunctionUrl, Qualifier, UrlAuth},
+    model::{Cors, Function, FunctionId, FunctionUrl, Qualifier, UrlAuth},
     vm::Vms,
 };
 
@@ -148,7 +148,7 @@ struct UrlConfigurations {
 impl<V: Vms> Call<'_, V> {
     fn url_configuration(
         &self,
-        name: &FunctionName,
+        name: &FunctionId,
         qualifier: &str,
         url: FunctionUrl,
     ) -> UrlConfiguration {
@@ -180,7 +180,7 @@ impl<V: Vms> Call<'_, V> {
     }
 
     /// A function and the qualifier of its URL: none, or an alias.
-    fn url_target(&self, name: &str) -> Result<(FunctionName, String), LambdaError> {
+    fn url_target(&self, name: &str) -> Result<(FunctionId, String), LambdaError> {
         let target = Target::new(name, &self.parts.uri)?;
         let qualifier = match target.qualifier {
             Qualifier::Live => String::new(),

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     catalog::Publication,
-    model::{FunctionName, VersionNumber},
+    model::{FunctionId, VersionNumber},
     vm::Vms,
 };
 
@@ -65,7 +65,7 @@ struct Versions {
 }
 
 /// A function, and one of its published versions or `$LATEST`: how lists of all versions are sorted.
-type Place = (FunctionName, Option<VersionNumber>);
+type Place = (FunctionId, Option<VersionNumber>);
 
 impl<V: Vms> Call<'_, V> {
     pub(super) fn page(&self) -> Result<Page, LambdaError> {
@@ -171,7 +171,7 @@ impl<V: Vms> Call<'_, V> {
     /// Up to `limit` published versions of a function behind `after`.
     fn published(
         &self,
-        name: &FunctionName,
+        name: &FunctionId,
         after: Option<VersionNumber>,
         limit: usize,
     ) -> Result<Vec<VersionNumber>, LambdaError> {

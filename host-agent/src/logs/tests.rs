@@ -15,7 +15,7 @@ const LIMITS: LogLimits = LogLimits {
     function_bytes_per_s_max: 1 << 20,
 };
 
-fn name(text: &str) -> FunctionName {
+fn name(text: &str) -> FunctionId {
     text.parse().expect("name")
 }
 
@@ -29,7 +29,7 @@ fn line(ts_ms: u64, text: &str) -> LogLine {
     }
 }
 
-fn lines(function: &str, range: std::ops::Range<u64>) -> Vec<(FunctionName, LogLine)> {
+fn lines(function: &str, range: std::ops::Range<u64>) -> Vec<(FunctionId, LogLine)> {
     let line = |ts_ms| (name(function), line(ts_ms, &format!("line {ts_ms}")));
     range.map(line).collect()
 }

@@ -23,7 +23,7 @@ use crate::{
         input::{Parameters, Segments, document},
         problem::{Problem, init_log},
     },
-    model::{AliasName, CONCURRENCY_MAX, FunctionName, Version, VersionNumber},
+    model::{AliasName, CONCURRENCY_MAX, FunctionId, Version, VersionNumber},
     vm::Vms,
 };
 
@@ -55,7 +55,7 @@ fn next<T, N>(page: &[T], limit: usize, name: impl Fn(&T) -> N) -> Option<N> {
 /// `GET /v1/functions`
 pub(super) async fn list<V: Vms>(
     State(backend): State<Backend<V>>,
-    Parameters(page): Parameters<Page<FunctionName>>,
+    Parameters(page): Parameters<Page<FunctionId>>,
 ) -> Result<Json<FunctionList>, Problem> {
     let limit = page.limit()?;
     let functions = backend
@@ -63,7 +63,7 @@ pub(super) async fn list<V: Vms>(
         .catalog
         .functions(page.after.as_ref(), limit);
     Ok(Json(FunctionList {
-        next: next(&functions, limit, |function| function.name.clone()),
+        next: next(&functions, limit, |function| function.name.name()),
         functions: functions.into_iter().map(FunctionDocument::from).collect(),
     }))
 }
@@ -71,7 +71,7 @@ pub(super) async fn list<V: Vms>(
 /// What a client sees of a version: without the values of its environment, unless it had to show a token.
 fn view<V: Vms>(
     backend: &Backend<V>,
-    function: &FunctionName,
+    function: &FunctionId,
     mut version: Version,
 ) -> VersionDocument {
     let snapshot = backend.service.prepare.snapshot(function, &version);
@@ -84,7 +84,7 @@ fn view<V: Vms>(
 /// `GET /v1/functions/{name}`
 pub(super) async fn describe<V: Vms>(
     State(backend): State<Backend<V>>,
-    Segments(name): Segments<FunctionName>,
+    Segments(name): Segments<FunctionId>,
 ) -> Result<Json<Description>, Problem> {
     let function = backend.service.catalog.function(&name)?;
     let live = backend.service.catalog.version(&name, function.live)?;
@@ -97,7 +97,7 @@ pub(super) async fn describe<V: Vms>(
 /// `PUT /v1/functions/{name}`
 pub(super) async fn deploy<V: Vms>(
     State(backend): State<Backend<V>>,
-    Segments(name): Segments<FunctionName>,
+    Segments(name): Segments<FunctionId>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (parts, body) = request.into_parts();
@@ -125,7 +125,7 @@ pub(super) async fn deploy<V: Vms>(
 /// `DELETE /v1/functions/{name}`
 pub(super) async fn remove<V: Vms>(
     State(backend): State<Backend<V>>,
-    Segments(name): Segments<FunctionName>,
+    Segments(name): Segments<FunctionId>,
 ) -> Result<StatusCode, Problem> {
     backend.service.catalog.delete_function(&name).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -134,7 +134,7 @@ pub(super) async fn remove<V: Vms>(
 /// `GET /v1/functions/{name}/versions`
 pub(super) async fn list_versions<V: Vms>(
     State(backend): State<Backend<V>>,
-    Segments(name): Segments<FunctionName>,
+    Segments(name): Segments<FunctionId>,
     Parameters(page): Parameters<Page<VersionNumber>>,
 ) -> Result<Json<VersionList>, Problem> {
     let limit = page.limit()?;
@@ -150,7 +150,7 @@ pub(super) async fn list_versions<V: Vms>(
 /// `GET /v1/functions/{name}/versions/{version}`
 pub(super) async fn describe_version<V: Vms>(
     State(backend): State<Backend<V>>,
-    Segments((name, version)): Segments<(FunctionName, VersionNumber)>,
+    Segments((name, version)): Segments<(FunctionId, VersionNumber)>,
 ) -> Result<Json<VersionDocument>, Problem> {
     let version = backend.service.catalog.version(&name, version)?;
     Ok(Json(view(&backend, &name, version)))
@@ -159,7 +159,7 @@ pub(super) async fn describe_version<V: Vms>(
 /// `DELETE /v1/functions/{name}/versions/{version}`
 pub(super) async fn remove_version<V: Vms>(
     State(backend): State<Backend<V>>,
-    Segments((name, version)): Segments<(FunctionName, VersionNumber)>,
+    Segments((name, version)): Segments<(FunctionId, VersionNumber)>,
 ) -> Result<StatusCode, Problem> {
     backend
         .service
@@ -172,7 +172,7 @@ pub(super) async fn remove_version<V: Vms>(
 /// `GET /v1/functions/{name}/aliases`
 pub(super) async fn list_aliases<V: Vms>(
     State(backend): State<Backend<V>>,
-    Segments(name): Segments<FunctionName>,
+    Segments(name): Segments<FunctionId>,
 ) -> Result<Json<AliasList>, Problem> {
     let aliases = backend.service.catalog.function(&name)?.aliases.into_iter();
     Ok(Json(AliasList {
@@ -183,7 +183,7 @@ pub(super) async fn list_aliases<V: Vms>(
 /// `GET /v1/functions/{name}/aliases/{alias}`
 pub(super) async fn describe_alias<V: Vms>(
     State(backend): State<Backend<V>>,
-    Segments((name, alias)): Segments<(FunctionName, AliasName)>,
+    Segments((name, alias)): Segments<(FunctionId, AliasName)>,
 ) -> Result<Json<AliasDocument>, Problem> {
     let found = backend
         .service
@@ -200,7 +200,7 @@ pub(super) async fn describe_alias<V: Vms>(
 /// `PUT /v1/functions/{name}/aliases/{alias}`
 pub(super) async fn put_alias<V: Vms>(
     State(backend): State<Backend<V>>,
-    Segments((name, alias)): Segments<(FunctionName, AliasName)>,
+    Segments((name, alias)): Segments<(FunctionId, AliasName)>,
     request: Request,
 ) -> Result<Json<AliasDocument>, Problem> {
     alias.check_not_live()?;
@@ -219,7 +219,7 @@ pub(super) async fn put_alias<V: Vms>(
 /// `DELETE /v1/functions/{name}/aliases/{alias}`
 pub(super) async fn remove_alias<V: Vms>(
     State(backend): State<Backend<V>>,
-    Segments((name, alias)): Segments<(FunctionName, AliasName)>,
+    Segments((name, alias)): Segments<(FunctionId, AliasName)>,
 ) -> Result<StatusCode, Problem> {
     backend.service.catalog.remove_alias(&name, &alias).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -228,7 +228,7 @@ pub(super) async fn remove_alias<V: Vms>(
 /// `POST /v1/functions/{name}/rollback`
 pub(super) async fn roll_back<V: Vms>(
     State(backend): State<Backend<V>>,
-    Segments(name): Segments<FunctionName>,
+    Segments(name): Segments<FunctionId>,
     request: Request,
 ) -> Result<Json<FunctionDocument>, Problem> {
     let (parts, body) = request.into_parts();
@@ -244,7 +244,7 @@ pub(super) async fn roll_back<V: Vms>(
 /// `PUT /v1/functions/{name}/concurrency`
 pub(super) async fn put_concurrency<V: Vms>(
     State(backend): State<Backend<V>>,
-    Segments(name): Segments<FunctionName>,
+    Segments(name): Segments<FunctionId>,
     request: Request,
 ) -> Result<Json<Concurrency>, Problem> {
     let (parts, body) = request.into_parts();
@@ -265,7 +265,7 @@ pub(super) async fn put_concurrency<V: Vms>(
 /// `DELETE /v1/functions/{name}/concurrency`
 pub(super) async fn remove_concurrency<V: Vms>(
     State(backend): State<Backend<V>>,
-    Segments(name): Segments<FunctionName>,
+    Segments(name): Segments<FunctionId>,
 ) -> Result<StatusCode, Problem> {
     backend
         .service

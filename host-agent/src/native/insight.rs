@@ -30,7 +30,7 @@ use crate::{
     },
     logs::{LogLine, LogQuery, LogsError, READ_LINES_MAX},
     metrics::{Exposition, Gauges},
-    model::FunctionName,
+    model::FunctionId,
     service::Health,
     usage::FunctionUsage,
     vm::Vms,
@@ -88,7 +88,7 @@ pub(super) async fn instances<V: Vms>(State(backend): State<Backend<V>>) -> Json
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct UsageParameters {
-    function: Option<FunctionName>,
+    function: Option<FunctionId>,
     #[serde(default)]
     since: u64,
 }
@@ -122,7 +122,7 @@ pub(super) struct LogParameters {
 /// `GET /v1/functions/{name}/logs`
 pub(super) async fn logs<V: Vms>(
     State(backend): State<Backend<V>>,
-    Segments(name): Segments<FunctionName>,
+    Segments(name): Segments<FunctionId>,
     Parameters(wanted): Parameters<LogParameters>,
 ) -> Result<Response, Problem> {
     let limit = wanted.limit.unwrap_or(LOG_LINES_DEFAULT);

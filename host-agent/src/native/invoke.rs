@@ -29,7 +29,7 @@ use crate::{
         problem::{Problem, text_of_error},
         trace::{RequestId, traceparent},
     },
-    model::{FunctionName, Qualifier},
+    model::{FunctionId, Qualifier},
     pool::Start,
     service::{InvokeFacts, InvokeFailure, InvokeInput, Invoked},
     vm::Vms,
@@ -54,7 +54,7 @@ enum Wanted<'a> {
 /// `POST /v1/functions/{name}/invoke`
 pub(super) async fn invoke<V: Vms>(
     State(backend): State<Backend<V>>,
-    Segments(name): Segments<FunctionName>,
+    Segments(name): Segments<FunctionId>,
     Parameters(parameters): Parameters<InvokeParameters>,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -132,11 +132,11 @@ fn input(
 }
 
 /// Name and target of `/fn/{name}{target}`. The target stays as the client wrote it.
-fn function_and_target(parts: &Parts) -> Result<(FunctionName, String), Problem> {
+fn function_and_target(parts: &Parts) -> Result<(FunctionId, String), Problem> {
     let below = parts.uri.path().strip_prefix("/fn/").unwrap_or_default();
     let (name, path) = below.split_at(below.find('/').unwrap_or(below.len()));
     let name = decode(name).unwrap_or_default();
-    let name = FunctionName::try_from(name)?;
+    let name = FunctionId::try_from(name)?;
     let mut target = String::with_capacity(parts.uri.path().len() + 1);
     target.push_str(if path.is_empty() { "/" } else { path });
     if let Some(query) = parts.uri.query() {

@@ -5,7 +5,7 @@ use jiffy_snapshots::Digest;
 use serde::Serialize;
 
 use crate::{
-    model::{Function, FunctionName, Settings, Version, VersionNumber},
+    model::{Function, FunctionId, Settings, Version, VersionNumber},
     pool::{InstanceInfo, InstanceState},
 };
 
@@ -13,7 +13,7 @@ impl From<Function> for FunctionDocument {
     fn from(function: Function) -> Self {
         let aliases = function.aliases.into_iter();
         Self {
-            name: function.name,
+            name: function.name.name(),
             live: function.live,
             aliases: aliases.map(|(name, to)| (name, to.into())).collect(),
             reserved_concurrency: function.reserved_concurrency,
@@ -25,12 +25,12 @@ impl From<Function> for FunctionDocument {
 
 /// The document of a version of `function`.
 pub(super) fn version_document(
-    function: &FunctionName,
+    function: &FunctionId,
     version: Version,
     snapshot: Option<Digest>,
 ) -> VersionDocument {
     VersionDocument {
-        function: function.clone(),
+        function: function.name(),
         version: version.number,
         published: version.published,
         image: version.image,
@@ -47,7 +47,7 @@ pub(super) fn version_document(
 /// A VM.
 #[derive(Debug, Serialize)]
 pub(super) struct InstanceView {
-    function: FunctionName,
+    function: FunctionId,
     version: VersionNumber,
     state: &'static str,
     in_state_ms: u64,

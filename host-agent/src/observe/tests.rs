@@ -12,7 +12,7 @@ fn open(directory: &TempDir) -> Observer {
     Observer::open(directory.path(), limits.0, limits.1).expect("open")
 }
 
-fn name(text: &str) -> FunctionName {
+fn name(text: &str) -> FunctionId {
     text.parse().expect("name")
 }
 

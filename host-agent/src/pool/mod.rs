@@ -39,7 +39,7 @@ use self::{
 };
 use crate::{
     memory,
-    model::{FunctionName, Settings, VersionNumber},
+    model::{FunctionId, Settings, VersionNumber},
     vm::{OpenSnapshot, VmError, VmInstance, Vms},
 };
 
@@ -54,7 +54,7 @@ pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Deployed {
     /// Its function.
-    pub function: FunctionName,
+    pub function: FunctionId,
     /// Its number.
     pub version: VersionNumber,
     /// What its author says of it.
@@ -285,7 +285,7 @@ impl<V: Vms> Pool<V> {
 
     /// After a version, or with `None` all of a function, was replaced or deleted: its idle VMs end now, those with a
     /// request after it, and none is kept ready any more. Requests that wait are still served.
-    pub fn forget(&self, function: &FunctionName, version: Option<VersionNumber>) {
+    pub fn forget(&self, function: &FunctionId, version: Option<VersionNumber>) {
         self.with(|state, now| state.plan.forget(now, function, version));
     }
 

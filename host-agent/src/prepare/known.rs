@@ -20,7 +20,7 @@ use redb::{ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    model::{FunctionName, Settings},
+    model::{FunctionId, Settings},
     table_file::{TableFile, TableFileError},
 };
 
@@ -32,7 +32,7 @@ const PREPARED: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("pre
 pub(crate) struct Key(Digest);
 
 impl Key {
-    pub(crate) fn new(function: &FunctionName, image: &Digest, settings: &Settings) -> Self {
+    pub(crate) fn new(function: &FunctionId, image: &Digest, settings: &Settings) -> Self {
         let mut text = format!("{function}\0{image}\0{}\0", settings.memory_bytes);
         for (name, value) in &settings.environment {
             // Neither may contain a zero.

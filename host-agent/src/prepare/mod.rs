@@ -47,7 +47,7 @@ use crate::{
     catalog::{Catalog, Entry},
     config::Config,
     images::{ImageError, Images, Upload},
-    model::{FunctionName, Settings, Version},
+    model::{FunctionId, Settings, Version},
     observe::Observer,
     pool::Pool,
     table_file::TableFileError,
@@ -143,7 +143,7 @@ impl<V: Vms> Preparation<V> {
     }
 
     /// The snapshot that this host has of a version, if it has one.
-    pub fn snapshot(&self, function: &FunctionName, version: &Version) -> Option<Digest> {
+    pub fn snapshot(&self, function: &FunctionId, version: &Version) -> Option<Digest> {
         let key = Key::new(function, &version.image, &version.settings);
         self.known.get(&key)
     }
@@ -180,7 +180,7 @@ impl<V: Vms> Preparation<V> {
     /// too.
     pub(crate) async fn build(
         self: &Arc<Self>,
-        function: &FunctionName,
+        function: &FunctionId,
         image: &Digest,
         settings: &Settings,
         _building: &Building<'_>,

@@ -8,7 +8,7 @@ use std::{
 use super::{Preparation, Slot};
 use crate::{
     catalog::{ChangeError, Entry, Followed},
-    model::{FunctionName, Qualifier, Ready, Version, VersionNumber},
+    model::{FunctionId, Qualifier, Ready, Version, VersionNumber},
     pool::{Deployed, InstanceState},
     vm::Vms,
 };
@@ -140,7 +140,7 @@ impl<V: Vms> Preparation<V> {
     /// How far the VMs are that [`crate::catalog::Catalog::set_ready`] asked for; `None` if it asked for none.
     pub fn readiness(
         &self,
-        name: &FunctionName,
+        name: &FunctionId,
         qualifier: &Qualifier,
     ) -> Result<Option<Readiness>, ChangeError> {
         let entry = self.catalog.entry(name)?;

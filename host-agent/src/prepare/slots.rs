@@ -21,7 +21,7 @@ use jiffy_snapshots::Digest;
 use super::Key;
 use crate::{
     catalog::Entry,
-    model::{FunctionName, Generation, Version, VersionNumber},
+    model::{FunctionId, Generation, Version, VersionNumber},
     pool::Deployed,
     vm::OpenSnapshot,
 };
@@ -36,7 +36,7 @@ pub(crate) struct OpenFailure {
 /// A version, and its snapshot if that is open.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    pub(crate) function: FunctionName,
+    pub(crate) function: FunctionId,
     pub(crate) version: Arc<Version>,
     pub(super) key: Key,
     /// The generation of the function that this is of.
@@ -136,7 +136,7 @@ impl Slot {
 /// All slots.
 #[derive(Debug)]
 pub(super) struct Slots {
-    slots: RwLock<BTreeMap<FunctionName, BTreeMap<VersionNumber, Arc<Slot>>>>,
+    slots: RwLock<BTreeMap<FunctionId, BTreeMap<VersionNumber, Arc<Slot>>>>,
     made: Instant,
     open_max: AtomicUsize,
     /// Snapshots that were opened since unused ones were closed; those of deleted versions count until then.
@@ -220,7 +220,7 @@ impl Slots {
     }
 
     /// Closes what `is_there` refuses.
-    pub(super) fn retain(&self, is_there: impl Fn(&FunctionName, VersionNumber) -> bool) {
+    pub(super) fn retain(&self, is_there: impl Fn(&FunctionId, VersionNumber) -> bool) {
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
         slots.retain(|name, of_function| {
             of_function.retain(|number, _| is_there(name, *number));

@@ -18,7 +18,7 @@ use super::{Service, lock};
 use crate::{
     catalog::{ChangeError, NewVersion},
     images::{ImageError, ImageNote},
-    model::{Function, FunctionName, InvalidValue, LambdaFacts, Settings, Version, VersionNumber},
+    model::{Function, FunctionId, InvalidValue, LambdaFacts, Settings, Version, VersionNumber},
     prepare::BuildError,
     vm::Vms,
 };
@@ -82,7 +82,7 @@ pub enum DeployErrorKind {
     #[error(transparent)]
     Invalid(#[from] InvalidValue),
     #[error("another deploy of {0} is under way: try again when it is done")]
-    UnderWay(FunctionName),
+    UnderWay(FunctionId),
     /// The image has no snapshot.
     #[error(transparent)]
     Build(#[from] BuildError),
@@ -115,7 +115,7 @@ impl From<ImageError> for DeployErrorKind {
 }
 
 /// Takes a function off the list of those that are being deployed.
-struct Deploying<V: Vms>(Arc<Service<V>>, FunctionName);
+struct Deploying<V: Vms>(Arc<Service<V>>, FunctionId);
 
 impl<V: Vms> Drop for Deploying<V> {
     fn drop(&mut self) {
@@ -128,7 +128,7 @@ impl<V: Vms> Service<V> {
     /// more.
     pub async fn deploy(
         self: &Arc<Self>,
-        name: &FunctionName,
+        name: &FunctionId,
         image: Digest,
         settings: Settings,
     ) -> Result<DeployOutcome, DeployError> {
@@ -146,7 +146,7 @@ impl<V: Vms> Service<V> {
     /// is refused, so nobody changes them in between.
     pub async fn deploy_over(
         self: &Arc<Self>,
-        name: &FunctionName,
+        name: &FunctionId,
         image: Digest,
         publish: bool,
         settings: impl FnOnce(Option<&Settings>) -> Settings,
@@ -165,7 +165,7 @@ impl<V: Vms> Service<V> {
     pub async fn deploy_as(
         self: &Arc<Self>,
         mode: Mode,
-        name: &FunctionName,
+        name: &FunctionId,
         plan: Plan,
     ) -> Result<DeployOutcome, DeployError> {
         let settings = plan.settings.clone();
@@ -175,7 +175,7 @@ impl<V: Vms> Service<V> {
     async fn carry_out(
         self: &Arc<Self>,
         mode: Mode,
-        name: &FunctionName,
+        name: &FunctionId,
         mut plan: Plan,
         settings: impl FnOnce(Option<&Settings>) -> Settings,
     ) -> Result<DeployOutcome, DeployError> {
@@ -208,7 +208,7 @@ impl<V: Vms> Service<V> {
     fn begin_deploy(
         self: &Arc<Self>,
         mode: Mode,
-        name: &FunctionName,
+        name: &FunctionId,
     ) -> Result<Deploying<V>, DeployErrorKind> {
         if self.is_stopping.load(Relaxed) {
             let text = "the agent is stopping: try again when it runs";
@@ -232,7 +232,7 @@ impl<V: Vms> Service<V> {
     async fn deploy_once(
         self: &Arc<Self>,
         mode: Mode,
-        name: &FunctionName,
+        name: &FunctionId,
         plan: Plan,
         logs: &mut Vec<LogRecord>,
     ) -> Result<DeployOutcome, DeployErrorKind> {

@@ -44,7 +44,7 @@ use crate::{
     invoke::Invocation,
     logs::Logs,
     metrics::Metrics,
-    model::{Function, FunctionName, Qualifier, Version, VersionNumber},
+    model::{Function, FunctionId, Qualifier, Version, VersionNumber},
     observe::{Observer, ObserverError},
     pool::{Pool, PoolConfig},
     prepare::{Preparation, PrepareError},
@@ -110,7 +110,7 @@ pub struct Service<V: Vms> {
     observer: Arc<Observer>,
     config: RwLock<Arc<Config>>,
     /// Functions that are being deployed.
-    deploying: Mutex<HashSet<FunctionName>>,
+    deploying: Mutex<HashSet<FunctionId>>,
     is_stopping: AtomicBool,
 }
 
@@ -285,7 +285,7 @@ impl<V: Vms> Service<V> {
     /// Sends a request to a function.
     pub async fn invoke(
         &self,
-        name: &FunctionName,
+        name: &FunctionId,
         qualifier: &Qualifier,
         input: InvokeInput,
     ) -> Result<Invoked, InvokeFailure> {
@@ -293,14 +293,14 @@ impl<V: Vms> Service<V> {
     }
 
     /// The version that `qualifier` leads to; for a weighted alias its main one.
-    pub fn resolve(&self, name: &FunctionName, qualifier: &Qualifier) -> Result<Version, NoAnswer> {
+    pub fn resolve(&self, name: &FunctionId, qualifier: &Qualifier) -> Result<Version, NoAnswer> {
         self.invocation.resolve(name, qualifier)
     }
 
     /// Makes `to` live, or the version before the live one. Its snapshot is opened first, and rebuilt if it has to be.
     pub async fn rollback(
         &self,
-        name: &FunctionName,
+        name: &FunctionId,
         to: Option<VersionNumber>,
     ) -> Result<Function, ChangeError> {
         let entry = self.catalog.entry(name)?;

@@ -158,7 +158,7 @@ impl Bench {
     }
 }
 
-pub(super) fn name(text: &str) -> FunctionName {
+pub(super) fn name(text: &str) -> FunctionId {
     text.parse().expect("name")
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::CPU_MS_PER_MINUTE;
-use crate::model::FunctionName;
+use crate::model::FunctionId;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const FULL: Duration = Duration::from_millis(CPU_MS_PER_MINUTE);
@@ -17,7 +17,7 @@ const ACCOUNTS_MAX: usize = 1024;
 /// The accounts of all functions that have used some.
 #[derive(Debug, Default)]
 pub(super) struct Budgets {
-    accounts: HashMap<FunctionName, Account>,
+    accounts: HashMap<FunctionId, Account>,
 }
 
 /// What had been used `at` a time; all of a minute's worth comes back in a minute.
@@ -37,7 +37,7 @@ impl Account {
 
 impl Budgets {
     /// Whether `function` has time left; if not, when it has.
-    pub(super) fn check(&self, function: &FunctionName, now: Instant) -> Result<(), Duration> {
+    pub(super) fn check(&self, function: &FunctionId, now: Instant) -> Result<(), Duration> {
         let used = self.accounts.get(function).map(|account| account.used(now));
         match used.and_then(|used| used.checked_sub(FULL)) {
             Some(beyond) => Err(MINUTE.mul_f64(beyond.as_secs_f64() / FULL.as_secs_f64())),
@@ -46,7 +46,7 @@ impl Budgets {
     }
 
     /// Takes what a reading took.
-    pub(super) fn charge(&mut self, function: &FunctionName, cpu: Duration, now: Instant) {
+    pub(super) fn charge(&mut self, function: &FunctionId, cpu: Duration, now: Instant) {
         if self.accounts.len() >= ACCOUNTS_MAX {
             self.accounts
                 .retain(|_, account| !account.used(now).is_zero());
@@ -67,7 +67,7 @@ impl Budgets {
 mod tests {
     use super::*;
 
-    fn function(name: &str) -> FunctionName {
+    fn function(name: &str) -> FunctionId {
         name.parse().expect("a name")
     }
 

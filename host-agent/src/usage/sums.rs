@@ -6,7 +6,7 @@ use jiffy_model::Outcome;
 use serde::{Deserialize, Serialize};
 
 use super::{MIB, UsageRecord};
-use crate::{model::FunctionName, pool::Start};
+use crate::{model::FunctionId, pool::Start};
 
 const MINUTE_MS: u64 = 60 * 1000;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
@@ -120,7 +120,7 @@ impl Sums {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FunctionUsage {
     /// The function.
-    pub function: FunctionName,
+    pub function: FunctionId,
     /// Its requests.
     #[serde(flatten)]
     pub sums: Sums,
@@ -131,11 +131,11 @@ pub struct FunctionUsage {
 pub(super) struct Bucket {
     start_ms: u64,
     width_ms: u64,
-    function: FunctionName,
+    function: FunctionId,
     sums: Sums,
 }
 
-type Slots = BTreeMap<u64, HashMap<FunctionName, Sums>>;
+type Slots = BTreeMap<u64, HashMap<FunctionId, Sums>>;
 
 /// Sums by function and time.
 #[derive(Debug)]
@@ -204,12 +204,12 @@ impl Timeline {
 
     pub(super) fn summary(
         &self,
-        function: Option<&FunctionName>,
+        function: Option<&FunctionId>,
         since_ms: u64,
     ) -> Vec<FunctionUsage> {
         let hours = self.hours.range(since_ms - since_ms % HOUR_MS..);
         let minutes = self.minutes.range(since_ms - since_ms % MINUTE_MS..);
-        let mut all = BTreeMap::<&FunctionName, Sums>::new();
+        let mut all = BTreeMap::<&FunctionId, Sums>::new();
         for (_, functions) in hours.chain(minutes) {
             match function {
                 Some(function) => {
@@ -224,7 +224,7 @@ impl Timeline {
                 }
             }
         }
-        let usage = |(function, sums): (&FunctionName, Sums)| FunctionUsage {
+        let usage = |(function, sums): (&FunctionId, Sums)| FunctionUsage {
             function: function.clone(),
             sums,
         };
@@ -262,7 +262,7 @@ impl Timeline {
 }
 
 /// Adds to one sum. Returns how many are new: 0 or 1.
-fn put(slots: &mut Slots, start_ms: u64, function: &FunctionName, sums: &Sums) -> usize {
+fn put(slots: &mut Slots, start_ms: u64, function: &FunctionId, sums: &Sums) -> usize {
     let functions = slots.entry(start_ms).or_default();
     if let Some(sum) = functions.get_mut(function) {
         sum.add(sums);

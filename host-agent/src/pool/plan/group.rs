@@ -7,7 +7,7 @@ use jiffy_snapshots::Digest;
 
 use super::{Action, Block, GroupId, Moment, Plan, Target, Vm, VmId, VmState, WaiterId};
 use crate::{
-    model::{FunctionName, VersionNumber},
+    model::{FunctionId, VersionNumber},
     pool::config::PoolConfig,
 };
 
@@ -24,7 +24,7 @@ pub(super) struct Function {
 #[derive(Debug)]
 pub(super) struct Group<D> {
     pub(super) data: D,
-    pub(super) function: FunctionName,
+    pub(super) function: FunctionId,
     pub(super) version: VersionNumber,
     pub(super) snapshot: Digest,
     /// Counts up when all VMs are outdated.

@@ -35,7 +35,7 @@ use self::{
     squeeze::Squeeze,
 };
 use super::config::PoolConfig;
-use crate::model::{FunctionName, VersionNumber};
+use crate::model::{FunctionId, VersionNumber};
 
 /// Time since the pool was made.
 pub(super) type Moment = Duration;
@@ -54,7 +54,7 @@ struct GroupId(u64);
 /// The version of a function that a request is for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Target<'a> {
-    pub(super) function: &'a FunctionName,
+    pub(super) function: &'a FunctionId,
     pub(super) version: VersionNumber,
     /// VMs of one snapshot are never given to requests for another.
     pub(super) snapshot: Digest,
@@ -191,7 +191,7 @@ pub struct PoolStats {
 #[derive(Debug)]
 pub(super) struct Plan<D> {
     config: PoolConfig,
-    functions: HashMap<FunctionName, Function>,
+    functions: HashMap<FunctionId, Function>,
     groups: HashMap<GroupId, Group<D>>,
     vms: HashMap<VmId, Vm>,
     waiters: HashMap<WaiterId, GroupId>,
@@ -411,7 +411,7 @@ impl<D: Clone> Plan<D> {
     pub(super) fn forget(
         &mut self,
         now: Moment,
-        name: &FunctionName,
+        name: &FunctionId,
         version: Option<VersionNumber>,
     ) {
         let groups = self.functions.get(name).map(|function| match version {

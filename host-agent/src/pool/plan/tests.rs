@@ -24,7 +24,7 @@ fn config() -> PoolConfig {
 }
 
 /// Two functions of two versions each, all different.
-fn target(names: &[FunctionName; 2], which: usize, reserved: Option<u32>) -> Target<'_> {
+fn target(names: &[FunctionId; 2], which: usize, reserved: Option<u32>) -> Target<'_> {
     let version = [VersionNumber::FIRST, "2".parse().expect("a number")][which / 2 % 2];
     Target {
         function: &names[which % 2],
@@ -37,7 +37,7 @@ fn target(names: &[FunctionName; 2], which: usize, reserved: Option<u32>) -> Tar
     }
 }
 
-fn names() -> [FunctionName; 2] {
+fn names() -> [FunctionId; 2] {
     ["one", "two"].map(|name| name.parse().expect("a name"))
 }
 
@@ -83,7 +83,7 @@ fn op() -> impl Strategy<Value = Op> {
 /// What the driver holds.
 struct Model {
     plan: Plan<usize>,
-    names: [FunctionName; 2],
+    names: [FunctionId; 2],
     now: Moment,
     reserved: Option<u32>,
     snapshot: u8,
@@ -119,7 +119,7 @@ impl Model {
     }
 
     fn target<'a>(
-        names: &'a [FunctionName; 2],
+        names: &'a [FunctionId; 2],
         which: usize,
         reserved: Option<u32>,
         snapshot: u8,
