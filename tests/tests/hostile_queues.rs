@@ -199,7 +199,8 @@ fn constants_can_be_sent() {
     for (address, _) in segments {
         let header = packet(op::CREDIT_UPDATE, 0).to_bytes();
         let payload = packet(op::RW, 64).to_bytes();
-        Script::connected()
+        // With a request in hand: nothing may be sent without.
+        Script::asked()
             .bytes(GOOD_PACKET, &payload)
             .desc(
                 TX,
