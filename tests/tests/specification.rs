@@ -157,3 +157,21 @@ fn what_is_not_there_is_found() {
     ];
     assert_eq!(untrue(&rows(text), &sources), found);
 }
+
+/// Where a new thing goes is told by paths, and a moved file would leave them behind.
+#[test]
+fn contributors_are_sent_to_files_that_are_there() {
+    let root = workspace_root();
+    let text = fs::read_to_string(root.join("CONTRIBUTING.md")).expect("CONTRIBUTING.md");
+    // `NAME.rs` is what is to be made.
+    let named: BTreeSet<_> = quoted(&text)
+        .map(|word| word.split(' ').next().unwrap_or_default())
+        .filter(|word| is_path(word) && !word.contains("NAME"))
+        .collect();
+    assert!(named.len() > 30, "{named:?}");
+    let gone: Vec<_> = named
+        .iter()
+        .filter(|path| !root.join(path).exists())
+        .collect();
+    assert!(gone.is_empty(), "not there: {gone:?}");
+}
