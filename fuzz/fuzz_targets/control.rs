@@ -4,7 +4,9 @@
 
 use std::os::fd::OwnedFd;
 
-use jiffy_control::{Command, Event, MESSAGE_BYTES_MAX, Message, Packet, SpawnReply, SpawnRequest, decode};
+use jiffy_control::{
+    Command, Event, MESSAGE_BYTES_MAX, Message, Packet, SpawnReply, SpawnRequest, decode,
+};
 use jiffy_socket::ControlSocket;
 use libfuzzer_sys::fuzz_target;
 use rustix::net::{SendFlags, send};

@@ -4,8 +4,8 @@
 
 use jiffy_abi::call::{CallHead, CallHeader, CallKind, ReplyHead, ReplyKind, SentKind};
 use jiffy_abi::frame::{
-    BODY_BYTES_MAX, FrameHeader, FrameKind, HEAD_BYTES_MAX, HEADER_BYTES, RequestHead, RequestHeader,
-    RequestKind, ResponseHead, ResponseKind,
+    BODY_BYTES_MAX, FrameHeader, FrameKind, HEAD_BYTES_MAX, HEADER_BYTES, RequestHead,
+    RequestHeader, RequestKind, ResponseHead, ResponseKind,
 };
 use jiffy_control::{Exchange, Reply, Request, Stats};
 use libfuzzer_sys::fuzz_target;
