@@ -88,7 +88,8 @@ impl<V: Vms> Room<V> {
 
     async fn route(&self, request: Request) -> Result<Response, Infallible> {
         match self.config().lambda.enabled && lambda::takes(request.uri().path()) {
-            true => Ok(self.lambda.answer(request).await),
+            // Its future is large, and a layer that passes on a future moves it.
+            true => Ok(Box::pin(self.lambda.answer(request)).await),
             false => self.native.clone().call(request).await,
         }
     }
