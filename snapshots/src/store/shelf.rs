@@ -56,6 +56,8 @@ impl<K: Kind> Shelf<K> {
         let made =
             disk::create_dir(&root.join(TEMPORARY)).and_then(|()| disk::sync_dir(parent(&root)));
         made.map_err(at(&root))?;
+        // It may have been there, and open.
+        private_dir(&root.join(TEMPORARY))?;
         Ok(Self {
             root,
             names: Mutex::default(),
