@@ -14,15 +14,17 @@ pub const TAGS_MAX: usize = 50;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "each message documents its variant")]
 pub enum InvalidValue {
-    #[error("{0:?} is no name: use 1 to {NAME_CHARS_MAX} letters, digits, hyphens and underscores")]
+    #[error(
+        "invalid name {0:?}: must be 1 to {NAME_CHARS_MAX} letters, digits, hyphens and underscores"
+    )]
     Name(String),
     #[error(
-        "{0:?} is not the name of an alias: use 1 to {ALIAS_CHARS_MAX} letters, digits, hyphens and underscores, not only digits"
+        "invalid alias {0:?}: must be 1 to {ALIAS_CHARS_MAX} letters, digits, hyphens and underscores, not only digits"
     )]
     Alias(String),
     #[error("an alias cannot be called {LIVE}: the live version is")]
     AliasLive,
-    #[error("{0:?} is no version: use a number from 1")]
+    #[error("invalid version {0:?}: must be a number from 1")]
     Version(String),
     #[error("invalid qualifier \"\": must be a version, an alias or live")]
     Qualifier,

@@ -26,7 +26,7 @@ pub const ENTRY_NAME: &str = "bootstrap";
 pub enum CodeError {
     #[error("ZipFile is not base64: encode the zip file")]
     Base64,
-    #[error("ZipFile is no zip file that can be read: {0}")]
+    #[error("cannot read ZipFile as a zip file: {0}")]
     Zip(#[from] ZipError),
     #[error("the zip file has {0} entries, more than {ENTRIES_MAX}: put only the image in it")]
     Entries(usize),

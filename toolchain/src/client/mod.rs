@@ -113,7 +113,7 @@ pub(crate) enum ClientError {
     #[error("the image has no name: give the function one with --name")]
     NoName,
     #[error(
-        "{0:?} is no name for a function: give it another with --name; use letters, digits, - and _, at most 64"
+        "invalid name {0:?} of a function: must be at most 64 letters, digits, - and _; give another with --name"
     )]
     BadName(String),
     #[error(transparent)]

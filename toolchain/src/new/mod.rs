@@ -35,7 +35,7 @@ pub(crate) enum NewError {
     #[error("{0} has no last part to name the function after: give it a name with --name")]
     NoName(PathBuf),
     #[error(
-        "{0:?} is no name for a function: use ASCII letters, digits, `-` and `_`, begin with a letter, and give another with --name"
+        "invalid name {0:?} of a function: must be ASCII letters, digits, `-` and `_`, a letter first; give another with --name"
     )]
     BadName(String),
     #[error("{0:?} is a name Rust or jiffy needs itself: give another with --name")]

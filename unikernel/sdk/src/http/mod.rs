@@ -68,7 +68,7 @@ impl fmt::Display for Error {
         match self {
             Self::Method(method) => write!(f, "{method:?} is no HTTP method"),
             Self::Target(target) => write!(f, "{target:?} is no path of an HTTP request"),
-            Self::HeaderName(name) => write!(f, "{name:?} is no name of an HTTP header"),
+            Self::HeaderName(name) => write!(f, "invalid name {name:?} of an HTTP header"),
             Self::HeaderValue(name) => {
                 write!(
                     f,
