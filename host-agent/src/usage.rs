@@ -91,10 +91,10 @@ pub struct UsageRecord {
 }
 
 impl UsageRecord {
-    /// The record with what the VM counted for its last request.
+    /// The record with what the VM counted for its last request. Its CPU time is on top of what VMs before it took for the same one.
     #[must_use]
     pub fn measured(mut self, stats: &Stats) -> Self {
-        self.cpu_us = stats.last_request_cpu_ns / 1000;
+        self.cpu_us = self.cpu_us.saturating_add(stats.last_request_cpu_ns / 1000);
         self.reset_us = stats.last_reset_ns / 1000;
         self.pages_written = stats.last_reset_pages;
         self.exits = stats.last_request_exits.total();

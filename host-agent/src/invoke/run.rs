@@ -111,7 +111,7 @@ impl<V: Vms> Invocation<V> {
         let deployed =
             deployed.map_err(|failure| NoAnswer::new(Outcome::Platform, failure.text))?;
         facts.timeout_ms = deployed.settings.timeout_ms;
-        let (mut undelivered, mut squeezed) = (0, 0);
+        let (mut undelivered, mut squeezed, mut squeezed_cpu_us) = (0, 0, 0);
         let (mut running, response) = loop {
             let lease = self.lease(name, &deployed).await?;
             facts.start = Some(lease.start);
@@ -122,16 +122,25 @@ impl<V: Vms> Invocation<V> {
             };
             let mut running = Running {
                 invocation: self,
-                record: Some(record(&request, &deployed, &lease)),
+                record: Some(UsageRecord {
+                    cpu_us: squeezed_cpu_us,
+                    ..record(&request, &deployed, &lease)
+                }),
                 lease,
                 came,
                 began: Instant::now(),
             };
             match running.lease.invoke(&request).await {
                 Err(error) if is_squeezed_now(&error, running.lease.start) => {
-                    running.record = None;
-                    running.lease.end_squeezed().await;
+                    let record = running.end(Outcome::NoMemory);
+                    let stats = running.lease.end_squeezed().await;
+                    let record = record.map(|record| record.measured_at_end(&stats));
+                    squeezed_cpu_us = record.as_ref().map_or(0, |record| record.cpu_us);
                     if squeezed == SQUEEZED_MAX {
+                        // Whoever fills the memory of all does not compute for nothing.
+                        if let Some(record) = record {
+                            self.observer.invoked(record, vec![]);
+                        }
                         self.observer.metrics().unserved(name, Outcome::NoMemory);
                         return Err(failure::of_request(&error));
                     }
@@ -237,8 +246,8 @@ impl<V: Vms> Invocation<V> {
 /// Whether memory is short now, and the request is to be given to another VM, once there is room for that.
 ///
 /// It is, also when the handler has begun, because nothing else remains of the first time: a guest reaches nothing outside but
-/// its response, of which none was passed on, and its log, which ends with the VM. Neither its record nor its time is
-/// charged. Functions that have effects elsewhere will have to be asked for a request only once.
+/// its response, of which none was passed on, and its log, which ends with the VM. It has no record, but
+/// its CPU time is in that of the last VM. Functions that have effects elsewhere will have to be asked for a request only once.
 /// One that died idle may have done so long ago, and gave its memory back then.
 fn is_squeezed_now(error: &VmError, start: Start) -> bool {
     let was_idle = matches!(error, VmError::Undelivered(_)) && start != Start::Cold;

@@ -11,7 +11,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use jiffy_control::{Request, Response};
+use jiffy_control::{Request, Response, Stats};
 use tokio::time::timeout;
 
 use super::{Deployed, Pool, VmId, Vms, resident_bytes};
@@ -141,10 +141,10 @@ impl<V: Vms> Lease<V> {
     }
 
     /// After its VM was ended for want of memory: tells the pool what it had written by then, and returns when the pool knows that
-    /// fewer VMs fit.
-    pub async fn end_squeezed(&mut self) {
+    /// fewer VMs fit. What it took for the request is to be paid for.
+    pub async fn end_squeezed(&mut self) -> Stats {
         let Some(mut instance) = self.instance.take() else {
-            return;
+            return Stats::default();
         };
         let guard = GoneUnlessDone {
             pool: Arc::clone(&self.pool),
@@ -153,7 +153,9 @@ impl<V: Vms> Lease<V> {
         };
         let time_max = Duration::from_millis(self.pool.config.settle_ms_max);
         let settled = timeout(time_max, instance.settle()).await;
-        guard.squeezed(settled.ok().and_then(Result::ok).as_ref());
+        let settled = settled.ok().and_then(Result::ok);
+        guard.squeezed(settled.as_ref());
+        settled.map_or_else(Stats::default, |settled| settled.stats)
     }
 
     /// Gives the VM back. What is left to do happens in the background.

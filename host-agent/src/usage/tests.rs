@@ -60,13 +60,17 @@ fn a_vms_counters_go_into_the_record() {
         ..Stats::default()
     };
     (stats.last_request_exits.wait, stats.last_request_exits.mmio) = (2, 1);
-    let record = record("hello", 7).measured(&stats);
+    let unmeasured = UsageRecord {
+        cpu_us: 0,
+        ..record("hello", 7)
+    };
+    let record = unmeasured.clone().measured(&stats);
     assert_eq!(
         (record.cpu_us, record.reset_us, record.pages_written),
         (41, 5, 3)
     );
     assert_eq!((record.exits, record.memory_touched_bytes), (3, 9 * 4096));
-    let ended = record.measured_at_end(&stats);
+    let ended = unmeasured.measured_at_end(&stats);
     assert_eq!(
         (ended.cpu_us, ended.reset_us, ended.pages_written),
         (41, 0, 9)

@@ -500,6 +500,7 @@ impl FakeInstance {
                 self.settled
                     .logs
                     .push(record(Level::Info, "of a VM that was ended"));
+                self.settled.stats.last_request_cpu_ns = 7000;
                 return Err(VmError::Died(Death::Squeezed));
             }
             "!malformed" => return Err(VmError::Malformed("the magic is none".into())),
