@@ -169,6 +169,12 @@ fn a_vm_that_the_group_has_no_room_for_is_told_as_want_of_memory() {
         text.contains("ran out of memory") && text.contains("110.0 MiB"),
         "{text}"
     );
+    // What its VMs computed is on a record, and on that of no failure.
+    let recorded = || {
+        let name = "jiffy_requests_total{function=\"hoarder\",outcome=\"busy\"}";
+        (metric(&agent, name) == 1).then_some(())
+    };
+    within(GONE_TIME_MAX, recorded).expect("a record");
     check_after(&agent, &group, before_bytes);
 }
 

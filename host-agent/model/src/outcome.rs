@@ -219,13 +219,15 @@ impl Outcome {
     pub const fn recorded(self) -> Self {
         match (self.stage(), self.kind().stage()) {
             (Stage::Ran, Stage::Ran) => self.kind(),
+            // It had VMs, and each was ended for want of memory: nobody failed.
+            _ if matches!(self, Self::NoMemory) => self.kind(),
             _ => Self::Platform,
         }
     }
 
     /// What usage records are summed by.
     pub fn records() -> impl Iterator<Item = Self> {
-        Self::kinds().filter(|kind| kind.stage() == Stage::Ran)
+        Self::kinds().filter(|&kind| kind == kind.recorded() || kind == Self::NoMemory.recorded())
     }
 
     /// What types of problems say.

@@ -114,7 +114,7 @@ fn the_words_that_clients_know_stay() {
         outcomes.map(Outcome::name).collect::<Vec<_>>().join(" ")
     };
     let recorded =
-        "ok function-error bad-event panic fault timeout out-of-memory platform cancelled";
+        "ok function-error bad-event panic fault timeout out-of-memory platform cancelled busy";
     assert_eq!(names(&mut Outcome::records()), recorded);
     let unserved = "stopped busy queue-full memory shutting-down vm";
     assert_eq!(names(&mut Outcome::unserved()), unserved);
