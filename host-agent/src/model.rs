@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 pub use jiffy_model::{
     ALIAS_TARGETS_MAX, Alias, AliasName, AliasTarget, CONCURRENCY_MAX, DESCRIPTION_CHARS_MAX,
-    FunctionId, InvalidValue, Isolation, Qualifier, Settings, TAGS_MAX, TIMEOUT_MS_MAX,
+    FunctionId, Grants, InvalidValue, Isolation, Qualifier, Settings, TAGS_MAX, TIMEOUT_MS_MAX,
     VersionNumber,
 };
 use jiffy_snapshots::Digest;

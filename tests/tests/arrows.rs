@@ -132,7 +132,7 @@ const RULES: &[Rule] = &[
     },
     Rule {
         package: "jiffy-capabilities",
-        ours: &["jiffy-abi", "jiffy-client", "jiffy-control"],
+        ours: &["jiffy-abi", "jiffy-client", "jiffy-control", "jiffy-model"],
         others: Others::Except(VMM_FIELD),
     },
     Rule {

@@ -379,7 +379,7 @@ impl Failure {
             Self::Run(RunError::Event(_) | RunError::Settings(_))
             | Self::Snapshot(SnapshotError::Settings(_)) => Exit::Usage,
             Self::Inspect(InspectError::Print(_))
-            | Self::Run(RunError::Vmm(_) | RunError::Print(_))
+            | Self::Run(RunError::Vmm(_) | RunError::Capability(_) | RunError::Print(_))
             | Self::Snapshot(SnapshotError::Vmm(_) | SnapshotError::Print(_)) => Exit::Host,
             Self::Run(RunError::Launch(error)) | Self::Snapshot(SnapshotError::Launch(error)) => {
                 error.outcome().exit()

@@ -4,6 +4,7 @@
 //! when there is none: what a deploy would give it.
 
 use std::{
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
     time::Duration,
@@ -12,8 +13,9 @@ use std::{
 use jiffy_abi::layout::{RAM_BYTES_MAX, RAM_BYTES_MIN, RAM_BYTES_STEP};
 use jiffy_console::quantity::{milliseconds, parse_size, parse_time};
 use jiffy_model::{
-    Environment, EnvironmentChanges, EnvironmentError, FunctionName, Isolation, Settings,
-    SomeSettings, TIMEOUT_MS_MAX, change_environment, environment_page,
+    BindingName, Environment, EnvironmentChanges, EnvironmentError, FunctionName, Grants,
+    InvalidGrant, InvokeGrant, Isolation, NamedGrant, NetworkGrant, SecretGrant, Settings,
+    SomeSettings, TIMEOUT_MS_MAX, UrlGrant, change_environment, environment_page,
 };
 use serde::{Deserialize, Deserializer, de::Error as _};
 
@@ -107,10 +109,43 @@ struct Written {
     /// All environment variables.
     env: Option<Environment>,
     description: Option<String>,
+    network: NetworkGrant,
+    secrets: BTreeMap<BindingName, SecretGrant>,
+    sql: BTreeMap<BindingName, WrittenUrl>,
+    redis: BTreeMap<BindingName, WrittenUrl>,
+    kv: BTreeMap<BindingName, NamedGrant>,
+    queue: BTreeMap<BindingName, NamedGrant>,
+    invoke: InvokeGrant,
+}
+
+/// A [`UrlGrant`] as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct WrittenUrl {
+    url_secret: BindingName,
+}
+
+impl From<WrittenUrl> for UrlGrant {
+    fn from(WrittenUrl { url_secret }: WrittenUrl) -> Self {
+        Self { url_secret }
+    }
 }
 
 impl From<Written> for Manifest {
     fn from(written: Written) -> Self {
+        let urls = |of: BTreeMap<BindingName, WrittenUrl>| {
+            let urls = of.into_iter().map(|(name, url)| (name, url.into()));
+            urls.collect()
+        };
+        let grants = Grants {
+            network: written.network,
+            secrets: written.secrets,
+            sql: urls(written.sql),
+            redis: urls(written.redis),
+            kv: written.kv,
+            queue: written.queue,
+            invoke: written.invoke,
+        };
         let settings = SomeSettings {
             memory_bytes: written.memory.map(|memory| memory.0),
             timeout_ms: written.timeout.map(|timeout| timeout.0),
@@ -119,6 +154,8 @@ impl From<Written> for Manifest {
             min_ready: written.min_ready,
             environment: written.env,
             description: written.description,
+            // All of them: what is taken out of the file is granted no longer.
+            grants: Some(grants),
         };
         let name = written.name;
         Self { name, settings }
@@ -163,6 +200,7 @@ pub(crate) struct VmSettings {
     pub(crate) isolation: Isolation,
     /// As a VM takes it.
     pub(crate) environment: Vec<u8>,
+    pub(crate) grants: Grants,
 }
 
 /// Why a VM cannot be given what is asked for.
@@ -172,6 +210,8 @@ pub(crate) enum SettingsError {
     Manifest(#[from] ManifestError),
     #[error(transparent)]
     Environment(#[from] EnvironmentError),
+    #[error(transparent)]
+    Grant(#[from] InvalidGrant),
 }
 
 impl VmSettings {
@@ -198,11 +238,13 @@ impl VmSettings {
     fn new(said: SomeSettings, variables: &EnvironmentChanges) -> Result<Self, SettingsError> {
         let mut settings = said.or(Settings::default());
         change_environment(&mut settings.environment, variables.clone());
+        settings.grants.check()?;
         Ok(Self {
             ram_bytes: settings.memory_bytes,
             timeout: Duration::from_millis(settings.timeout_ms),
             isolation: settings.isolation,
             environment: environment_page(&settings.environment)?,
+            grants: settings.grants,
         })
     }
 }
@@ -290,7 +332,7 @@ mod tests {
     fn a_manifest_says_all_that_flags_can() {
         let manifest = check(
             "name = \"hello\"\nmemory = \"32MiB\"\ntimeout = \"1500ms\"\nisolation = \"reuse\"\n\
-             max-concurrency = 5\nmin-ready = 1\ndescription = \"d\"\n[env]\nA = \"1\"\nB = \"2\"\n",
+             max-concurrency = 5\nmin-ready = 1\ndescription = \"d\"\n[env]\nA = \"1\"\nB = \"2\"\n[kv.cart]\n",
         )
         .expect("good");
         assert_eq!(manifest.name, Some("hello".parse().expect("a name")));
@@ -304,6 +346,10 @@ mod tests {
                 .map(|(name, value)| (name.into(), value.into()))
                 .into(),
             description: "d".into(),
+            grants: Grants {
+                kv: [("cart".parse().expect("a name"), NamedGrant {})].into(),
+                ..Grants::default()
+            },
         };
         let said = manifest.settings.clone().or(Settings::default());
         assert_eq!(said, settings);
@@ -318,7 +364,9 @@ mod tests {
         assert_eq!(both.settings.memory_bytes, Some(16 << 20));
         assert_eq!(both.settings.timeout_ms, manifest.settings.timeout_ms);
         assert_eq!(both.settings.environment, manifest.settings.environment);
-        assert_eq!(check("").expect("empty"), Manifest::default());
+        // A manifest without grants takes those away that a version before it had; no manifest leaves them.
+        let empty = check("").expect("empty");
+        assert_eq!(empty.settings.grants, Some(Grants::default()));
         let nowhere = Manifest::of_crate(Path::new("/nonexistent")).expect("none");
         assert_eq!(nowhere, Manifest::default());
     }
@@ -340,15 +388,20 @@ mod tests {
             timeout: Duration::from_millis(TIMEOUT_MS_DEFAULT),
             isolation: Isolation::Fresh,
             environment: vec![],
+            grants: Grants::default(),
         };
         assert_eq!(of(&none, &[]), default);
-        let text = "memory = \"64M\"\ntimeout = \"1s\"\nisolation = \"reuse\"\n[env]\nA = \"1\"\nB = \"2\"\n";
+        let text = "memory = \"64M\"\ntimeout = \"1s\"\nisolation = \"reuse\"\n[env]\nA = \"1\"\nB = \"2\"\n[kv.cart]\n";
         fs::write(folder.path().join(FILE_NAME), text).expect("written");
         let said = VmSettings {
             ram_bytes: 64 << 20,
             timeout: Duration::from_secs(1),
             isolation: Isolation::Reuse,
             environment: b"A=1\0B=2\0".to_vec(),
+            grants: Grants {
+                kv: [("cart".parse().expect("a name"), NamedGrant {})].into(),
+                ..Grants::default()
+            },
         };
         assert_eq!(of(&none, &[]), said);
         let flags = SomeSettings {
@@ -366,6 +419,24 @@ mod tests {
         assert_eq!(over, expected);
         let bad = EnvironmentChanges::from([("A-B".to_owned(), Some(String::new()))]);
         assert!(VmSettings::of(folder.path(), &flags, &bad).is_err());
+    }
+
+    /// As `docs/capabilities.md` has it.
+    #[test]
+    fn grants_are_written_in_sections() {
+        let text = "[network]\nallow = [\"https://api.example.com\"]\nmethods = [\"GET\"]\n\
+                    [secrets]\nstripe = { hosts = [\"api.stripe.com\"], header = \"authorization\", format = \"Bearer {}\" }\n\
+                    signing = {}\n[sql.orders]\nurl-secret = \"orders_url\"\n[queue.emails]\n[invoke]\nallow = [\"other\"]\n";
+        let grants = check(text).expect("good").settings.grants.expect("said");
+        let expected = [
+            "https://api.example.com (GET)",
+            "secret signing, which it reads",
+            "secret stripe, as authorization to api.stripe.com",
+            "SQL orders, at the address in secret orders_url",
+            "queue emails",
+            "function other",
+        ];
+        assert_eq!(grants.lines(), expected);
     }
 
     #[test]
@@ -396,6 +467,12 @@ mod tests {
             ("name = \"hello\"\nisolation = \"none\"\n", "none"),
             ("name = \"hello\"\nmin-ready = -1\n", "-1"),
             ("min-ready = 1\nname = \"a b\"\n", "letters, digits"),
+            (
+                "[network]\nallow = [\"api.example.com\"]\n",
+                "invalid origin \"api.example.com\": must be https://HOST",
+            ),
+            ("[network]\ndeny = []\n", "deny"),
+            ("[sql.a]\nurl_secret = \"b\"\n", "url_secret"),
         ] {
             let error = crate::output::chain(&check(text).expect_err(text));
             assert!(error.contains("line 2") && error.contains(word), "{error}");

@@ -26,6 +26,7 @@ fn version(number: u64) -> Value {
         "function": "hello", "version": number, "image": "ab".repeat(32), "image_bytes": 2048, "snapshot": "cd".repeat(32),
         "created_ms": 0, "memory_bytes": 16 << 20, "timeout_ms": 3000, "isolation": "fresh", "max_concurrency": 10,
         "min_ready": 0, "environment": { "KEY": "secret" }, "description": "greets\nyou",
+        "grants": { "network": { "allow": ["https://api.example.com"], "methods": ["GET"] }, "kv": { "cart": {} } },
     })
 }
 
@@ -333,6 +334,8 @@ fn describe_and_versions_show_what_is_deployed() {
         "alias prod -> 1=750 2=250",
         "version 2, live",
         "isolation fresh",
+        "may reach https://api.example.com (GET)",
+        "may reach store cart",
     ] {
         assert!(out.iter().any(|line| line == expected), "{out:#?}");
     }

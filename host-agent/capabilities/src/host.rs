@@ -1,5 +1,7 @@
 //! Tells a function what runs it: `jiffy::host_info`.
 
+use std::error::Error;
+
 use jiffy_abi::{
     call::{CallErrorKind, OPERATION_HOST_INFO, SERVICE_HOST, Sent},
     frame::Tag,
@@ -26,10 +28,9 @@ impl Capability for Host {
     const NAME: &'static str = "host";
     type Prepared = HostOf;
 
-    fn configure(config: &Config) -> Self {
-        Self {
-            release: config.release.clone(),
-        }
+    fn configure(config: &Config) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        let release = config.release.clone();
+        Ok(Self { release })
     }
 
     fn prepare(&self, version: &Version<'_>) -> HostOf {

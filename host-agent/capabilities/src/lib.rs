@@ -12,11 +12,12 @@
 
 mod host;
 
-use std::{collections::BTreeMap, fmt, future::ready, sync::Arc};
+use std::{collections::BTreeMap, error::Error, fmt, future::ready, sync::Arc};
 
 use jiffy_abi::call::{CallErrorKind, Sent};
 use jiffy_client::{CallContext, CallFuture, Calls};
 use jiffy_control::{Call, Reply};
+use jiffy_model::{FunctionId, Grants};
 
 /// What capabilities are configured with: what is the same for all functions of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +29,23 @@ pub struct Config {
 /// What a version is, to those who prepare for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Version<'a> {
+    /// Its function, under which everything of it is kept.
+    pub function: &'a FunctionId,
     /// Name of its function as its author gave it, which is the image's word.
     pub function_name: &'a str,
+    /// What it may ask for.
+    pub grants: &'a Grants,
+}
+
+/// Why functions cannot be given what they may call for.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot set up the capability {name}")]
+pub struct CapabilityError {
+    /// Which one.
+    pub name: &'static str,
+    /// What is in its way.
+    #[source]
+    pub source: Box<dyn Error + Send + Sync>,
 }
 
 /// One capability, configured.
@@ -41,8 +57,10 @@ trait Capability: fmt::Debug + Send + Sync + 'static {
     /// The same for one version.
     type Prepared: Prepared;
 
-    /// Configures it.
-    fn configure(config: &Config) -> Self;
+    /// Configures it, which may read and open files.
+    fn configure(config: &Config) -> Result<Self, Box<dyn Error + Send + Sync>>
+    where
+        Self: Sized;
 
     /// Prepares it for the calls of a version.
     fn prepare(&self, version: &Version<'_>) -> Self::Prepared;
@@ -71,15 +89,18 @@ pub struct Capabilities(BTreeMap<u16, (&'static str, Box<dyn Prepares>)>);
 
 impl Capabilities {
     /// Configures all there are.
-    pub fn new(config: &Config) -> Self {
+    pub fn new(config: &Config) -> Result<Self, CapabilityError> {
         let mut all = Self(BTreeMap::new());
-        all.add::<host::Host>(config);
-        all
+        all.add::<host::Host>(config)?;
+        Ok(all)
     }
 
-    fn add<C: Capability>(&mut self, config: &Config) {
-        let configured: Box<dyn Prepares> = Box::new(C::configure(config));
-        self.0.insert(C::SERVICE, (C::NAME, configured));
+    fn add<C: Capability>(&mut self, config: &Config) -> Result<(), CapabilityError> {
+        let name = C::NAME;
+        let configured = C::configure(config);
+        let configured = configured.map_err(|source| CapabilityError { name, source })?;
+        self.0.insert(C::SERVICE, (name, Box::new(configured)));
+        Ok(())
     }
 
     /// Prepares all of them for a version.

@@ -11,7 +11,11 @@ fn call(call: Call) -> Reply {
     let capabilities = Capabilities::new(&Config {
         release: "1.2.3".into(),
     });
-    let prepared = capabilities.prepare(&Version { function_name: "f" });
+    let prepared = capabilities.expect("nothing to open").prepare(&Version {
+        function: &"deployed-as".parse().expect("a name"),
+        function_name: "f",
+        grants: &Grants::default(),
+    });
     let request = Request {
         request_id: "r-1".into(),
         function_version: "7".into(),

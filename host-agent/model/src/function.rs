@@ -28,7 +28,7 @@ pub struct FunctionName(String);
 #[serde(try_from = "String", into = "String")]
 pub struct AliasName(String);
 
-fn is_name(text: &str, chars_max: usize) -> bool {
+pub(crate) fn is_name(text: &str, chars_max: usize) -> bool {
     (1..=chars_max).contains(&text.len())
         && text
             .bytes()

@@ -4,7 +4,7 @@ use jiffy_abi::layout::{RAM_BYTES_MAX, RAM_BYTES_MIN, RAM_BYTES_STEP};
 
 use crate::{
     ALIAS_CHARS_MAX, ALIAS_TARGETS_MAX, CONCURRENCY_MAX, DESCRIPTION_CHARS_MAX, EndsRequest,
-    EnvironmentError, NAME_CHARS_MAX, Outcome, TIMEOUT_MS_MAX, function::LIVE,
+    EnvironmentError, InvalidGrant, NAME_CHARS_MAX, Outcome, TIMEOUT_MS_MAX, function::LIVE,
 };
 
 /// Tags of a function at most, as in Lambda's API.
@@ -44,6 +44,8 @@ pub enum InvalidValue {
     HiddenValue(String),
     #[error(transparent)]
     Environment(#[from] EnvironmentError),
+    #[error(transparent)]
+    Grant(#[from] InvalidGrant),
     #[error("the description has {0} characters: use at most {DESCRIPTION_CHARS_MAX}")]
     Description(usize),
     #[error("an alias spreads its requests over at most {ALIAS_TARGETS_MAX} versions")]

@@ -4,6 +4,7 @@
 //! outcome      how a request ended: name, blame, HTTP status, Lambda's error, exit code in one table
 //! blame        who has to mend what went wrong
 //! function     tenants, names, version numbers, qualifiers
+//! grants       what a function may ask its host for
 //! settings     what an author says of a function: limits, defaults, changes; environment: how variables reach a VM
 //! alias        where an alias leads
 //! documents    what the native API is sent and answers
@@ -17,6 +18,7 @@ mod blame;
 pub mod documents;
 mod environment;
 mod function;
+mod grants;
 mod invalid;
 mod outcome;
 mod settings;
@@ -30,6 +32,11 @@ pub use environment::{
 pub use function::{
     ALIAS_CHARS_MAX, AliasName, FunctionId, FunctionName, LATEST, NAME_CHARS_MAX, Qualifier,
     TenantName, VersionNumber,
+};
+pub use grants::{
+    BindingName, FORMAT_CHARS_MAX, GRANTS_BYTES_MAX, GRANTS_MAX, GrantedMethod, Grants,
+    HEADER_CHARS_MAX, HOST_BYTES_MAX, Host, HostPattern, InvalidGrant, InvokeGrant, NamedGrant,
+    NetworkGrant, Origin, OriginPattern, Scheme, SecretFormat, SecretGrant, SecretHeader, UrlGrant,
 };
 pub use invalid::{InvalidValue, TAGS_MAX};
 pub use outcome::{EndsRequest, Lambda, Outcome, Stage, UnknownOutcome};

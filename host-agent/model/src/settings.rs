@@ -9,7 +9,7 @@ use jiffy_abi::layout::{RAM_BYTES_DEFAULT, RAM_BYTES_MAX, RAM_BYTES_MIN, RAM_BYT
 use jiffy_snapshots::Digest;
 use serde::{Deserialize, Serialize};
 
-use crate::{InvalidValue, TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX, environment_page};
+use crate::{Grants, InvalidValue, TIMEOUT_MS_DEFAULT, TIMEOUT_MS_MAX, environment_page};
 
 /// Instances of one function at most.
 pub const CONCURRENCY_MAX: u32 = 10_000;
@@ -155,6 +155,8 @@ settings! {
     environment: Environment = Environment::new(),
     /// For people.
     description: String = String::new(),
+    /// What it may ask its host for.
+    grants: Grants = Grants::default(),
 }
 
 /// A value that a setting can have.
@@ -198,7 +200,7 @@ macro_rules! plain {
         })*
     };
 }
-plain!(u32, u64, String, Isolation);
+plain!(u32, u64, String, Isolation, Grants);
 
 impl Setting for Environment {
     type Change = EnvironmentChange;
@@ -262,6 +264,7 @@ impl Settings {
             return Err(InvalidValue::HiddenValue(name.clone()));
         }
         environment_page(&self.environment)?;
+        self.grants.check()?;
         Ok(())
     }
 

@@ -195,7 +195,7 @@ impl<V: Vms> Preparation<V> {
         let keep = async {
             let digest = built.map_err(|error| failure::of_build(&error))?;
             let host = |text| BuildError::Host(text);
-            let snapshot = self.open_snapshot(digest, settings).await;
+            let snapshot = self.open_snapshot(digest, function, settings).await;
             let snapshot = snapshot.map_err(|error| host(jiffy_control::error_chain(&error)))?;
             let this = Arc::clone(self);
             let known = spawn_blocking(move || this.known.set(key, digest)).await;

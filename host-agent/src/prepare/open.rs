@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     catalog::Entry,
-    model::{Settings, Version},
+    model::{FunctionId, Settings, Version},
     pool::Deployed,
     vm::{OpenSnapshot, Vms},
 };
@@ -71,7 +71,10 @@ impl<V: Vms> Preparation<V> {
     async fn open_or_rebuild(self: &Arc<Self>, slot: &Slot) -> Result<Arc<Deployed>, String> {
         let (name, number) = (&slot.function, slot.version.number);
         if let Some(known) = self.known.get(&slot.key) {
-            match self.open_snapshot(known, &slot.version.settings).await {
+            match self
+                .open_snapshot(known, name, &slot.version.settings)
+                .await
+            {
                 Ok(snapshot) => return Ok(self.use_snapshot(slot, snapshot)),
                 Err(error) if error.blame() == Blame::Host => return Err(error_chain(&error)),
                 Err(error) => {
@@ -97,6 +100,7 @@ impl<V: Vms> Preparation<V> {
     pub(super) async fn open_snapshot(
         self: &Arc<Self>,
         digest: Digest,
+        function: &FunctionId,
         settings: &Settings,
     ) -> Result<Arc<OpenSnapshot>, StoreError> {
         let this = Arc::clone(self);
@@ -113,8 +117,10 @@ impl<V: Vms> Preparation<V> {
         };
         Ok(Arc::new(OpenSnapshot {
             snapshot: opened?,
+            function: function.clone(),
             isolation: settings.isolation,
             timeout_ms: settings.timeout_ms,
+            grants: settings.grants.clone(),
             calls: OnceLock::new(),
         }))
     }

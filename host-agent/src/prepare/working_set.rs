@@ -43,7 +43,10 @@ impl<V: Vms> Preparation<V> {
                 }
                 Err(_) => return,
             }
-            match this.open_snapshot(digest, &deployed.settings).await {
+            match this
+                .open_snapshot(digest, function, &deployed.settings)
+                .await
+            {
                 Ok(snapshot) => drop(this.use_snapshot(&slot, snapshot)),
                 Err(error) => {
                     let error = error_chain(&error);

@@ -209,8 +209,10 @@ pub(crate) fn snapshot(image: &[u8], settings: &Settings) -> Arc<OpenSnapshot> {
     ram.set_len(settings.memory_bytes).expect("size of memory");
     Arc::new(OpenSnapshot {
         snapshot: Snapshot::from_files(&state_file, ram).expect("the snapshot just made"),
+        function: "fake".parse().expect("a name"),
         isolation: settings.isolation,
         timeout_ms: settings.timeout_ms,
+        grants: settings.grants.clone(),
         calls: OnceLock::new(),
     })
 }

@@ -76,13 +76,14 @@ impl JailedVms {
     /// Starts a spawner.
     pub fn new(options: JailedOptions) -> Result<Self, VmError> {
         let spawner = start(&options)?;
+        let capabilities = Capabilities::new(&Config {
+            release: env!("CARGO_PKG_VERSION").into(),
+        });
         Ok(Self {
             options,
             spawner: Mutex::new(Arc::new(spawner)),
             log_budget: Arc::default(),
-            capabilities: Capabilities::new(&Config {
-                release: env!("CARGO_PKG_VERSION").into(),
-            }),
+            capabilities: capabilities.map_err(VmError::host)?,
         })
     }
 
@@ -174,7 +175,11 @@ impl Vms for JailedVms {
         } = shell;
         let calls = snapshot.calls.get_or_init(|| {
             let function_name = &snapshot.snapshot.state().image.function_name;
-            self.capabilities.prepare(&Version { function_name })
+            self.capabilities.prepare(&Version {
+                function: &snapshot.function,
+                function_name,
+                grants: &snapshot.grants,
+            })
         });
         vm.serve_calls(Arc::clone(calls) as Arc<dyn Calls>);
         let snapshot = &snapshot.snapshot;

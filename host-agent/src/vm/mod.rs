@@ -28,17 +28,21 @@ pub use jiffy_client::VmError;
 use jiffy_control::{LogLoss, LogRecord, Request, Response, Stats, StreamFault};
 use jiffy_snapshots::{Digest, Snapshot};
 
-use crate::model::{Isolation, Settings};
+use crate::model::{FunctionId, Grants, Isolation, Settings};
 
 /// A snapshot that is open: its state read and verified, its RAM file ready to be mapped.
 #[derive(Debug)]
 pub struct OpenSnapshot {
     /// What was read.
     pub snapshot: Snapshot,
+    /// The function whose version it is of.
+    pub function: FunctionId,
     /// How a restored VM is to run.
     pub isolation: Isolation,
     /// What a request may take, milliseconds.
     pub timeout_ms: u64,
+    /// What its function may ask for.
+    pub grants: Grants,
     /// What the version's functions may call for; prepared when a VM is first made of it.
     pub calls: OnceLock<Arc<PreparedVersion>>,
 }

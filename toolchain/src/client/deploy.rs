@@ -150,6 +150,7 @@ pub(super) fn print_version(out: &mut impl Write, version: &VersionDocument) -> 
         min_ready,
         environment,
         description,
+        grants,
     } = &version.settings;
     let timeout = humantime::format_duration(Duration::from_millis(*timeout_ms));
     let (image, bytes) = (&version.image, Bytes(version.image_bytes));
@@ -176,6 +177,9 @@ pub(super) fn print_version(out: &mut impl Write, version: &VersionDocument) -> 
     }
     if !description.is_empty() {
         writeln!(out, "  description  {}", Line(description))?;
+    }
+    for line in grants.lines() {
+        writeln!(out, "  may reach    {}", Line(&line))?;
     }
     Ok(())
 }

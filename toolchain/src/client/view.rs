@@ -66,6 +66,7 @@ pub(super) fn change_lines(changes: &SettingsChanges) -> Vec<String> {
         min_ready,
         environment,
         description,
+        grants,
     } = changes;
     let lines = [
         line("memory", memory_bytes.as_ref(), |bytes| Bytes(*bytes)),
@@ -85,6 +86,16 @@ pub(super) fn change_lines(changes: &SettingsChanges) -> Vec<String> {
             let names = names.iter();
             lines.extend(names.map(|name| format!("env {} {what}", Line(name))));
         }
+    }
+    if let Some(Change { from, to }) = grants {
+        let (from, to) = (from.lines(), to.lines());
+        let only = |of: &[String], other: &[String], what| {
+            let only = of.iter().filter(|line| !other.contains(line));
+            let only = only.map(|line| format!("reach {} {what}", Line(line)));
+            only.collect::<Vec<_>>()
+        };
+        lines.extend(only(&to, &from, "granted"));
+        lines.extend(only(&from, &to, "no longer granted"));
     }
     lines
 }

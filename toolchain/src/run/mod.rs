@@ -16,18 +16,20 @@ mod stats;
 use std::{
     io::{self, Write},
     path::{Path, PathBuf},
+    str::FromStr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use jiffy_abi::devices::DeviceId;
-use jiffy_capabilities::{Capabilities, Config, Version};
+use jiffy_capabilities::{Capabilities, CapabilityError, Config, PreparedVersion, Version};
 use jiffy_client::{
-    CreateSnapshotError, Instance, Launch, LaunchError, Source, SpawnerOptions, VmError,
+    Calls, CreateSnapshotError, Instance, Launch, LaunchError, Source, SpawnerOptions, VmError,
     capture_snapshot,
 };
 use jiffy_console::{Exit, stderr, stdout};
 use jiffy_control::{Missing, Phases, Request, Response, write_body};
-use jiffy_model::{EnvironmentChanges, Outcome, SomeSettings};
+use jiffy_model::{EnvironmentChanges, FunctionName, Outcome, SomeSettings};
 use jiffy_snapshots::{PageRun, Snapshot, write_working_set};
 use serde::Serialize;
 
@@ -98,6 +100,8 @@ pub(crate) enum RunError {
     Vmm(#[from] SdkError),
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    #[error(transparent)]
+    Capability(#[from] CapabilityError),
     #[error("cannot print")]
     Print(#[from] io::Error),
 }
@@ -156,6 +160,22 @@ impl Target {
         }
     }
 
+    /// What it may call for: what an agent of this release would give it.
+    fn calls(&self) -> Result<Arc<PreparedVersion>, CapabilityError> {
+        let capabilities = Capabilities::new(&Config {
+            release: env!("CARGO_PKG_VERSION").into(),
+        })?;
+        let [function_name, _] = &self.function;
+        // A package may be called what no function can be.
+        let unnamed = || FunctionName::try_from("unnamed".to_owned());
+        let function = FunctionName::from_str(function_name).or_else(|_| unnamed());
+        Ok(capabilities.prepare(&Version {
+            function: &function.expect("a name").into(),
+            function_name,
+            grants: &self.settings.grants,
+        }))
+    }
+
     fn symbols(&self) -> Symbols {
         let [name, _] = &self.function;
         match &self.source {
@@ -182,6 +202,7 @@ impl Target {
         vmm: &Path,
         jail: &SpawnerOptions,
         devices: &[DeviceId],
+        calls: Arc<PreparedVersion>,
     ) -> Result<(Instance, Option<Phases>), CreateSnapshotError> {
         let timeout = Some(self.settings.timeout);
         let isolation = self.settings.isolation;
@@ -189,8 +210,7 @@ impl Target {
             let mut instance = Instance::spawn_restored(
                 vmm, jail, snapshot, isolation, timeout, devices, print_log,
             )?;
-            let function_name = &snapshot.state().image.function_name;
-            instance.serve_calls(capabilities().prepare(&Version { function_name }));
+            instance.serve_calls(Arc::clone(&calls) as Arc<dyn Calls>);
             Ok::<_, LaunchError>(instance)
         };
         let runnable = match &self.source {
@@ -212,13 +232,6 @@ impl Target {
         let (phases, snapshot) = capture_snapshot(&launch, environment, ram_bytes, print_log)?;
         Ok((restore(&snapshot)?, Some(phases)))
     }
-}
-
-/// What functions may call for: what an agent of this release would give them.
-fn capabilities() -> Capabilities {
-    Capabilities::new(&Config {
-        release: env!("CARGO_PKG_VERSION").into(),
-    })
 }
 
 /// What `jiffy run -o json` prints.
@@ -245,6 +258,7 @@ pub(crate) fn run(options: &Options, format: Format) -> Result<Exit, RunError> {
     let request = request(&options.event, &options.http)?;
     let target = Target::find(&options.what)?;
     let vmm = sdk::vmm()?;
+    let calls = target.calls()?;
     let [name, version] = target.function.clone();
     let progress = Progress::new(format!("running {} {}", Line(&name), Line(&version)));
     let request = Request {
@@ -253,7 +267,7 @@ pub(crate) fn run(options: &Options, format: Format) -> Result<Exit, RunError> {
         ..request
     };
     let start = Instant::now();
-    let ended = match target.start(&vmm, &options.jail, &options.devices) {
+    let ended = match target.start(&vmm, &options.jail, &options.devices, calls) {
         Ok((instance, phases)) => {
             let times = HostTimes {
                 boot: phases.as_ref().map(BootTimes::new),

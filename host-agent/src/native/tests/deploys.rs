@@ -41,6 +41,18 @@ async fn a_deploy_keeps_what_it_does_not_name() {
         (&changed["timeout_ms"], &changed["environment"]["A"]),
         (&json!(500), &json!("1"))
     );
+    // What a function may ask for is a setting, too; with all that it has of another name.
+    let granted = json!({ "grants": { "kv": { "cart": {} } } });
+    let granted = deploy_with(&server, "f", granted).await.document();
+    assert_eq!(granted["grants"], json!({ "kv": { "cart": {} } }));
+    let changes = json!({ "grants": { "from": {}, "to": { "kv": { "cart": {} } } } });
+    assert_eq!(granted["changes"], changes);
+    let wrong = json!({ "grants": { "network": { "allow": ["ftp://a"] } } });
+    let wrong = deploy_with(&server, "f", wrong).await;
+    assert!(wrong.status == 400 && wrong.text().contains("invalid origin"));
+    let half = json!({ "grants": { "secrets": { "a": { "header": "b" } } } });
+    let half = deploy_with(&server, "f", half).await;
+    assert!(half.status == 400 && half.text().contains("invalid secret a"));
     // Single variables, and all of them.
     let some = json!({ "environment_changes": { "A": null, "B": "3", "C": "4" } });
     let some = deploy_with(&server, "f", some).await.document();
@@ -67,4 +79,5 @@ async fn a_deploy_keeps_what_it_does_not_name() {
         (&reset["timeout_ms"], &reset["environment"]),
         (&json!(7), &json!({}))
     );
+    assert_eq!(reset["grants"], json!({}));
 }
