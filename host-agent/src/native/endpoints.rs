@@ -9,8 +9,8 @@ use axum::{
 use super::{
     functions, images, insight, invoke,
     openapi::{
-        Answer::{Done, Json, Named},
-        Operation, Sent, of_site, openapi,
+        Answer::{self, Done, Json, Named, Site},
+        Sent, openapi,
     },
 };
 use crate::{
@@ -19,34 +19,110 @@ use crate::{
     vm::Vms,
 };
 
-/// What becomes of a path's query.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Query {
-    /// The handler reads it, and refuses what it does not know; or it is a function's, or nobody's that minds.
-    Taken,
-    /// There are no parameters, so one that is sent is a mistake.
-    Refused,
-}
-
 /// One method of one path.
 pub(super) struct Endpoint<V: Vms> {
     pub(super) method: Method,
     pub(super) path: &'static str,
     pub(super) scope: Scope,
-    pub(super) query: Query,
     pub(super) route: MethodRouter<Backend<V>>,
-    pub(super) operation: Operation,
+    pub(super) id: String,
+    pub(super) tag: &'static str,
+    pub(super) summary: &'static str,
+    /// Parameters of the query, by their names in the frame.
+    pub(super) query: &'static [&'static str],
+    /// Whether a query is let through. If not, there are no parameters, so one that is sent is a mistake.
+    pub(super) takes_query: bool,
+    pub(super) sent: Sent,
+    pub(super) answers: &'static [Answer],
+    /// Problems beside those that follow from scope, path and body, or in place of them.
+    pub(super) problems: &'static [(u16, &'static str)],
 }
 
-/// Methods of a function's own site. TRACE would send a client's secrets back to it.
-const SITE_METHODS: [Method; 7] = [
-    Method::GET,
-    Method::HEAD,
-    Method::POST,
-    Method::PUT,
-    Method::PATCH,
-    Method::DELETE,
-    Method::OPTIONS,
+impl<V: Vms> Endpoint<V> {
+    fn new<T: 'static>(
+        method: Method,
+        path: &'static str,
+        scope: Scope,
+        handler: impl Handler<T, Backend<V>>,
+    ) -> Self {
+        let filter = MethodFilter::try_from(method.clone()).expect("a method of RFC 9110");
+        Self {
+            method,
+            path,
+            scope,
+            route: on(filter, handler),
+            id: String::new(),
+            tag: "",
+            summary: "",
+            query: &[],
+            takes_query: false,
+            sent: Sent::Nothing,
+            answers: &[],
+            problems: &[],
+        }
+    }
+
+    /// Its name in generated clients, and the part of the API that it belongs to.
+    fn called(mut self, id: impl Into<String>, tag: &'static str) -> Self {
+        (self.id, self.tag) = (id.into(), tag);
+        self
+    }
+
+    fn summary(mut self, summary: &'static str) -> Self {
+        self.summary = summary;
+        self
+    }
+
+    /// The handler reads these parameters, and refuses what it does not know.
+    fn query(mut self, parameters: &'static [&'static str]) -> Self {
+        self.query = parameters;
+        self.any_query()
+    }
+
+    /// The query is a function's, or nobody's that minds.
+    fn any_query(mut self) -> Self {
+        self.takes_query = true;
+        self
+    }
+
+    fn sent(mut self, sent: Sent) -> Self {
+        self.sent = sent;
+        self
+    }
+
+    fn answers(mut self, answers: &'static [Answer]) -> Self {
+        self.answers = answers;
+        self
+    }
+
+    fn problems(mut self, problems: &'static [(u16, &'static str)]) -> Self {
+        self.problems = problems;
+        self
+    }
+}
+
+macro_rules! methods {
+    ($($name:ident $method:ident),*) => {
+        $(fn $name<V: Vms, T: 'static>(
+            path: &'static str,
+            scope: Scope,
+            handler: impl Handler<T, Backend<V>>,
+        ) -> Endpoint<V> {
+            Endpoint::new(Method::$method, path, scope, handler)
+        })*
+    };
+}
+methods!(get GET, put PUT, post POST, delete DELETE);
+
+/// Methods of a function's own site, and whether a body comes with them. TRACE would send a client's secrets back to it.
+const SITE_METHODS: [(Method, Sent); 7] = [
+    (Method::GET, Sent::Nothing),
+    (Method::HEAD, Sent::Nothing),
+    (Method::POST, Sent::Anything),
+    (Method::PUT, Sent::Anything),
+    (Method::PATCH, Sent::Anything),
+    (Method::DELETE, Sent::Nothing),
+    (Method::OPTIONS, Sent::Nothing),
 ];
 const SITE_PATHS: [(&str, &str); 3] = [
     ("/fn/{name}", ""),
@@ -54,411 +130,160 @@ const SITE_PATHS: [(&str, &str); 3] = [
     ("/fn/{name}/{*path}", "_path"),
 ];
 
-fn endpoint<V: Vms, T: 'static>(
-    method: Method,
-    path: &'static str,
-    scope: Scope,
-    query: Query,
-    handler: impl Handler<T, Backend<V>>,
-    operation: Operation,
-) -> Endpoint<V> {
-    let filter = MethodFilter::try_from(method.clone()).expect("a method of RFC 9110");
-    Endpoint {
-        method,
-        path,
-        scope,
-        query,
-        route: on(filter, handler),
-        operation,
-    }
-}
-
 /// All of them.
 pub(super) fn endpoints<V: Vms>() -> Vec<Endpoint<V>> {
     const FUNCTION: &str = "/v1/functions/{name}";
     const VERSION: &str = "/v1/functions/{name}/versions/{version}";
     const ALIAS: &str = "/v1/functions/{name}/aliases/{alias}";
+    const VERSIONS: &str = "/v1/functions/{name}/versions";
+    const ALIASES: &str = "/v1/functions/{name}/aliases";
+    const ROLLBACK: &str = "/v1/functions/{name}/rollback";
     const CONCURRENCY: &str = "/v1/functions/{name}/concurrency";
+    const INVOKE: &str = "/v1/functions/{name}/invoke";
+    const LOGS: &str = "/v1/functions/{name}/logs";
     let mut all = vec![
-        endpoint(
-            Method::GET,
-            HEALTH_PATH,
-            Public,
-            Query::Taken,
-            insight::health::<V>,
-            Operation {
-                id: "health".into(),
-                tag: "agent",
-                summary: "How the agent is.",
-                query: &[],
-                sent: Sent::Nothing,
-                answers: &[Json(200, "It runs.", "Health")],
-                problems: &[],
-            },
-        ),
-        endpoint(
-            Method::GET,
-            "/openapi.json",
-            Read,
-            Query::Taken,
-            openapi::<V>,
-            Operation {
-                id: "openapi".into(),
-                tag: "agent",
-                summary: "This document.",
-                query: &[],
-                sent: Sent::Nothing,
-                answers: &[Named("Document")],
-                problems: &[],
-            },
-        ),
-        endpoint(
-            Method::GET,
-            "/metrics",
-            Read,
-            Query::Taken,
-            insight::metrics::<V>,
-            Operation {
-                id: "metrics".into(),
-                tag: "agent",
-                summary: "Metrics in Prometheus' text format, or in OpenMetrics if `Accept` names that.",
-                query: &[],
-                sent: Sent::Nothing,
-                answers: &[Named("Metrics")],
-                problems: &[],
-            },
-        ),
-        endpoint(
-            Method::POST,
-            "/v1/images",
-            Deploy,
-            Query::Refused,
-            images::upload::<V>,
-            Operation {
-                id: "upload_image".into(),
-                tag: "functions",
-                summary: "Uploads an image that `jiffy build` made.",
-                query: &[],
-                sent: Sent::Bytes(true),
-                answers: &[Json(201, "It is stored.", "Image")],
-                problems: &[(422, "ImageRefused")],
-            },
-        ),
-        endpoint(
-            Method::GET,
-            "/v1/functions",
-            Read,
-            Query::Taken,
-            functions::list::<V>,
-            Operation {
-                id: "list_functions".into(),
-                tag: "functions",
-                summary: "Functions by name.",
-                query: &["AfterName", "Limit"],
-                sent: Sent::Nothing,
-                answers: &[Json(200, "A part of the list.", "FunctionList")],
-                problems: &[],
-            },
-        ),
-        endpoint(
-            Method::GET,
-            FUNCTION,
-            Read,
-            Query::Refused,
-            functions::describe::<V>,
-            Operation {
-                id: "describe_function".into(),
-                tag: "functions",
-                summary: "A function and its live version.",
-                query: &[],
-                sent: Sent::Nothing,
-                answers: &[Json(200, "The function.", "FunctionDescription")],
-                problems: &[],
-            },
-        ),
-        endpoint(
-            Method::PUT,
-            FUNCTION,
-            Deploy,
-            Query::Refused,
-            functions::deploy::<V>,
-            Operation {
-                id: "deploy_function".into(),
-                tag: "functions",
-                summary: "Deploys an image: makes a version of it and makes that live. What is left out stays as the live version has it; a new function, or `reset`, begins with the defaults. The old version goes on serving if this fails.",
-                query: &[],
-                sent: Sent::Json("Deploy", true),
-                answers: &[
-                    Json(200, "A new version of the function.", "Deployed"),
-                    Json(201, "The function is new.", "Deployed"),
-                ],
-                problems: &[(422, "ImageRefused")],
-            },
-        ),
-        endpoint(
-            Method::DELETE,
-            FUNCTION,
-            Deploy,
-            Query::Refused,
-            functions::remove::<V>,
-            Operation {
-                id: "delete_function".into(),
-                tag: "functions",
-                summary: "Deletes a function with all its versions.",
-                query: &[],
-                sent: Sent::Nothing,
-                answers: &[Done],
-                problems: &[],
-            },
-        ),
-        endpoint(
-            Method::GET,
-            "/v1/functions/{name}/versions",
-            Read,
-            Query::Taken,
-            functions::list_versions::<V>,
-            Operation {
-                id: "list_versions".into(),
-                tag: "versions",
-                summary: "Versions, ascending.",
-                query: &["AfterVersion", "Limit"],
-                sent: Sent::Nothing,
-                answers: &[Json(200, "A part of the list.", "VersionList")],
-                problems: &[],
-            },
-        ),
-        endpoint(
-            Method::GET,
-            VERSION,
-            Read,
-            Query::Refused,
-            functions::describe_version::<V>,
-            Operation {
-                id: "describe_version".into(),
-                tag: "versions",
-                summary: "A version.",
-                query: &[],
-                sent: Sent::Nothing,
-                answers: &[Json(200, "The version.", "Version")],
-                problems: &[],
-            },
-        ),
-        endpoint(
-            Method::DELETE,
-            VERSION,
-            Deploy,
-            Query::Refused,
-            functions::remove_version::<V>,
-            Operation {
-                id: "delete_version".into(),
-                tag: "versions",
-                summary: "Deletes a version that is neither live nor an alias's.",
-                query: &[],
-                sent: Sent::Nothing,
-                answers: &[Done],
-                problems: &[],
-            },
-        ),
-        endpoint(
-            Method::GET,
-            "/v1/functions/{name}/aliases",
-            Read,
-            Query::Refused,
-            functions::list_aliases::<V>,
-            Operation {
-                id: "list_aliases".into(),
-                tag: "aliases",
-                summary: "Aliases.",
-                query: &[],
-                sent: Sent::Nothing,
-                answers: &[Json(200, "The aliases.", "AliasList")],
-                problems: &[],
-            },
-        ),
-        endpoint(
-            Method::GET,
-            ALIAS,
-            Read,
-            Query::Refused,
-            functions::describe_alias::<V>,
-            Operation {
-                id: "describe_alias".into(),
-                tag: "aliases",
-                summary: "An alias.",
-                query: &[],
-                sent: Sent::Nothing,
-                answers: &[Json(200, "The alias.", "Alias")],
-                problems: &[],
-            },
-        ),
-        endpoint(
-            Method::PUT,
-            ALIAS,
-            Deploy,
-            Query::Refused,
-            functions::put_alias::<V>,
-            Operation {
-                id: "put_alias".into(),
-                tag: "aliases",
-                summary: "Sets an alias.",
-                query: &[],
-                sent: Sent::Json("Alias", true),
-                answers: &[Json(200, "It is set.", "Alias")],
-                problems: &[],
-            },
-        ),
-        endpoint(
-            Method::DELETE,
-            ALIAS,
-            Deploy,
-            Query::Refused,
-            functions::remove_alias::<V>,
-            Operation {
-                id: "delete_alias".into(),
-                tag: "aliases",
-                summary: "Removes an alias.",
-                query: &[],
-                sent: Sent::Nothing,
-                answers: &[Done],
-                problems: &[],
-            },
-        ),
-        endpoint(
-            Method::POST,
-            "/v1/functions/{name}/rollback",
-            Deploy,
-            Query::Refused,
-            functions::roll_back::<V>,
-            Operation {
-                id: "roll_back".into(),
-                tag: "versions",
-                summary: "Makes an earlier version live again.",
-                query: &[],
-                sent: Sent::Json("Rollback", false),
-                answers: &[Json(200, "The function as it is now.", "Function")],
-                problems: &[],
-            },
-        ),
-        endpoint(
-            Method::PUT,
-            CONCURRENCY,
-            Deploy,
-            Query::Refused,
-            functions::put_concurrency::<V>,
-            Operation {
-                id: "put_concurrency".into(),
-                tag: "functions",
-                summary: "Limits the VMs of all versions together.",
-                query: &[],
-                sent: Sent::Json("Concurrency", true),
-                answers: &[Json(200, "It is limited.", "Concurrency")],
-                problems: &[],
-            },
-        ),
-        endpoint(
-            Method::DELETE,
-            CONCURRENCY,
-            Deploy,
-            Query::Refused,
-            functions::remove_concurrency::<V>,
-            Operation {
-                id: "delete_concurrency".into(),
-                tag: "functions",
-                summary: "Lifts the limit.",
-                query: &[],
-                sent: Sent::Nothing,
-                answers: &[Done],
-                problems: &[],
-            },
-        ),
-        endpoint(
-            Method::POST,
-            "/v1/functions/{name}/invoke",
-            Invoke,
-            Query::Taken,
-            invoke::invoke::<V>,
-            Operation {
-                id: "invoke".into(),
-                tag: "invoke",
-                summary: "Hands the body to the function as its event and returns what its handler returns.",
-                query: &["Qualifier"],
-                sent: Sent::Bytes(false),
-                answers: &[Named("Invoked")],
-                problems: &[
-                    (400, "InvokeRefused"),
-                    (429, "Busy"),
-                    (500, "FunctionFailed"),
-                    (504, "FunctionTimeout"),
-                ],
-            },
-        ),
-        endpoint(
-            Method::GET,
-            "/v1/functions/{name}/logs",
-            Read,
-            Query::Taken,
-            insight::logs::<V>,
-            Operation {
-                id: "logs".into(),
-                tag: "insight",
-                summary: "The newest lines of a function's log, oldest first.",
-                query: &[
-                    "LinesSince",
-                    "LinesUntil",
-                    "LinesOf",
-                    "LinesLimit",
-                    "Follow",
-                ],
-                sent: Sent::Nothing,
-                answers: &[Named("LogLines")],
-                problems: &[(429, "Busy"), (503, "Platform")],
-            },
-        ),
-        endpoint(
-            Method::GET,
-            "/v1/instances",
-            Read,
-            Query::Refused,
-            insight::instances::<V>,
-            Operation {
-                id: "list_instances".into(),
-                tag: "insight",
-                summary: "All VMs, in no order.",
-                query: &[],
-                sent: Sent::Nothing,
-                answers: &[Json(200, "The VMs.", "InstanceList")],
-                problems: &[],
-            },
-        ),
-        endpoint(
-            Method::GET,
-            "/v1/usage",
-            Read,
-            Query::Taken,
-            insight::usage::<V>,
-            Operation {
-                id: "usage".into(),
-                tag: "insight",
-                summary: "What requests took, by function.",
-                query: &["UsageOf", "UsageSince"],
-                sent: Sent::Nothing,
-                answers: &[Json(200, "Sums by function.", "UsageList")],
-                problems: &[],
-            },
-        ),
+        get(HEALTH_PATH, Public, insight::health::<V>)
+            .called("health", "agent")
+            .summary("How the agent is.")
+            .any_query()
+            .answers(&[Json(200, "It runs.", "Health")]),
+        get("/openapi.json", Read, openapi::<V>)
+            .called("openapi", "agent")
+            .summary("This document.")
+            .any_query()
+            .answers(&[Named("Document")]),
+        get("/metrics", Read, insight::metrics::<V>)
+            .called("metrics", "agent")
+            .summary(
+                "Metrics in Prometheus' text format, or in OpenMetrics if `Accept` names that.",
+            )
+            .any_query()
+            .answers(&[Named("Metrics")]),
+        post("/v1/images", Deploy, images::upload::<V>)
+            .called("upload_image", "functions")
+            .summary("Uploads an image that `jiffy build` made.")
+            .sent(Sent::Bytes(true))
+            .answers(&[Json(201, "It is stored.", "Image")])
+            .problems(&[(422, "ImageRefused")]),
+        get("/v1/functions", Read, functions::list::<V>)
+            .called("list_functions", "functions")
+            .summary("Functions by name.")
+            .query(&["AfterName", "Limit"])
+            .answers(&[Json(200, "A part of the list.", "FunctionList")]),
+        get(FUNCTION, Read, functions::describe::<V>)
+            .called("describe_function", "functions")
+            .summary("A function and its live version.")
+            .answers(&[Json(200, "The function.", "FunctionDescription")]),
+        put(FUNCTION, Deploy, functions::deploy::<V>)
+            .called("deploy_function", "functions")
+            .summary(
+                "Deploys an image: makes a version of it and makes that live. What is left out \
+                 stays as the live version has it; a new function, or `reset`, begins with the \
+                 defaults. The old version goes on serving if this fails.",
+            )
+            .sent(Sent::Json("Deploy", true))
+            .answers(&[
+                Json(200, "A new version of the function.", "Deployed"),
+                Json(201, "The function is new.", "Deployed"),
+            ])
+            .problems(&[(422, "ImageRefused")]),
+        delete(FUNCTION, Deploy, functions::remove::<V>)
+            .called("delete_function", "functions")
+            .summary("Deletes a function with all its versions.")
+            .answers(&[Done]),
+        get(VERSIONS, Read, functions::list_versions::<V>)
+            .called("list_versions", "versions")
+            .summary("Versions, ascending.")
+            .query(&["AfterVersion", "Limit"])
+            .answers(&[Json(200, "A part of the list.", "VersionList")]),
+        get(VERSION, Read, functions::describe_version::<V>)
+            .called("describe_version", "versions")
+            .summary("A version.")
+            .answers(&[Json(200, "The version.", "Version")]),
+        delete(VERSION, Deploy, functions::remove_version::<V>)
+            .called("delete_version", "versions")
+            .summary("Deletes a version that is neither live nor an alias's.")
+            .answers(&[Done]),
+        get(ALIASES, Read, functions::list_aliases::<V>)
+            .called("list_aliases", "aliases")
+            .summary("Aliases.")
+            .answers(&[Json(200, "The aliases.", "AliasList")]),
+        get(ALIAS, Read, functions::describe_alias::<V>)
+            .called("describe_alias", "aliases")
+            .summary("An alias.")
+            .answers(&[Json(200, "The alias.", "Alias")]),
+        put(ALIAS, Deploy, functions::put_alias::<V>)
+            .called("put_alias", "aliases")
+            .summary("Sets an alias.")
+            .sent(Sent::Json("Alias", true))
+            .answers(&[Json(200, "It is set.", "Alias")]),
+        delete(ALIAS, Deploy, functions::remove_alias::<V>)
+            .called("delete_alias", "aliases")
+            .summary("Removes an alias.")
+            .answers(&[Done]),
+        post(ROLLBACK, Deploy, functions::roll_back::<V>)
+            .called("roll_back", "versions")
+            .summary("Makes an earlier version live again.")
+            .sent(Sent::Json("Rollback", false))
+            .answers(&[Json(200, "The function as it is now.", "Function")]),
+        put(CONCURRENCY, Deploy, functions::put_concurrency::<V>)
+            .called("put_concurrency", "functions")
+            .summary("Limits the VMs of all versions together.")
+            .sent(Sent::Json("Concurrency", true))
+            .answers(&[Json(200, "It is limited.", "Concurrency")]),
+        delete(CONCURRENCY, Deploy, functions::remove_concurrency::<V>)
+            .called("delete_concurrency", "functions")
+            .summary("Lifts the limit.")
+            .answers(&[Done]),
+        post(INVOKE, Invoke, invoke::invoke::<V>)
+            .called("invoke", "invoke")
+            .summary(
+                "Hands the body to the function as its event and returns what its handler \
+                 returns.",
+            )
+            .query(&["Qualifier"])
+            .sent(Sent::Bytes(false))
+            .answers(&[Named("Invoked")])
+            .problems(&[
+                (400, "InvokeRefused"),
+                (429, "Busy"),
+                (500, "FunctionFailed"),
+                (504, "FunctionTimeout"),
+            ]),
+        get(LOGS, Read, insight::logs::<V>)
+            .called("logs", "insight")
+            .summary("The newest lines of a function's log, oldest first.")
+            .query(&[
+                "LinesSince",
+                "LinesUntil",
+                "LinesOf",
+                "LinesLimit",
+                "Follow",
+            ])
+            .answers(&[Named("LogLines")])
+            .problems(&[(429, "Busy"), (503, "Platform")]),
+        get("/v1/instances", Read, insight::instances::<V>)
+            .called("list_instances", "insight")
+            .summary("All VMs, in no order.")
+            .answers(&[Json(200, "The VMs.", "InstanceList")]),
+        get("/v1/usage", Read, insight::usage::<V>)
+            .called("usage", "insight")
+            .summary("What requests took, by function.")
+            .query(&["UsageOf", "UsageSince"])
+            .answers(&[Json(200, "Sums by function.", "UsageList")]),
     ];
     for (path, suffix) in SITE_PATHS {
-        for method in SITE_METHODS {
-            let operation = of_site(&method, suffix);
-            let handler = invoke::http::<V>;
-            all.push(endpoint(
-                method,
-                path,
-                Invoke,
-                Query::Taken,
-                handler,
-                operation,
-            ));
+        for (method, sent) in SITE_METHODS {
+            let id = format!("http_{}{suffix}", method.as_str().to_ascii_lowercase());
+            let endpoint = Endpoint::new(method, path, Invoke, invoke::http::<V>);
+            all.push(
+                endpoint
+                    .called(id, "invoke")
+                    .summary("Hands the HTTP request to the function.")
+                    .any_query()
+                    .sent(sent)
+                    .answers(&[Site]),
+            );
         }
     }
     all

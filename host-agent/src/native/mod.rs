@@ -20,7 +20,7 @@ use axum::{
 };
 use jiffy_model::Outcome;
 
-use self::endpoints::{Query, endpoints};
+use self::endpoints::endpoints;
 use crate::{
     auth::{Caller, Scope},
     http::{
@@ -40,13 +40,11 @@ pub const LIST_LEN_DEFAULT: usize = 100;
 pub(crate) fn router<V: Vms>(backend: Backend<V>) -> Router {
     let mut router = Router::new();
     for endpoint in endpoints::<V>() {
-        let (scope, query) = (endpoint.scope, endpoint.query);
+        let (scope, takes_query) = (endpoint.scope, endpoint.takes_query);
         let guard = Guard(move |request: &Request| {
-            refusal(request, scope).or_else(|| match query {
-                Query::Taken => None,
-                Query::Refused => check_no_query(request)
-                    .err()
-                    .map(IntoResponse::into_response),
+            refusal(request, scope).or_else(|| {
+                let checked = check_no_query(request).err().filter(|_| !takes_query);
+                checked.map(IntoResponse::into_response)
             })
         });
         router = router.route(endpoint.path, endpoint.route.route_layer(guard));

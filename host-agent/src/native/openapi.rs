@@ -4,7 +4,7 @@
 
 use std::sync::OnceLock;
 
-use axum::{http::Method, response::Response};
+use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -38,20 +38,6 @@ pub(super) enum Answer {
     Named(&'static str),
     /// Whatever the function says.
     Site,
-}
-
-/// What is said of one endpoint beside method, path and scope.
-#[derive(Debug)]
-pub(super) struct Operation {
-    pub(super) id: String,
-    pub(super) tag: &'static str,
-    pub(super) summary: &'static str,
-    /// Parameters of the query, by their names in the frame.
-    pub(super) query: &'static [&'static str],
-    pub(super) sent: Sent,
-    pub(super) answers: &'static [Answer],
-    /// Problems beside those that follow from scope, path and body, or in place of them.
-    pub(super) problems: &'static [(u16, &'static str)],
 }
 
 /// `GET /openapi.json`
@@ -96,9 +82,8 @@ fn path_parameters(path: &str) -> Vec<Value> {
 }
 
 fn operation<V: Vms>(endpoint: &Endpoint<V>) -> Value {
-    let said = &endpoint.operation;
     let mut responses = problems(endpoint);
-    for answer in said.answers {
+    for answer in endpoint.answers {
         let (status, response) = match *answer {
             Answer::Json(status, description, schema) => {
                 let content = content("application/json", &reference("schemas", schema));
@@ -112,20 +97,23 @@ fn operation<V: Vms>(endpoint: &Endpoint<V>) -> Value {
         responses.insert(status, response);
     }
     let mut operation = json!({
-        "operationId": said.id,
-        "tags": [said.tag],
-        "summary": said.summary,
+        "operationId": endpoint.id,
+        "tags": [endpoint.tag],
+        "summary": endpoint.summary,
         "responses": responses,
     });
-    if !said.query.is_empty() {
-        let parameters = said.query.iter().map(|name| reference("parameters", name));
+    if !endpoint.query.is_empty() {
+        let parameters = endpoint
+            .query
+            .iter()
+            .map(|name| reference("parameters", name));
         operation["parameters"] = parameters.collect();
     }
     if endpoint.scope == Scope::Public {
         operation["security"] = json!([]);
     }
     let bytes = json!({ "type": "string", "format": "binary" });
-    let body = match said.sent {
+    let body = match endpoint.sent {
         Sent::Nothing => return operation,
         Sent::Bytes(required) => (required, content("application/octet-stream", &bytes)),
         Sent::Json(schema, required) => (
@@ -144,12 +132,11 @@ fn content(media_type: &str, schema: &Value) -> Value {
 
 /// How the agent refuses a request: what follows from what an endpoint asks for, and what is particular to it.
 fn problems<V: Vms>(endpoint: &Endpoint<V>) -> Map<String, Value> {
-    let said = &endpoint.operation;
-    if said.answers == [Answer::Site] {
+    if endpoint.answers == [Answer::Site] {
         return Map::new();
     }
     let (scope, is_of_function) = (endpoint.scope, endpoint.path.contains("{name}"));
-    let (has_body, is_json) = match said.sent {
+    let (has_body, is_json) = match endpoint.sent {
         Sent::Nothing => (false, false),
         Sent::Bytes(_) | Sent::Anything => (true, false),
         Sent::Json(..) => (true, true),
@@ -176,25 +163,7 @@ fn problems<V: Vms>(endpoint: &Endpoint<V>) -> Map<String, Value> {
     let follows = follows.iter().filter(|(applies, ..)| *applies);
     let follows = follows.map(|(_, status, name)| (*status, *name));
     follows
-        .chain(said.problems.iter().copied())
+        .chain(endpoint.problems.iter().copied())
         .map(|(status, name): (u16, _)| (status.to_string(), reference("responses", name)))
         .collect()
-}
-
-/// What the methods of a function's own site are called and sent.
-pub(super) fn of_site(method: &Method, suffix: &str) -> Operation {
-    let takes_body = [Method::POST, Method::PUT, Method::PATCH].contains(method);
-    Operation {
-        id: format!("http_{}{suffix}", method.as_str().to_ascii_lowercase()),
-        tag: "invoke",
-        summary: "Hands the HTTP request to the function.",
-        query: &[],
-        sent: if takes_body {
-            Sent::Anything
-        } else {
-            Sent::Nothing
-        },
-        answers: &[Answer::Site],
-        problems: &[],
-    }
 }
