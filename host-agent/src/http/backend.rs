@@ -10,7 +10,7 @@ use super::{
     client_address::{Client, is_trusted, peer},
     headers::{Pass, for_guest},
 };
-use crate::{service::Service, vm::Vms};
+use crate::{catalog::Catalog, service::Service, vm::Vms};
 
 /// The service, and what all requests share. A clone is the same.
 pub(crate) struct Backend<V: Vms> {
@@ -48,6 +48,11 @@ impl<V: Vms> Backend<V> {
             bodies: Arc::default(),
             host_memory_bytes: crate::memory::available_bytes(),
         }
+    }
+
+    /// What is deployed.
+    pub(crate) fn catalog(&self) -> &Arc<Catalog> {
+        &self.service.catalog
     }
 
     /// How a body is taken in.

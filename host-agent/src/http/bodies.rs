@@ -185,20 +185,22 @@ impl Segments {
 
 /// A response's body, which counts until the last of it is sent.
 pub(crate) fn counted(body: Vec<u8>, mut held: Held) -> Result<Bytes, BodyError> {
-    struct Counted(
-        Vec<u8>,
-        #[expect(dead_code, reason = "held for as long as the bytes are")] Held,
-    );
-    impl AsRef<[u8]> for Counted {
-        fn as_ref(&self) -> &[u8] {
-            &self.0
-        }
-    }
     if body.is_empty() {
         return Ok(Bytes::new());
     }
     held.grow(body.len())?;
-    Ok(Bytes::from_owner(Counted(body, held)))
+    Ok(keeping(body, held))
+}
+
+/// `bytes`, which keep `what` until the last of them is sent.
+pub(crate) fn keeping<T: Send + 'static>(bytes: Vec<u8>, what: T) -> Bytes {
+    struct Keeping<T>(Vec<u8>, T);
+    impl<T> AsRef<[u8]> for Keeping<T> {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    Bytes::from_owner(Keeping(bytes, what))
 }
 
 #[cfg(test)]

@@ -1,16 +1,14 @@
 //! Aliases.
 
-use axum::http::StatusCode;
-use axum::response::IntoResponse;
 use jiffy_model::Outcome;
-use serde::Serialize;
+use serde_json::Value;
 
 use super::{
-    Answer, Call,
+    Answer, Call, created,
     error::LambdaError,
-    json,
     name::{Target, parameter},
-    shapes::{AliasConfiguration, PutAlias, check_revision},
+    no_content, ok, page_of,
+    shapes::{PutAlias, alias_document, alias_revision, check_revision, target_text},
 };
 use crate::{
     catalog::AliasBefore,
@@ -21,14 +19,8 @@ use crate::{
 };
 
 impl<V: Vms> Call<'_, V> {
-    fn alias_configuration(
-        &self,
-        function: &Function,
-        name: &AliasName,
-        alias: &Alias,
-    ) -> AliasConfiguration {
-        let config = self.lambda.backend.service.config();
-        AliasConfiguration::new(&config.lambda, function, name, alias)
+    fn alias_document(&self, function: &Function, name: &AliasName, alias: &Alias) -> Value {
+        alias_document(&self.service().config().lambda, function, name, alias)
     }
 
     fn find_alias(
@@ -37,7 +29,7 @@ impl<V: Vms> Call<'_, V> {
         alias: &str,
     ) -> Result<(Function, AliasName, Alias), LambdaError> {
         let name = Target::unqualified(name)?;
-        let mut function = self.lambda.backend.service.catalog.function(&name)?;
+        let mut function = self.catalog().function(&name)?;
         let alias_name = alias_name(alias)?;
         let alias = function.aliases.remove(&alias_name).ok_or_else(|| {
             let message = format!("{name} has no alias {alias_name}");
@@ -49,97 +41,64 @@ impl<V: Vms> Call<'_, V> {
     pub(super) async fn create_alias(self, name: &str) -> Answer {
         let name = Target::unqualified(name)?;
         let wanted: PutAlias = self.document()?;
-        let alias = wanted
-            .name
-            .clone()
-            .ok_or_else(|| LambdaError::new(Outcome::InvalidRequest, "Name is missing"))?;
+        let alias = wanted.name.clone();
+        let alias = alias.ok_or_else(|| LambdaError::invalid("Name is missing"))?;
         let alias = AliasName::try_from(alias)?;
         let (to, before) = (wanted.alias(None)?, AliasBefore::Absent);
-        let service = &self.lambda.backend.service;
-        let made = service
-            .catalog
+        let made = self
+            .catalog()
             .change_alias(&name, &alias, to.clone(), before);
-        let function = made.await?;
-        let configuration = self.alias_configuration(&function, &alias, &to);
-        Ok(json(StatusCode::CREATED, &configuration))
+        created(self.alias_document(&made.await?, &alias, &to))
     }
 
     pub(super) async fn update_alias(self, name: &str, alias: &str) -> Answer {
         let (function, alias, before) = self.find_alias(name, alias)?;
         let wanted: PutAlias = self.document()?;
-        let found = self.alias_configuration(&function, &alias, &before);
-        check_revision(wanted.revision_id.as_deref(), &found.revision_id)?;
+        let revision = alias_revision(&function, &alias, &before);
+        check_revision(wanted.revision_id.as_deref(), &revision)?;
         let to = wanted.alias(Some(before.clone()))?;
-        let service = &self.lambda.backend.service;
         // The registry looks again, so that of two who have seen the same one is refused.
-        let before = AliasBefore::Is(before);
-        let changed = service
-            .catalog
-            .change_alias(&function.name, &alias, to.clone(), before);
-        let function = changed.await?;
-        let configuration = self.alias_configuration(&function, &alias, &to);
-        Ok(json(StatusCode::OK, &configuration))
+        let (name, before) = (&function.name, AliasBefore::Is(before));
+        let changed = self
+            .catalog()
+            .change_alias(name, &alias, to.clone(), before);
+        ok(self.alias_document(&changed.await?, &alias, &to))
     }
 
     pub(super) fn get_alias(self, name: &str, alias: &str) -> Answer {
         let (function, name, alias) = self.find_alias(name, alias)?;
-        let configuration = self.alias_configuration(&function, &name, &alias);
-        Ok(json(StatusCode::OK, &configuration))
+        ok(self.alias_document(&function, &name, &alias))
     }
 
     pub(super) async fn delete_alias(self, name: &str, alias: &str) -> Answer {
         let name = Target::unqualified(name)?;
         let alias = alias_name(alias)?;
-        match self
-            .lambda
-            .backend
-            .service
-            .catalog
-            .remove_alias(&name, &alias)
-            .await
-        {
+        match self.catalog().remove_alias(&name, &alias).await {
             // As in Lambda: what is not there need not be deleted.
             Ok(_) | Err(ChangeError::NoAlias(..)) => {}
             Err(error) => return Err(error.into()),
         }
-        Ok(StatusCode::NO_CONTENT.into_response())
+        no_content()
     }
 
     pub(super) fn list_aliases(self, name: &str) -> Answer {
         let name = Target::unqualified(name)?;
-        let function = self.lambda.backend.service.catalog.function(&name)?;
+        let function = self.catalog().function(&name)?;
         let page = self.page()?;
         let version = parameter(&self.parts.uri, "FunctionVersion");
-        let is_behind = |name: &AliasName| {
-            let marker = page.marker.as_deref();
-            marker.is_none_or(|marker| name.as_ref() > marker)
+        let is_wanted = |name: &AliasName, alias: &Alias| {
+            let (after, version) = (page.marker.as_deref(), version.as_deref());
+            after.is_none_or(|marker| name.as_ref() > marker)
+                && version.is_none_or(|version| target_text(&alias.version) == version)
         };
-        let found = function.aliases.iter().filter(|(name, _)| is_behind(name));
-        let configurations =
-            found.map(|(name, alias)| self.alias_configuration(&function, name, alias));
-        let mut aliases: Vec<_> = configurations
-            .filter(|found| {
-                version
-                    .as_ref()
-                    .is_none_or(|version| found.leads_to(version))
-            })
-            .take(page.len_max + 1)
-            .collect();
-        let next_marker = page.cut(&mut aliases, |alias| alias.name.to_string());
-        let document = Aliases {
-            aliases,
-            next_marker,
-        };
-        Ok(json(StatusCode::OK, &document))
+        let aliases = function.aliases.iter();
+        let wanted = aliases.filter(|(name, alias)| is_wanted(name, alias));
+        let mut aliases: Vec<_> = wanted.take(page.len_max + 1).collect();
+        let next_marker = page.cut(&mut aliases, |(name, _)| name.to_string());
+        let aliases = aliases.into_iter();
+        let documents = aliases.map(|(name, alias)| self.alias_document(&function, name, alias));
+        page_of("Aliases", documents.collect::<Vec<_>>(), next_marker)
     }
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Aliases {
-    aliases: Vec<AliasConfiguration>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_marker: Option<String>,
 }
 
 fn alias_name(segment: &str) -> Result<AliasName, LambdaError> {

@@ -2,15 +2,13 @@
 
 use std::{
     io::{Cursor, Read, Write},
+    str::FromStr,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use axum::http::{HeaderValue, Method, header, request::Parts};
-use axum::{
-    body::{Body, Bytes},
-    response::Response,
-};
+use axum::{body::Body, response::Response};
 use hmac::{Hmac, KeyInit, Mac};
 use jiffy_model::Outcome;
 use jiffy_snapshots::Digest;
@@ -24,7 +22,7 @@ use uuid::Uuid;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use super::{LambdaRouter, code::ENTRY_NAME, error::LambdaError, name::parameter};
-use crate::vm::Vms;
+use crate::{http::bodies::keeping, vm::Vms};
 
 const PREFIX: &str = "/code/";
 /// How long an address is good: as in Lambda.
@@ -95,6 +93,10 @@ pub(super) fn is_download(path: &str) -> bool {
     path.starts_with(PREFIX)
 }
 
+fn parsed<T: FromStr>(text: Option<String>) -> Option<T> {
+    text?.parse().ok()
+}
+
 impl<V: Vms> LambdaRouter<V> {
     /// Answers a request for code.
     pub(super) async fn download(&self, parts: &Parts) -> Result<Response, LambdaError> {
@@ -109,22 +111,13 @@ impl<V: Vms> LambdaRouter<V> {
                 "the address of the code is wrong or has expired: ask GetFunction for another",
             )
         };
-        let image: Digest = uri
-            .path()
-            .strip_prefix(PREFIX)
-            .and_then(|text| text.parse().ok())
-            .ok_or_else(refused)?;
-        let expires_s: u64 = parameter(uri, "Expires")
-            .and_then(|text| text.parse().ok())
-            .ok_or_else(refused)?;
-        let signature: Digest = parameter(uri, "Signature")
-            .and_then(|text| text.parse().ok())
-            .ok_or_else(refused)?;
-        let verified = self
-            .downloads
-            .mac(&image, expires_s)
-            .verify_slice(&signature.0);
-        if verified.is_err() || expires_s < unix_s(SystemTime::now()) {
+        let image = uri.path().strip_prefix(PREFIX).map(str::to_owned);
+        let image: Digest = parsed(image).ok_or_else(refused)?;
+        let expires_s: u64 = parsed(parameter(uri, "Expires")).ok_or_else(refused)?;
+        let signature: Digest = parsed(parameter(uri, "Signature")).ok_or_else(refused)?;
+        let mac = self.downloads.mac(&image, expires_s);
+        let is_good = mac.verify_slice(&signature.0).is_ok();
+        if !is_good || expires_s < unix_s(SystemTime::now()) {
             return Err(refused());
         }
         let permit = self.downloads.permit(self.backend.body_time_max()).await?;
@@ -137,7 +130,7 @@ impl<V: Vms> LambdaRouter<V> {
         let zip = zip.await.ok().and_then(Result::ok);
         let zip =
             zip.ok_or_else(|| LambdaError::new(Outcome::Platform, "the code cannot be read"))?;
-        let mut response = Response::new(Body::from(holding(zip, permit)));
+        let mut response = Response::new(Body::from(keeping(zip, permit)));
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,
@@ -146,20 +139,6 @@ impl<V: Vms> LambdaRouter<V> {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         Ok(response)
     }
-}
-
-/// What is sent of `bytes`: it holds its permit until all of it is taken.
-fn holding(bytes: Vec<u8>, permit: OwnedSemaphorePermit) -> Bytes {
-    struct Holding(
-        Vec<u8>,
-        #[expect(dead_code, reason = "held for as long as the bytes are")] OwnedSemaphorePermit,
-    );
-    impl AsRef<[u8]> for Holding {
-        fn as_ref(&self) -> &[u8] {
-            &self.0
-        }
-    }
-    Bytes::from_owner(Holding(bytes, permit))
 }
 
 /// The same bytes for the same image.
@@ -186,7 +165,7 @@ mod tests {
         let mut bodies = vec![];
         for _ in 0..DOWNLOADS_MAX {
             let permit = downloads.permit(soon).await.expect("a permit");
-            bodies.push(holding(vec![7; 100], permit));
+            bodies.push(keeping(vec![7; 100], permit));
         }
         let refused = downloads
             .clone()

@@ -2,9 +2,9 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::{
-    body::Body,
+    Json,
     response::{IntoResponse, Response},
 };
 use jiffy_control::Untrusted;
@@ -34,6 +34,11 @@ impl LambdaError {
             message: message.into(),
             retry_after: None,
         }
+    }
+
+    /// The client asked for what cannot be.
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(Outcome::InvalidRequest, message)
     }
 
     #[cfg(test)]
@@ -74,16 +79,13 @@ impl IntoResponse for LambdaError {
             }
             _ => {}
         }
-        let mut response = Response::new(Body::from(document.to_string()));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
-        headers.insert("x-amzn-errortype", HeaderValue::from_static(name));
+        let kind = [("x-amzn-errortype", name)];
+        let mut response = (status, kind, Json(document)).into_response();
         if let Some(after) = self.retry_after {
-            headers.insert(header::RETRY_AFTER, after.as_secs().max(1).into());
+            let seconds = after.as_secs().max(1);
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, seconds.into());
         }
         response
     }

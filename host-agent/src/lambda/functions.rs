@@ -2,9 +2,6 @@
 
 use std::time::SystemTime;
 
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
-use jiffy_model::Outcome;
 use jiffy_snapshots::Digest;
 use serde_json::json;
 use tokio::task::spawn_blocking;
@@ -12,9 +9,10 @@ use tokio::task::spawn_blocking;
 use super::{
     Answer, Call,
     code::unpack,
+    created,
     error::LambdaError,
-    json,
     name::{LATEST, Target},
+    no_content, ok,
     shapes::{
         Concurrency, Configuration, CreateFunction, FunctionConfiguration, UpdateCode,
         check_revision, latest_revision,
@@ -23,8 +21,7 @@ use super::{
 use crate::{
     catalog::Publication,
     model::{
-        AliasTarget, Attached, CONCURRENCY_MAX, Function, LambdaFacts, Qualifier, Settings,
-        Version, ZipFacts,
+        Attached, CONCURRENCY_MAX, Function, LambdaFacts, Qualifier, Settings, Version, ZipFacts,
     },
     service::{ChangeError, Mode, Plan},
     vm::Vms,
@@ -37,7 +34,7 @@ impl<V: Vms> Call<'_, V> {
         mut version: Version,
         is_latest: bool,
     ) -> FunctionConfiguration {
-        let config = self.lambda.backend.service.config();
+        let config = self.service().config();
         // Without a token and without keys whoever asks may be anybody on this machine.
         if !config.shows_environment_to_lambda() {
             version.settings = version.settings.without_values();
@@ -48,20 +45,9 @@ impl<V: Vms> Call<'_, V> {
     /// A function with the version that the client means.
     fn find(&self, name: &str) -> Result<(Function, Version, FunctionConfiguration), LambdaError> {
         let target = Target::new(name, &self.parts.uri)?;
-        let function = self.lambda.backend.service.catalog.function(&target.name)?;
-        let version = self
-            .lambda
-            .backend
-            .service
-            .resolve(&target.name, &target.qualifier)?;
-        let is_latest = match &target.qualifier {
-            Qualifier::Live => true,
-            Qualifier::Version(_) => false,
-            Qualifier::Alias(alias) => {
-                let to = function.aliases.get(alias);
-                to.is_some_and(|to| to.version == AliasTarget::Live)
-            }
-        };
+        let function = self.catalog().function(&target.name)?;
+        let version = self.service().resolve(&target.name, &target.qualifier)?;
+        let is_latest = target.is_latest(&function);
         let configuration = self.configuration(&function, version.clone(), is_latest);
         let configuration = match &target.qualifier {
             Qualifier::Live if !target.is_qualified => configuration,
@@ -79,35 +65,23 @@ impl<V: Vms> Call<'_, V> {
         revision: Option<&str>,
     ) -> Result<(Function, Version), LambdaError> {
         let name = Target::unqualified(name)?;
-        let function = self.lambda.backend.service.catalog.function(&name)?;
+        let function = self.catalog().function(&name)?;
         check_revision(revision, &latest_revision(&function))?;
-        let version = self
-            .lambda
-            .backend
-            .service
-            .catalog
-            .version(&name, function.live)?;
+        let version = self.catalog().version(&name, function.live)?;
         Ok((function, version))
     }
 
     /// Stores the image that is in a zip file.
     async fn store(&self, zip_file: Option<&str>) -> Result<(Digest, ZipFacts), LambdaError> {
         let zip_file = zip_file.ok_or_else(|| {
-            LambdaError::new(
-                Outcome::InvalidRequest,
-                "ZipFile is missing: this agent takes code in no other way",
-            )
+            LambdaError::invalid("ZipFile is missing: this agent takes code in no other way")
         })?;
-        let bytes_max = self.lambda.backend.service.config().limits.image_bytes_max;
+        let bytes_max = self.service().config().limits.image_bytes_max;
         let zip_file = zip_file.to_owned();
         let unpacked = spawn_blocking(move || unpack(&zip_file, bytes_max)).await;
-        let (image, code) = unpacked.map_err(|_| {
-            LambdaError::new(
-                Outcome::InvalidRequest,
-                "ZipFile cannot be read: make it again",
-            )
-        })??;
-        let mut upload = self.lambda.backend.service.upload().await?;
+        let (image, code) = unpacked
+            .map_err(|_| LambdaError::invalid("ZipFile cannot be read: make it again"))??;
+        let mut upload = self.service().upload().await?;
         upload.write(&image).await?;
         Ok((upload.finish().await?.digest, code))
     }
@@ -125,7 +99,7 @@ impl<V: Vms> Call<'_, V> {
         let name = &function.name;
         // The registry looks again, so that of two who have seen the same one is refused.
         let expected_changes = revision.map(|_| function.changes);
-        let service = &self.lambda.backend.service;
+        let service = self.service();
         if (image, &settings, &lambda) == (live.image, &live.settings, &live.lambda) {
             if !publish {
                 return Ok(self.configuration(&function, live, true));
@@ -151,14 +125,13 @@ impl<V: Vms> Call<'_, V> {
     pub(super) async fn create_function(self) -> Answer {
         let wanted: CreateFunction<'_> = self.document()?;
         let name = Target::unqualified(&wanted.function_name)?;
-        if self.lambda.backend.service.catalog.function(&name).is_ok() {
+        if self.catalog().function(&name).is_ok() {
             // Before the image is unpacked; the registry looks again.
             return Err(ChangeError::Exists(name).into());
         }
         let (settings, lambda) = wanted.configuration.new_function()?;
         if lambda.role.is_none() {
-            return Err(LambdaError::new(
-                Outcome::InvalidRequest,
+            return Err(LambdaError::invalid(
                 "Role is missing: must be the ARN of a role, such as arn:aws:iam::000000000000:role/any",
             ));
         }
@@ -175,13 +148,13 @@ impl<V: Vms> Call<'_, V> {
         };
         let tags = wanted.tags.unwrap_or_default();
         Attached::default().tag(&tags)?;
-        let service = &self.lambda.backend.service;
-        let created = service.deploy_as(Mode::Create, &name, plan).await?;
+        let service = self.service();
+        let made = service.deploy_as(Mode::Create, &name, plan).await?;
         if !tags.is_empty() {
             service.catalog.tag(&name, tags, vec![]).await?;
         }
-        let created = self.configuration(&created.function, created.version, !wanted.publish);
-        Ok(json(StatusCode::CREATED, &created.unqualified()))
+        let made = self.configuration(&made.function, made.version, !wanted.publish);
+        created(made.unqualified())
     }
 
     pub(super) async fn update_code(self, name: &str) -> Answer {
@@ -190,8 +163,7 @@ impl<V: Vms> Call<'_, V> {
         let (function, live) = self.find_live(name, revision)?;
         let (image, code) = self.store(wanted.zip_file.as_deref()).await?;
         if wanted.dry_run {
-            let unchanged = self.configuration(&function, live, true);
-            return Ok(json(StatusCode::OK, &unchanged));
+            return ok(self.configuration(&function, live, true));
         }
         let lambda = LambdaFacts {
             code: Some(code),
@@ -199,7 +171,7 @@ impl<V: Vms> Call<'_, V> {
         };
         let wanted_code = (image, live.settings.clone(), lambda);
         let updated = self.update((function, live), revision, wanted_code, wanted.publish);
-        Ok(json(StatusCode::OK, &updated.await?))
+        ok(updated.await?)
     }
 
     pub(super) async fn update_configuration(self, name: &str) -> Answer {
@@ -209,21 +181,16 @@ impl<V: Vms> Call<'_, V> {
         let (settings, lambda) = wanted.over(live.settings.clone(), live.lambda.clone())?;
         let wanted = (live.image, settings, lambda);
         let updated = self.update((function, live), revision.as_deref(), wanted, false);
-        Ok(json(StatusCode::OK, &updated.await?))
+        ok(updated.await?)
     }
 
     pub(super) fn get_function(self, name: &str) -> Answer {
         let (function, version, configuration) = self.find(name)?;
-        let host = self.parts.headers.get(header::HOST);
-        let host = host.and_then(|host| host.to_str().ok()).map(str::to_owned);
-        let host = host.unwrap_or_else(|| self.lambda.backend.service.config().listen.to_string());
-        let path = self
-            .lambda
-            .downloads
-            .path(&version.image, SystemTime::now());
+        let downloads = &self.lambda.downloads;
+        let path = downloads.path(&version.image, SystemTime::now());
         let mut document = json!({
             "Configuration": configuration,
-            "Code": { "RepositoryType": "S3", "Location": format!("http://{host}{path}") },
+            "Code": { "RepositoryType": "S3", "Location": format!("http://{}{path}", self.host()) },
         });
         if !function.attached.tags.is_empty() {
             document["Tags"] = json!(function.attached.tags);
@@ -231,85 +198,68 @@ impl<V: Vms> Call<'_, V> {
         if let Some(reserved) = function.reserved_concurrency {
             document["Concurrency"] = json!({ "ReservedConcurrentExecutions": reserved });
         }
-        Ok(json(StatusCode::OK, &document))
+        ok(document)
     }
 
     pub(super) fn get_configuration(self, name: &str) -> Answer {
         let (_, _, configuration) = self.find(name)?;
-        Ok(json(StatusCode::OK, &configuration))
+        ok(configuration)
     }
 
     pub(super) async fn delete_function(self, name: &str) -> Answer {
         let target = Target::new(name, &self.parts.uri)?;
         match target.qualifier {
             Qualifier::Live if target.is_qualified => {
-                return Err(LambdaError::new(
-                    Outcome::InvalidRequest,
+                return Err(LambdaError::invalid(
                     "$LATEST cannot be deleted alone: leave the qualifier out to delete the function",
                 ));
             }
-            Qualifier::Live => {
-                self.lambda
-                    .backend
-                    .service
-                    .catalog
-                    .delete_function(&target.name)
-                    .await?
-            }
+            Qualifier::Live => self.catalog().delete_function(&target.name).await?,
             Qualifier::Version(version) => {
-                let service = &self.lambda.backend.service;
                 // What is live is `$LATEST`, which has no number to lose.
-                service
-                    .catalog
-                    .delete_version(&target.name, version, true)
-                    .await?;
+                let deleted = self.catalog().delete_version(&target.name, version, true);
+                deleted.await?;
             }
             Qualifier::Alias(alias) => {
                 let message = format!("{alias} is an alias: delete it with DeleteAlias");
-                return Err(LambdaError::new(Outcome::InvalidRequest, message));
+                return Err(LambdaError::invalid(message));
             }
         }
-        Ok(StatusCode::NO_CONTENT.into_response())
+        no_content()
     }
 
     pub(super) async fn put_concurrency(self, name: &str) -> Answer {
         let name = Target::unqualified(name)?;
         let wanted: Concurrency = self.document()?;
-        let reserved = wanted.reserved_concurrent_executions;
-        let reserved = u32::try_from(reserved)
+        let reserved = u32::try_from(wanted.reserved_concurrent_executions)
             .ok()
-            .filter(|reserved| *reserved <= CONCURRENCY_MAX)
-            .ok_or_else(|| {
-                let message = format!(
-                    "ReservedConcurrentExecutions is {reserved}: must be 0 to {CONCURRENCY_MAX}"
-                );
-                LambdaError::new(Outcome::InvalidRequest, message)
-            })?;
-        let service = &self.lambda.backend.service;
-        service
-            .catalog
-            .set_reserved_concurrency(&name, Some(reserved))
-            .await?;
-        Ok(json(StatusCode::OK, &wanted))
+            .filter(|reserved| *reserved <= CONCURRENCY_MAX);
+        let reserved = reserved.ok_or_else(|| {
+            let reserved = wanted.reserved_concurrent_executions;
+            LambdaError::invalid(format!(
+                "ReservedConcurrentExecutions is {reserved}: must be 0 to {CONCURRENCY_MAX}"
+            ))
+        })?;
+        let catalog = self.catalog();
+        let set = catalog.set_reserved_concurrency(&name, Some(reserved));
+        set.await?;
+        ok(wanted)
     }
 
     pub(super) async fn delete_concurrency(self, name: &str) -> Answer {
         let name = Target::unqualified(name)?;
-        let service = &self.lambda.backend.service;
-        service
-            .catalog
-            .set_reserved_concurrency(&name, None)
-            .await?;
-        Ok(StatusCode::NO_CONTENT.into_response())
+        let lifted = self.catalog().set_reserved_concurrency(&name, None);
+        lifted.await?;
+        no_content()
     }
 
     pub(super) fn get_concurrency(self, name: &str) -> Answer {
         let name = Target::unqualified(name)?;
-        let function = self.lambda.backend.service.catalog.function(&name)?;
+        let function = self.catalog().function(&name)?;
         let document = match function.reserved_concurrency {
             Some(reserved) => json!({ "ReservedConcurrentExecutions": reserved }),
             None => json!({}),
         };
-        Ok(json(StatusCode::OK, &document))
+        ok(document)
     }
 }

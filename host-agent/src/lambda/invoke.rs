@@ -1,9 +1,9 @@
 //! Invocations. What went wrong in a function is a result here: status 200 and `X-Amz-Function-Error`.
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, header};
 
 use axum::{
-    body::{Body, Bytes},
+    body::Bytes,
     response::{IntoResponse, Response},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -17,6 +17,7 @@ use super::{
     Answer, Call,
     error::LambdaError,
     name::{Target, version_text},
+    no_content,
     proxy::{pack, unpack},
 };
 use crate::{
@@ -25,7 +26,6 @@ use crate::{
         problem::{ERROR_TYPE_BYTES_MAX, bounded, text_of_error},
         trace::traceparent_or_amzn,
     },
-    model::{AliasName, AliasTarget, FunctionId, Qualifier},
     service::{InvokeFacts, InvokeFailure, InvokeInput},
     symbols::Frame,
     vm::Vms,
@@ -43,48 +43,42 @@ const HANDLED: HeaderValue = HeaderValue::from_static("Handled");
 const UNHANDLED: HeaderValue = HeaderValue::from_static("Unhandled");
 
 impl<V: Vms> Call<'_, V> {
-    pub(super) async fn invoke(self, name: &str) -> Answer {
+    pub(super) async fn invoke(mut self, name: &str) -> Answer {
         let target = Target::new(name, &self.parts.uri)?;
-        let header = |name: &str| self.parts.headers.get(name).map(HeaderValue::as_bytes);
-        match header("x-amz-invocation-type").unwrap_or(b"RequestResponse") {
-            b"RequestResponse" => {}
-            b"DryRun" => {
-                self.lambda
-                    .backend
-                    .service
-                    .resolve(&target.name, &target.qualifier)?;
-                return Ok(StatusCode::NO_CONTENT.into_response());
+        match self.header("x-amz-invocation-type") {
+            None | Some(b"RequestResponse") => {}
+            Some(b"DryRun") => {
+                self.service().resolve(&target.name, &target.qualifier)?;
+                return no_content();
             }
-            b"Event" => {
-                return Err(LambdaError::new(
-                    Outcome::InvalidRequest,
+            Some(b"Event") => {
+                return Err(LambdaError::invalid(
                     "this agent has no asynchronous invocations yet: use InvocationType RequestResponse",
                 ));
             }
             _ => {
-                return Err(LambdaError::new(
-                    Outcome::InvalidRequest,
+                return Err(LambdaError::invalid(
                     "InvocationType has to be RequestResponse or DryRun",
                 ));
             }
         }
         check_json(&self.body)?;
-        let wants_log_tail = header("x-amz-log-type").is_some_and(|log| log == b"Tail");
-        let is_latest = match &target.qualifier {
-            Qualifier::Live => true,
-            Qualifier::Version(_) => false,
-            Qualifier::Alias(alias) => self.leads_to_latest(&target.name, alias),
-        };
+        let wants_log_tail = self
+            .header("x-amz-log-type")
+            .is_some_and(|log| log == b"Tail");
+        let entry = self.catalog().entry(&target.name);
+        let is_latest = entry.is_ok_and(|entry| target.is_latest(&entry.function));
         let body = if self.body.is_empty() {
             EMPTY_EVENT.to_owned()
         } else {
-            self.body.into()
+            std::mem::take(&mut self.body).into()
         };
         let input = InvokeInput {
             request_id: Some(self.id.as_str().to_owned()),
             traceparent: Some(traceparent_or_amzn(&self.parts.headers)),
             client_address: Some(self.lambda.backend.client(&self.parts).address.to_string()),
-            client_context: header("x-amz-client-context")
+            client_context: self
+                .header("x-amz-client-context")
                 .map(client_context)
                 .transpose()?,
             http: None,
@@ -93,7 +87,7 @@ impl<V: Vms> Call<'_, V> {
             unpack_http: Some(unpack),
             version_text: is_latest.then(|| version_text(None)),
         };
-        let service = &self.lambda.backend.service;
+        let service = self.service();
         let invoked = service.invoke(&target.name, &target.qualifier, input).await;
         match invoked {
             Ok(invoked) => {
@@ -132,17 +126,6 @@ impl<V: Vms> Call<'_, V> {
                 Ok(result(body.into(), Some(UNHANDLED), &facts, is_latest))
             }
         }
-    }
-}
-
-impl<V: Vms> Call<'_, V> {
-    /// Such an alias has no other version beside it.
-    fn leads_to_latest(&self, name: &FunctionId, alias: &AliasName) -> bool {
-        let function = self.lambda.backend.service.catalog.function(name);
-        function.is_ok_and(|function| {
-            let to = function.aliases.get(alias);
-            to.is_some_and(|to| to.version == AliasTarget::Live)
-        })
     }
 }
 
@@ -204,12 +187,8 @@ fn result(
     facts: &InvokeFacts,
     is_latest: bool,
 ) -> Response {
-    let mut response = Response::new(Body::from(body));
+    let mut response = ([(header::CONTENT_TYPE, "application/json")], body).into_response();
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
     if let Some(error) = error {
         headers.insert("x-amz-function-error", error);
     }

@@ -38,174 +38,143 @@ const NO_KMS: Decision = Refused("there is no key service here");
 const NO_TARGET: Decision = Refused("there is one kind of published version here: use Publish");
 const ONE_ARCHITECTURE: Decision = Only(&[r#"["x86_64"]"#], "functions run on x86_64");
 
-/// What CreateFunction and UpdateFunctionConfiguration both take.
-const CONFIGURATION: &[Member] = &[
-    (
-        "AcceleratorConfig",
-        Refused("there are no accelerators here"),
-    ),
-    (
-        "CapacityProviderConfig",
-        Refused("VMs run on this host and on no other capacity"),
-    ),
-    ("DeadLetterConfig", Refused("events are not there yet")),
-    ("Description", Used),
-    ("DurableConfig", Refused("executions are not durable")),
-    ("Environment", Within),
-    ("Environment.Variables", Used),
-    ("EphemeralStorage", Within),
-    (
-        "EphemeralStorage.Size",
-        Only(
-            &["512"],
-            "it is what clients send by default; a function here has no disk",
-        ),
-    ),
-    (
-        "FileSystemConfigs",
-        Refused("a function here has no file system"),
-    ),
-    ("Handler", Kept),
-    ("ImageConfig", NO_IMAGES),
-    ("KMSKeyArn", NO_KMS),
-    (
-        "Layers",
-        Refused("an image has no layers: link everything into it"),
-    ),
-    ("LoggingConfig", Within),
-    (
-        "LoggingConfig.ApplicationLogLevel",
-        Refused("logs are not filtered"),
-    ),
-    (
-        "LoggingConfig.LogFormat",
-        Only(&["\"Text\""], "logs are lines of text"),
-    ),
-    ("LoggingConfig.LogGroup", Kept),
-    (
-        "LoggingConfig.SystemLogLevel",
-        Refused("logs are not filtered"),
-    ),
-    ("MemorySize", Used),
-    ("Role", Kept),
-    ("Runtime", Kept),
-    ("RuntimeConfig", Refused("an image brings its runtime")),
-    ("SnapStart", Within),
-    ("SnapStart.ApplyOn", Kept),
-    ("Timeout", Used),
-    ("TracingConfig", Within),
-    (
-        "TracingConfig.Mode",
-        Only(
-            &["\"PassThrough\""],
-            "traces are passed on and not recorded",
-        ),
-    ),
-    (
-        "VpcConfig",
-        Refused("a function here has no network of its own"),
-    ),
-];
+macro_rules! members {
+    ($($(#[$doc:meta])* $table:ident: $($name:literal $decision:expr;)*)*) => {
+        $($(#[$doc])* const $table: &[Member] = &[$(($name, $decision)),*];)*
+    };
+}
 
-const CREATE_FUNCTION: &[Member] = &[
-    ("Architectures", ONE_ARCHITECTURE),
-    ("Code", Within),
-    ("Code.ImageUri", NO_IMAGES),
-    ("Code.S3Bucket", NO_STORE),
-    ("Code.S3Key", NO_STORE),
-    ("Code.S3ObjectStorageMode", NO_STORE),
-    ("Code.S3ObjectVersion", NO_STORE),
-    ("Code.SourceKMSKeyArn", NO_KMS),
-    ("Code.ZipFile", Used),
-    ("CodeSigningConfigArn", Refused("code is not signed")),
-    ("FunctionName", Used),
-    (
-        "PackageType",
-        Only(&["\"Zip\""], "send the image in a zip file"),
-    ),
-    ("Publish", Used),
-    ("PublishTo", NO_TARGET),
-    ("Tags", Used),
-    (
-        "TenancyConfig",
-        Refused("every request has a pristine VM of its own already"),
-    ),
-];
+members! {
+    /// What CreateFunction and UpdateFunctionConfiguration both take.
+    CONFIGURATION:
+    "AcceleratorConfig" Refused("there are no accelerators here");
+    "CapacityProviderConfig" Refused("VMs run on this host and on no other capacity");
+    "DeadLetterConfig" Refused("events are not there yet");
+    "Description" Used;
+    "DurableConfig" Refused("executions are not durable");
+    "Environment" Within;
+    "Environment.Variables" Used;
+    "EphemeralStorage" Within;
+    "EphemeralStorage.Size" Only(&["512"], "it is what clients send by default; a function here has no disk");
+    "FileSystemConfigs" Refused("a function here has no file system");
+    "Handler" Kept;
+    "ImageConfig" NO_IMAGES;
+    "KMSKeyArn" NO_KMS;
+    "Layers" Refused("an image has no layers: link everything into it");
+    "LoggingConfig" Within;
+    "LoggingConfig.ApplicationLogLevel" Refused("logs are not filtered");
+    "LoggingConfig.LogFormat" Only(&["\"Text\""], "logs are lines of text");
+    "LoggingConfig.LogGroup" Kept;
+    "LoggingConfig.SystemLogLevel" Refused("logs are not filtered");
+    "MemorySize" Used;
+    "Role" Kept;
+    "Runtime" Kept;
+    "RuntimeConfig" Refused("an image brings its runtime");
+    "SnapStart" Within;
+    "SnapStart.ApplyOn" Kept;
+    "Timeout" Used;
+    "TracingConfig" Within;
+    "TracingConfig.Mode" Only(&["\"PassThrough\""], "traces are passed on and not recorded");
+    "VpcConfig" Refused("a function here has no network of its own");
 
-const UPDATE_CODE: &[Member] = &[
-    ("Architectures", ONE_ARCHITECTURE),
-    ("DryRun", Used),
-    ("ImageUri", NO_IMAGES),
-    ("Publish", Used),
-    ("PublishTo", NO_TARGET),
-    ("RevisionId", Used),
-    ("S3Bucket", NO_STORE),
-    ("S3Key", NO_STORE),
-    ("S3ObjectStorageMode", NO_STORE),
-    ("S3ObjectVersion", NO_STORE),
-    ("SourceKMSKeyArn", NO_KMS),
-    ("ZipFile", Used),
-];
+    CREATE_FUNCTION:
+    "Architectures" ONE_ARCHITECTURE;
+    "Code" Within;
+    "Code.ImageUri" NO_IMAGES;
+    "Code.S3Bucket" NO_STORE;
+    "Code.S3Key" NO_STORE;
+    "Code.S3ObjectStorageMode" NO_STORE;
+    "Code.S3ObjectVersion" NO_STORE;
+    "Code.SourceKMSKeyArn" NO_KMS;
+    "Code.ZipFile" Used;
+    "CodeSigningConfigArn" Refused("code is not signed");
+    "FunctionName" Used;
+    "PackageType" Only(&["\"Zip\""], "send the image in a zip file");
+    "Publish" Used;
+    "PublishTo" NO_TARGET;
+    "Tags" Used;
+    "TenancyConfig" Refused("every request has a pristine VM of its own already");
 
-const REVISION: &[Member] = &[("RevisionId", Used)];
-const PUBLISH_VERSION: &[Member] = &[
-    ("CodeSha256", Used),
-    ("Description", Used),
-    ("PublishTo", NO_TARGET),
-    ("RevisionId", Used),
-];
-const ALIAS: &[Member] = &[
-    ("Description", Used),
-    ("FunctionVersion", Used),
-    ("RoutingConfig", Within),
-    ("RoutingConfig.AdditionalVersionWeights", Used),
-];
-const NAME: &[Member] = &[("Name", Used)];
-const RESERVED: &[Member] = &[("ReservedConcurrentExecutions", Used)];
-const PROVISIONED: &[Member] = &[("ProvisionedConcurrentExecutions", Used)];
-const TAGS: &[Member] = &[("Tags", Used)];
-const URL: &[Member] = &[
-    ("AuthType", Used),
-    ("Cors", Within),
-    ("Cors.AllowCredentials", Used),
-    ("Cors.AllowHeaders", Used),
-    ("Cors.AllowMethods", Used),
-    ("Cors.AllowOrigins", Used),
-    ("Cors.ExposeHeaders", Used),
-    ("Cors.MaxAge", Used),
-    (
-        "InvokeMode",
-        Only(&["\"BUFFERED\""], "responses are not streamed yet"),
-    ),
-];
+    UPDATE_CODE:
+    "Architectures" ONE_ARCHITECTURE;
+    "DryRun" Used;
+    "ImageUri" NO_IMAGES;
+    "Publish" Used;
+    "PublishTo" NO_TARGET;
+    "RevisionId" Used;
+    "S3Bucket" NO_STORE;
+    "S3Key" NO_STORE;
+    "S3ObjectStorageMode" NO_STORE;
+    "S3ObjectVersion" NO_STORE;
+    "SourceKMSKeyArn" NO_KMS;
+    "ZipFile" Used;
 
-const QUALIFIER: &[Member] = &[("Qualifier", Used)];
-const PAGE: &[Member] = &[("Marker", Used), ("MaxItems", Used)];
-const LIST_FUNCTIONS: &[Member] = &[
-    ("FunctionVersion", Used),
-    (
-        "MasterRegion",
-        Refused("there are no replicas of functions of other regions here"),
-    ),
-];
-const LIST_ALIASES: &[Member] = &[("FunctionVersion", Used)];
-const LIST_PROVISIONED: &[Member] = &[("List", Used)];
-const UNTAG: &[Member] = &[("tagKeys", Used)];
+    REVISION:
+    "RevisionId" Used;
 
-/// Headers that Invoke takes.
-const INVOKE_HEADERS: &[Member] = &[
-    ("X-Amz-Client-Context", Used),
-    (
-        "X-Amz-Durable-Execution-Name",
-        Refused("executions are not durable"),
-    ),
-    ("X-Amz-Invocation-Type", Used),
-    ("X-Amz-Log-Type", Used),
-    (
-        "X-Amz-Tenant-Id",
-        Refused("every request has a pristine VM of its own already"),
-    ),
-];
+    PUBLISH_VERSION:
+    "CodeSha256" Used;
+    "Description" Used;
+    "PublishTo" NO_TARGET;
+    "RevisionId" Used;
+
+    ALIAS:
+    "Description" Used;
+    "FunctionVersion" Used;
+    "RoutingConfig" Within;
+    "RoutingConfig.AdditionalVersionWeights" Used;
+
+    NAME:
+    "Name" Used;
+
+    RESERVED:
+    "ReservedConcurrentExecutions" Used;
+
+    PROVISIONED:
+    "ProvisionedConcurrentExecutions" Used;
+
+    TAGS:
+    "Tags" Used;
+
+    URL:
+    "AuthType" Used;
+    "Cors" Within;
+    "Cors.AllowCredentials" Used;
+    "Cors.AllowHeaders" Used;
+    "Cors.AllowMethods" Used;
+    "Cors.AllowOrigins" Used;
+    "Cors.ExposeHeaders" Used;
+    "Cors.MaxAge" Used;
+    "InvokeMode" Only(&["\"BUFFERED\""], "responses are not streamed yet");
+
+    QUALIFIER:
+    "Qualifier" Used;
+
+    PAGE:
+    "Marker" Used;
+    "MaxItems" Used;
+
+    LIST_FUNCTIONS:
+    "FunctionVersion" Used;
+    "MasterRegion" Refused("there are no replicas of functions of other regions here");
+
+    LIST_ALIASES:
+    "FunctionVersion" Used;
+
+    LIST_PROVISIONED:
+    "List" Used;
+
+    UNTAG:
+    "tagKeys" Used;
+
+    /// Headers that Invoke takes.
+    INVOKE_HEADERS:
+    "X-Amz-Client-Context" Used;
+    "X-Amz-Durable-Execution-Name" Refused("executions are not durable");
+    "X-Amz-Invocation-Type" Used;
+    "X-Amz-Log-Type" Used;
+    "X-Amz-Tenant-Id" Refused("every request has a pristine VM of its own already");
+}
 
 /// The members of a verb's body, of its query, and of its headers.
 pub(super) fn members(verb: Verb) -> [&'static [&'static [Member]]; 3] {
@@ -360,12 +329,12 @@ fn shown(value: &Value) -> String {
 fn refused(name: &str, value: &str, why: &str) -> LambdaError {
     let value: String = value.chars().take(SHOWN_CHARS_MAX).collect();
     let message = format!("{name} is {value}, which this agent does not support: {why}");
-    LambdaError::new(Outcome::InvalidRequest, message)
+    LambdaError::invalid(message)
 }
 
 fn unknown(name: &str) -> LambdaError {
     let message = format!("{name} is not known to this operation: leave it out");
-    LambdaError::new(Outcome::InvalidRequest, message)
+    LambdaError::invalid(message)
 }
 
 fn malformed(within: &str, error: &serde_json::Error) -> LambdaError {

@@ -30,13 +30,15 @@ mod versions;
 
 use std::sync::Arc;
 
-use axum::http::{HeaderValue, StatusCode, header, request::Parts};
+use axum::http::{HeaderValue, StatusCode, request::Parts};
 use axum::{
-    body::{Body, Bytes},
+    Json,
+    body::Bytes,
     extract::Request,
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use serde_json::json;
 use tokio::sync::Semaphore;
 
 pub use self::{
@@ -52,12 +54,14 @@ use jiffy_model::{EndsRequest, Outcome};
 
 use crate::{
     auth::{Caller, Principal, signer},
+    catalog::Catalog,
     http::{
         backend::Backend,
         bodies::collect,
         input::{BodyError, DOCUMENT_BYTES_MAX},
         trace::RequestId,
     },
+    service::Service,
     vm::Vms,
 };
 
@@ -92,6 +96,15 @@ struct Call<'a, V: Vms> {
 }
 
 type Answer = Result<Response, LambdaError>;
+
+/// A part of a list, and where the next part begins.
+fn page_of(name: &str, entries: impl Serialize, next_marker: Option<String>) -> Answer {
+    let mut document = json!({ (name): entries });
+    if let Some(marker) = next_marker {
+        document["NextMarker"] = marker.into();
+    }
+    ok(document)
+}
 
 /// Whether a path is of this API: each begins with the date of an API version.
 pub(crate) fn is_path(path: &str) -> bool {
@@ -275,6 +288,25 @@ impl<V: Vms> Call<'_, V> {
         }
     }
 
+    fn service(&self) -> &Arc<Service<V>> {
+        &self.lambda.backend.service
+    }
+
+    fn catalog(&self) -> &Arc<Catalog> {
+        &self.service().catalog
+    }
+
+    fn header(&self, name: &str) -> Option<&[u8]> {
+        self.parts.headers.get(name).map(HeaderValue::as_bytes)
+    }
+
+    /// The name by which the client reaches the agent.
+    fn host(&self) -> String {
+        let host = self.header("host");
+        let host = host.and_then(|host| str::from_utf8(host).ok());
+        host.map_or_else(|| self.service().config().listen.to_string(), Into::into)
+    }
+
     fn body_or_empty(&self) -> &[u8] {
         match &self.body[..] {
             b"" => b"{}",
@@ -291,15 +323,16 @@ impl<V: Vms> Call<'_, V> {
     }
 }
 
-fn json(status: StatusCode, document: &impl Serialize) -> Response {
-    let body = serde_json::to_vec(document).expect("texts and numbers always encode");
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
-    response
+fn ok(document: impl Serialize) -> Answer {
+    Ok(Json(document).into_response())
+}
+
+fn created(document: impl Serialize) -> Answer {
+    Ok((StatusCode::CREATED, Json(document)).into_response())
+}
+
+fn no_content() -> Answer {
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 #[cfg(test)]

@@ -2,13 +2,12 @@
 
 use axum::http::Uri;
 pub(super) use jiffy_model::LATEST;
-use jiffy_model::Outcome;
 
 use super::error::LambdaError;
 use crate::{
     config::LambdaSettings,
     http::input::decode,
-    model::{FunctionId, Qualifier, VersionNumber},
+    model::{AliasTarget, Function, FunctionId, Qualifier, VersionNumber},
 };
 
 /// A function, and perhaps a version or an alias of it.
@@ -28,10 +27,9 @@ impl Target {
         let is_qualified = in_name.is_some() || in_query.is_some();
         let qualifier = match (in_name, in_query) {
             (Some(one), Some(other)) if one != other => {
-                return Err(LambdaError::new(
-                    Outcome::InvalidRequest,
-                    format!("the name says {one} and Qualifier says {other}: leave one out"),
-                ));
+                return Err(LambdaError::invalid(format!(
+                    "the name says {one} and Qualifier says {other}: leave one out"
+                )));
             }
             (one, other) => one.or(other).unwrap_or_default(),
         };
@@ -42,14 +40,25 @@ impl Target {
         })
     }
 
+    /// Whether it is `$LATEST`, by that name or by an alias that leads there; such an alias has no other version beside it.
+    pub(super) fn is_latest(&self, function: &Function) -> bool {
+        match &self.qualifier {
+            Qualifier::Live => true,
+            Qualifier::Version(_) => false,
+            Qualifier::Alias(alias) => {
+                let to = function.aliases.get(alias);
+                to.is_some_and(|to| to.version == AliasTarget::Live)
+            }
+        }
+    }
+
     /// The same, where a version or an alias has no place.
     pub(super) fn unqualified(segment: &str) -> Result<FunctionId, LambdaError> {
         match split(segment)? {
             (name, None) => Ok(name),
-            (name, Some(qualifier)) => Err(LambdaError::new(
-                Outcome::InvalidRequest,
-                format!("{qualifier} has no place here: name {name} alone"),
-            )),
+            (name, Some(qualifier)) => Err(LambdaError::invalid(format!(
+                "{qualifier} has no place here: name {name} alone"
+            ))),
         }
     }
 }
@@ -57,7 +66,7 @@ impl Target {
 fn split(segment: &str) -> Result<(FunctionId, Option<String>), LambdaError> {
     let no_name = |text: &str| {
         let message = format!("{text:?} is not a function's name or ARN");
-        LambdaError::new(Outcome::InvalidRequest, message)
+        LambdaError::invalid(message)
     };
     let text = decode(segment).ok_or_else(|| no_name(segment))?;
     let fields: Vec<_> = text.split(':').collect();
@@ -91,7 +100,7 @@ pub(super) fn number(uri: &Uri, name: &str) -> Result<Option<usize>, LambdaError
     let number = text.map(|text| {
         text.parse().map_err(|_| {
             let message = format!("{name} is {text:?} and has to be a number");
-            LambdaError::new(Outcome::InvalidRequest, message)
+            LambdaError::invalid(message)
         })
     });
     number.transpose()
@@ -112,6 +121,8 @@ pub(super) fn version_text(version: Option<VersionNumber>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use jiffy_model::Outcome;
+
     use super::*;
 
     fn target(segment: &str, query: &str) -> Result<(String, Qualifier), Outcome> {

@@ -4,42 +4,6 @@
 
 use axum::http::Method;
 
-/// What this agent has of Lambda's API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verb {
-    CreateAlias,
-    CreateFunction,
-    CreateFunctionUrlConfig,
-    DeleteAlias,
-    DeleteFunction,
-    DeleteFunctionConcurrency,
-    DeleteFunctionUrlConfig,
-    DeleteProvisionedConcurrencyConfig,
-    GetAccountSettings,
-    GetAlias,
-    GetFunction,
-    GetFunctionConcurrency,
-    GetFunctionConfiguration,
-    GetFunctionUrlConfig,
-    GetProvisionedConcurrencyConfig,
-    Invoke,
-    ListAliases,
-    ListFunctionUrlConfigs,
-    ListFunctions,
-    ListProvisionedConcurrencyConfigs,
-    ListTags,
-    ListVersionsByFunction,
-    PublishVersion,
-    PutFunctionConcurrency,
-    PutProvisionedConcurrencyConfig,
-    TagResource,
-    UntagResource,
-    UpdateAlias,
-    UpdateFunctionCode,
-    UpdateFunctionConfiguration,
-    UpdateFunctionUrlConfig,
-}
-
 /// Whether an operation is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Support {
@@ -124,116 +88,130 @@ const RUNTIMES: Support = Support::Never("an image brings its runtime: build it 
 const RECURSION: Support = Support::Never("loops are not detected: limit the concurrency");
 
 macro_rules! operations {
-    ($($name:ident $method:ident $path:literal $support:expr;)*) => {
-        /// All, by name; those that need a query come before those with the same path.
-        pub(super) const OPERATIONS: &[Operation] = &[$(Operation {
-            name: stringify!($name),
-            method: stringify!($method),
-            path: $path,
-            support: $support,
-        }),*];
-    };
-}
+    (
+        here { $($verb:ident $verb_method:ident $verb_path:literal;)* }
+        elsewhere { $($name:ident $method:ident $path:literal $support:expr;)* }
+    ) => {
+        /// What this agent has of Lambda's API.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Verb {
+            $($verb),*
+        }
 
-/// An operation that is here.
-macro_rules! here {
-    ($verb:ident) => {
-        Support::Here(Verb::$verb)
+        /// All; those that need a query come before those with the same path.
+        pub(super) const OPERATIONS: &[Operation] = &[
+            $(Operation {
+                name: stringify!($verb),
+                method: stringify!($verb_method),
+                path: $verb_path,
+                support: Support::Here(Verb::$verb),
+            },)*
+            $(Operation {
+                name: stringify!($name),
+                method: stringify!($method),
+                path: $path,
+                support: $support,
+            },)*
+        ];
     };
 }
 
 operations! {
-    GetLayerVersionByArn GET "/2018-10-31/layers?find=LayerVersion" LAYERS;
-    ListProvisionedConcurrencyConfigs GET "/2019-09-30/functions/{FunctionName}/provisioned-concurrency?List=ALL" here!(ListProvisionedConcurrencyConfigs);
-    AddLayerVersionPermission POST "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy" LAYERS;
-    AddPermission POST "/2015-03-31/functions/{FunctionName}/policy" POLICY;
-    CheckpointDurableExecution POST "/2025-12-01/durable-executions/{DurableExecutionArn}/checkpoint" DURABLE;
-    CreateAlias POST "/2015-03-31/functions/{FunctionName}/aliases" here!(CreateAlias);
-    CreateCapacityProvider POST "/2025-11-30/capacity-providers" CAPACITY;
-    CreateCodeSigningConfig POST "/2020-04-22/code-signing-configs" SIGNING;
-    CreateEventSourceMapping POST "/2015-03-31/event-source-mappings" EVENTS;
-    CreateFunction POST "/2015-03-31/functions" here!(CreateFunction);
-    CreateFunctionUrlConfig POST "/2021-10-31/functions/{FunctionName}/url" here!(CreateFunctionUrlConfig);
-    DeleteAlias DELETE "/2015-03-31/functions/{FunctionName}/aliases/{Name}" here!(DeleteAlias);
-    DeleteCapacityProvider DELETE "/2025-11-30/capacity-providers/{CapacityProviderName}" CAPACITY;
-    DeleteCodeSigningConfig DELETE "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}" SIGNING;
-    DeleteDurableExecution DELETE "/2025-12-01/durable-executions/{DurableExecutionArn}" DURABLE;
-    DeleteEventSourceMapping DELETE "/2015-03-31/event-source-mappings/{UUID}" EVENTS;
-    DeleteFunction DELETE "/2015-03-31/functions/{FunctionName}" here!(DeleteFunction);
-    DeleteFunctionCodeSigningConfig DELETE "/2020-06-30/functions/{FunctionName}/code-signing-config" SIGNING;
-    DeleteFunctionConcurrency DELETE "/2017-10-31/functions/{FunctionName}/concurrency" here!(DeleteFunctionConcurrency);
-    DeleteFunctionEventInvokeConfig DELETE "/2019-09-25/functions/{FunctionName}/event-invoke-config" EVENTS;
-    DeleteFunctionUrlConfig DELETE "/2021-10-31/functions/{FunctionName}/url" here!(DeleteFunctionUrlConfig);
-    DeleteLayerVersion DELETE "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}" LAYERS;
-    DeleteProvisionedConcurrencyConfig DELETE "/2019-09-30/functions/{FunctionName}/provisioned-concurrency" here!(DeleteProvisionedConcurrencyConfig);
-    DeleteResourcePolicy DELETE "/2026-07-09/resource-policy/{ResourceArn}" POLICY;
-    GetAccountSettings GET "/2016-08-19/account-settings" here!(GetAccountSettings);
-    GetAlias GET "/2015-03-31/functions/{FunctionName}/aliases/{Name}" here!(GetAlias);
-    GetCapacityProvider GET "/2025-11-30/capacity-providers/{CapacityProviderName}" CAPACITY;
-    GetCodeSigningConfig GET "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}" SIGNING;
-    GetDurableExecution GET "/2025-12-01/durable-executions/{DurableExecutionArn}" DURABLE;
-    GetDurableExecutionHistory GET "/2025-12-01/durable-executions/{DurableExecutionArn}/history" DURABLE;
-    GetDurableExecutionState GET "/2025-12-01/durable-executions/{DurableExecutionArn}/state" DURABLE;
-    GetEventSourceMapping GET "/2015-03-31/event-source-mappings/{UUID}" EVENTS;
-    GetFunction GET "/2015-03-31/functions/{FunctionName}" here!(GetFunction);
-    GetFunctionCodeSigningConfig GET "/2020-06-30/functions/{FunctionName}/code-signing-config" SIGNING;
-    GetFunctionConcurrency GET "/2019-09-30/functions/{FunctionName}/concurrency" here!(GetFunctionConcurrency);
-    GetFunctionConfiguration GET "/2015-03-31/functions/{FunctionName}/configuration" here!(GetFunctionConfiguration);
-    GetFunctionEventInvokeConfig GET "/2019-09-25/functions/{FunctionName}/event-invoke-config" EVENTS;
-    GetFunctionRecursionConfig GET "/2024-08-31/functions/{FunctionName}/recursion-config" RECURSION;
-    GetFunctionScalingConfig GET "/2025-11-30/functions/{FunctionName}/function-scaling-config" CAPACITY;
-    GetFunctionUrlConfig GET "/2021-10-31/functions/{FunctionName}/url" here!(GetFunctionUrlConfig);
-    GetLayerVersion GET "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}" LAYERS;
-    GetLayerVersionPolicy GET "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy" LAYERS;
-    GetPolicy GET "/2015-03-31/functions/{FunctionName}/policy" POLICY;
-    GetProvisionedConcurrencyConfig GET "/2019-09-30/functions/{FunctionName}/provisioned-concurrency" here!(GetProvisionedConcurrencyConfig);
-    GetResourcePolicy GET "/2026-07-09/resource-policy/{ResourceArn}" POLICY;
-    GetRuntimeManagementConfig GET "/2021-07-20/functions/{FunctionName}/runtime-management-config" RUNTIMES;
-    Invoke POST "/2015-03-31/functions/{FunctionName}/invocations" here!(Invoke);
-    InvokeAsync POST "/2014-11-13/functions/{FunctionName}/invoke-async" EVENTS;
-    InvokeWithResponseStream POST "/2021-11-15/functions/{FunctionName}/response-streaming-invocations" STREAMS;
-    ListAliases GET "/2015-03-31/functions/{FunctionName}/aliases" here!(ListAliases);
-    ListCapacityProviders GET "/2025-11-30/capacity-providers" CAPACITY;
-    ListCodeSigningConfigs GET "/2020-04-22/code-signing-configs" SIGNING;
-    ListDurableExecutionsByFunction GET "/2025-12-01/functions/{FunctionName}/durable-executions" DURABLE;
-    ListEventSourceMappings GET "/2015-03-31/event-source-mappings" EVENTS;
-    ListFunctionEventInvokeConfigs GET "/2019-09-25/functions/{FunctionName}/event-invoke-config/list" EVENTS;
-    ListFunctionUrlConfigs GET "/2021-10-31/functions/{FunctionName}/urls" here!(ListFunctionUrlConfigs);
-    ListFunctionVersionsByCapacityProvider GET "/2025-11-30/capacity-providers/{CapacityProviderName}/function-versions" CAPACITY;
-    ListFunctions GET "/2015-03-31/functions" here!(ListFunctions);
-    ListFunctionsByCodeSigningConfig GET "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}/functions" SIGNING;
-    ListLayerVersions GET "/2018-10-31/layers/{LayerName}/versions" LAYERS;
-    ListLayers GET "/2018-10-31/layers" LAYERS;
-    ListTags GET "/2017-03-31/tags/{Resource}" here!(ListTags);
-    ListVersionsByFunction GET "/2015-03-31/functions/{FunctionName}/versions" here!(ListVersionsByFunction);
-    PauseDurableExecution POST "/2025-12-01/durable-executions/{DurableExecutionArn}/pause" DURABLE;
-    PublishLayerVersion POST "/2018-10-31/layers/{LayerName}/versions" LAYERS;
-    PublishVersion POST "/2015-03-31/functions/{FunctionName}/versions" here!(PublishVersion);
-    PutFunctionCodeSigningConfig PUT "/2020-06-30/functions/{FunctionName}/code-signing-config" SIGNING;
-    PutFunctionConcurrency PUT "/2017-10-31/functions/{FunctionName}/concurrency" here!(PutFunctionConcurrency);
-    PutFunctionEventInvokeConfig PUT "/2019-09-25/functions/{FunctionName}/event-invoke-config" EVENTS;
-    PutFunctionRecursionConfig PUT "/2024-08-31/functions/{FunctionName}/recursion-config" RECURSION;
-    PutFunctionScalingConfig PUT "/2025-11-30/functions/{FunctionName}/function-scaling-config" CAPACITY;
-    PutProvisionedConcurrencyConfig PUT "/2019-09-30/functions/{FunctionName}/provisioned-concurrency" here!(PutProvisionedConcurrencyConfig);
-    PutResourcePolicy PUT "/2026-07-09/resource-policy/{ResourceArn}" POLICY;
-    PutRuntimeManagementConfig PUT "/2021-07-20/functions/{FunctionName}/runtime-management-config" RUNTIMES;
-    RemoveLayerVersionPermission DELETE "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy/{StatementId}" LAYERS;
-    RemovePermission DELETE "/2015-03-31/functions/{FunctionName}/policy/{StatementId}" POLICY;
-    ResumeDurableExecution POST "/2025-12-01/durable-executions/{DurableExecutionArn}/resume" DURABLE;
-    SendDurableExecutionCallbackFailure POST "/2025-12-01/durable-execution-callbacks/{CallbackId}/fail" DURABLE;
-    SendDurableExecutionCallbackHeartbeat POST "/2025-12-01/durable-execution-callbacks/{CallbackId}/heartbeat" DURABLE;
-    SendDurableExecutionCallbackSuccess POST "/2025-12-01/durable-execution-callbacks/{CallbackId}/succeed" DURABLE;
-    StopDurableExecution POST "/2025-12-01/durable-executions/{DurableExecutionArn}/stop" DURABLE;
-    TagResource POST "/2017-03-31/tags/{Resource}" here!(TagResource);
-    UntagResource DELETE "/2017-03-31/tags/{Resource}" here!(UntagResource);
-    UpdateAlias PUT "/2015-03-31/functions/{FunctionName}/aliases/{Name}" here!(UpdateAlias);
-    UpdateCapacityProvider PUT "/2025-11-30/capacity-providers/{CapacityProviderName}" CAPACITY;
-    UpdateCodeSigningConfig PUT "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}" SIGNING;
-    UpdateEventSourceMapping PUT "/2015-03-31/event-source-mappings/{UUID}" EVENTS;
-    UpdateFunctionCode PUT "/2015-03-31/functions/{FunctionName}/code" here!(UpdateFunctionCode);
-    UpdateFunctionConfiguration PUT "/2015-03-31/functions/{FunctionName}/configuration" here!(UpdateFunctionConfiguration);
-    UpdateFunctionEventInvokeConfig POST "/2019-09-25/functions/{FunctionName}/event-invoke-config" EVENTS;
-    UpdateFunctionUrlConfig PUT "/2021-10-31/functions/{FunctionName}/url" here!(UpdateFunctionUrlConfig);
+    here {
+        ListProvisionedConcurrencyConfigs GET "/2019-09-30/functions/{FunctionName}/provisioned-concurrency?List=ALL";
+        CreateAlias POST "/2015-03-31/functions/{FunctionName}/aliases";
+        CreateFunction POST "/2015-03-31/functions";
+        CreateFunctionUrlConfig POST "/2021-10-31/functions/{FunctionName}/url";
+        DeleteAlias DELETE "/2015-03-31/functions/{FunctionName}/aliases/{Name}";
+        DeleteFunction DELETE "/2015-03-31/functions/{FunctionName}";
+        DeleteFunctionConcurrency DELETE "/2017-10-31/functions/{FunctionName}/concurrency";
+        DeleteFunctionUrlConfig DELETE "/2021-10-31/functions/{FunctionName}/url";
+        DeleteProvisionedConcurrencyConfig DELETE "/2019-09-30/functions/{FunctionName}/provisioned-concurrency";
+        GetAccountSettings GET "/2016-08-19/account-settings";
+        GetAlias GET "/2015-03-31/functions/{FunctionName}/aliases/{Name}";
+        GetFunction GET "/2015-03-31/functions/{FunctionName}";
+        GetFunctionConcurrency GET "/2019-09-30/functions/{FunctionName}/concurrency";
+        GetFunctionConfiguration GET "/2015-03-31/functions/{FunctionName}/configuration";
+        GetFunctionUrlConfig GET "/2021-10-31/functions/{FunctionName}/url";
+        GetProvisionedConcurrencyConfig GET "/2019-09-30/functions/{FunctionName}/provisioned-concurrency";
+        Invoke POST "/2015-03-31/functions/{FunctionName}/invocations";
+        ListAliases GET "/2015-03-31/functions/{FunctionName}/aliases";
+        ListFunctionUrlConfigs GET "/2021-10-31/functions/{FunctionName}/urls";
+        ListFunctions GET "/2015-03-31/functions";
+        ListTags GET "/2017-03-31/tags/{Resource}";
+        ListVersionsByFunction GET "/2015-03-31/functions/{FunctionName}/versions";
+        PublishVersion POST "/2015-03-31/functions/{FunctionName}/versions";
+        PutFunctionConcurrency PUT "/2017-10-31/functions/{FunctionName}/concurrency";
+        PutProvisionedConcurrencyConfig PUT "/2019-09-30/functions/{FunctionName}/provisioned-concurrency";
+        TagResource POST "/2017-03-31/tags/{Resource}";
+        UntagResource DELETE "/2017-03-31/tags/{Resource}";
+        UpdateAlias PUT "/2015-03-31/functions/{FunctionName}/aliases/{Name}";
+        UpdateFunctionCode PUT "/2015-03-31/functions/{FunctionName}/code";
+        UpdateFunctionConfiguration PUT "/2015-03-31/functions/{FunctionName}/configuration";
+        UpdateFunctionUrlConfig PUT "/2021-10-31/functions/{FunctionName}/url";
+    }
+    elsewhere {
+        GetLayerVersionByArn GET "/2018-10-31/layers?find=LayerVersion" LAYERS;
+        AddLayerVersionPermission POST "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy" LAYERS;
+        AddPermission POST "/2015-03-31/functions/{FunctionName}/policy" POLICY;
+        CheckpointDurableExecution POST "/2025-12-01/durable-executions/{DurableExecutionArn}/checkpoint" DURABLE;
+        CreateCapacityProvider POST "/2025-11-30/capacity-providers" CAPACITY;
+        CreateCodeSigningConfig POST "/2020-04-22/code-signing-configs" SIGNING;
+        CreateEventSourceMapping POST "/2015-03-31/event-source-mappings" EVENTS;
+        DeleteCapacityProvider DELETE "/2025-11-30/capacity-providers/{CapacityProviderName}" CAPACITY;
+        DeleteCodeSigningConfig DELETE "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}" SIGNING;
+        DeleteDurableExecution DELETE "/2025-12-01/durable-executions/{DurableExecutionArn}" DURABLE;
+        DeleteEventSourceMapping DELETE "/2015-03-31/event-source-mappings/{UUID}" EVENTS;
+        DeleteFunctionCodeSigningConfig DELETE "/2020-06-30/functions/{FunctionName}/code-signing-config" SIGNING;
+        DeleteFunctionEventInvokeConfig DELETE "/2019-09-25/functions/{FunctionName}/event-invoke-config" EVENTS;
+        DeleteLayerVersion DELETE "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}" LAYERS;
+        DeleteResourcePolicy DELETE "/2026-07-09/resource-policy/{ResourceArn}" POLICY;
+        GetCapacityProvider GET "/2025-11-30/capacity-providers/{CapacityProviderName}" CAPACITY;
+        GetCodeSigningConfig GET "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}" SIGNING;
+        GetDurableExecution GET "/2025-12-01/durable-executions/{DurableExecutionArn}" DURABLE;
+        GetDurableExecutionHistory GET "/2025-12-01/durable-executions/{DurableExecutionArn}/history" DURABLE;
+        GetDurableExecutionState GET "/2025-12-01/durable-executions/{DurableExecutionArn}/state" DURABLE;
+        GetEventSourceMapping GET "/2015-03-31/event-source-mappings/{UUID}" EVENTS;
+        GetFunctionCodeSigningConfig GET "/2020-06-30/functions/{FunctionName}/code-signing-config" SIGNING;
+        GetFunctionEventInvokeConfig GET "/2019-09-25/functions/{FunctionName}/event-invoke-config" EVENTS;
+        GetFunctionRecursionConfig GET "/2024-08-31/functions/{FunctionName}/recursion-config" RECURSION;
+        GetFunctionScalingConfig GET "/2025-11-30/functions/{FunctionName}/function-scaling-config" CAPACITY;
+        GetLayerVersion GET "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}" LAYERS;
+        GetLayerVersionPolicy GET "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy" LAYERS;
+        GetPolicy GET "/2015-03-31/functions/{FunctionName}/policy" POLICY;
+        GetResourcePolicy GET "/2026-07-09/resource-policy/{ResourceArn}" POLICY;
+        GetRuntimeManagementConfig GET "/2021-07-20/functions/{FunctionName}/runtime-management-config" RUNTIMES;
+        InvokeAsync POST "/2014-11-13/functions/{FunctionName}/invoke-async" EVENTS;
+        InvokeWithResponseStream POST "/2021-11-15/functions/{FunctionName}/response-streaming-invocations" STREAMS;
+        ListCapacityProviders GET "/2025-11-30/capacity-providers" CAPACITY;
+        ListCodeSigningConfigs GET "/2020-04-22/code-signing-configs" SIGNING;
+        ListDurableExecutionsByFunction GET "/2025-12-01/functions/{FunctionName}/durable-executions" DURABLE;
+        ListEventSourceMappings GET "/2015-03-31/event-source-mappings" EVENTS;
+        ListFunctionEventInvokeConfigs GET "/2019-09-25/functions/{FunctionName}/event-invoke-config/list" EVENTS;
+        ListFunctionVersionsByCapacityProvider GET "/2025-11-30/capacity-providers/{CapacityProviderName}/function-versions" CAPACITY;
+        ListFunctionsByCodeSigningConfig GET "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}/functions" SIGNING;
+        ListLayerVersions GET "/2018-10-31/layers/{LayerName}/versions" LAYERS;
+        ListLayers GET "/2018-10-31/layers" LAYERS;
+        PauseDurableExecution POST "/2025-12-01/durable-executions/{DurableExecutionArn}/pause" DURABLE;
+        PublishLayerVersion POST "/2018-10-31/layers/{LayerName}/versions" LAYERS;
+        PutFunctionCodeSigningConfig PUT "/2020-06-30/functions/{FunctionName}/code-signing-config" SIGNING;
+        PutFunctionEventInvokeConfig PUT "/2019-09-25/functions/{FunctionName}/event-invoke-config" EVENTS;
+        PutFunctionRecursionConfig PUT "/2024-08-31/functions/{FunctionName}/recursion-config" RECURSION;
+        PutFunctionScalingConfig PUT "/2025-11-30/functions/{FunctionName}/function-scaling-config" CAPACITY;
+        PutResourcePolicy PUT "/2026-07-09/resource-policy/{ResourceArn}" POLICY;
+        PutRuntimeManagementConfig PUT "/2021-07-20/functions/{FunctionName}/runtime-management-config" RUNTIMES;
+        RemoveLayerVersionPermission DELETE "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy/{StatementId}" LAYERS;
+        RemovePermission DELETE "/2015-03-31/functions/{FunctionName}/policy/{StatementId}" POLICY;
+        ResumeDurableExecution POST "/2025-12-01/durable-executions/{DurableExecutionArn}/resume" DURABLE;
+        SendDurableExecutionCallbackFailure POST "/2025-12-01/durable-execution-callbacks/{CallbackId}/fail" DURABLE;
+        SendDurableExecutionCallbackHeartbeat POST "/2025-12-01/durable-execution-callbacks/{CallbackId}/heartbeat" DURABLE;
+        SendDurableExecutionCallbackSuccess POST "/2025-12-01/durable-execution-callbacks/{CallbackId}/succeed" DURABLE;
+        StopDurableExecution POST "/2025-12-01/durable-executions/{DurableExecutionArn}/stop" DURABLE;
+        UpdateCapacityProvider PUT "/2025-11-30/capacity-providers/{CapacityProviderName}" CAPACITY;
+        UpdateCodeSigningConfig PUT "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}" SIGNING;
+        UpdateEventSourceMapping PUT "/2015-03-31/event-source-mappings/{UUID}" EVENTS;
+        UpdateFunctionEventInvokeConfig POST "/2019-09-25/functions/{FunctionName}/event-invoke-config" EVENTS;
+    }
 }
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
 //! Provisioned concurrency: VMs of a published version, or of what an alias leads to, that are kept ready.
 
-use axum::http::StatusCode;
-use axum::response::IntoResponse;
+use axum::{Json, http::StatusCode, response::IntoResponse};
 use jiffy_model::Outcome;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::{
     Answer, Call,
     error::LambdaError,
-    json,
     name::{Target, arn},
+    no_content, ok, page_of,
     shapes::timestamp,
 };
 use crate::{model::Qualifier, service::Readiness, vm::Vms};
@@ -20,65 +20,38 @@ struct Wanted {
     provisioned_concurrent_executions: u32,
 }
 
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Provisioned {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    function_arn: Option<String>,
-    requested_provisioned_concurrent_executions: u32,
-    available_provisioned_concurrent_executions: u32,
-    allocated_provisioned_concurrent_executions: u32,
-    status: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status_reason: Option<String>,
-    last_modified: String,
-}
-
-impl Provisioned {
-    fn new(readiness: Readiness) -> Self {
-        let Readiness {
-            ready,
-            allocated,
-            available,
-            failure,
-        } = readiness;
-        Self {
-            function_arn: None,
-            requested_provisioned_concurrent_executions: ready.vms,
-            available_provisioned_concurrent_executions: available,
-            allocated_provisioned_concurrent_executions: allocated,
-            status: match &failure {
-                _ if allocated >= ready.vms => "READY",
-                Some(_) => "FAILED",
-                None => "IN_PROGRESS",
-            },
-            status_reason: failure.filter(|_| allocated < ready.vms),
-            last_modified: timestamp(ready.updated_ms),
-        }
+fn provisioned(readiness: Readiness) -> Value {
+    let Readiness {
+        ready,
+        allocated,
+        available,
+        failure,
+    } = readiness;
+    let is_ready = allocated >= ready.vms;
+    let mut document = json!({
+        "RequestedProvisionedConcurrentExecutions": ready.vms,
+        "AvailableProvisionedConcurrentExecutions": available,
+        "AllocatedProvisionedConcurrentExecutions": allocated,
+        "Status": match &failure {
+            _ if is_ready => "READY",
+            Some(_) => "FAILED",
+            None => "IN_PROGRESS",
+        },
+        "LastModified": timestamp(ready.updated_ms),
+    });
+    if let Some(why) = failure.filter(|_| !is_ready) {
+        document["StatusReason"] = why.into();
     }
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct List {
-    provisioned_concurrency_configs: Vec<Provisioned>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_marker: Option<String>,
+    document
 }
 
 impl<V: Vms> Call<'_, V> {
-    fn readiness(&self, target: &Target) -> Result<Provisioned, LambdaError> {
-        let readiness = self
-            .lambda
-            .backend
-            .service
-            .prepare
-            .readiness(&target.name, &target.qualifier)?;
-        readiness.map(Provisioned::new).ok_or_else(|| {
-            let message = format!(
-                "No Provisioned Concurrency Config found for this function: {}",
-                target.name
-            );
+    fn readiness(&self, target: &Target) -> Result<Value, LambdaError> {
+        let (name, prepare) = (&target.name, &self.service().prepare);
+        let readiness = prepare.readiness(name, &target.qualifier)?;
+        readiness.map(provisioned).ok_or_else(|| {
+            let message =
+                format!("No Provisioned Concurrency Config found for this function: {name}");
             LambdaError::new(Outcome::NotProvisioned, message)
         })
     }
@@ -88,35 +61,34 @@ impl<V: Vms> Call<'_, V> {
         let wanted: Wanted = self.document()?;
         let vms = wanted.provisioned_concurrent_executions;
         if vms == 0 {
-            let message = "ProvisionedConcurrentExecutions is 0: must be at least 1";
-            return Err(LambdaError::new(Outcome::InvalidRequest, message));
+            return Err(LambdaError::invalid(
+                "ProvisionedConcurrentExecutions is 0: must be at least 1",
+            ));
         }
-        let service = &self.lambda.backend.service;
-        service
-            .catalog
-            .set_ready(&target.name, &target.qualifier, Some(vms))
-            .await?;
-        Ok(json(StatusCode::ACCEPTED, &self.readiness(&target)?))
+        let set = self
+            .catalog()
+            .set_ready(&target.name, &target.qualifier, Some(vms));
+        set.await?;
+        Ok((StatusCode::ACCEPTED, Json(self.readiness(&target)?)).into_response())
     }
 
     pub(super) fn get_provisioned(self, name: &str) -> Answer {
         let target = Target::new(name, &self.parts.uri)?;
-        Ok(json(StatusCode::OK, &self.readiness(&target)?))
+        ok(self.readiness(&target)?)
     }
 
     pub(super) async fn delete_provisioned(self, name: &str) -> Answer {
         let target = Target::new(name, &self.parts.uri)?;
-        let service = &self.lambda.backend.service;
-        service
-            .catalog
-            .set_ready(&target.name, &target.qualifier, None)
-            .await?;
-        Ok(StatusCode::NO_CONTENT.into_response())
+        let unset = self
+            .catalog()
+            .set_ready(&target.name, &target.qualifier, None);
+        unset.await?;
+        no_content()
     }
 
     pub(super) fn list_provisioned(self, name: &str) -> Answer {
         let name = Target::unqualified(name)?;
-        let service = &self.lambda.backend.service;
+        let service = self.service();
         let function = service.catalog.function(&name)?;
         let page = self.page()?;
         let is_behind = |key: &String| page.marker.as_ref().is_none_or(|marker| key > marker);
@@ -132,16 +104,11 @@ impl<V: Vms> Call<'_, V> {
             };
             // One that is gone meanwhile is left out.
             if let Ok(Some(readiness)) = service.prepare.readiness(&name, &qualifier) {
-                configs.push(Provisioned {
-                    function_arn: Some(format!("{arn}:{key}")),
-                    ..Provisioned::new(readiness)
-                });
+                let mut config = provisioned(readiness);
+                config["FunctionArn"] = format!("{arn}:{key}").into();
+                configs.push(config);
             }
         }
-        let document = List {
-            provisioned_concurrency_configs: configs,
-            next_marker,
-        };
-        Ok(json(StatusCode::OK, &document))
+        page_of("ProvisionedConcurrencyConfigs", configs, next_marker)
     }
 }

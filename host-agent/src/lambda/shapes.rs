@@ -12,6 +12,7 @@ use jiffy_abi::layout::RAM_BYTES_STEP;
 use jiffy_model::Outcome;
 use jiffy_snapshots::Digest;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::{
     error::LambdaError,
@@ -104,7 +105,7 @@ struct ApplyOn {
     apply_on: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Environment {
     #[serde(default)]
@@ -145,24 +146,28 @@ impl Configuration {
             settings.environment = environment.variables.unwrap_or_default();
         }
         settings.check()?;
-        if let Some(role) = self.role {
-            facts.role = Some(check_role(role)?);
-        }
-        if let Some(handler) = self.handler {
-            facts.handler = Some(check_handler(handler)?);
-        }
-        if let Some(runtime) = self.runtime {
-            facts.runtime = Some(check_runtime(runtime)?);
-        }
-        if let Some(group) = self.logging_config.and_then(|config| config.log_group) {
-            facts.log_group = Some(check_log_group(group)?);
-        }
+        let log_group = self.logging_config.and_then(|config| config.log_group);
+        facts.role = self.role.map(check_role).transpose()?.or(facts.role);
+        facts.handler = self
+            .handler
+            .map(check_handler)
+            .transpose()?
+            .or(facts.handler);
+        facts.runtime = self
+            .runtime
+            .map(check_runtime)
+            .transpose()?
+            .or(facts.runtime);
+        facts.log_group = log_group
+            .map(check_log_group)
+            .transpose()?
+            .or(facts.log_group);
         if let Some(apply_on) = self.snap_start.and_then(|config| config.apply_on) {
             facts.snap_start = match apply_on.as_str() {
                 "PublishedVersions" => true,
                 "None" => false,
                 other => {
-                    return Err(invalid(format!(
+                    return Err(LambdaError::invalid(format!(
                         "SnapStart.ApplyOn is {other:?}: must be PublishedVersions or None"
                     )));
                 }
@@ -172,49 +177,41 @@ impl Configuration {
     }
 }
 
-fn invalid(message: impl Into<String>) -> LambdaError {
-    LambdaError::new(Outcome::InvalidRequest, message)
+/// `value`, if it is right.
+fn checked(name: &str, value: String, is_right: bool, rule: &str) -> Result<String, LambdaError> {
+    match is_right {
+        true => Ok(value),
+        false => Err(LambdaError::invalid(format!("{name} is {value:?}: {rule}"))),
+    }
 }
 
 fn check_role(role: String) -> Result<String, LambdaError> {
     let fields: Vec<_> = role.splitn(6, ':').collect();
     let is_role = matches!(fields[..], ["arn", _, "iam", "", account, name]
         if account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()) && name.starts_with("role/"));
-    match is_role && role.len() <= ROLE_CHARS_MAX {
-        true => Ok(role),
-        false => Err(invalid(format!(
-            "Role is {role:?}: must be the ARN of a role, such as arn:aws:iam::000000000000:role/any"
-        ))),
-    }
+    let is_right = is_role && role.len() <= ROLE_CHARS_MAX;
+    let rule = "must be the ARN of a role, such as arn:aws:iam::000000000000:role/any";
+    checked("Role", role, is_right, rule)
 }
 
 fn check_handler(handler: String) -> Result<String, LambdaError> {
-    match handler.len() <= HANDLER_CHARS_MAX && !handler.contains(char::is_whitespace) {
-        true => Ok(handler),
-        false => Err(invalid(format!(
-            "Handler is {handler:?}: must be at most {HANDLER_CHARS_MAX} characters without spaces"
-        ))),
-    }
+    let is_right = handler.len() <= HANDLER_CHARS_MAX && !handler.contains(char::is_whitespace);
+    let rule = format!("must be at most {HANDLER_CHARS_MAX} characters without spaces");
+    checked("Handler", handler, is_right, &rule)
 }
 
 fn check_runtime(runtime: String) -> Result<String, LambdaError> {
-    match RUNTIMES.contains(&runtime.as_str()) {
-        true => Ok(runtime),
-        false => Err(invalid(format!(
-            "Runtime is {runtime:?}, which this agent does not support: a function is an image here, so use {}",
-            RUNTIMES[0]
-        ))),
-    }
+    let is_right = RUNTIMES.contains(&runtime.as_str());
+    let image = RUNTIMES[0];
+    let rule = format!("must be {image}, because a function is an image here");
+    checked("Runtime", runtime, is_right, &rule)
 }
 
 fn check_log_group(group: String) -> Result<String, LambdaError> {
     let is_of_it = |byte: u8| byte.is_ascii_alphanumeric() || b".-_/#".contains(&byte);
-    match (1..=LOG_GROUP_CHARS_MAX).contains(&group.len()) && group.bytes().all(is_of_it) {
-        true => Ok(group),
-        false => Err(invalid(format!(
-            "LoggingConfig.LogGroup is {group:?}: must be 1 to {LOG_GROUP_CHARS_MAX} of letters, digits and .-_/#"
-        ))),
-    }
+    let is_right = (1..=LOG_GROUP_CHARS_MAX).contains(&group.len()) && group.bytes().all(is_of_it);
+    let rule = format!("must be 1 to {LOG_GROUP_CHARS_MAX} of letters, digits and .-_/#");
+    checked("LoggingConfig.LogGroup", group, is_right, &rule)
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -243,7 +240,7 @@ pub(super) struct PutAlias {
     pub(super) revision_id: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Routing {
     #[serde(default)]
@@ -256,10 +253,10 @@ impl PutAlias {
         let version = match (self.function_version, &before) {
             (Some(text), _) if text == LATEST => AliasTarget::Live,
             (Some(text), _) => AliasTarget::Version(text.parse().map_err(|_| {
-                invalid(format!("FunctionVersion is {text:?}: must be {LATEST} or the number of a published version"))
+                LambdaError::invalid(format!("FunctionVersion is {text:?}: must be {LATEST} or the number of a published version"))
             })?),
             (None, Some(before)) => before.version,
-            (None, None) => return Err(invalid("FunctionVersion is missing")),
+            (None, None) => return Err(LambdaError::invalid("FunctionVersion is missing")),
         };
         let (other_before, description_before) = before
             .map(|before| (before.other, before.description))
@@ -269,7 +266,9 @@ impl PutAlias {
             Some(routing) => {
                 let weights = routing.additional_version_weights.unwrap_or_default();
                 if weights.len() > 1 {
-                    return Err(invalid("an alias has at most one additional version"));
+                    return Err(LambdaError::invalid(
+                        "an alias has at most one additional version",
+                    ));
                 }
                 weights.into_iter().next().map(weight).transpose()?
             }
@@ -277,7 +276,7 @@ impl PutAlias {
         if let Some((other, _)) = other
             && version == AliasTarget::Version(other)
         {
-            return Err(invalid(format!(
+            return Err(LambdaError::invalid(format!(
                 "RoutingConfig has version {other}, which is FunctionVersion: must be another"
             )));
         }
@@ -291,14 +290,14 @@ impl PutAlias {
 
 fn weight((version, weight): (String, f64)) -> Result<(VersionNumber, u16), LambdaError> {
     let number = version.parse().map_err(|_| {
-        invalid(format!(
+        LambdaError::invalid(format!(
             "RoutingConfig has version {version:?}: must be the number of a published version"
         ))
     })?;
     let per_mille = (weight * PER_MILLE).round();
     // Such a weight would come back as another.
     if !(0.0..=1.0).contains(&weight) || per_mille / PER_MILLE != weight {
-        return Err(invalid(format!(
+        return Err(LambdaError::invalid(format!(
             "a weight is {weight}: must be 0.0 to 1.0 in steps of 0.001"
         )));
     }
@@ -313,58 +312,13 @@ fn weight((version, weight): (String, f64)) -> Result<(VersionNumber, u16), Lamb
 
 /// A function's configuration: of a published version, or of the live one as `$LATEST`.
 #[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
 pub(super) struct FunctionConfiguration {
-    function_name: String,
-    function_arn: String,
-    runtime: String,
-    role: String,
-    handler: String,
-    code_size: u64,
-    description: String,
-    timeout: u64,
-    memory_size: u64,
-    last_modified: String,
-    #[serde(rename = "CodeSha256")]
-    code_sha256: String,
-    version: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    environment: Option<Environment>,
-    tracing_config: Mode,
-    revision_id: String,
-    state: &'static str,
-    last_update_status: &'static str,
-    package_type: &'static str,
-    architectures: [&'static str; 1],
-    ephemeral_storage: Size,
-    snap_start: SnapStart,
-    logging_config: Logging,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Mode {
-    mode: &'static str,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Size {
-    size: u32,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct SnapStart {
-    apply_on: &'static str,
-    optimization_status: &'static str,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Logging {
-    log_format: &'static str,
-    log_group: String,
+    #[serde(rename = "FunctionArn")]
+    arn: String,
+    #[serde(skip)]
+    unqualified_arn: String,
+    #[serde(flatten)]
+    facts: Value,
 }
 
 impl FunctionConfiguration {
@@ -375,12 +329,7 @@ impl FunctionConfiguration {
         version: Version,
         is_latest: bool,
     ) -> Self {
-        let mut function_arn = arn(lambda, &function.name);
-        let text = version_text((!is_latest).then_some(version.number));
-        if !is_latest {
-            function_arn = format!("{function_arn}:{text}");
-        }
-        let code_sha256 = code_sha256(&version);
+        let name = &function.name;
         let revision_id = match is_latest {
             true => latest_revision(function),
             false => version_revision(function, &version),
@@ -388,77 +337,67 @@ impl FunctionConfiguration {
         let description = match is_latest {
             true => &version.settings.description,
             false => version.description(),
+        };
+        let told = &version.lambda;
+        let or = |told: &Option<String>, default: String| told.clone().unwrap_or(default);
+        let has_snap_start = told.snap_start;
+        let mut facts = json!({
+            "FunctionName": name.to_string(),
+            "Runtime": or(&told.runtime, RUNTIMES[0].into()),
+            "Role": or(&told.role, format!("arn:aws:iam::{}:role/jiffy", lambda.account_id)),
+            "Handler": or(&told.handler, HANDLER_DEFAULT.into()),
+            "CodeSize": told.code.map_or(version.image_bytes, |code| code.bytes),
+            "Description": description,
+            "Timeout": version.settings.timeout_ms.div_ceil(1000),
+            "MemorySize": version.settings.memory_bytes / MIB,
+            "LastModified": timestamp(version.created_ms),
+            "CodeSha256": code_sha256(&version),
+            "Version": version_text((!is_latest).then_some(version.number)),
+            "TracingConfig": { "Mode": "PassThrough" },
+            "RevisionId": revision_id,
+            "State": "Active",
+            "LastUpdateStatus": "Successful",
+            "PackageType": "Zip",
+            "Architectures": ["x86_64"],
+            "EphemeralStorage": { "Size": 512 },
+            "SnapStart": {
+                "ApplyOn": if has_snap_start { "PublishedVersions" } else { "None" },
+                "OptimizationStatus": if has_snap_start && !is_latest { "On" } else { "Off" },
+            },
+            "LoggingConfig": {
+                "LogFormat": "Text",
+                "LogGroup": or(&told.log_group, format!("/aws/lambda/{name}")),
+            },
+        });
+        if !version.settings.environment.is_empty() {
+            facts["Environment"] = json!({ "Variables": version.settings.environment });
         }
-        .to_owned();
-        let facts = version.lambda;
-        let variables = version.settings.environment;
-        let role = || format!("arn:aws:iam::{}:role/jiffy", lambda.account_id);
-        let log_group = || format!("/aws/lambda/{}", function.name);
-        Self {
-            function_name: function.name.to_string(),
-            function_arn,
-            runtime: facts.runtime.unwrap_or_else(|| RUNTIMES[0].into()),
-            role: facts.role.unwrap_or_else(role),
-            handler: facts.handler.unwrap_or_else(|| HANDLER_DEFAULT.into()),
-            code_size: facts.code.map_or(version.image_bytes, |code| code.bytes),
-            timeout: version.settings.timeout_ms.div_ceil(1000),
-            memory_size: version.settings.memory_bytes / MIB,
-            last_modified: timestamp(version.created_ms),
-            code_sha256,
-            version: text,
-            environment: (!variables.is_empty()).then_some(Environment {
-                variables: Some(variables),
-            }),
-            tracing_config: Mode {
-                mode: "PassThrough",
-            },
-            revision_id,
-            description,
-            state: "Active",
-            last_update_status: "Successful",
-            package_type: "Zip",
-            architectures: ["x86_64"],
-            ephemeral_storage: Size { size: 512 },
-            snap_start: SnapStart {
-                apply_on: match facts.snap_start {
-                    true => "PublishedVersions",
-                    false => "None",
-                },
-                optimization_status: match facts.snap_start && !is_latest {
-                    true => "On",
-                    false => "Off",
-                },
-            },
-            logging_config: Logging {
-                log_format: "Text",
-                log_group: facts.log_group.unwrap_or_else(log_group),
-            },
+        let arn = arn(lambda, name);
+        let configuration = Self {
+            arn: arn.clone(),
+            unqualified_arn: arn,
+            facts,
+        };
+        match is_latest {
+            true => configuration,
+            false => configuration.asked_for_as(&version.number.to_string()),
         }
     }
-}
 
-impl FunctionConfiguration {
     /// The same, without a version in its ARN.
-    pub(super) fn unqualified(mut self) -> Self {
-        if let Some(arn) = self
-            .function_arn
-            .strip_suffix(&format!(":{}", self.version))
-        {
-            self.function_arn = arn.to_owned();
+    pub(super) fn unqualified(self) -> Self {
+        Self {
+            arn: self.unqualified_arn.clone(),
+            ..self
         }
-        self
     }
 
     /// The same, with the qualifier in its ARN by which a client asked for it.
-    pub(super) fn asked_for_as(mut self, qualifier: &str) -> Self {
-        if !self.function_arn.ends_with(&format!(":{}", self.version)) {
-            self.function_arn = format!("{}:{qualifier}", self.function_arn);
-        } else if qualifier != self.version {
-            let unqualified = self.function_arn.len() - self.version.len();
-            self.function_arn.truncate(unqualified);
-            self.function_arn.push_str(qualifier);
+    pub(super) fn asked_for_as(self, qualifier: &str) -> Self {
+        Self {
+            arn: format!("{}:{qualifier}", self.unqualified_arn),
+            ..self
         }
-        self
     }
 }
 
@@ -486,7 +425,7 @@ fn version_revision(function: &Function, version: &Version) -> String {
     ))
 }
 
-fn alias_revision(function: &Function, name: &AliasName, alias: &Alias) -> String {
+pub(super) fn alias_revision(function: &Function, name: &AliasName, alias: &Alias) -> String {
     let Alias {
         version,
         other,
@@ -526,46 +465,32 @@ pub(super) fn timestamp(ms: u64) -> String {
     text.replace('Z', "+0000")
 }
 
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct AliasConfiguration {
-    alias_arn: String,
-    pub(super) name: AliasName,
-    function_version: String,
-    description: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    routing_config: Option<Routing>,
-    pub(super) revision_id: String,
+/// An alias's main version in Lambda's words.
+pub(super) fn target_text(target: &AliasTarget) -> String {
+    version_text(match target {
+        AliasTarget::Live => None,
+        AliasTarget::Version(number) => Some(*number),
+    })
 }
 
-impl AliasConfiguration {
-    /// Whether this is its main version.
-    pub(super) fn leads_to(&self, version: &str) -> bool {
-        self.function_version == version
+/// An alias as clients read it.
+pub(super) fn alias_document(
+    lambda: &LambdaSettings,
+    function: &Function,
+    name: &AliasName,
+    alias: &Alias,
+) -> Value {
+    let mut document = json!({
+        "AliasArn": format!("{}:{name}", arn(lambda, &function.name)),
+        "Name": name,
+        "FunctionVersion": target_text(&alias.version),
+        "Description": alias.description,
+        "RevisionId": alias_revision(function, name, alias),
+    });
+    if let Some((version, per_mille)) = alias.other {
+        let weight = f64::from(per_mille) / PER_MILLE;
+        let weights = json!({ (version.to_string()): weight });
+        document["RoutingConfig"] = json!({ "AdditionalVersionWeights": weights });
     }
-
-    pub(super) fn new(
-        lambda: &LambdaSettings,
-        function: &Function,
-        name: &AliasName,
-        alias: &Alias,
-    ) -> Self {
-        let routing = |(version, per_mille): (VersionNumber, u16)| Routing {
-            additional_version_weights: Some(BTreeMap::from([(
-                version.to_string(),
-                f64::from(per_mille) / PER_MILLE,
-            )])),
-        };
-        Self {
-            alias_arn: format!("{}:{name}", arn(lambda, &function.name)),
-            name: name.clone(),
-            function_version: match alias.version {
-                AliasTarget::Live => LATEST.into(),
-                AliasTarget::Version(number) => number.to_string(),
-            },
-            description: alias.description.clone(),
-            routing_config: alias.other.map(routing),
-            revision_id: alias_revision(function, name, alias),
-        }
-    }
+    document
 }

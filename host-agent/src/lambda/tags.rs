@@ -2,16 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use axum::http::StatusCode;
-use axum::response::IntoResponse;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{
     Answer, Call,
-    error::LambdaError,
-    json as answer,
     name::{Target, parameters},
+    no_content, ok,
 };
 use crate::{model::CONCURRENCY_MAX, vm::Vms};
 
@@ -25,39 +22,26 @@ impl<V: Vms> Call<'_, V> {
     pub(super) async fn tag(self, resource: &str) -> Answer {
         let name = Target::unqualified(resource)?;
         let wanted: Wanted = self.document()?;
-        self.lambda
-            .backend
-            .service
-            .catalog
-            .tag(&name, wanted.tags, vec![])
-            .await?;
-        Ok(StatusCode::NO_CONTENT.into_response())
+        self.catalog().tag(&name, wanted.tags, vec![]).await?;
+        no_content()
     }
 
     pub(super) async fn untag(self, resource: &str) -> Answer {
         let name = Target::unqualified(resource)?;
         let keys = parameters(&self.parts.uri, "tagKeys").collect();
-        self.lambda
-            .backend
-            .service
-            .catalog
-            .tag(&name, BTreeMap::new(), keys)
-            .await?;
-        Ok(StatusCode::NO_CONTENT.into_response())
+        self.catalog().tag(&name, BTreeMap::new(), keys).await?;
+        no_content()
     }
 
     pub(super) fn list_tags(self, resource: &str) -> Answer {
         let name = Target::unqualified(resource)?;
-        let function = self.lambda.backend.service.catalog.function(&name)?;
-        Ok(answer(
-            StatusCode::OK,
-            &json!({ "Tags": function.attached.tags }),
-        ))
+        let function = self.catalog().function(&name)?;
+        ok(json!({ "Tags": function.attached.tags }))
     }
 
     /// What the agent's limits allow, in Lambda's words.
-    pub(super) fn account_settings(self) -> Result<axum::response::Response, LambdaError> {
-        let service = &self.lambda.backend.service;
+    pub(super) fn account_settings(self) -> Answer {
+        let service = self.service();
         let (functions, code_bytes) = service.catalog.code_size();
         let limits = &service.config().limits;
         let reserved = service.catalog.reserved_concurrency();
@@ -71,6 +55,6 @@ impl<V: Vms> Call<'_, V> {
             },
             "AccountUsage": { "TotalCodeSize": code_bytes, "FunctionCount": functions },
         });
-        Ok(answer(StatusCode::OK, &document))
+        ok(document)
     }
 }

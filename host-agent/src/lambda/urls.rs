@@ -1,15 +1,13 @@
 //! Configurations of functions' URLs. What a URL answers is `url`'s.
 
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
-use jiffy_model::Outcome;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::{
-    Answer, Call,
+    Answer, Call, created,
     error::LambdaError,
-    json,
     name::{Target, arn},
+    no_content, ok, page_of,
     shapes::timestamp,
     url::path_of,
 };
@@ -39,10 +37,9 @@ impl Wanted {
         let auth = self.auth_type.as_deref().map(|text| match text {
             "NONE" => Ok(UrlAuth::Anybody),
             "AWS_IAM" => Ok(UrlAuth::Signed),
-            other => Err(LambdaError::new(
-                Outcome::InvalidRequest,
-                format!("AuthType is {other:?}: must be NONE or AWS_IAM"),
-            )),
+            other => Err(LambdaError::invalid(format!(
+                "AuthType is {other:?}: must be NONE or AWS_IAM"
+            ))),
         });
         auth.transpose()
     }
@@ -67,7 +64,6 @@ struct CorsDocument {
 
 impl CorsDocument {
     fn cors(self) -> Result<Cors, LambdaError> {
-        let invalid = |message: String| LambdaError::new(Outcome::InvalidRequest, message);
         let cors = Cors {
             allow_credentials: self.allow_credentials.unwrap_or_default(),
             allow_headers: self.allow_headers.unwrap_or_default(),
@@ -86,7 +82,7 @@ impl CorsDocument {
                 !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
             };
             if list.len() > len_max || !list.iter().all(is_text) {
-                return Err(invalid(format!(
+                return Err(LambdaError::invalid(format!(
                     "Cors.{name} must be at most {len_max} texts without spaces"
                 )));
             }
@@ -96,13 +92,13 @@ impl CorsDocument {
             .iter()
             .find(|method| !CORS_METHODS.contains(&method.as_str()))
         {
-            return Err(invalid(format!(
+            return Err(LambdaError::invalid(format!(
                 "Cors.AllowMethods has {method:?}: must be of {}",
                 CORS_METHODS.join(", ")
             )));
         }
         match cors.max_age_s {
-            Some(age_s) if age_s > CORS_AGE_S_MAX => Err(invalid(format!(
+            Some(age_s) if age_s > CORS_AGE_S_MAX => Err(LambdaError::invalid(format!(
                 "Cors.MaxAge is {age_s}: must be at most {CORS_AGE_S_MAX}"
             ))),
             _ => Ok(cors),
@@ -122,61 +118,24 @@ impl CorsDocument {
     }
 }
 
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct UrlConfiguration {
-    function_url: String,
-    function_arn: String,
-    auth_type: UrlAuth,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cors: Option<CorsDocument>,
-    creation_time: String,
-    /// Not in the answer to its creation.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_modified_time: Option<String>,
-    invoke_mode: &'static str,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct UrlConfigurations {
-    function_url_configs: Vec<UrlConfiguration>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next_marker: Option<String>,
-}
-
 impl<V: Vms> Call<'_, V> {
-    fn url_configuration(
-        &self,
-        name: &FunctionId,
-        qualifier: &str,
-        url: FunctionUrl,
-    ) -> UrlConfiguration {
-        let config = self.lambda.backend.service.config();
-        let host = self
-            .parts
-            .headers
-            .get(header::HOST)
-            .and_then(|host| host.to_str().ok());
-        let listen = config.listen.to_string();
-        let function_arn = arn(&config.lambda, name);
-        UrlConfiguration {
-            // By the name by which the client reaches the agent.
-            function_url: format!(
-                "http://{}{}",
-                host.unwrap_or(&listen),
-                path_of(name, qualifier)
-            ),
-            function_arn: match qualifier {
-                "" => function_arn,
-                alias => format!("{function_arn}:{alias}"),
+    fn url_document(&self, name: &FunctionId, qualifier: &str, url: &FunctionUrl) -> Value {
+        let arn = arn(&self.service().config().lambda, name);
+        let mut document = json!({
+            "FunctionUrl": format!("http://{}{}", self.host(), path_of(name, qualifier)),
+            "FunctionArn": match qualifier {
+                "" => arn,
+                alias => format!("{arn}:{alias}"),
             },
-            auth_type: url.auth,
-            cors: url.cors.map(CorsDocument::new),
-            creation_time: timestamp(url.created_ms),
-            last_modified_time: Some(timestamp(url.updated_ms)),
-            invoke_mode: "BUFFERED",
+            "AuthType": url.auth,
+            "CreationTime": timestamp(url.created_ms),
+            "LastModifiedTime": timestamp(url.updated_ms),
+            "InvokeMode": "BUFFERED",
+        });
+        if let Some(cors) = url.cors.clone() {
+            document["Cors"] = json!(CorsDocument::new(cors));
         }
+        document
     }
 
     /// A function and the qualifier of its URL: none, or an alias.
@@ -188,50 +147,40 @@ impl<V: Vms> Call<'_, V> {
             Qualifier::Version(number) => {
                 let message =
                     format!("Qualifier is {number}: must be an alias, as a version has no URL");
-                return Err(LambdaError::new(Outcome::InvalidRequest, message));
+                return Err(LambdaError::invalid(message));
             }
         };
         Ok((target.name, qualifier))
     }
 
-    fn url_answer(&self, status: StatusCode, function: &Function, qualifier: &str) -> Answer {
-        let url = function.attached.urls.get(qualifier).cloned();
-        let url = url
-            .ok_or_else(|| ChangeError::NoUrl(function.name.clone()))
-            .map_err(LambdaError::from)?;
-        let mut configuration = self.url_configuration(&function.name, qualifier, url);
-        if status == StatusCode::CREATED {
-            configuration.last_modified_time = None;
-        }
-        Ok(json(status, &configuration))
+    fn url_of(&self, function: &Function, qualifier: &str) -> Result<Value, LambdaError> {
+        let url = function.attached.urls.get(qualifier);
+        let url = url.ok_or_else(|| ChangeError::NoUrl(function.name.clone()))?;
+        Ok(self.url_document(&function.name, qualifier, url))
     }
 
     pub(super) async fn create_url(self, name: &str) -> Answer {
         let (name, qualifier) = self.url_target(name)?;
         let wanted: Wanted = self.document()?;
-        let auth = wanted.auth()?.ok_or_else(|| {
-            LambdaError::new(
-                Outcome::InvalidRequest,
-                "AuthType is missing: must be NONE or AWS_IAM",
-            )
-        })?;
+        let missing = || LambdaError::invalid("AuthType is missing: must be NONE or AWS_IAM");
+        let auth = wanted.auth()?.ok_or_else(missing)?;
         let cors = wanted.cors.map(CorsDocument::cors).transpose()?;
-        let function_name = name.clone();
-        let change = self.lambda.backend.service.catalog.change_url(
-            &name,
-            &qualifier,
-            move |before, now_ms| match before {
-                Some(_) => Err(ChangeError::UrlExists(function_name.clone())),
-                None => Ok(Some(FunctionUrl {
-                    auth,
-                    cors: cors.clone(),
-                    created_ms: now_ms,
-                    updated_ms: now_ms,
-                })),
-            },
-        );
-        let function = change.await?;
-        self.url_answer(StatusCode::CREATED, &function, &qualifier)
+        let taken = name.clone();
+        let make = move |before: Option<&FunctionUrl>, now_ms| match before {
+            Some(_) => Err(ChangeError::UrlExists(taken.clone())),
+            None => Ok(Some(FunctionUrl {
+                auth,
+                cors: cors.clone(),
+                created_ms: now_ms,
+                updated_ms: now_ms,
+            })),
+        };
+        let function = self.catalog().change_url(&name, &qualifier, make).await?;
+        let mut document = self.url_of(&function, &qualifier)?;
+        if let Some(members) = document.as_object_mut() {
+            members.remove("LastModifiedTime");
+        }
+        created(document)
     }
 
     pub(super) async fn update_url(self, name: &str) -> Answer {
@@ -239,50 +188,41 @@ impl<V: Vms> Call<'_, V> {
         let wanted: Wanted = self.document()?;
         let auth = wanted.auth()?;
         let cors = wanted.cors.map(CorsDocument::cors).transpose()?;
-        let function_name = name.clone();
-        let change = self.lambda.backend.service.catalog.change_url(
-            &name,
-            &qualifier,
-            move |before, now_ms| {
-                let before = before.cloned();
-                let before = before.ok_or_else(|| ChangeError::NoUrl(function_name.clone()))?;
-                Ok(Some(FunctionUrl {
-                    auth: auth.unwrap_or(before.auth),
-                    cors: cors.clone().or(before.cors),
-                    updated_ms: now_ms,
-                    ..before
-                }))
-            },
-        );
-        let function = change.await?;
-        self.url_answer(StatusCode::OK, &function, &qualifier)
+        let function = name.clone();
+        let change = move |before: Option<&FunctionUrl>, now_ms| {
+            let before = before.cloned();
+            let before = before.ok_or_else(|| ChangeError::NoUrl(function.clone()))?;
+            Ok(Some(FunctionUrl {
+                auth: auth.unwrap_or(before.auth),
+                cors: cors.clone().or(before.cors),
+                updated_ms: now_ms,
+                ..before
+            }))
+        };
+        let function = self.catalog().change_url(&name, &qualifier, change).await?;
+        ok(self.url_of(&function, &qualifier)?)
     }
 
     pub(super) async fn delete_url(self, name: &str) -> Answer {
         let (name, qualifier) = self.url_target(name)?;
-        let function_name = name.clone();
-        let change =
-            self.lambda
-                .backend
-                .service
-                .catalog
-                .change_url(&name, &qualifier, move |before, _| match before {
-                    Some(_) => Ok(None),
-                    None => Err(ChangeError::NoUrl(function_name.clone())),
-                });
-        change.await?;
-        Ok(StatusCode::NO_CONTENT.into_response())
+        let function = name.clone();
+        let remove = move |before: Option<&FunctionUrl>, _| match before {
+            Some(_) => Ok(None),
+            None => Err(ChangeError::NoUrl(function.clone())),
+        };
+        self.catalog().change_url(&name, &qualifier, remove).await?;
+        no_content()
     }
 
     pub(super) fn get_url(self, name: &str) -> Answer {
         let (name, qualifier) = self.url_target(name)?;
-        let function = self.lambda.backend.service.catalog.function(&name)?;
-        self.url_answer(StatusCode::OK, &function, &qualifier)
+        let function = self.catalog().function(&name)?;
+        ok(self.url_of(&function, &qualifier)?)
     }
 
     pub(super) fn list_urls(self, name: &str) -> Answer {
         let name = Target::unqualified(name)?;
-        let function = self.lambda.backend.service.catalog.function(&name)?;
+        let function = self.catalog().function(&name)?;
         let page = self.page()?;
         // The marker of the URL of `$LATEST` is the empty name with a colon before it.
         let after = page
@@ -295,13 +235,12 @@ impl<V: Vms> Call<'_, V> {
             .take(page.len_max + 1)
             .collect();
         let next_marker = page.cut(&mut found, |(qualifier, _)| format!(":{qualifier}"));
-        let configurations = found
-            .into_iter()
-            .map(|(qualifier, url)| self.url_configuration(&name, qualifier, url.clone()));
-        let document = UrlConfigurations {
-            function_url_configs: configurations.collect(),
+        let found = found.into_iter();
+        let documents = found.map(|(qualifier, url)| self.url_document(&name, qualifier, url));
+        page_of(
+            "FunctionUrlConfigs",
+            documents.collect::<Vec<_>>(),
             next_marker,
-        };
-        Ok(json(StatusCode::OK, &document))
+        )
     }
 }

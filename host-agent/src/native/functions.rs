@@ -58,10 +58,7 @@ pub(super) async fn list<V: Vms>(
     Parameters(page): Parameters<Page<FunctionId>>,
 ) -> Result<Json<FunctionList>, Problem> {
     let limit = page.limit()?;
-    let functions = backend
-        .service
-        .catalog
-        .functions(page.after.as_ref(), limit);
+    let functions = backend.catalog().functions(page.after.as_ref(), limit);
     Ok(Json(FunctionList {
         next: next(&functions, limit, |function| function.name.name()),
         functions: functions.into_iter().map(FunctionDocument::from).collect(),
@@ -86,8 +83,8 @@ pub(super) async fn describe<V: Vms>(
     State(backend): State<Backend<V>>,
     Segments(name): Segments<FunctionId>,
 ) -> Result<Json<Description>, Problem> {
-    let function = backend.service.catalog.function(&name)?;
-    let live = backend.service.catalog.version(&name, function.live)?;
+    let function = backend.catalog().function(&name)?;
+    let live = backend.catalog().version(&name, function.live)?;
     Ok(Json(Description {
         function: function.into(),
         live_version: view(&backend, &name, live),
@@ -127,7 +124,7 @@ pub(super) async fn remove<V: Vms>(
     State(backend): State<Backend<V>>,
     Segments(name): Segments<FunctionId>,
 ) -> Result<StatusCode, Problem> {
-    backend.service.catalog.delete_function(&name).await?;
+    backend.catalog().delete_function(&name).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -138,7 +135,7 @@ pub(super) async fn list_versions<V: Vms>(
     Parameters(page): Parameters<Page<VersionNumber>>,
 ) -> Result<Json<VersionList>, Problem> {
     let limit = page.limit()?;
-    let versions = backend.service.catalog.versions(&name, page.after, limit)?;
+    let versions = backend.catalog().versions(&name, page.after, limit)?;
     let next = next(&versions, limit, |version| version.number);
     let view = |version| view(&backend, &name, version);
     Ok(Json(VersionList {
@@ -152,7 +149,7 @@ pub(super) async fn describe_version<V: Vms>(
     State(backend): State<Backend<V>>,
     Segments((name, version)): Segments<(FunctionId, VersionNumber)>,
 ) -> Result<Json<VersionDocument>, Problem> {
-    let version = backend.service.catalog.version(&name, version)?;
+    let version = backend.catalog().version(&name, version)?;
     Ok(Json(view(&backend, &name, version)))
 }
 
@@ -162,8 +159,7 @@ pub(super) async fn remove_version<V: Vms>(
     Segments((name, version)): Segments<(FunctionId, VersionNumber)>,
 ) -> Result<StatusCode, Problem> {
     backend
-        .service
-        .catalog
+        .catalog()
         .delete_version(&name, version, false)
         .await?;
     Ok(StatusCode::NO_CONTENT)
@@ -174,7 +170,7 @@ pub(super) async fn list_aliases<V: Vms>(
     State(backend): State<Backend<V>>,
     Segments(name): Segments<FunctionId>,
 ) -> Result<Json<AliasList>, Problem> {
-    let aliases = backend.service.catalog.function(&name)?.aliases.into_iter();
+    let aliases = backend.catalog().function(&name)?.aliases.into_iter();
     Ok(Json(AliasList {
         aliases: aliases.map(|(name, to)| (name, to.into())).collect(),
     }))
@@ -185,12 +181,7 @@ pub(super) async fn describe_alias<V: Vms>(
     State(backend): State<Backend<V>>,
     Segments((name, alias)): Segments<(FunctionId, AliasName)>,
 ) -> Result<Json<AliasDocument>, Problem> {
-    let found = backend
-        .service
-        .catalog
-        .function(&name)?
-        .aliases
-        .remove(&alias);
+    let found = backend.catalog().function(&name)?.aliases.remove(&alias);
     found.map(|to| Json(to.into())).ok_or_else(|| {
         let detail = format!("{name} has no alias {alias}: set it first");
         Problem::new(Outcome::NotFound, detail)
@@ -207,8 +198,7 @@ pub(super) async fn put_alias<V: Vms>(
     let (parts, body) = request.into_parts();
     let to: AliasDocument = document(&parts.headers, body, backend.intake()).await?;
     let mut function = backend
-        .service
-        .catalog
+        .catalog()
         .put_alias(&name, &alias, to.into())
         .await?;
     let put = function.aliases.remove(&alias);
@@ -221,7 +211,7 @@ pub(super) async fn remove_alias<V: Vms>(
     State(backend): State<Backend<V>>,
     Segments((name, alias)): Segments<(FunctionId, AliasName)>,
 ) -> Result<StatusCode, Problem> {
-    backend.service.catalog.remove_alias(&name, &alias).await?;
+    backend.catalog().remove_alias(&name, &alias).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -255,8 +245,7 @@ pub(super) async fn put_concurrency<V: Vms>(
         return Err(Problem::new(Outcome::InvalidRequest, detail));
     }
     let set = backend
-        .service
-        .catalog
+        .catalog()
         .set_reserved_concurrency(&name, Some(reserved));
     set.await?;
     Ok(Json(wanted))
@@ -268,8 +257,7 @@ pub(super) async fn remove_concurrency<V: Vms>(
     Segments(name): Segments<FunctionId>,
 ) -> Result<StatusCode, Problem> {
     backend
-        .service
-        .catalog
+        .catalog()
         .set_reserved_concurrency(&name, None)
         .await?;
     Ok(StatusCode::NO_CONTENT)

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, header};
 use axum::{
     Json,
     body::{Body, Bytes},
     extract::State,
-    http::StatusCode,
     response::{IntoResponse, Response},
 };
 use futures_util::{StreamExt, stream};
@@ -63,13 +62,7 @@ pub(super) async fn metrics<V: Vms>(
 }
 
 fn typed(content_type: &'static str, body: impl Into<Body>) -> Response {
-    let content_type = HeaderValue::from_static(content_type);
-    (
-        StatusCode::OK,
-        [(header::CONTENT_TYPE, content_type)],
-        body.into(),
-    )
-        .into_response()
+    ([(header::CONTENT_TYPE, content_type)], body.into()).into_response()
 }
 
 #[derive(Debug, Serialize)]
@@ -130,7 +123,7 @@ pub(super) async fn logs<V: Vms>(
         let detail = format!("invalid limit {limit}: must be 1 to {READ_LINES_MAX}");
         return Err(Problem::new(Outcome::InvalidRequest, detail));
     }
-    backend.service.catalog.function(&name)?;
+    backend.catalog().function(&name)?;
     let query = LogQuery {
         since_ms: wanted.since,
         until_ms: wanted.until,

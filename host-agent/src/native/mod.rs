@@ -15,7 +15,7 @@ use axum::{
     Router,
     body::Body,
     extract::Request,
-    http::{HeaderValue, header},
+    http::header,
     response::{IntoResponse, Response},
 };
 use jiffy_model::Outcome;
@@ -80,12 +80,7 @@ fn nothing(request: &Request, outcome: Outcome, detail: &str) -> Response {
 }
 
 fn json(body: impl Into<Body>) -> Response {
-    let mut response = Response::new(body.into());
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
-    response
+    ([(header::CONTENT_TYPE, "application/json")], body.into()).into_response()
 }
 
 #[cfg(test)]
