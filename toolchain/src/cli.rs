@@ -15,7 +15,7 @@ use crate::{
     manifest::{parse_memory, parse_timeout, parse_variable},
     new::{self, NewError},
     output::{Format, Untrusted, chain},
-    run::{self, EventSource, HttpOptions, RunError, What},
+    run::{self, RequestOptions, RunError, What},
     runnable::RunnableError,
     snapshot::{self, SnapshotError, exit_of_blame, exit_of_verify},
     symbols,
@@ -306,39 +306,6 @@ struct RunOptions {
     jail: JailOptions,
 }
 
-/// What is sent to a function.
-#[derive(Args, Debug)]
-struct RequestOptions {
-    /// The event: JSON, or whatever text the function takes.
-    #[arg(long, value_name = "TEXT", conflicts_with = "event_file")]
-    event: Option<String>,
-    /// A file with the event; `-` is standard input.
-    #[arg(long, value_name = "FILE")]
-    event_file: Option<PathBuf>,
-    /// Send the event as the body of this HTTP request.
-    #[arg(long, value_name = "METHOD TARGET")]
-    http: Option<String>,
-    /// A header of the HTTP request; may be given more than once.
-    #[arg(long = "header", value_name = "NAME: VALUE", requires = "http")]
-    headers: Vec<String>,
-}
-
-impl RequestOptions {
-    fn parts(self) -> (EventSource, HttpOptions) {
-        let event = match (self.event, self.event_file) {
-            (Some(text), _) => EventSource::Text(text),
-            (None, Some(path)) if path.as_os_str() == "-" => EventSource::StandardInput,
-            (None, Some(path)) => EventSource::File(path),
-            (None, None) => EventSource::Empty,
-        };
-        let http = HttpOptions {
-            line: self.http,
-            headers: self.headers,
-        };
-        (event, http)
-    }
-}
-
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
@@ -434,21 +401,17 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
             strip,
             json,
         }) => {
-            let profile = if debug {
-                Profile::Debug
-            } else {
-                Profile::Release
+            let profile = match debug {
+                true => Profile::Debug,
+                false => Profile::Release,
             };
-            let format = if json { Format::Json } else { Format::Text };
-            build::build_and_print(
-                &build::Options {
-                    path,
-                    output,
-                    profile,
-                    strip,
-                },
-                format,
-            )?;
+            let options = build::Options {
+                path,
+                output,
+                profile,
+                strip,
+            };
+            build::build_and_print(&options, Format::json_if(json))?;
         }
         Command::Inspect(InspectOptions { file, output }) => inspect::inspect(&file, output)?,
         Command::Run(options) => {
@@ -456,11 +419,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
             return Ok(run::run(&options.into(), format)?);
         }
         Command::Snapshot(SnapshotCommand::Create(options)) => {
-            let format = if options.json {
-                Format::Json
-            } else {
-                Format::Text
-            };
+            let format = Format::json_if(options.json);
             return Ok(snapshot::create(&options.into(), format)?);
         }
         Command::Snapshot(SnapshotCommand::Inspect(SnapshotOptions { directory, output })) => {
@@ -473,11 +432,9 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Doctor { output } => {
             // Everything that is needed is there, or not: one bit, as `grep` and `diff` have it.
             let all_is_there = doctor::doctor(output)?;
-            return Ok(if all_is_there {
-                Exit::Ok
-            } else {
-                Exit::FunctionError
-            });
+            if !all_is_there {
+                return Ok(Exit::FunctionError);
+            }
         }
         Command::Bench { arguments } => match bench::bench(&arguments)? {},
         Command::Completions { shell } => {
@@ -498,7 +455,6 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
 
 impl From<RunOptions> for run::Options {
     fn from(options: RunOptions) -> Self {
-        let (event, http) = options.request.parts();
         let (flags, variables) = options.vm.parts();
         let what = match options.snapshot {
             Some(path) => What::Snapshot { path, flags },
@@ -511,9 +467,8 @@ impl From<RunOptions> for run::Options {
         let devices = options.console.then_some(DeviceId::Console);
         Self {
             what,
-            event,
+            request: options.request,
             devices: devices.into_iter().collect(),
-            http,
             requests: options.requests,
             stats: options.stats,
             jail: options.jail.into(),

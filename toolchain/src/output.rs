@@ -24,6 +24,15 @@ pub(crate) enum Format {
     Json,
 }
 
+impl Format {
+    pub(crate) fn json_if(is_json: bool) -> Self {
+        match is_json {
+            true => Self::Json,
+            false => Self::Text,
+        }
+    }
+}
+
 /// Prints `value` as one indented JSON object on standard output.
 pub(crate) fn print_json(value: &impl serde::Serialize) -> io::Result<()> {
     let mut out = stdout();

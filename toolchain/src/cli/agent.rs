@@ -1,25 +1,21 @@
 //! The verbs that ask an agent, and `dev`, which brings its own.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::{RequestOptions, VmArguments, exit_of_runnable};
+use super::{VmArguments, exit_of_runnable};
 use crate::{
     client::{
-        self, Agent, AliasTarget, ClientError, DeployOptions, Endpoint, FunctionRef, InvokeOptions,
-        LogOptions, Removal, Since, TopOptions, URL_DEFAULT,
+        self, Agent, AliasTarget, ClientError, DeployOptions, Endpoint, InvokeOptions, LogOptions,
+        Removal, Since, TopOptions, URL_DEFAULT,
     },
     dev::{self, DevError, DevOptions},
     manifest::Manifest,
     output::Format,
-    run,
 };
-use jiffy_console::{Exit, quantity::parse_time};
+use jiffy_console::Exit;
 use jiffy_model::{AliasName, EnvironmentChanges, FunctionName, SomeSettings, VersionNumber};
-
-/// Lines of a log that may be asked for: the agent's most.
-const LOG_LINES_MAX: u64 = 10_000;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AgentCommand {
@@ -64,7 +60,12 @@ Examples:
   jiffy invoke webhook --http 'POST /hook?x=1' --header 'x-signature: 12ab' --event-file body
 
 {}", Exit::table(Exit::Build)))]
-    Invoke(InvokeArguments),
+    Invoke {
+        #[command(flatten)]
+        options: InvokeOptions,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Lists the functions.
     #[command(after_help = "Example:\n  jiffy ls -o json")]
     Ls(Common),
@@ -90,12 +91,8 @@ Examples:
     /// Deletes a function with all its versions and logs, or one version.
     #[command(after_help = "Examples:\n  jiffy rm hello\n  jiffy rm hello:3 --yes")]
     Rm {
-        /// The function, or one version of it.
-        #[arg(value_name = "NAME[:VERSION]")]
-        function: FunctionRef,
-        /// Do not ask. Needed where there is no terminal.
-        #[arg(short, long)]
-        yes: bool,
+        #[command(flatten)]
+        removal: Removal,
         #[command(flatten)]
         common: Common,
     },
@@ -105,16 +102,17 @@ Examples:
   jiffy logs hello --since 5m
   jiffy logs hello -f
   jiffy logs hello --request-id 5f0c2c1e-… -o json     (one JSON object a line)")]
-    Logs(LogArguments),
+    Logs {
+        #[command(flatten)]
+        options: LogOptions,
+        #[command(flatten)]
+        common: Common,
+    },
     /// Shows what runs: functions, VMs, requests a second. Refreshes on a terminal; Ctrl-C ends it.
     #[command(after_help = "Examples:\n  jiffy top\n  jiffy top --once -o json")]
     Top {
-        /// Time between two looks.
-        #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_interval)]
-        interval: Duration,
-        /// Look once.
-        #[arg(long)]
-        once: bool,
+        #[command(flatten)]
+        options: TopOptions,
         #[command(flatten)]
         common: Common,
     },
@@ -146,12 +144,16 @@ pub(super) struct Common {
 }
 
 impl Common {
-    fn connect(self) -> Result<(Agent, Format), ClientError> {
+    /// Lets `verb` ask the agent.
+    fn ask<T>(
+        self,
+        verb: impl FnOnce(&Agent, Format) -> Result<T, ClientError>,
+    ) -> Result<T, ClientError> {
         let endpoint = Endpoint {
             url: self.agent,
             token_file: self.token_file,
         };
-        Ok((Agent::new(&endpoint)?, self.output))
+        verb(&Agent::new(&endpoint)?, self.output)
     }
 }
 
@@ -221,46 +223,6 @@ pub(super) struct DeployArguments {
     /// Begin with the defaults and not with what the live version has.
     #[arg(long)]
     reset: bool,
-    #[command(flatten)]
-    common: Common,
-}
-
-#[derive(Args, Debug)]
-pub(super) struct InvokeArguments {
-    /// The function; behind a colon a version or an alias. Default: its live version.
-    #[arg(value_name = "NAME[:QUALIFIER]")]
-    function: FunctionRef,
-    #[command(flatten)]
-    request: RequestOptions,
-    /// Send it this often, one after the other; only the last response is printed.
-    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(run::REQUESTS_MAX)))]
-    requests: u32,
-    /// Print where time went, how the VM started, and ids, on standard error; JSON has them in any case.
-    #[arg(long)]
-    stats: bool,
-    #[command(flatten)]
-    common: Common,
-}
-
-#[derive(Args, Debug)]
-pub(super) struct LogArguments {
-    /// The function.
-    name: FunctionName,
-    /// Go on with the lines that come.
-    #[arg(short, long)]
-    follow: bool,
-    /// Only lines from then on, such as 5m or 2026-01-31T12:00:00Z.
-    #[arg(long, value_name = "TIME")]
-    since: Option<Since>,
-    /// Only lines before then.
-    #[arg(long, value_name = "TIME")]
-    until: Option<Since>,
-    /// Only lines of this request.
-    #[arg(long, value_name = "ID")]
-    request_id: Option<String>,
-    /// The newest so many.
-    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=LOG_LINES_MAX))]
-    limit: Option<u64>,
     #[command(flatten)]
     common: Common,
 }
@@ -345,85 +307,47 @@ impl AgentCommand {
         match self {
             Self::Dev(arguments) => dev::dev(&arguments.into())?,
             Self::Deploy(arguments) => {
-                let DeployArguments {
-                    path,
-                    settings,
-                    reset,
-                    common,
-                } = arguments;
-                let (agent, format) = common.connect()?;
-                let (flags, variables) = settings.parts();
+                let (flags, variables) = arguments.settings.parts();
                 let options = DeployOptions {
-                    path,
+                    path: arguments.path,
                     flags,
                     variables,
-                    reset,
+                    reset: arguments.reset,
                     publish: true,
                 };
-                client::deploy(&agent, &options, format)?;
+                let common = arguments.common;
+                common.ask(|agent, format| client::deploy(agent, &options, format))?;
             }
-            Self::Invoke(arguments) => {
-                let (event, http) = arguments.request.parts();
-                let (agent, format) = arguments.common.connect()?;
-                let options = InvokeOptions {
-                    function: arguments.function,
-                    event,
-                    http,
-                    requests: arguments.requests,
-                    stats: arguments.stats,
-                };
-                return Ok(client::invoke(&agent, &options, format)?);
+            Self::Invoke { options, common } => {
+                return Ok(common.ask(|agent, format| client::invoke(agent, &options, format))?);
             }
-            Self::Ls(common) => {
-                let (agent, format) = common.connect()?;
-                client::list(&agent, format)?;
-            }
+            Self::Ls(common) => common.ask(client::list)?,
             Self::Describe(NameArguments { name, common }) => {
-                let (agent, format) = common.connect()?;
-                client::describe(&agent, &name, format)?;
+                common.ask(|agent, format| client::describe(agent, &name, format))?;
             }
             Self::Versions(NameArguments { name, common }) => {
-                let (agent, format) = common.connect()?;
-                client::versions(&agent, &name, format)?;
+                common.ask(|agent, format| client::versions(agent, &name, format))?;
             }
             Self::Alias(command) => command.dispatch()?,
             Self::Rollback {
                 name,
                 version,
                 common,
-            } => {
-                let (agent, format) = common.connect()?;
-                client::rollback(&agent, &name, version, format)?;
+            } => common.ask(|agent, format| client::rollback(agent, &name, version, format))?,
+            Self::Rm { removal, common } => {
+                common.ask(|agent, format| client::remove(agent, &removal, format))?;
             }
-            Self::Rm {
-                function,
-                yes,
-                common,
-            } => {
-                let (agent, format) = common.connect()?;
-                client::remove(&agent, &Removal { function, yes }, format)?;
+            Self::Logs { options, common } => {
+                common.ask(|agent, format| client::logs(agent, &options, format))?;
             }
-            Self::Logs(arguments) => {
-                let (options, common) = arguments.parts();
-                let (agent, format) = common.connect()?;
-                client::logs(&agent, &options, format)?;
-            }
-            Self::Top {
-                interval,
-                once,
-                common,
-            } => {
-                let (agent, format) = common.connect()?;
-                client::top(&agent, TopOptions { interval, once }, format)?;
+            Self::Top { options, common } => {
+                common.ask(|agent, format| client::top(agent, options, format))?;
             }
             Self::Usage {
                 name,
                 since,
                 common,
-            } => {
-                let (agent, format) = common.connect()?;
-                client::usage(&agent, name.as_ref(), since, format)?;
-            }
+            } => common.ask(|agent, format| client::usage(agent, name.as_ref(), since, format))?,
         }
         Ok(Exit::Ok)
     }
@@ -433,8 +357,7 @@ impl AliasCommand {
     fn dispatch(self) -> Result<(), ClientError> {
         match self {
             Self::Ls(NameArguments { name, common }) => {
-                let (agent, format) = common.connect()?;
-                client::alias_list(&agent, &name, format)
+                common.ask(|agent, format| client::alias_list(agent, &name, format))
             }
             Self::Set {
                 name,
@@ -442,33 +365,15 @@ impl AliasCommand {
                 targets,
                 description,
                 common,
-            } => {
-                let (agent, format) = common.connect()?;
-                client::alias_set(&agent, &name, &alias, &targets, &description, format)
-            }
+            } => common.ask(|agent, format| {
+                client::alias_set(agent, &name, &alias, &targets, &description, format)
+            }),
             Self::Rm {
                 name,
                 alias,
                 common,
-            } => {
-                let (agent, format) = common.connect()?;
-                client::alias_remove(&agent, &name, &alias, format)
-            }
+            } => common.ask(|agent, format| client::alias_remove(agent, &name, &alias, format)),
         }
-    }
-}
-
-impl LogArguments {
-    fn parts(self) -> (LogOptions, Common) {
-        let options = LogOptions {
-            name: self.name,
-            since: self.since,
-            until: self.until,
-            request_id: self.request_id,
-            limit: self.limit,
-            follow: self.follow,
-        };
-        (options, self.common)
     }
 }
 
@@ -482,15 +387,6 @@ impl From<DevArguments> for DevOptions {
             listen: arguments.listen,
             ephemeral: arguments.ephemeral,
         }
-    }
-}
-
-/// A time that neither keeps the agent busy nor lets the reader wait for ever.
-fn parse_interval(text: &str) -> Result<Duration, String> {
-    let interval = parse_time(text).map_err(|rule| rule.to_string())?;
-    match (Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&interval) {
-        true => Ok(interval),
-        false => Err("must be 100ms to 1h".into()),
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::{io::Write, str::FromStr};
 
+use clap::Args;
 use jiffy_model::{
     AliasName, FunctionName, VersionNumber,
     documents::{
-        AliasDocument, AliasList, Description, FunctionDocument, OtherVersion, RollBack,
-        VersionDocument, WHOLE_PER_MILLE,
+        AliasDocument, AliasList, Description, FunctionDocument, FunctionList, OtherVersion,
+        RollBack, VersionList, WHOLE_PER_MILLE,
     },
 };
 use serde_json::{Value, json};
@@ -17,7 +18,7 @@ use super::{
     agent::Wait,
     confirm,
     deploy::print_version,
-    view::{Line, Moment, ShortDigest, label, view},
+    view::{Line, Moment, ShortDigest, label, show},
 };
 use crate::output::{Bytes, Format, Table, print_json};
 use jiffy_console::{stderr, stdout};
@@ -51,26 +52,25 @@ fn whole_list(agent: &Agent, path: &str, key: &str) -> Result<Value, ClientError
 /// Prints all functions.
 pub(crate) fn list(agent: &Agent, format: Format) -> Result<(), ClientError> {
     let document = whole_list(agent, "/v1/functions", "functions")?;
-    if format == Format::Json {
-        return Ok(print_json(&document)?);
-    }
-    let functions: Vec<FunctionDocument> = view(&document["functions"])?;
-    let mut out = stdout();
-    if functions.is_empty() {
-        writeln!(stderr(), "no functions: `jiffy deploy` makes one")?;
-        return Ok(());
-    }
-    let mut table = Table::new(&["function", "live", "aliases", "changed"]);
-    for function in &functions {
-        let aliases: Vec<&str> = function.aliases.keys().map(AsRef::as_ref).collect();
-        table.row(&[
-            &function.name,
-            &function.live,
-            &Line(&aliases.join(", ")),
-            &Moment(function.updated_ms),
-        ]);
-    }
-    Ok(write!(out, "{table}")?)
+    show(&document, format, |FunctionList { functions, .. }| {
+        if functions.is_empty() {
+            return Ok(writeln!(
+                stderr(),
+                "no functions: `jiffy deploy` makes one"
+            )?);
+        }
+        let mut table = Table::new(&["function", "live", "aliases", "changed"]);
+        for function in &functions {
+            let aliases: Vec<&str> = function.aliases.keys().map(AsRef::as_ref).collect();
+            table.row(&[
+                &function.name,
+                &function.live,
+                &Line(&aliases.join(", ")),
+                &Moment(function.updated_ms),
+            ]);
+        }
+        Ok(write!(stdout(), "{table}")?)
+    })
 }
 
 /// Prints what a function is, and its live version.
@@ -80,27 +80,22 @@ pub(crate) fn describe(
     format: Format,
 ) -> Result<(), ClientError> {
     let document: Value = agent.get(format!("/v1/functions/{name}"))?;
-    if format == Format::Json {
-        return Ok(print_json(&document)?);
-    }
-    let Description {
-        function,
-        live_version,
-    } = view(&document)?;
-    let mut out = stdout();
-    writeln!(out, "{}", function.name)?;
-    writeln!(out, "  made         {}", Moment(function.created_ms))?;
-    writeln!(out, "  changed      {}", Moment(function.updated_ms))?;
-    if let Some(reserved) = function.reserved_concurrency {
-        writeln!(out, "  reserved     {reserved} VMs over all versions")?;
-    }
-    for (name, alias) in &function.aliases {
-        writeln!(out, "  alias        {name} -> {alias}")?;
-    }
-    writeln!(out, "version {}, live", label(&live_version))?;
-    writeln!(out, "  deployed     {}", Moment(live_version.created_ms))?;
-    print_version(&mut out, &live_version)?;
-    Ok(())
+    show(&document, format, |description: Description| {
+        let (function, live) = (description.function, description.live_version);
+        let mut out = stdout();
+        writeln!(out, "{}", function.name)?;
+        writeln!(out, "  made         {}", Moment(function.created_ms))?;
+        writeln!(out, "  changed      {}", Moment(function.updated_ms))?;
+        if let Some(reserved) = function.reserved_concurrency {
+            writeln!(out, "  reserved     {reserved} VMs over all versions")?;
+        }
+        for (name, alias) in &function.aliases {
+            writeln!(out, "  alias        {name} -> {alias}")?;
+        }
+        writeln!(out, "version {}, live", label(&live))?;
+        writeln!(out, "  deployed     {}", Moment(live.created_ms))?;
+        Ok(print_version(&mut out, &live)?)
+    })
 }
 
 /// Prints a function's versions.
@@ -111,29 +106,28 @@ pub(crate) fn versions(
 ) -> Result<(), ClientError> {
     let path = format!("/v1/functions/{name}/versions");
     let document = whole_list(agent, &path, "versions")?;
-    if format == Format::Json {
-        return Ok(print_json(&document)?);
-    }
-    let versions: Vec<VersionDocument> = view(&document["versions"])?;
-    let mut table = Table::new(&[
-        "version",
-        "deployed",
-        "image",
-        "size",
-        "memory",
-        "isolation",
-    ]);
-    for version in &versions {
-        table.row(&[
-            &label(version),
-            &Moment(version.created_ms),
-            &ShortDigest(version.image),
-            &Bytes(version.image_bytes),
-            &Bytes(version.settings.memory_bytes),
-            &version.settings.isolation,
-        ]);
-    }
-    Ok(write!(stdout(), "{table}")?)
+    show(&document, format, |VersionList { versions, .. }| {
+        let columns = [
+            "version",
+            "deployed",
+            "image",
+            "size",
+            "memory",
+            "isolation",
+        ];
+        let mut table = Table::new(&columns);
+        for version in &versions {
+            table.row(&[
+                &label(version),
+                &Moment(version.created_ms),
+                &ShortDigest(version.image),
+                &Bytes(version.image_bytes),
+                &Bytes(version.settings.memory_bytes),
+                &version.settings.isolation,
+            ]);
+        }
+        Ok(write!(stdout(), "{table}")?)
+    })
 }
 
 /// Prints a function's aliases.
@@ -143,15 +137,13 @@ pub(crate) fn alias_list(
     format: Format,
 ) -> Result<(), ClientError> {
     let document: Value = agent.get(format!("/v1/functions/{name}/aliases"))?;
-    if format == Format::Json {
-        return Ok(print_json(&document)?);
-    }
-    let AliasList { aliases } = view(&document)?;
-    let mut table = Table::new(&["alias", "versions", "description"]);
-    for (name, alias) in &aliases {
-        table.row(&[name, alias, &Line(&alias.description)]);
-    }
-    Ok(write!(stdout(), "{table}")?)
+    show(&document, format, |AliasList { aliases }| {
+        let mut table = Table::new(&["alias", "versions", "description"]);
+        for (name, alias) in &aliases {
+            table.row(&[name, alias, &Line(&alias.description)]);
+        }
+        Ok(write!(stdout(), "{table}")?)
+    })
 }
 
 /// A version that an alias leads to: `VERSION` or `VERSION=PERMILLE`.
@@ -221,14 +213,9 @@ pub(crate) fn alias_set(
     let wanted = alias_document(targets, description)?;
     let path = format!("/v1/functions/{name}/aliases/{alias}");
     let document = agent.put(Method::PUT, path, &wanted, Wait::Answer)?;
-    match format {
-        Format::Json => print_json(&document)?,
-        Format::Text => {
-            let to: AliasDocument = view(&document)?;
-            writeln!(stdout(), "{name}:{alias} -> {to}")?;
-        }
-    }
-    Ok(())
+    show(&document, format, |to: AliasDocument| {
+        Ok(writeln!(stdout(), "{name}:{alias} -> {to}")?)
+    })
 }
 
 /// Removes an alias.
@@ -253,21 +240,20 @@ pub(crate) fn rollback(
     let path = format!("/v1/functions/{name}/rollback");
     // The version's snapshot may have to be made again.
     let document = agent.put(Method::POST, path, &wanted, Wait::Function)?;
-    match format {
-        Format::Json => print_json(&document)?,
-        Format::Text => {
-            let function: FunctionDocument = view(&document)?;
-            writeln!(stdout(), "{name}: version {} is live", function.live)?;
-        }
-    }
-    Ok(())
+    show(&document, format, |function: FunctionDocument| {
+        let live = function.live;
+        Ok(writeln!(stdout(), "{name}: version {live} is live")?)
+    })
 }
 
-/// What is to be deleted: a function, or one version of it.
-#[derive(Clone, Debug)]
+/// What is to be deleted.
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Removal {
+    /// The function, or one version of it.
+    #[arg(value_name = "NAME[:VERSION]")]
     pub(crate) function: FunctionRef,
-    /// Nobody has to be asked.
+    /// Do not ask. Needed where there is no terminal.
+    #[arg(short, long)]
     pub(crate) yes: bool,
 }
 

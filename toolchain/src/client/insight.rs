@@ -8,7 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiffy_console::{is_output_lost, stdout};
+use clap::Args;
+use jiffy_console::{is_output_lost, quantity::parse_time, stdout};
 use jiffy_model::FunctionName;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -28,11 +29,23 @@ const LINES_AROUND: usize = 4;
 const CLEAR: &str = "\x1b[H\x1b[J";
 
 /// How `top` shows what it shows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct TopOptions {
+    /// Time between two looks.
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_interval)]
     pub(crate) interval: Duration,
-    /// Once, even on a terminal.
+    /// Look once.
+    #[arg(long)]
     pub(crate) once: bool,
+}
+
+/// A time that neither keeps the agent busy nor lets the reader wait for ever.
+fn parse_interval(text: &str) -> Result<Duration, String> {
+    let interval = parse_time(text).map_err(|rule| rule.to_string())?;
+    match (Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&interval) {
+        true => Ok(interval),
+        false => Err("must be 100ms to 1h".into()),
+    }
 }
 
 /// What is true of the agent at one moment.

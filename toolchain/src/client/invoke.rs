@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use clap::Args;
 use jiffy_abi::frame::{BODY_BYTES_MAX, ResponseKind};
 use jiffy_console::{Exit, stderr};
 use jiffy_symbols::Frame;
@@ -20,21 +21,25 @@ use super::{
 };
 use crate::{
     output::{Format, Nanoseconds, Progress, Table, nanoseconds, print_json},
-    run::{EventSource, HttpOptions, ResponseView, RoundTrips, print_response, request},
+    run::{REQUESTS_MAX, RequestOptions, ResponseView, RoundTrips, print_response},
 };
 
 /// A phase that only this side can see.
 const ROUND_TRIP: &str = "round trip from here";
 
 /// What is to be sent.
-#[derive(Clone, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct InvokeOptions {
+    /// The function; behind a colon a version or an alias. Default: its live version.
+    #[arg(value_name = "NAME[:QUALIFIER]")]
     pub(crate) function: FunctionRef,
-    pub(crate) event: EventSource,
-    pub(crate) http: HttpOptions,
-    /// How often it is sent, one after the other; at most `run::REQUESTS_MAX`.
+    #[command(flatten)]
+    pub(crate) request: RequestOptions,
+    /// Send it this often, one after the other; only the last response is printed.
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(REQUESTS_MAX)))]
     pub(crate) requests: u32,
-    /// Print where time went.
+    /// Print where time went, how the VM started, and ids, on standard error; JSON has them in any case.
+    #[arg(long)]
     pub(crate) stats: bool,
 }
 
@@ -178,7 +183,7 @@ pub(crate) fn invoke(
     options: &InvokeOptions,
     format: Format,
 ) -> Result<Exit, ClientError> {
-    let request = request(&options.event, &options.http)?;
+    let request = options.request.request()?;
     let FunctionRef { name, qualifier } = &options.function;
     let is_http = request.http.is_some();
     let (method, path, headers) = match (request.http, qualifier) {

@@ -5,6 +5,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use clap::Args;
 use jiffy_console::{is_output_lost, stderr, stdout};
 use jiffy_model::FunctionName;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -18,22 +19,33 @@ use super::{
 };
 use crate::output::{Format, Untrusted};
 
+/// Lines of a log that may be asked for: the agent's most.
+const LOG_LINES_MAX: u64 = 10_000;
 /// Bytes of a line of a log at most; what a function may log in one piece is far less.
 const LINE_BYTES_MAX: usize = 1 << 20;
 /// Characters of a request's id that are shown: enough to tell neighbours apart.
 const ID_CHARS_SHOWN: usize = 8;
 
 /// Which lines are wanted.
-#[derive(Clone, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct LogOptions {
+    /// The function.
     pub(crate) name: FunctionName,
-    pub(crate) since: Option<Since>,
-    pub(crate) until: Option<Since>,
-    pub(crate) request_id: Option<String>,
-    /// `None`: as many as the agent gives.
-    pub(crate) limit: Option<u64>,
     /// Go on with the lines that come.
+    #[arg(short, long)]
     pub(crate) follow: bool,
+    /// Only lines from then on, such as 5m or 2026-01-31T12:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<Since>,
+    /// Only lines before then.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<Since>,
+    /// Only lines of this request.
+    #[arg(long, value_name = "ID")]
+    pub(crate) request_id: Option<String>,
+    /// The newest so many.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..=LOG_LINES_MAX))]
+    pub(crate) limit: Option<u64>,
 }
 
 impl LogOptions {

@@ -19,7 +19,7 @@ use serde_json::Value;
 
 use super::ClientError;
 pub(super) use crate::output::Line;
-use crate::output::{Bytes, Untrusted};
+use crate::output::{Bytes, Format, Untrusted, print_json};
 
 /// The last millisecond that has a date of four digits.
 const MS_MAX: u64 = 253_402_300_799_999;
@@ -32,6 +32,18 @@ pub(super) fn view<T: DeserializeOwned>(document: &Value) -> Result<T, ClientErr
         agent: "this address".into(),
         source,
     })
+}
+
+/// Prints what the agent answered: its own words, or as `text` says what is shown of them.
+pub(super) fn show<T: DeserializeOwned>(
+    document: &Value,
+    format: Format,
+    text: impl FnOnce(T) -> Result<(), ClientError>,
+) -> Result<(), ClientError> {
+    match format {
+        Format::Json => Ok(print_json(document)?),
+        Format::Text => text(view(document)?),
+    }
 }
 
 /// Prints what `init` logged on standard error, as `jiffy run` does.

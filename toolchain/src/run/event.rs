@@ -5,26 +5,24 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use clap::Args;
 use jiffy_abi::frame::BODY_BYTES_MAX;
 use jiffy_control::{HttpRequest, Request};
 
-/// Where the event is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum EventSource {
-    /// None was given: it has no bytes.
-    #[default]
-    Empty,
-    Text(String),
-    File(PathBuf),
-    StandardInput,
-}
-
-/// What makes a request one of HTTP.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct HttpOptions {
-    /// `METHOD TARGET`.
-    pub(crate) line: Option<String>,
-    /// `name: value`.
+/// What is sent to a function.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct RequestOptions {
+    /// The event: JSON, or whatever text the function takes.
+    #[arg(long, value_name = "TEXT", conflicts_with = "event_file")]
+    pub(crate) event: Option<String>,
+    /// A file with the event; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) event_file: Option<PathBuf>,
+    /// Send the event as the body of this HTTP request.
+    #[arg(long, value_name = "METHOD TARGET")]
+    pub(crate) http: Option<String>,
+    /// A header of the HTTP request; may be given more than once.
+    #[arg(long = "header", value_name = "NAME: VALUE", requires = "http")]
     pub(crate) headers: Vec<String>,
 }
 
@@ -41,35 +39,66 @@ pub(crate) enum EventError {
     HttpHeader(String),
 }
 
-/// The request, without function and id.
-pub(crate) fn request(source: &EventSource, http: &HttpOptions) -> Result<Request, EventError> {
-    Ok(Request {
-        http: http_request(http)?,
-        body: body(source)?,
-        ..Request::default()
-    })
-}
+impl RequestOptions {
+    /// The request, without function and id.
+    pub(crate) fn request(&self) -> Result<Request, EventError> {
+        Ok(Request {
+            http: self.http_request()?,
+            body: self.body()?,
+            ..Request::default()
+        })
+    }
 
-fn body(source: &EventSource) -> Result<Vec<u8>, EventError> {
-    let body = match source {
-        EventSource::Empty => vec![],
-        EventSource::Text(text) => text.clone().into_bytes(),
-        EventSource::StandardInput => read(Path::new("standard input"), io::stdin().lock())?,
-        EventSource::File(path) => {
-            let read = jiffy_files::read(path, u64::from(BODY_BYTES_MAX));
-            read.map_err(|source| match jiffy_files::Refused::of(&source) {
-                Some(jiffy_files::Refused::TooLarge { .. }) => EventError::TooLarge,
-                _ => EventError::Read {
-                    path: path.clone(),
-                    source,
-                },
-            })?
+    fn body(&self) -> Result<Vec<u8>, EventError> {
+        let body = match (&self.event, &self.event_file) {
+            (Some(text), _) => text.clone().into_bytes(),
+            (None, None) => vec![],
+            (None, Some(path)) if path.as_os_str() == "-" => {
+                read(Path::new("standard input"), io::stdin().lock())?
+            }
+            (None, Some(path)) => {
+                let read = jiffy_files::read(path, u64::from(BODY_BYTES_MAX));
+                read.map_err(|source| match jiffy_files::Refused::of(&source) {
+                    Some(jiffy_files::Refused::TooLarge { .. }) => EventError::TooLarge,
+                    _ => EventError::Read {
+                        path: path.clone(),
+                        source,
+                    },
+                })?
+            }
+        };
+        if body.len() > BODY_BYTES_MAX as usize {
+            Err(EventError::TooLarge)
+        } else {
+            Ok(body)
         }
-    };
-    if body.len() > BODY_BYTES_MAX as usize {
-        Err(EventError::TooLarge)
-    } else {
-        Ok(body)
+    }
+
+    fn http_request(&self) -> Result<Option<HttpRequest>, EventError> {
+        let Some(line) = &self.http else {
+            return Ok(None);
+        };
+        let bad_line = || EventError::HttpLine(line.clone());
+        let (method, target) = line.split_once(' ').ok_or_else(bad_line)?;
+        let is_method = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase());
+        if !is_method || !target.starts_with('/') || target.contains(char::is_whitespace) {
+            return Err(bad_line());
+        }
+        let headers = self
+            .headers
+            .iter()
+            .map(|header| match header.split_once(':') {
+                Some((name, value)) if !name.trim().is_empty() => Ok((
+                    name.trim().to_ascii_lowercase(),
+                    value.trim().as_bytes().to_vec(),
+                )),
+                _ => Err(EventError::HttpHeader(header.clone())),
+            });
+        Ok(Some(HttpRequest {
+            method: method.into(),
+            target: target.into(),
+            headers: headers.collect::<Result<_, _>>()?,
+        }))
     }
 }
 
@@ -88,69 +117,55 @@ fn read(path: &Path, from: impl Read) -> Result<Vec<u8>, EventError> {
     }
 }
 
-fn http_request(options: &HttpOptions) -> Result<Option<HttpRequest>, EventError> {
-    let Some(line) = &options.line else {
-        return Ok(None);
-    };
-    let bad_line = || EventError::HttpLine(line.clone());
-    let (method, target) = line.split_once(' ').ok_or_else(bad_line)?;
-    let is_method = !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase());
-    if !is_method || !target.starts_with('/') || target.contains(char::is_whitespace) {
-        return Err(bad_line());
-    }
-    let headers = options
-        .headers
-        .iter()
-        .map(|header| match header.split_once(':') {
-            Some((name, value)) if !name.trim().is_empty() => Ok((
-                name.trim().to_ascii_lowercase(),
-                value.trim().as_bytes().to_vec(),
-            )),
-            _ => Err(EventError::HttpHeader(header.clone())),
-        });
-    Ok(Some(HttpRequest {
-        method: method.into(),
-        target: target.into(),
-        headers: headers.collect::<Result<_, _>>()?,
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn of_file(path: &Path) -> RequestOptions {
+        RequestOptions {
+            event_file: Some(path.into()),
+            ..RequestOptions::default()
+        }
+    }
+
     #[test]
     fn events_come_from_anywhere() {
-        assert_eq!(body(&EventSource::Empty).expect("empty"), b"");
-        assert_eq!(body(&EventSource::Text("{}".into())).expect("text"), b"{}");
-        let missing = body(&EventSource::File("/nonexistent".into()));
+        assert_eq!(RequestOptions::default().body().expect("empty"), b"");
+        let text = RequestOptions {
+            event: Some("{}".into()),
+            ..RequestOptions::default()
+        };
+        assert_eq!(text.body().expect("text"), b"{}");
+        let missing = of_file(Path::new("/nonexistent")).body();
         assert!(matches!(missing, Err(EventError::Read { .. })));
     }
 
     #[test]
     fn limits_hold_on_both_sides() {
         let file = tempfile::NamedTempFile::new().expect("temporary file");
-        let event = EventSource::File(file.path().into());
+        let event = of_file(file.path());
         file.as_file()
             .set_len(u64::from(BODY_BYTES_MAX))
             .expect("resize");
-        assert_eq!(body(&event).expect("fits").len(), BODY_BYTES_MAX as usize);
+        assert_eq!(event.body().expect("fits").len(), BODY_BYTES_MAX as usize);
         file.as_file()
             .set_len(u64::from(BODY_BYTES_MAX) + 1)
             .expect("resize");
-        assert!(matches!(body(&event), Err(EventError::TooLarge)));
+        assert!(matches!(event.body(), Err(EventError::TooLarge)));
         // It would be read for ever, as a pipe would be waited for: `-` takes what comes from one.
-        let device = body(&EventSource::File("/dev/zero".into()));
+        let device = of_file(Path::new("/dev/zero")).body();
         assert!(matches!(device, Err(EventError::Read { .. })));
     }
 
     #[test]
     fn a_line_and_headers_make_a_request_one_of_http() {
         let request = |line: &str, header: &str| {
-            http_request(&HttpOptions {
-                line: Some(line.into()),
+            let options = RequestOptions {
+                http: Some(line.into()),
                 headers: vec![header.into()],
-            })
+                ..RequestOptions::default()
+            };
+            options.http_request()
         };
         let http = request("POST /a?b", "X-Sum:  1:2 ")
             .expect("good")
@@ -168,7 +183,8 @@ mod tests {
             Err(EventError::HttpHeader(_))
         ));
         assert!(
-            http_request(&HttpOptions::default())
+            RequestOptions::default()
+                .http_request()
                 .expect("an event")
                 .is_none()
         );

@@ -34,7 +34,7 @@ use jiffy_snapshots::{PageRun, Snapshot, write_working_set};
 use serde::Serialize;
 
 pub(crate) use self::{
-    event::{EventError, EventSource, HttpOptions, request},
+    event::{EventError, RequestOptions},
     outcome::{Failure, ResponseView},
     stats::RoundTrips,
 };
@@ -60,8 +60,7 @@ const WORKING_SET_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) what: What,
-    pub(crate) event: EventSource,
-    pub(crate) http: HttpOptions,
+    pub(crate) request: RequestOptions,
     /// At most [`REQUESTS_MAX`].
     pub(crate) requests: u32,
     pub(crate) stats: bool,
@@ -255,7 +254,7 @@ struct Ended {
 
 /// Runs a function once or more and prints the last response.
 pub(crate) fn run(options: &Options, format: Format) -> Result<Exit, RunError> {
-    let request = request(&options.event, &options.http)?;
+    let request = options.request.request()?;
     let target = Target::find(&options.what)?;
     let vmm = sdk::vmm()?;
     let calls = target.calls()?;
