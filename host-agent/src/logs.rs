@@ -14,7 +14,7 @@ use std::{
     collections::HashMap,
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Instant,
 };
 
@@ -23,6 +23,7 @@ use jiffy_console::quantity::bytes_or_text;
 use jiffy_control::{LogLoss, cut, error_chain};
 use jiffy_model::{EndsRequest, Outcome};
 use jiffy_snapshots::{PrivateDirError, private_dir, why};
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
@@ -249,7 +250,7 @@ impl Logs {
                 state.functions.insert(function, log);
             }
         }
-        *logs.lock() = state;
+        *logs.state.lock() = state;
         Ok(logs)
     }
 
@@ -265,11 +266,6 @@ impl Logs {
             buffer: vec![],
             buffer_lines: 0,
         })
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Each change of the state is whole before anything can panic.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// As [`Logs::write_all`], of lines that functions wrote.
@@ -295,7 +291,7 @@ impl Logs {
     ) -> Dropped {
         let mut dropped = Dropped::default();
         let mut written: Vec<FunctionId> = vec![];
-        let state = &mut *self.lock();
+        let state = &mut *self.state.lock();
         for (function, mut line, keep) in lines {
             if !state.functions.contains_key(&function) {
                 match self.open_function(&function) {
@@ -342,7 +338,7 @@ impl Logs {
 
     /// The newest lines that are wanted, oldest first.
     pub fn read(&self, function: &FunctionId, query: &LogQuery) -> Result<Vec<LogLine>, LogsError> {
-        let segments = self.lock().segments(function);
+        let segments = self.state.lock().segments(function);
         read_segments(&segments, query)
     }
 
@@ -352,7 +348,7 @@ impl Logs {
         &self,
         function: &FunctionId,
     ) -> Result<broadcast::Receiver<Arc<LogLine>>, LogsError> {
-        self.lock().follow(function)
+        self.state.lock().follow(function)
     }
 
     /// What is there and every line after it: none twice, none missed.
@@ -362,7 +358,7 @@ impl Logs {
         query: &LogQuery,
     ) -> Result<(Vec<LogLine>, broadcast::Receiver<Arc<LogLine>>), LogsError> {
         let (segments, receiver) = {
-            let mut state = self.lock();
+            let mut state = self.state.lock();
             let receiver = state.follow(function)?;
             (state.segments(function), receiver)
         };
@@ -371,7 +367,7 @@ impl Logs {
 
     /// Removes the logs of a function; those who follow it see the end.
     pub fn remove(&self, function: &FunctionId) -> Result<(), LogsError> {
-        let state = &mut *self.lock();
+        let state = &mut *self.state.lock();
         state.followers.remove(function);
         if let Some(log) = state.functions.remove(function) {
             state.total_bytes -= log.journal.total_bytes();
@@ -387,7 +383,7 @@ impl Logs {
 
     /// Bytes of all files.
     pub fn total_bytes(&self) -> u64 {
-        self.lock().total_bytes
+        self.state.lock().total_bytes
     }
 }
 

@@ -7,13 +7,11 @@
 mod exposition;
 mod gauges;
 
-use std::{
-    collections::HashSet,
-    sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
-};
+use std::{collections::HashSet, sync::atomic::AtomicU64};
 
 use jiffy_control::LogLoss;
 use jiffy_model::Outcome;
+use parking_lot::Mutex;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -418,7 +416,7 @@ impl Metrics {
 
     /// Removes the series of a function that is deleted, and lets another have its place.
     pub fn forget(&self, function: &FunctionId) {
-        if !self.functions().remove(function) {
+        if !self.functions.lock().remove(function) {
             return;
         }
         for outcome in Outcome::records().map(Outcome::name) {
@@ -443,14 +441,8 @@ impl Metrics {
         }
     }
 
-    fn functions(&self) -> MutexGuard<'_, HashSet<FunctionId>> {
-        self.functions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn label(&self, function: &FunctionId) -> String {
-        let mut functions = self.functions();
+        let mut functions = self.functions.lock();
         if functions.contains(function) {
             return function.to_string();
         }

@@ -13,7 +13,7 @@
 use std::{
     path::Path,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
         mpsc::{self, Receiver, RecvTimeoutError, SyncSender},
     },
@@ -22,6 +22,7 @@ use std::{
 };
 
 use jiffy_control::{LogLoss, LogRecord, charge, error_chain};
+use parking_lot::Mutex;
 
 use crate::{
     logs::{Keep, Level, LogLimits, LogLine, Logs, LogsError},
@@ -265,7 +266,7 @@ impl Shared {
     /// Keeps a record for which the queue has no room, and has the log say that the request's own log is lost. False: there is no
     /// room for that either.
     fn keep_aside(&self, record: UsageRecord, logs: &[LogRecord]) -> bool {
-        let mut aside = self.aside.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut aside = self.aside.lock();
         if aside.len() >= ASIDE_MAX {
             return false;
         }
@@ -278,7 +279,7 @@ impl Shared {
 
     /// Takes what was kept aside. Whether there was something.
     fn take_aside(&self, batch: &mut Batch) -> bool {
-        let aside = std::mem::take(&mut *self.aside.lock().unwrap_or_else(PoisonError::into_inner));
+        let aside = std::mem::take(&mut *self.aside.lock());
         let is_some = !aside.is_empty();
         for (record, notice) in aside {
             self.metrics.invoked(&record);

@@ -15,7 +15,6 @@ use std::{
     fs::File,
     io::{self, Write},
     path::PathBuf,
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -23,6 +22,7 @@ use jiffy_control::{BACKTRACE_FRAMES_MAX, Backtrace};
 use jiffy_snapshots::Digest;
 pub use jiffy_symbols::{COMMAND, Frame, Innermost};
 use jiffy_symbols::{Limits, Wanted, shorten};
+use parking_lot::Mutex;
 use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
 use crate::model::FunctionId;
@@ -110,7 +110,7 @@ impl Symbolizer {
         if let Some(frames) = self.remembered(digest, wanted) {
             return named(&frames, innermost);
         }
-        if let Err(wait) = lock(&self.budgets).check(function, Instant::now()) {
+        if let Err(wait) = self.budgets.lock().check(function, Instant::now()) {
             return nameless(Some(spent(wait)));
         }
         let Some(image) = open.await else {
@@ -131,11 +131,13 @@ impl Symbolizer {
         let Ok(reading) = read.await else {
             return nameless(None);
         };
-        lock(&self.budgets).charge(function, reading.cpu, Instant::now());
+        self.budgets
+            .lock()
+            .charge(function, reading.cpu, Instant::now());
         match reading.names {
             Ok(names) => {
                 let calls = wanted.calls().map(|(_, call)| call);
-                lock(&self.memory).keep(digest, calls.zip(&names.frames));
+                self.memory.lock().keep(digest, calls.zip(&names.frames));
                 named(&names.frames, innermost)
             }
             Err(error) => {
@@ -148,16 +150,12 @@ impl Symbolizer {
 
     /// The frames of all addresses, if all are known.
     fn remembered(&self, image: Digest, wanted: Wanted<'_>) -> Option<Vec<Vec<Frame>>> {
-        let memory = lock(&self.memory);
+        let memory = self.memory.lock();
         let known = wanted
             .calls()
             .map(|(address, call)| memory.get(image, address, call));
         known.collect()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn named(frames: &[Vec<Frame>], innermost: Innermost) -> Found {

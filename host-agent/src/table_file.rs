@@ -12,10 +12,10 @@ use std::{
     io,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
 };
 
 use jiffy_snapshots::why_of;
+use parking_lot::Mutex;
 use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase, WriteTransaction};
 
 /// Bytes of the file that are kept in memory at most; what is asked often is in memory elsewhere.
@@ -107,7 +107,7 @@ impl TableFile {
         work: impl FnOnce(&Database) -> Result<T, redb::Error>,
     ) -> Result<T, TableFileError> {
         // A panic under the lock leaves `None`, from which the next call recovers.
-        let mut kept = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.database.lock();
         let database = match kept.take() {
             Some(database) => database,
             None => (self.open)().map_err(|error| match error {

@@ -20,13 +20,13 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use jiffy_console::quantity::bytes_or_text;
 use jiffy_control::{LogLoss, Stats, error_chain};
 use jiffy_model::Outcome;
 use jiffy_snapshots::why;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use self::sums::{Bucket, Timeline};
@@ -274,18 +274,13 @@ impl Usage {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Each change of the state is whole before anything can panic.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Keeps records and sums them. After an error they are summed all the same, but a restart forgets
     /// them unless a checkpoint was written.
     pub fn write(&self, records: &[UsageRecord]) -> Result<(), UsageError> {
         if records.is_empty() {
             return Ok(());
         }
-        let state = &mut *self.lock();
+        let state = &mut *self.state.lock();
         state.buffer.clear();
         state.is_dirty = true;
         for record in records {
@@ -310,12 +305,12 @@ impl Usage {
     /// one is named. Sums are kept by the minute for two hours and by the hour before: the answer
     /// begins where the one that holds `since_ms` does.
     pub fn summary(&self, function: Option<&FunctionId>, since_ms: u64) -> Vec<FunctionUsage> {
-        self.lock().timeline.summary(function, since_ms)
+        self.state.lock().timeline.summary(function, since_ms)
     }
 
     /// Writes the sums to disk, unless nothing was added since the last time.
     pub fn checkpoint(&self) -> Result<(), UsageError> {
-        let state = &mut *self.lock();
+        let state = &mut *self.state.lock();
         if state.is_dirty {
             self.checkpoint_locked(state)?;
         }

@@ -5,8 +5,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Bound,
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
 };
+
+use parking_lot::RwLock;
 
 use super::{
     Entry,
@@ -31,20 +33,20 @@ pub(super) struct Directory(RwLock<BTreeMap<FunctionId, Arc<Entry>>>);
 
 impl Directory {
     pub(super) fn get(&self, name: &FunctionId) -> Option<Arc<Entry>> {
-        let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.0.read();
         entries.get(name).cloned()
     }
 
     /// Up to `limit` entries behind `after`.
     pub(super) fn list(&self, after: Option<&FunctionId>, limit: usize) -> Vec<Arc<Entry>> {
-        let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let entries = self.0.read();
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let behind = entries.range((start, Bound::Unbounded)).take(limit);
         behind.map(|(_, entry)| Arc::clone(entry)).collect()
     }
 
     pub(super) fn len(&self) -> usize {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.0.read().len()
     }
 
     /// Takes over what the registry says of a function, unless that is older than what is here.
@@ -53,7 +55,7 @@ impl Directory {
             let entry = entry.as_ref();
             entry.map_or(Generation::NONE, |entry| entry.function.generation)
         };
-        let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.0.write();
         let before = entries.get(&name).cloned();
         match &after {
             Some(_) if generation(&after) <= generation(&before) => return None,
@@ -72,7 +74,7 @@ impl Directory {
         let mut updates = changes.updates;
         if changes.is_all {
             let there: BTreeSet<_> = updates.iter().map(|update| update.name.clone()).collect();
-            let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            let entries = self.0.read();
             let gone = entries.keys().filter(|name| !there.contains(name));
             let gone = gone.map(|name| Update {
                 name: name.clone(),

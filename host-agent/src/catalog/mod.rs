@@ -18,8 +18,9 @@ mod file;
 mod registry;
 mod verbs;
 
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
+use parking_lot::Mutex;
 use tokio::{sync::watch, task::spawn_blocking};
 
 use self::directory::Directory;
@@ -133,7 +134,7 @@ impl Catalog {
 
     /// Catches up with the registry, if it has told of more or could not be read before. Blocks.
     pub(crate) fn follow(&self) -> Result<(), RegistryError> {
-        self.catch_up(&mut self.position())
+        self.catch_up(&mut self.position.lock())
     }
 
     fn catch_up(&self, position: &mut Position) -> Result<(), RegistryError> {
@@ -150,11 +151,7 @@ impl Catalog {
 
     /// Whether the registry may have something that is not here.
     pub(crate) fn is_behind(&self) -> bool {
-        self.position().is_behind
-    }
-
-    fn position(&self) -> MutexGuard<'_, Position> {
-        self.position.lock().unwrap_or_else(PoisonError::into_inner)
+        self.position.lock().is_behind
     }
 
     fn tell(&self, followed: Followed) {
@@ -180,7 +177,7 @@ impl Catalog {
         name: &FunctionId,
         mut change: impl FnMut(Option<Entry>) -> Result<Option<Entry>, ChangeError>,
     ) -> Result<Option<Arc<Entry>>, ChangeError> {
-        let mut position = self.position();
+        let mut position = self.position.lock();
         for _ in 0..TRIES_MAX {
             self.catch_up(&mut position)?;
             let before = self.directory.get(name);

@@ -65,7 +65,7 @@ struct DiskState {
 
 impl Disk {
     fn state<T>(&self, work: impl FnOnce(&mut DiskState) -> T) -> T {
-        work(&mut self.0.lock().expect("lock"))
+        work(&mut self.0.lock())
     }
 
     fn registry(&self) -> Result<RedbRegistry, RegistryError> {

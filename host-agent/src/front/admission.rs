@@ -12,12 +12,13 @@ use std::{
     collections::HashMap,
     net::IpAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU8, Ordering::Relaxed},
     },
 };
 
 use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
 
 use super::wire::{Clock, Phase, State};
 use crate::{config::Config, http::client_address::is_trusted};
@@ -146,10 +147,6 @@ impl Admission {
         })
     }
 
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(super) fn clock(&self) -> Clock {
         self.clock
     }
@@ -162,7 +159,7 @@ impl Admission {
     ) -> Result<Permit, Refused> {
         let limits = &config.limits;
         let address = limited(peer, config);
-        let mut inner = self.inner();
+        let mut inner = self.inner.lock();
         if let Some(address) = address {
             let count = inner.by_address.get(&address).copied().unwrap_or_default();
             if count >= limits.connections_per_address_max {
@@ -227,12 +224,12 @@ impl Admission {
 
     /// Closes some idle ones because the host has no more descriptors.
     pub(super) fn spare_descriptors(&self) {
-        self.make_room(&mut self.inner(), false, ROOM_MADE_MAX);
+        self.make_room(&mut self.inner.lock(), false, ROOM_MADE_MAX);
     }
 
     /// Asks all to end after the request they are at, those that come yet too.
     pub(super) fn drain(&self) {
-        let mut inner = self.inner();
+        let mut inner = self.inner.lock();
         inner.is_draining = true;
         inner.entries.values().for_each(|entry| entry.ask(1));
     }
@@ -242,7 +239,7 @@ impl Permit {
     /// It was asked to make room and has a request by now.
     pub(super) fn stays(&self) {
         if self.entry.is_leaving.swap(false, Relaxed) {
-            let mut inner = self.admission.inner();
+            let mut inner = self.admission.inner.lock();
             match self.entry.is_reserved {
                 true => inner.reserved += 1,
                 false => inner.staying += 1,
@@ -253,7 +250,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut inner = self.admission.inner();
+        let mut inner = self.admission.inner.lock();
         inner.entries.remove(&self.id);
         if !self.entry.is_leaving.load(Relaxed) {
             match self.entry.is_reserved {
@@ -328,8 +325,8 @@ mod tests {
         drop((held, six));
         assert!(admit("203.0.113.1").is_ok() && admit("2001:db8::1").is_ok());
         drop(many);
-        assert!(admission.inner().entries.is_empty());
-        assert!(admission.inner().by_address.is_empty());
+        assert!(admission.inner.lock().entries.is_empty());
+        assert!(admission.inner.lock().by_address.is_empty());
     }
 
     #[test]
@@ -356,7 +353,7 @@ mod tests {
         assert_eq!(admit().err(), Some(Refused::Full));
         drop(busy);
         assert!(!admit().expect("a place").entry.is_reserved);
-        assert_eq!(admission.inner().entries.len(), 2);
+        assert_eq!(admission.inner.lock().entries.len(), 2);
     }
 
     #[test]

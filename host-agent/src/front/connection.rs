@@ -255,15 +255,19 @@ pub(super) async fn refuse<S: Socket>(socket: &Shared<S>, problem: Problem) -> E
     let said = async {
         let mut rest = &bytes[..];
         while !rest.is_empty() {
-            let written = poll_fn(|context| socket.poll_write(context, &[IoSlice::new(rest)]));
+            let written = poll_fn(|context| {
+                let mut socket = socket.lock();
+                Pin::new(&mut *socket).poll_write_vectored(context, &[IoSlice::new(rest)])
+            });
             rest = &rest[written.await?..];
         }
-        poll_fn(|context| socket.poll_shutdown(context)).await?;
+        poll_fn(|context| Pin::new(&mut *socket.lock()).poll_shutdown(context)).await?;
         let mut buffer = [0; 4096];
         let mut read_bytes = 0;
         while read_bytes < LINGER_BYTES_MAX {
             let mut buffer = ReadBuf::new(&mut buffer);
-            poll_fn(|context| socket.poll_read(context, &mut buffer)).await?;
+            poll_fn(|context| Pin::new(&mut *socket.lock()).poll_read(context, &mut buffer))
+                .await?;
             match buffer.filled().len() {
                 0 => break,
                 bytes => read_bytes += bytes,
@@ -325,19 +329,21 @@ impl<S: Socket> Driver<'_, S> {
 
     /// Whether nobody loses anything if the connection ends now.
     fn may_make_room(&self, phase: Phase) -> bool {
-        self.permit.entry.is_slow() || (phase.is_quiet() && !self.socket.has_unread())
+        self.permit.entry.is_slow() || (phase.is_quiet() && !self.socket.lock().has_unread())
     }
 
     /// Ready when the client is gone.
     fn poll_client(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if let Watch::Open = self.watch {
-            match ready!(self.socket.poll_end(context)) {
+            let end = self.socket.lock().poll_end(context);
+            match ready!(end) {
                 Err(_) => return Poll::Ready(()),
                 // The next request, or more of this one.
                 Ok(false) => return Poll::Pending,
                 Ok(true) => {
                     if self.permit.entry.state.takes_interim() {
-                        let written = self.socket.poll_write(context, &[IoSlice::new(INTERIM)]);
+                        let written = Pin::new(&mut *self.socket.lock())
+                            .poll_write_vectored(context, &[IoSlice::new(INTERIM)]);
                         if let Poll::Ready(Err(_)) = written {
                             return Poll::Ready(());
                         }
@@ -348,7 +354,7 @@ impl<S: Socket> Driver<'_, S> {
         }
         if let Watch::HalfClosed(timer) = &mut self.watch {
             while timer.as_mut().poll(context).is_ready() {
-                if self.socket.is_gone() {
+                if self.socket.lock().is_gone() {
                     return Poll::Ready(());
                 }
                 timer.as_mut().reset(Instant::now() + GONE_CHECK);
@@ -376,7 +382,7 @@ impl<S: Socket> Driver<'_, S> {
             let wake_ms = match due_ms {
                 Some(due_ms) if due_ms > now_ms => due_ms,
                 // What has come already and is only not read yet is not lost.
-                Some(_) if phase.is_quiet() && self.socket.has_unread() => now_ms + 1,
+                Some(_) if phase.is_quiet() && self.socket.lock().has_unread() => now_ms + 1,
                 Some(_) if phase == Phase::Idle => return Poll::Ready(Stop::Idle),
                 Some(_) => return Poll::Ready(Stop::Slow),
                 None => now_ms + millis(self.rules.idle_time_max),

@@ -14,7 +14,7 @@ use std::{
     io::{self, IoSlice},
     pin::Pin,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
@@ -22,6 +22,7 @@ use std::{
 };
 
 use axum::body::Bytes;
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
     net::TcpStream,
@@ -76,50 +77,7 @@ impl Socket for DuplexStream {
 
 /// A socket that is shared by hyper, which reads and writes, and the driver, which looks whether the client is there. Both are
 /// polled by one task, so nobody ever waits for the lock.
-#[derive(Debug)]
-pub(super) struct Shared<S>(Mutex<S>);
-
-impl<S: Socket> Shared<S> {
-    pub(super) fn new(socket: S) -> Self {
-        Self(Mutex::new(socket))
-    }
-
-    fn socket(&self) -> MutexGuard<'_, S> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn poll_read(
-        &self,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.socket()).poll_read(context, buffer)
-    }
-
-    pub(super) fn poll_write(
-        &self,
-        context: &mut Context<'_>,
-        pieces: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut *self.socket()).poll_write_vectored(context, pieces)
-    }
-
-    pub(super) fn poll_shutdown(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.socket()).poll_shutdown(context)
-    }
-
-    pub(super) fn poll_end(&self, context: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        self.socket().poll_end(context)
-    }
-
-    pub(super) fn is_gone(&self) -> bool {
-        self.socket().is_gone()
-    }
-
-    pub(super) fn has_unread(&self) -> bool {
-        self.socket().has_unread()
-    }
-}
+pub(super) type Shared<S> = Mutex<S>;
 
 /// Where a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -286,7 +244,7 @@ impl<S: Socket> AsyncRead for Wire<S> {
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
-        ready!(self.socket.poll_read(context, buffer))?;
+        ready!(Pin::new(&mut *self.socket.lock()).poll_read(context, buffer))?;
         if buffer.filled().len() > before && self.entry.state.phase().0.is_quiet() {
             self.entry.state.enter(Phase::Head);
         }
@@ -314,7 +272,7 @@ impl<S: Socket> AsyncWrite for Wire<S> {
             self.took_back = true;
             return Poll::Ready(Ok(bytes));
         }
-        let written = self.socket.poll_write(context, pieces);
+        let written = Pin::new(&mut *self.socket.lock()).poll_write_vectored(context, pieces);
         let is_whole = matches!(written, Poll::Ready(Ok(written)) if written == bytes);
         let was_blocked = self.entry.state.is_blocked.swap(!is_whole, Relaxed);
         if was_blocked && self.entry.state.phase().0 == Phase::Idle {
@@ -338,7 +296,7 @@ impl<S: Socket> AsyncWrite for Wire<S> {
         match self.took_back {
             // There is something to say yet.
             true => Poll::Ready(Ok(())),
-            false => self.socket.poll_shutdown(context),
+            false => Pin::new(&mut *self.socket.lock()).poll_shutdown(context),
         }
     }
 }

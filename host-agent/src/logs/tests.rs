@@ -307,7 +307,7 @@ fn more_functions_than_open_files() {
     for _ in 0..3 {
         for function in functions.clone() {
             logs.write(lines(&format!("f{function}"), 0..1), Instant::now());
-            let state = logs.lock();
+            let state = logs.state.lock();
             let open = state
                 .functions
                 .values()

@@ -16,12 +16,13 @@ mod waiting;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Weak},
     time::Duration,
 };
 
 use jiffy_abi::layout::PAGE_BYTES;
 use jiffy_model::{EndsRequest, Outcome};
+use parking_lot::Mutex;
 use tokio::{
     runtime::Handle,
     sync::{Notify, oneshot},
@@ -340,7 +341,7 @@ impl<V: Vms> Pool<V> {
     /// One event for the plan, and what follows from it.
     fn with<T>(&self, event: impl FnOnce(&mut State<V>, Moment) -> T) -> T {
         let (result, effects) = {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut state = self.state.lock();
             let result = event(&mut state, self.made.elapsed());
             let actions = state.plan.take_actions();
             let effects: Vec<_> = actions

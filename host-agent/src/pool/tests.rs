@@ -117,7 +117,7 @@ impl Fixture {
         assert_eq!(stats.vms_idle, self.instances());
         assert_eq!(stats.shells_ready, self.count(|counts| &counts.shells));
         assert_eq!(self.count(|counts| &counts.misuses), 0);
-        let state = self.pool.state.lock().expect("no panic");
+        let state = self.pool.state.lock();
         assert_eq!((state.idle.len(), state.waiters.len()), (stats.vms_idle, 0));
     }
 
@@ -791,7 +791,7 @@ async fn shells_fit_the_ram_of_the_function() {
     );
     fixture.request(&large, "").await.expect("a response");
     fixture.rest().await;
-    let state = fixture.pool.state.lock().expect("no panic");
+    let state = fixture.pool.state.lock();
     assert!(
         state
             .shells

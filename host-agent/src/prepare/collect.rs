@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -37,7 +37,7 @@ impl<V: Vms> Preparation<V> {
 
     /// Says what is in the way of collecting garbage, but not at every look again.
     fn tell_once(&self, trouble: String) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.told.lock();
         if told.len() >= TOLD_MAX {
             told.clear();
         }

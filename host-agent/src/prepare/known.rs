@@ -12,10 +12,10 @@ use std::{
     collections::{HashMap, HashSet},
     fs, io,
     path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use jiffy_snapshots::Digest;
+use parking_lot::Mutex;
 use redb::{ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 
@@ -79,7 +79,7 @@ impl Known {
 
     /// The snapshot of this host.
     pub(super) fn get(&self, key: &Key) -> Option<Digest> {
-        let records = self.records();
+        let records = self.records.lock();
         let record = records.get(key).filter(|record| record.host == self.host);
         record.map(|record| record.snapshot)
     }
@@ -93,7 +93,7 @@ impl Known {
             transaction.open_table(PREPARED)?.insert(key.0.0, &*text)?;
             Ok(Ok(()))
         })?;
-        self.records().insert(key, record);
+        self.records.lock().insert(key, record);
         Ok(())
     }
 
@@ -103,7 +103,7 @@ impl Known {
         keeps: impl Fn(&Key, &Digest) -> bool,
     ) -> Result<(), TableFileError> {
         let mut gone = HashSet::new();
-        self.records().retain(|key, record| {
+        self.records.lock().retain(|key, record| {
             let is_kept = keeps(key, &record.snapshot);
             if !is_kept {
                 gone.insert(key.0.0);
@@ -122,12 +122,8 @@ impl Known {
 
     /// All snapshots that are known, those of other hosts too.
     pub(super) fn snapshots(&self) -> HashSet<Digest> {
-        let records = self.records();
+        let records = self.records.lock();
         records.values().map(|record| record.snapshot).collect()
-    }
-
-    fn records(&self) -> MutexGuard<'_, HashMap<Key, Record>> {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

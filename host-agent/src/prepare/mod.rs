@@ -24,13 +24,14 @@ use std::{
     fs,
     path::PathBuf,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
 };
 
 use jiffy_control::LogRecord;
 use jiffy_snapshots::{Digest, Store, StoreError};
+use parking_lot::Mutex;
 use tokio::{
     sync::{AcquireError, RwLock as AsyncRwLock, RwLockReadGuard, Semaphore, SemaphorePermit},
     task::spawn_blocking,

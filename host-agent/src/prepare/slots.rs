@@ -10,13 +10,14 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Instant,
 };
 
 use jiffy_snapshots::Digest;
+use parking_lot::{Mutex, RwLock};
 
 use super::Key;
 use crate::{
@@ -76,9 +77,9 @@ impl Slot {
             && before.key == slot.key
             && before.version.settings == version.settings
         {
-            let opened = before.opened().clone();
+            let opened = before.opened.lock().clone();
             let opened = opened.map(|deployed| slot.deployed(Arc::clone(&deployed.snapshot)));
-            *slot.opened() = opened;
+            *slot.opened.lock() = opened;
             let has_working_set = before.has_working_set.load(Relaxed);
             slot.has_working_set.store(has_working_set, Relaxed);
             slot.used_ms.store(before.used_ms.load(Relaxed), Relaxed);
@@ -106,7 +107,7 @@ impl Slot {
 
     /// Whether the caller is to look whether the snapshot is whole, and then to say when it may be looked at again.
     pub(super) fn begin_check(&self) -> bool {
-        let mut check_at = self.check_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut check_at = self.check_at.lock();
         let is_due = check_at.is_some_and(|at| Instant::now() >= at);
         if is_due {
             *check_at = None;
@@ -115,11 +116,7 @@ impl Slot {
     }
 
     pub(super) fn end_check(&self, next: Instant) {
-        *self.check_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
-    }
-
-    fn opened(&self) -> MutexGuard<'_, Option<Arc<Deployed>>> {
-        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.check_at.lock() = Some(next);
     }
 
     fn deployed(&self, snapshot: Arc<OpenSnapshot>) -> Arc<Deployed> {
@@ -157,13 +154,13 @@ impl Slots {
     pub(super) fn of(&self, entry: &Entry, version: &Arc<Version>) -> Arc<Slot> {
         let name = &entry.function.name;
         {
-            let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+            let slots = self.slots.read();
             let slot = slots.get(name).and_then(|of| of.get(&version.number));
             if let Some(slot) = slot.filter(|slot| slot.is_of(entry, version)) {
                 return Arc::clone(slot);
             }
         }
-        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = self.slots.write();
         let of_function = slots.entry(name.clone()).or_default();
         let before = of_function.get(&version.number);
         match before {
@@ -181,7 +178,7 @@ impl Slots {
 
     /// What the slot has open, if anything.
     pub(super) fn opened(&self, slot: &Slot) -> Option<Arc<Deployed>> {
-        let deployed = slot.opened().clone()?;
+        let deployed = slot.opened.lock().clone()?;
         slot.used_ms.store(self.now_ms(), Relaxed);
         Some(deployed)
     }
@@ -194,7 +191,7 @@ impl Slots {
         snapshot: Arc<OpenSnapshot>,
     ) -> (Arc<Deployed>, Option<Arc<Deployed>>) {
         let deployed = slot.deployed(snapshot);
-        let before = slot.opened().replace(Arc::clone(&deployed));
+        let before = slot.opened.lock().replace(Arc::clone(&deployed));
         slot.used_ms.store(self.now_ms(), Relaxed);
         if before.is_none() && self.open_count.fetch_add(1, Relaxed) >= self.open_max.load(Relaxed)
         {
@@ -205,7 +202,7 @@ impl Slots {
 
     /// Closes what the slot has open, if it is this snapshot: the next request opens or rebuilds it.
     pub(super) fn close(&self, slot: &Slot, snapshot: &Arc<OpenSnapshot>) -> bool {
-        let mut opened = slot.opened();
+        let mut opened = slot.opened.lock();
         let is_it = |deployed: &Arc<Deployed>| Arc::ptr_eq(&deployed.snapshot, snapshot);
         let is_open = opened.as_ref().is_some_and(is_it);
         if is_open {
@@ -221,7 +218,7 @@ impl Slots {
 
     /// Closes what `is_there` refuses.
     pub(super) fn retain(&self, is_there: impl Fn(&FunctionId, VersionNumber) -> bool) {
-        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        let mut slots = self.slots.write();
         slots.retain(|name, of_function| {
             of_function.retain(|number, _| is_there(name, *number));
             !of_function.is_empty()
@@ -231,15 +228,16 @@ impl Slots {
     /// Snapshots that are open.
     pub(super) fn snapshots(&self) -> Vec<Digest> {
         let open = self.open().into_iter();
-        let digest = |slot: Arc<Slot>| Some(slot.opened().as_ref()?.snapshot.snapshot.digest());
+        let digest =
+            |slot: Arc<Slot>| Some(slot.opened.lock().as_ref()?.snapshot.snapshot.digest());
         open.filter_map(digest).collect()
     }
 
     /// Slots with an open snapshot.
     fn open(&self) -> Vec<Arc<Slot>> {
-        let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+        let slots = self.slots.read();
         let slots = slots.values().flat_map(BTreeMap::values);
-        let open = slots.filter(|slot| slot.opened().is_some());
+        let open = slots.filter(|slot| slot.opened.lock().is_some());
         open.cloned().collect()
     }
 
@@ -249,7 +247,7 @@ impl Slots {
         if open.len() > open_max {
             open.sort_by_key(|slot| slot.used_ms.load(Relaxed));
             for slot in open.drain(..open.len() - open_max / 2) {
-                *slot.opened() = None;
+                *slot.opened.lock() = None;
             }
         }
         self.open_count.store(open.len(), Relaxed);

@@ -14,7 +14,7 @@ use jiffy_model::{EndsRequest, Outcome};
 use jiffy_snapshots::Digest;
 use tokio::task::spawn_blocking;
 
-use super::{Service, lock};
+use super::Service;
 use crate::{
     catalog::{ChangeError, NewVersion},
     images::{ImageError, ImageNote},
@@ -119,7 +119,7 @@ struct Deploying<V: Vms>(Arc<Service<V>>, FunctionId);
 
 impl<V: Vms> Drop for Deploying<V> {
     fn drop(&mut self) {
-        lock(&self.0.deploying).remove(&self.1);
+        self.0.deploying.lock().remove(&self.1);
     }
 }
 
@@ -223,7 +223,7 @@ impl<V: Vms> Service<V> {
         if is_new && self.catalog.len() as u64 >= functions_max {
             return Err(ChangeError::FunctionsFull(functions_max).into());
         }
-        if !lock(&self.deploying).insert(name.clone()) {
+        if !self.deploying.lock().insert(name.clone()) {
             return Err(DeployErrorKind::UnderWay(name.clone()));
         }
         Ok(Deploying(Arc::clone(self), name.clone()))

@@ -15,7 +15,7 @@ use std::{
     collections::HashSet,
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
@@ -23,6 +23,7 @@ use std::{
 
 use jiffy_control::error_chain;
 use jiffy_snapshots::{PrivateDirError, private_dir};
+use parking_lot::{Mutex, RwLock};
 use tokio::{
     task::spawn_blocking,
     time::{Instant, sleep},
@@ -223,12 +224,12 @@ impl<V: Vms> Service<V> {
 
     /// The configuration as it is now; limits and secrets may change with a reload.
     pub fn config(&self) -> Arc<Config> {
-        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.config.read())
     }
 
     /// Takes another configuration. Returns the keys that take effect only at the next start.
     pub fn reload(&self, mut config: Config) -> Vec<String> {
-        let mut now = self.config.write().unwrap_or_else(PoisonError::into_inner);
+        let mut now = self.config.write();
         let mut needs_restart = now.needs_restart(&config);
         self.prepare.reload(&config);
         // It goes on listening where it does, and beyond loopback not without a token.
@@ -321,7 +322,7 @@ impl<V: Vms> Service<V> {
         if busy > 0 {
             tracing::warn!(busy, "requests were not done in time and are ended");
         }
-        while !lock(&self.deploying).is_empty() && Instant::now() < deadline {
+        while !self.deploying.lock().is_empty() && Instant::now() < deadline {
             sleep(DRAIN_POLL).await;
         }
     }
@@ -338,10 +339,6 @@ pub struct Health {
     pub stopping: bool,
     /// Version of the agent.
     pub version: &'static str,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

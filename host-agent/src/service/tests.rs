@@ -462,7 +462,6 @@ async fn a_reload_takes_no_token_away_from_a_socket_that_is_open_to_all() {
         .service
         .config
         .write()
-        .expect("lock")
         .clone_from(&Arc::new(open(Some("secret"))));
     let needs_restart = bench.service.reload(config(&bench.folder));
     assert_eq!(needs_restart, ["listen", "token_file"]);

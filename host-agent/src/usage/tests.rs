@@ -121,7 +121,7 @@ fn minutes_become_hours_and_the_oldest_go() {
     assert_eq!(requests(&usage, HOUR_MS + MINUTE_MS), [row("a", 240)]);
     assert_eq!(requests(&usage, HOUR_MS * 4 + MINUTE_MS), [row("a", 59)]);
     // 2 h 59 min are three hours of sums, the last of them begun, and the rest 121 minutes.
-    assert_eq!(usage.lock().timeline.len(), 3 + 121);
+    assert_eq!(usage.state.lock().timeline.len(), 3 + 121);
     let few = UsageLimits {
         sums_max: 122,
         ..LIMITS
@@ -129,7 +129,7 @@ fn minutes_become_hours_and_the_oldest_go() {
     drop(usage);
     let usage = Usage::open(directory.path(), few).expect("open");
     write(&usage, "a", HOUR_MS * 5);
-    assert!(usage.lock().timeline.len() <= 122);
+    assert!(usage.state.lock().timeline.len() <= 122);
 }
 
 /// After any crash, each request whose line is on disk is in the sums once.
@@ -151,7 +151,7 @@ fn a_restart_sums_each_request_once() {
     }
     let usage = open(&directory);
     assert_eq!(requests(&usage, 0), [row("a", 180)]);
-    let bytes = usage.lock().journal.total_bytes();
+    let bytes = usage.state.lock().journal.total_bytes();
     assert!(bytes <= LIMITS.total_bytes_max, "{bytes}");
 }
 

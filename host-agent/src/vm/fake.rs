@@ -24,7 +24,7 @@ use std::{
     io::Read,
     path::Path,
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, OnceLock,
         atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
@@ -35,6 +35,7 @@ use jiffy_control::{
     Backtrace, Blame, Death, GuestFault, LogRecord, Report, Request, Response, VmEnd,
 };
 use jiffy_snapshots::{Digest, RamSummary, Snapshot, State, StateFile, Store};
+use parking_lot::Mutex;
 
 use super::{OpenSnapshot, Settled, VmError, VmInstance, Vms};
 use crate::model::{Isolation, Settings};
@@ -148,10 +149,6 @@ enum InstanceState {
     Broken,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 async fn take(time: Duration) {
     if !time.is_zero() {
         tokio::time::sleep(time).await;
@@ -173,7 +170,7 @@ impl FakeVms {
 
     /// Changes what takes how long, and what fails.
     pub(crate) fn behave(&self, change: impl FnOnce(&mut Behaviour)) {
-        change(&mut lock(&self.shared.behaviour));
+        change(&mut self.shared.behaviour.lock());
     }
 
     /// How many there are.
@@ -182,7 +179,7 @@ impl FakeVms {
     }
 
     fn behaviour(&self) -> Behaviour {
-        lock(&self.shared.behaviour).clone()
+        self.shared.behaviour.lock().clone()
     }
 }
 
@@ -240,7 +237,7 @@ impl Vms for FakeVms {
         let (_making, making) = Counted::new(&self.shared, |counts| &counts.shells_making);
         counts.shells_making_peak.fetch_max(making, Relaxed);
         take(self.behaviour().shell_delay).await;
-        if take_one(&mut lock(&self.shared.behaviour).shells_failing) {
+        if take_one(&mut self.shared.behaviour.lock().shells_failing) {
             return Err(VmError::Host("no shell, as the test wants it".into()));
         }
         counts.shells_made.fetch_add(1, Relaxed);
@@ -255,7 +252,7 @@ impl Vms for FakeVms {
         shell: FakeShell,
         snapshot: &Arc<OpenSnapshot>,
     ) -> Result<FakeInstance, VmError> {
-        if take_one(&mut lock(&self.shared.behaviour).restores_failing) {
+        if take_one(&mut self.shared.behaviour.lock().restores_failing) {
             return Err(VmError::Host("no restore, as the test wants it".into()));
         }
         let counts = &self.shared.counts;
@@ -310,7 +307,10 @@ impl Vms for FakeVms {
         let put = Store::new(store)
             .and_then(|store| store.put(&state, settings.memory_bytes, |_, _| Ok(())));
         if let Ok(digest) = &put {
-            lock(&self.shared.environments).insert(*digest, settings.environment.clone());
+            self.shared
+                .environments
+                .lock()
+                .insert(*digest, settings.environment.clone());
         }
         (put.map_err(|error| VmError::Host(error.to_string())), logs)
     }
@@ -339,7 +339,7 @@ impl VmInstance for FakeInstance {
         // Who stops waiting for the response leaves a VM in the middle of a request.
         self.state = InstanceState::Broken;
         self.requests += 1;
-        let invoke_delay = lock(&self.shared.behaviour).invoke_delay;
+        let invoke_delay = self.shared.behaviour.lock().invoke_delay;
         take(invoke_delay).await;
         let response = self.respond(request).await?;
         let stats = &mut self.settled.stats;
@@ -356,7 +356,7 @@ impl VmInstance for FakeInstance {
     }
 
     async fn settle(&mut self) -> Result<Settled, VmError> {
-        let behaviour = lock(&self.shared.behaviour).clone();
+        let behaviour = self.shared.behaviour.lock().clone();
         take(behaviour.settle_delay).await;
         if self.hangs_settling {
             std::future::pending::<()>().await;
@@ -498,7 +498,7 @@ impl FakeInstance {
             }
             "!exit" => return Err(stopped(VmEnd::Exited(rest.parse().unwrap_or(0)))),
             "!die" => return Err(VmError::Died(Death::Killed(9))),
-            "!squeezed" if take_one(&mut lock(&self.shared.behaviour).squeezes) => {
+            "!squeezed" if take_one(&mut self.shared.behaviour.lock().squeezes) => {
                 self.settled
                     .logs
                     .push(record(Level::Info, "of a VM that was ended"));
@@ -520,7 +520,7 @@ impl FakeInstance {
     }
 
     fn variable(&self, name: &str) -> String {
-        let environments = lock(&self.shared.environments);
+        let environments = self.shared.environments.lock();
         let environment = environments.get(&self.snapshot.snapshot.digest());
         environment
             .and_then(|variables| variables.get(name).cloned())

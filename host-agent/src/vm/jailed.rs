@@ -11,7 +11,7 @@
 use std::{
     fs::File,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
@@ -21,6 +21,7 @@ use jiffy_client::{
 };
 use jiffy_control::{LogRecord, Missing, Request, Response, environment_page};
 use jiffy_snapshots::{Digest, Store};
+use parking_lot::Mutex;
 use tokio::task::spawn_blocking;
 
 use super::{
@@ -94,12 +95,12 @@ impl JailedVms {
 
     fn spawner(&self) -> Arc<Spawner> {
         let spawner = self.spawner.lock();
-        Arc::clone(&spawner.unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&spawner)
     }
 
     /// Another spawner in the place of one that is gone, unless somebody else was quicker.
     fn restart(&self, gone: &Arc<Spawner>) -> Result<Arc<Spawner>, VmError> {
-        let mut spawner = self.spawner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut spawner = self.spawner.lock();
         if Arc::ptr_eq(&spawner, gone) {
             tracing::error!("the spawner is gone, and its VMs with it: starting another");
             *spawner = Arc::new(start(&self.options)?);

@@ -27,7 +27,7 @@ async fn changes_of_another_are_followed() {
     here.followed_by(Box::new(move |followed| {
         let live = |entry: Option<Arc<Entry>>| Some(entry?.function.live.0.get());
         let change = (live(followed.before), live(followed.after));
-        hears.lock().expect("lock").push(change);
+        hears.lock().push(change);
     }));
     put(&there, "f", new("1", 1)).await;
     until("the first", || here.len() == 1).await;
@@ -44,7 +44,7 @@ async fn changes_of_another_are_followed() {
     there.delete_function(&name("f")).await.expect("deleted");
     until("the deletion", || here.get(&name("f")).is_none()).await;
     assert_eq!(here.len(), 1);
-    let heard = heard.lock().expect("lock").clone();
+    let heard = heard.lock().clone();
     let of_f = [(None, Some(1)), (Some(1), Some(2)), (Some(2), None)];
     let heard: Vec<_> = heard.into_iter().filter(|h| of_f.contains(h)).collect();
     // The other function's first version looks like the first of this one.
