@@ -7,13 +7,13 @@
 mod exposition;
 mod gauges;
 
-use std::{collections::HashSet, sync::atomic::AtomicU64};
+use std::{borrow::Cow, collections::HashSet, sync::atomic::AtomicU64};
 
 use jiffy_control::LogLoss;
 use jiffy_model::Outcome;
 use parking_lot::Mutex;
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text},
+    encoding::text,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
@@ -33,76 +33,84 @@ const LATENCY_BUCKETS_S: [f64; 26] = [
     7.5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
 ];
 
-type ByStart = Family<StartLabel, Histogram, fn() -> Histogram>;
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct StartLabel {
-    start: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct FunctionOutcome {
-    function: String,
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct FunctionReason {
-    function: String,
-    reason: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Reason {
-    reason: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct TypeLabel {
-    r#type: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OutcomeLabel {
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct BuildLabel {
-    version: &'static str,
-}
-
-/// All metrics of the agent.
-#[derive(Debug)]
-pub struct Metrics {
-    registry: Registry,
-    requests: Family<FunctionOutcome, Counter>,
-    refused: Family<FunctionReason, Counter>,
-    deploys: Family<OutcomeLabel, Counter>,
-    wall: ByStart,
-    queue: ByStart,
-    run: ByStart,
-    restore: Histogram,
-    reset: Histogram,
-    cpu: Counter<f64, AtomicU64>,
-    pages_written: Counter,
-    exits: Counter,
-    received: Counter,
-    sent: Counter,
-    log_lines_dropped: Family<Reason, Counter>,
-    log_lines_cut: Counter,
-    usage_records_dropped: Family<Reason, Counter>,
-    connections: Gauge,
-    connections_ended: Family<Reason, Counter>,
-    connections_refused: Family<Reason, Counter>,
-    problems: Family<TypeLabel, Counter>,
-    shown: Shown,
-    /// Functions with series of their own.
-    functions: Mutex<HashSet<FunctionId>>,
-}
+type ByStart = Family<Label, Histogram, fn() -> Histogram>;
+type Label = [(&'static str, &'static str); 1];
+type FunctionLabel = (&'static str, Cow<'static, str>);
 
 fn histogram() -> Histogram {
     Histogram::new(LATENCY_BUCKETS_S)
+}
+
+fn by_start() -> ByStart {
+    ByStart::new_with_constructor(histogram)
+}
+
+macro_rules! metrics {
+    ($($field:ident: $type:ty = $new:expr, $name:literal $(in $unit:ident)?, $help:literal;)*) => {
+        /// All metrics of the agent.
+        #[derive(Debug)]
+        pub struct Metrics {
+            registry: Registry,
+            $($field: $type,)*
+            shown: Shown,
+            /// Functions with series of their own.
+            functions: Mutex<HashSet<FunctionId>>,
+        }
+
+        impl Metrics {
+            fn registered() -> Self {
+                let mut registry = Registry::with_prefix("jiffy");
+                let shown = Shown::register(&mut registry);
+                // The library ends each text with a full stop.
+                $(let $field: $type = $new;
+                register!(registry, $name $(in $unit)?, $help, $field.clone());)*
+                Self {
+                    registry,
+                    $($field,)*
+                    shown,
+                    functions: Mutex::default(),
+                }
+            }
+        }
+    };
+}
+
+macro_rules! register {
+    ($registry:ident, $name:literal, $help:literal, $metric:expr) => {
+        $registry.register($name, $help, $metric)
+    };
+    ($registry:ident, $name:literal in $unit:ident, $help:literal, $metric:expr) => {
+        $registry.register_with_unit($name, $help, Unit::$unit, $metric)
+    };
+}
+
+metrics! {
+    requests: Family<[FunctionLabel; 2], Counter> = Family::default(), "requests", "Requests that had a VM, by how they ended";
+    refused: Family<[FunctionLabel; 2], Counter> = Family::default(), "requests_refused", "Requests that got no VM";
+    deploys: Family<Label, Counter> = Family::default(), "deploys", "Deploys";
+    wall: ByStart = by_start(), "request_duration" in Seconds, "Time from the arrival of a request to the end of its response";
+    queue: ByStart = by_start(), "request_queue" in Seconds, "Time that a request waited for a VM";
+    run: ByStart = by_start(), "request_run" in Seconds, "Time from the hand-over of a request to a VM to the end of its response";
+    restore: Histogram = histogram(), "restore" in Seconds, "Time to hand a shell a snapshot";
+    reset: Histogram = histogram(), "reset" in Seconds, "Time to reset a VM after a request";
+    cpu: Counter<f64, AtomicU64> = Counter::default(), "vm_cpu" in Seconds, "CPU time that VMs took for requests";
+    pages_written: Counter = Counter::default(), "vm_pages_written", "Pages that resets found written";
+    exits: Counter = Counter::default(), "vm_exits", "Exits of VMs for requests";
+    received: Counter = Counter::default(), "request_body" in Bytes, "Size of requests";
+    sent: Counter = Counter::default(), "response_body" in Bytes, "Size of responses";
+    log_lines_dropped: Family<Label, Counter> = Family::default(), "log_lines_dropped", "Log lines that were not kept";
+    log_lines_cut: Counter = Counter::default(), "log_lines_cut", "Log lines that were too long and lost their end";
+    usage_records_dropped: Family<Label, Counter> = Family::default(), "usage_records_dropped", "Usage records that were not kept";
+    connections: Gauge = Gauge::default(), "connections", "Connections that are open";
+    connections_ended: Family<Label, Counter> = Family::default(), "connections_ended", "Connections that were served, by how they ended";
+    connections_refused: Family<Label, Counter> = Family::default(), "connections_refused", "Connections that got no place";
+    problems: Family<Label, Counter> = Family::default(), "problems", "Answers of the agent's own that say what went wrong, by type";
+    build: Family<Label, Gauge> = Family::default(), "build", "The agent that runs";
+}
+
+/// Counts under one label.
+fn count(family: &Family<Label, Counter>, label: Label, by: u64) {
+    family.get_or_create(&label).inc_by(by);
 }
 
 impl Default for Metrics {
@@ -114,158 +122,17 @@ impl Default for Metrics {
 impl Metrics {
     /// Metrics that start at zero.
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("jiffy");
-        let by_start = || ByStart::new_with_constructor(histogram);
-        let metrics = Self {
-            requests: Family::default(),
-            refused: Family::default(),
-            deploys: Family::default(),
-            wall: by_start(),
-            queue: by_start(),
-            run: by_start(),
-            restore: histogram(),
-            reset: histogram(),
-            cpu: Counter::default(),
-            pages_written: Counter::default(),
-            exits: Counter::default(),
-            received: Counter::default(),
-            sent: Counter::default(),
-            log_lines_dropped: Family::default(),
-            log_lines_cut: Counter::default(),
-            usage_records_dropped: Family::default(),
-            connections: Gauge::default(),
-            connections_ended: Family::default(),
-            connections_refused: Family::default(),
-            problems: Family::default(),
-            shown: Shown::register(&mut registry),
-            functions: Mutex::default(),
-            registry,
-        };
-        metrics.registered()
-    }
-
-    fn registered(mut self) -> Self {
-        let registry = &mut self.registry;
-        // The library ends each text with a full stop.
-        registry.register(
-            "requests",
-            "Requests that had a VM, by how they ended",
-            self.requests.clone(),
-        );
-        registry.register(
-            "requests_refused",
-            "Requests that got no VM",
-            self.refused.clone(),
-        );
-        registry.register("deploys", "Deploys", self.deploys.clone());
-        let seconds = [
-            (
-                "request_duration",
-                "Time from the arrival of a request to the end of its response",
-                &self.wall,
-            ),
-            (
-                "request_queue",
-                "Time that a request waited for a VM",
-                &self.queue,
-            ),
-            (
-                "request_run",
-                "Time from the hand-over of a request to a VM to the end of its response",
-                &self.run,
-            ),
-        ];
-        for (name, help, family) in seconds {
-            registry.register_with_unit(name, help, Unit::Seconds, family.clone());
-        }
-        registry.register_with_unit(
-            "restore",
-            "Time to hand a shell a snapshot",
-            Unit::Seconds,
-            self.restore.clone(),
-        );
-        registry.register_with_unit(
-            "reset",
-            "Time to reset a VM after a request",
-            Unit::Seconds,
-            self.reset.clone(),
-        );
-        registry.register_with_unit(
-            "vm_cpu",
-            "CPU time that VMs took for requests",
-            Unit::Seconds,
-            self.cpu.clone(),
-        );
-        registry.register(
-            "vm_pages_written",
-            "Pages that resets found written",
-            self.pages_written.clone(),
-        );
-        registry.register("vm_exits", "Exits of VMs for requests", self.exits.clone());
-        registry.register_with_unit(
-            "request_body",
-            "Size of requests",
-            Unit::Bytes,
-            self.received.clone(),
-        );
-        registry.register_with_unit(
-            "response_body",
-            "Size of responses",
-            Unit::Bytes,
-            self.sent.clone(),
-        );
-        registry.register(
-            "log_lines_dropped",
-            "Log lines that were not kept",
-            self.log_lines_dropped.clone(),
-        );
-        registry.register(
-            "log_lines_cut",
-            "Log lines that were too long and lost their end",
-            self.log_lines_cut.clone(),
-        );
-        registry.register(
-            "usage_records_dropped",
-            "Usage records that were not kept",
-            self.usage_records_dropped.clone(),
-        );
-        registry.register(
-            "connections",
-            "Connections that are open",
-            self.connections.clone(),
-        );
-        registry.register(
-            "connections_ended",
-            "Connections that were served, by how they ended",
-            self.connections_ended.clone(),
-        );
-        registry.register(
-            "connections_refused",
-            "Connections that got no place",
-            self.connections_refused.clone(),
-        );
-        registry.register(
-            "problems",
-            "Answers of the agent's own that say what went wrong, by type",
-            self.problems.clone(),
-        );
-        let build = Family::<BuildLabel, Gauge>::default();
-        build
-            .get_or_create(&BuildLabel {
-                version: env!("CARGO_PKG_VERSION"),
-            })
-            .set(1);
-        registry.register("build", "The agent that runs", build);
+        let metrics = Self::registered();
+        let build = [("version", env!("CARGO_PKG_VERSION"))];
+        metrics.build.get_or_create(&build).set(1);
         // Series that exist from the start can be alerted on.
         for start in [Start::Cold, Start::Fresh, Start::Warm] {
-            for family in [&self.wall, &self.queue, &self.run] {
-                drop(family.get_or_create(&StartLabel {
-                    start: start.as_str(),
-                }));
+            for family in [&metrics.wall, &metrics.queue, &metrics.run] {
+                drop(family.get_or_create(&[("start", start.as_str())]));
             }
         }
         for is_ok in [true, false] {
-            drop(self.deploys.get_or_create(&outcome_of(is_ok)));
+            count(&metrics.deploys, outcome_of(is_ok), 0);
         }
         for reason in [
             DROPPED_REQUEST,
@@ -274,46 +141,39 @@ impl Metrics {
             DROPPED_DISK,
             DROPPED_QUEUE,
         ] {
-            drop(self.log_lines_dropped.get_or_create(&Reason { reason }));
+            count(&metrics.log_lines_dropped, because(reason), 0);
         }
-        for r#type in Outcome::problems().map(Outcome::name) {
-            drop(self.problems.get_or_create(&TypeLabel { r#type }));
+        for name in Outcome::problems().map(Outcome::name) {
+            count(&metrics.problems, [("type", name)], 0);
         }
         for reason in [DROPPED_DISK, DROPPED_QUEUE] {
-            drop(self.usage_records_dropped.get_or_create(&Reason { reason }));
+            count(&metrics.usage_records_dropped, because(reason), 0);
         }
-        self
+        metrics
     }
 
     /// Shows how connections may end and be refused before one is.
     pub(crate) fn expect_connections(&self, ends: &[&'static str], refusals: &[&'static str]) {
         for &reason in ends {
-            drop(self.connections_ended.get_or_create(&Reason { reason }));
+            count(&self.connections_ended, because(reason), 0);
         }
         for &reason in refusals {
-            drop(self.connections_refused.get_or_create(&Reason { reason }));
+            count(&self.connections_refused, because(reason), 0);
         }
     }
 
     /// Counts a request that had a VM.
     pub fn invoked(&self, record: &UsageRecord) {
-        let function = self.label(&record.function);
-        let outcome = record.outcome.name();
-        self.requests
-            .get_or_create(&FunctionOutcome { function, outcome })
-            .inc();
-        let start = StartLabel {
-            start: record.start.as_str(),
-        };
-        self.wall
-            .get_or_create(&start)
-            .observe(seconds(record.wall_us));
-        self.queue
-            .get_or_create(&start)
-            .observe(seconds(record.queue_us));
-        self.run
-            .get_or_create(&start)
-            .observe(seconds(record.run_us));
+        let labels = self.labels(&record.function, "outcome", record.outcome);
+        self.requests.get_or_create(&labels).inc();
+        let start = [("start", record.start.as_str())];
+        for (family, us) in [
+            (&self.wall, record.wall_us),
+            (&self.queue, record.queue_us),
+            (&self.run, record.run_us),
+        ] {
+            family.get_or_create(&start).observe(seconds(us));
+        }
         if record.start == Start::Cold {
             self.restore.observe(seconds(record.restore_us));
         }
@@ -329,10 +189,8 @@ impl Metrics {
 
     /// Counts a request that got no VM, by why. Cheap enough for the way of a request.
     pub fn unserved(&self, function: &FunctionId, why: Outcome) {
-        let (function, reason) = (self.label(function), why.name());
-        self.refused
-            .get_or_create(&FunctionReason { function, reason })
-            .inc();
+        let labels = self.labels(function, "reason", why);
+        self.refused.get_or_create(&labels).inc();
     }
 
     /// A connection has a place.
@@ -347,71 +205,50 @@ impl Metrics {
 
     /// Counts how a connection ended.
     pub(crate) fn connection_ended(&self, reason: &'static str) {
-        self.connections_ended
-            .get_or_create(&Reason { reason })
-            .inc();
+        count(&self.connections_ended, because(reason), 1);
     }
 
     /// Counts a connection that got no place.
     pub(crate) fn connection_refused(&self, reason: &'static str) {
-        self.connections_refused
-            .get_or_create(&Reason { reason })
-            .inc();
+        count(&self.connections_refused, because(reason), 1);
     }
 
     /// Counts an answer of the agent's own that says what went wrong.
     pub(crate) fn problem(&self, outcome: Outcome) {
-        let r#type = outcome.kind().name();
-        self.problems.get_or_create(&TypeLabel { r#type }).inc();
+        count(&self.problems, [("type", outcome.kind().name())], 1);
     }
 
     /// Counts a deploy.
     pub fn deployed(&self, is_ok: bool) {
-        self.deploys.get_or_create(&outcome_of(is_ok)).inc();
+        count(&self.deploys, outcome_of(is_ok), 1);
     }
 
     /// Counts what of a request's log was lost before it came here: by its VMM, which bounds the log of a request, and
     /// by the agent, which bounds those of all.
     pub(crate) fn log_lost(&self, by_vmm: &LogLoss, by_agent: &LogLoss) {
-        for (reason, lost) in [(DROPPED_REQUEST, by_vmm), (DROPPED_MEMORY, by_agent)] {
-            self.log_lines_dropped
-                .get_or_create(&Reason { reason })
-                .inc_by(lost.records);
-        }
+        let dropped = &self.log_lines_dropped;
+        count(dropped, because(DROPPED_REQUEST), by_vmm.records);
+        count(dropped, because(DROPPED_MEMORY), by_agent.records);
         self.log_lines_cut.inc_by(by_vmm.and(by_agent).cut);
     }
 
-    pub(crate) fn log_lines_dropped(&self, dropped: Dropped) {
-        for (reason, lines) in [
-            (DROPPED_RATE, dropped.rate_lines),
-            (DROPPED_DISK, dropped.disk_lines),
-        ] {
-            self.log_lines_dropped
-                .get_or_create(&Reason { reason })
-                .inc_by(lines);
-        }
-        self.log_lines_cut.inc_by(dropped.cut_lines);
+    pub(crate) fn log_lines_dropped(&self, lines: Dropped) {
+        let dropped = &self.log_lines_dropped;
+        count(dropped, because(DROPPED_RATE), lines.rate_lines);
+        count(dropped, because(DROPPED_DISK), lines.disk_lines);
+        self.log_lines_cut.inc_by(lines.cut_lines);
     }
 
     pub(crate) fn log_lines_dropped_in_queue(&self, lines: u64) {
-        let reason = DROPPED_QUEUE;
-        self.log_lines_dropped
-            .get_or_create(&Reason { reason })
-            .inc_by(lines);
+        count(&self.log_lines_dropped, because(DROPPED_QUEUE), lines);
     }
 
     pub(crate) fn usage_record_dropped_in_queue(&self) {
-        let reason = DROPPED_QUEUE;
-        self.usage_records_dropped
-            .get_or_create(&Reason { reason })
-            .inc();
+        count(&self.usage_records_dropped, because(DROPPED_QUEUE), 1);
     }
 
     pub(crate) fn usage_records_dropped_by_disk(&self, records: u64) {
-        let reason = DROPPED_DISK;
-        self.usage_records_dropped
-            .get_or_create(&Reason { reason })
-            .inc_by(records);
+        count(&self.usage_records_dropped, because(DROPPED_DISK), records);
     }
 
     /// Removes the series of a function that is deleted, and lets another have its place.
@@ -419,13 +256,10 @@ impl Metrics {
         if !self.functions.lock().remove(function) {
             return;
         }
-        for outcome in Outcome::records().map(Outcome::name) {
-            let function = function.to_string();
-            self.requests.remove(&FunctionOutcome { function, outcome });
-        }
-        for reason in Outcome::unserved().map(Outcome::name) {
-            let function = function.to_string();
-            self.refused.remove(&FunctionReason { function, reason });
+        let ends = Outcome::records().map(|end| (&self.requests, "outcome", end));
+        let refusals = Outcome::unserved().map(|why| (&self.refused, "reason", why));
+        for (family, key, outcome) in ends.chain(refusals) {
+            family.remove(&function_labels(function.to_string(), key, outcome));
         }
     }
 
@@ -441,17 +275,27 @@ impl Metrics {
         }
     }
 
-    fn label(&self, function: &FunctionId) -> String {
+    fn labels(
+        &self,
+        function: &FunctionId,
+        key: &'static str,
+        outcome: Outcome,
+    ) -> [FunctionLabel; 2] {
         let mut functions = self.functions.lock();
-        if functions.contains(function) {
-            return function.to_string();
+        let is_full = functions.len() >= FUNCTION_LABELS_MAX && !functions.contains(function);
+        let name = match is_full {
+            true => OTHER.to_owned(),
+            false => function.to_string(),
+        };
+        if !is_full && !functions.contains(function) {
+            functions.insert(function.clone());
         }
-        if functions.len() >= FUNCTION_LABELS_MAX {
-            return OTHER.to_owned();
-        }
-        functions.insert(function.clone());
-        function.to_string()
+        function_labels(name, key, outcome)
     }
+}
+
+fn function_labels(function: String, key: &'static str, outcome: Outcome) -> [FunctionLabel; 2] {
+    [("function", function.into()), (key, outcome.name().into())]
 }
 
 /// Beyond what one request may log.
@@ -462,9 +306,12 @@ const DROPPED_RATE: &str = "rate";
 const DROPPED_DISK: &str = "disk";
 const DROPPED_QUEUE: &str = "queue";
 
-fn outcome_of(is_ok: bool) -> OutcomeLabel {
-    let outcome = if is_ok { "ok" } else { "error" };
-    OutcomeLabel { outcome }
+fn because(reason: &'static str) -> Label {
+    [("reason", reason)]
+}
+
+fn outcome_of(is_ok: bool) -> Label {
+    [("outcome", if is_ok { "ok" } else { "error" })]
 }
 
 #[expect(
