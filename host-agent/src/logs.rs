@@ -98,26 +98,20 @@ pub struct LogLine {
 mod level_text {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
+    use jiffy_control::LEVEL_NAMES;
+
     use super::Level;
 
-    const NAMES: [(Level, &str); 5] = [
-        (Level::Error, "error"),
-        (Level::Warn, "warn"),
-        (Level::Info, "info"),
-        (Level::Debug, "debug"),
-        (Level::Trace, "trace"),
-    ];
-
     pub(super) fn serialize<S: Serializer>(level: &Level, to: S) -> Result<S::Ok, S::Error> {
-        let (_, name) = NAMES[*level as usize - 1];
-        to.serialize_str(name)
+        to.serialize_str(LEVEL_NAMES[*level as usize - 1])
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Level, D::Error> {
         let text = std::borrow::Cow::<str>::deserialize(from)?;
-        let named = NAMES.iter().find(|(_, name)| *name == text);
-        let (level, _) = named.ok_or_else(|| D::Error::custom("no level"))?;
-        Ok(*level)
+        let mut numbered = (1..).zip(LEVEL_NAMES);
+        let found = numbered.find(|(_, name)| *name == text);
+        let (number, _) = found.ok_or_else(|| D::Error::custom("no level"))?;
+        Ok(Level::from_number(number))
     }
 }
 

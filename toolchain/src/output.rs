@@ -8,11 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiffy_abi::log_ring::Level;
 pub(crate) use jiffy_console::quantity::Bytes;
 use jiffy_console::{stderr, stdout};
 use jiffy_control::LogRecord;
-pub(crate) use jiffy_control::{Line, Untrusted};
+pub(crate) use jiffy_control::{Line, Untrusted, error_chain as chain};
 
 /// How facts are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -113,25 +112,8 @@ impl Display for Table {
 
 /// Prints a guest's log record on standard error.
 pub(crate) fn print_log(record: LogRecord) {
-    let level = match record.level() {
-        Level::Error => "error",
-        Level::Warn => "warn",
-        Level::Info => "info",
-        Level::Debug => "debug",
-        Level::Trace => "trace",
-    };
-    let _ = writeln!(stderr(), "[{level}] {}", Untrusted(&record.text));
-}
-
-/// An error and what caused it, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let _ = write!(text, ": {cause}"); // Writing to a string cannot fail.
-        source = cause.source();
-    }
-    text
+    let (level, text) = (record.level_name(), Untrusted(&record.text));
+    let _ = writeln!(stderr(), "[{level}] {text}");
 }
 
 /// When progress begins to show.

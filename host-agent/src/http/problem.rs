@@ -49,16 +49,8 @@ pub(crate) fn text_of_error(body: &[u8]) -> String {
 
 /// A log line of an `init`, as clients see it.
 pub(crate) fn init_log(record: LogRecord) -> InitLog {
-    use jiffy_abi::log_ring::Level;
-    let level = match record.level() {
-        Level::Error => "error",
-        Level::Warn => "warn",
-        Level::Info => "info",
-        Level::Debug => "debug",
-        Level::Trace => "trace",
-    };
     InitLog {
-        level: level.into(),
+        level: record.level_name().into(),
         text: record.text,
     }
 }

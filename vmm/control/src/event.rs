@@ -94,6 +94,9 @@ impl std::fmt::Display for Death {
     }
 }
 
+/// What levels are called, by their numbers from 1.
+pub const LEVEL_NAMES: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+
 /// One record of the guest's log ring.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogRecord {
@@ -107,6 +110,11 @@ impl LogRecord {
     /// The level; an unknown number is taken for [`Level::Info`].
     pub fn level(&self) -> Level {
         Level::from_number(self.level)
+    }
+
+    /// What the level is called.
+    pub fn level_name(&self) -> &'static str {
+        LEVEL_NAMES[self.level() as usize - 1]
     }
 }
 

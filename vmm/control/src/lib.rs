@@ -24,8 +24,8 @@ pub use call::{Call, Reply};
 pub use command::{Command, PageRuns};
 pub use devices::{Devices, DevicesError};
 pub use event::{
-    BACKTRACE_FRAMES_MAX, Backtrace, Death, Event, Exits, GuestFault, LogRecord, Phases,
-    ProcessUsage, Report, Stats, VmEnd, bound_text,
+    BACKTRACE_FRAMES_MAX, Backtrace, Death, Event, Exits, GuestFault, LEVEL_NAMES, LogRecord,
+    Phases, ProcessUsage, Report, Stats, VmEnd, bound_text,
 };
 pub use exchange::{Exchange, Frame, RequestError, ResponseError, StreamFault};
 pub use jiffy_abi::devices::DEVICES_MAX;
