@@ -76,7 +76,9 @@ impl Bench {
 
     /// Ends the service as a kill would: its files can be opened by another.
     pub(super) async fn end(self) {
-        let Self { service, .. } = self;
+        let Self {
+            service, folder, ..
+        } = self;
         let gone = (
             Arc::downgrade(&service.prepare),
             Arc::downgrade(&service.catalog),
@@ -85,6 +87,10 @@ impl Bench {
         drop(service);
         // Tasks in the background hold them for a moment.
         while gone.0.strong_count() + gone.1.strong_count() + gone.2.strong_count() > 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        // Whoever let go of them last may be closing their files still.
+        while open_registry(&config(&folder)).is_err() {
             sleep(Duration::from_millis(1)).await;
         }
     }
