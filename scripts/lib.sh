@@ -58,6 +58,7 @@ need_build_tools() {
     [[ -x $lld ]] || fail "rust-lld is missing at $lld: install an x86-64 Linux toolchain with rustup"
 }
 
-build_release() {
-    cargo build --release --locked -p jiffy-vmm -p jiffy-toolchain -p jiffyd -p jiffy-benches
-}
+# What is shipped, and, for those who run tests, the programs of the tests.
+RELEASED=(-p jiffy-vmm -p jiffy-toolchain -p jiffyd -p jiffy-benches)
+build_release() { cargo build --release --locked "${RELEASED[@]}"; }
+build_tested() { cargo build --release --locked "${RELEASED[@]}" -p jiffy-tests; }

@@ -106,8 +106,7 @@ pub fn vmm_path() -> PathBuf {
 /// `hostile-vmm`, built for release and up to date. In a debug build the standard library asks, when it
 /// closes a descriptor, whether that was open, which the jail does not allow.
 pub fn hostile_vmm_path() -> PathBuf {
-    build("hostile", &["-p", "jiffy-tests", "--bin", "hostile-vmm"]);
-    target_dir().join("release/hostile-vmm")
+    binary("hostile-vmm")
 }
 
 /// `jiffy`, built for release and up to date.
@@ -133,21 +132,21 @@ pub fn jiffy() -> Command {
 }
 
 fn binary(name: &str) -> PathBuf {
-    // Those of `build_release` in scripts/lib.sh: with others, features differ and all is built again.
-    let packages = ["jiffy-vmm", "jiffy-toolchain", "jiffyd", "jiffy-benches"];
-    build(
-        "binaries",
-        &packages.map(|package| ["-p", package]).concat(),
-    );
-    target_dir().join("release").join(name)
-}
-
-fn build(what: &str, packages: &[&str]) {
-    once_in_a_run(what, || {
+    // Those of `build_tested` in scripts/lib.sh: with others, features differ and all is built again.
+    const PACKAGES: [&str; 5] = [
+        "jiffy-vmm",
+        "jiffy-toolchain",
+        "jiffyd",
+        "jiffy-benches",
+        "jiffy-tests",
+    ];
+    once_in_a_run("binaries", || {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.current_dir(workspace_root());
-        check(cargo.args(["build", "--release"]).args(packages));
+        let packages = PACKAGES.map(|package| ["-p", package]);
+        check(cargo.args(["build", "--release"]).args(packages.concat()));
     });
+    target_dir().join("release").join(name)
 }
 
 /// The image of `examples/NAME` or, for functions that no author would write, `tests/guests/NAME`;
