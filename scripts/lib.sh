@@ -48,6 +48,19 @@ unless_done() {
     cat "${inputs[@]}" >"$stamp"
 }
 
+# Debian's, whichever comes first in PATH.
+PYTHON=/usr/bin/python3
+
+# need_python MODULE PACKAGE: as need, for a module of it.
+need_python() {
+    "$PYTHON" -c "import $1" 2>/dev/null && return
+    if [[ $(id -u) -eq 0 ]] && command -v apt-get >/dev/null; then
+        say "installing $2"
+        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$2"; } >/dev/null
+    fi
+    "$PYTHON" -c "import $1" || fail "$PYTHON has no module $1: install $2"
+}
+
 # The tools that building takes. What is not named here comes with Rust.
 need_build_tools() {
     command -v cargo >/dev/null || fail "cargo is missing: install Rust 1.95 or later with rustup"
