@@ -13,106 +13,62 @@ const HOUR_MS: u64 = 60 * MINUTE_MS;
 /// How long sums are kept by the minute.
 const MINUTES_KEPT_MS: u64 = 2 * HOUR_MS;
 
-/// What a number of requests took together. All sums saturate.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sums {
-    /// Requests.
-    pub requests: u64,
-    /// Requests by how they ended.
-    pub outcomes: BTreeMap<Outcome, u64>,
-    /// Requests by how they came to their VM.
-    pub starts: BTreeMap<Start, u64>,
-    /// As in [`UsageRecord`].
-    pub queue_us: u64,
-    /// As in [`UsageRecord`].
-    pub restore_us: u64,
-    /// As in [`UsageRecord`].
-    pub run_us: u64,
-    /// As in [`UsageRecord`].
-    pub wall_us: u64,
-    /// As in [`UsageRecord`].
-    pub cpu_us: u64,
-    /// As in [`UsageRecord`].
-    pub reset_us: u64,
-    /// As in [`UsageRecord`].
-    pub pages_written: u64,
-    /// As in [`UsageRecord`].
-    pub exits: u64,
-    /// As in [`UsageRecord`].
-    pub bytes_in: u64,
-    /// As in [`UsageRecord`].
-    pub bytes_out: u64,
-    /// RAM of the VM times `run_us`: MiB microseconds.
-    pub memory_mib_us: u64,
+macro_rules! sums {
+    ($($of_record:ident),*) => {
+        /// What a number of requests took together. All sums saturate.
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        pub struct Sums {
+            /// Requests.
+            pub requests: u64,
+            /// Requests by how they ended.
+            pub outcomes: BTreeMap<Outcome, u64>,
+            /// Requests by how they came to their VM.
+            pub starts: BTreeMap<Start, u64>,
+            $(
+                /// As in [`UsageRecord`].
+                pub $of_record: u64,
+            )*
+            /// RAM of the VM times `run_us`: MiB microseconds.
+            pub memory_mib_us: u64,
+        }
+
+        impl From<&UsageRecord> for Sums {
+            fn from(record: &UsageRecord) -> Self {
+                let mib = record.memory_bytes.div_ceil(MIB);
+                Self {
+                    requests: 1,
+                    outcomes: BTreeMap::from([(record.outcome, 1)]),
+                    starts: BTreeMap::from([(record.start, 1)]),
+                    $($of_record: record.$of_record,)*
+                    memory_mib_us: record.run_us.saturating_mul(mib),
+                }
+            }
+        }
+
+        impl Sums {
+            /// Adds `other`.
+            pub fn add(&mut self, other: &Self) {
+                add(&mut self.requests, other.requests);
+                add_each(&mut self.outcomes, &other.outcomes);
+                add_each(&mut self.starts, &other.starts);
+                $(add(&mut self.$of_record, other.$of_record);)*
+                add(&mut self.memory_mib_us, other.memory_mib_us);
+            }
+        }
+    };
 }
 
-impl From<&UsageRecord> for Sums {
-    fn from(record: &UsageRecord) -> Self {
-        Self {
-            requests: 1,
-            outcomes: BTreeMap::from([(record.outcome, 1)]),
-            starts: BTreeMap::from([(record.start, 1)]),
-            queue_us: record.queue_us,
-            restore_us: record.restore_us,
-            run_us: record.run_us,
-            wall_us: record.wall_us,
-            cpu_us: record.cpu_us,
-            reset_us: record.reset_us,
-            pages_written: record.pages_written,
-            exits: record.exits,
-            bytes_in: record.bytes_in,
-            bytes_out: record.bytes_out,
-            memory_mib_us: record
-                .run_us
-                .saturating_mul(record.memory_bytes.div_ceil(MIB)),
-        }
-    }
+sums! {
+    queue_us, restore_us, run_us, wall_us, cpu_us, reset_us, pages_written, exits, bytes_in, bytes_out
 }
 
-impl Sums {
-    /// Adds `other`.
-    pub fn add(&mut self, other: &Self) {
-        let Self {
-            requests,
-            outcomes,
-            starts,
-            queue_us,
-            restore_us,
-            run_us,
-            wall_us,
-            cpu_us,
-            reset_us,
-            pages_written,
-            exits,
-            bytes_in,
-            bytes_out,
-            memory_mib_us,
-        } = self;
-        let pairs = [
-            (requests, other.requests),
-            (queue_us, other.queue_us),
-            (restore_us, other.restore_us),
-            (run_us, other.run_us),
-            (wall_us, other.wall_us),
-            (cpu_us, other.cpu_us),
-            (reset_us, other.reset_us),
-            (pages_written, other.pages_written),
-            (exits, other.exits),
-            (bytes_in, other.bytes_in),
-            (bytes_out, other.bytes_out),
-            (memory_mib_us, other.memory_mib_us),
-        ];
-        for (sum, added) in pairs {
-            *sum = sum.saturating_add(added);
-        }
-        for (outcome, added) in &other.outcomes {
-            let sum = outcomes.entry(*outcome).or_default();
-            *sum = sum.saturating_add(*added);
-        }
-        for (start, added) in &other.starts {
-            let sum = starts.entry(*start).or_default();
-            *sum = sum.saturating_add(*added);
-        }
+fn add(sum: &mut u64, added: u64) {
+    *sum = sum.saturating_add(added);
+}
+
+fn add_each<K: Copy + Ord>(sums: &mut BTreeMap<K, u64>, added: &BTreeMap<K, u64>) {
+    for (key, added) in added {
+        add(sums.entry(*key).or_default(), *added);
     }
 }
 
