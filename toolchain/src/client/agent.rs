@@ -9,8 +9,7 @@ use std::{
     time::Duration,
 };
 
-use jiffy_symbols::Frame;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use ureq::{
     Body, BodyReader, Timeout,
@@ -306,23 +305,6 @@ fn base_url(given: &str) -> Result<String, ClientError> {
     Ok(format!("http://{authority}"))
 }
 
-/// A problem as the agent sends it (RFC 9457).
-#[derive(Debug, Deserialize)]
-struct Document {
-    r#type: String,
-    #[serde(default)]
-    detail: String,
-    #[serde(default)]
-    error_type: String,
-    #[serde(default)]
-    outcome: String,
-    #[serde(default)]
-    logs: Vec<jiffy_model::documents::InitLog>,
-    #[serde(default)]
-    backtrace: Vec<Frame>,
-    backtrace_note: Option<String>,
-}
-
 impl Problem {
     /// The problem that a response tells of; `None` if it is not the agent's.
     ///
@@ -333,20 +315,9 @@ impl Problem {
         if header("content-type") != Some("application/problem+json") {
             return None;
         }
-        let document: Document = serde_json::from_slice(body).ok()?;
-        let kind = document.r#type.strip_prefix("urn:jiffy:")?.to_owned();
-        if header("jiffy-error") != Some(&kind) {
-            return None;
-        }
-        Some(Self {
-            kind,
-            detail: document.detail,
-            error_type: document.error_type,
-            outcome: document.outcome,
-            logs: document.logs,
-            backtrace: document.backtrace,
-            backtrace_note: document.backtrace_note,
-        })
+        let mut problem: Self = serde_json::from_slice(body).ok()?;
+        problem.kind = problem.kind.strip_prefix("urn:jiffy:")?.to_owned();
+        (header("jiffy-error") == Some(&problem.kind)).then_some(problem)
     }
 }
 

@@ -33,6 +33,7 @@ use jiffy_console::{Exit, stderr};
 use jiffy_model::{Outcome, Qualifier, documents::InitLog};
 use jiffy_snapshots::SecretError;
 use jiffy_symbols::Frame;
+use serde::Deserialize;
 
 pub(crate) use self::{
     agent::{Agent, Endpoint, URL_DEFAULT},
@@ -157,10 +158,12 @@ impl ClientError {
     }
 }
 
-/// What the agent says is wrong. All texts are a stranger's.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What the agent says is wrong (RFC 9457). All texts are a stranger's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
 pub(crate) struct Problem {
-    /// Its type behind `urn:jiffy:`.
+    /// Its type; behind `urn:jiffy:` once it is known for the agent's own.
+    #[serde(rename = "type")]
     kind: String,
     detail: String,
     /// Name of the error's type in the function; empty if it has none.
