@@ -198,17 +198,9 @@ fn flags(package: &CargoPackage) -> Result<u32, PackageError> {
         package: package.name.to_string(),
         source,
     })?;
-    let precise_clock = if settings.precise_clock {
-        note::FLAG_PRECISE_CLOCK
-    } else {
-        0
-    };
-    let random_init = if settings.random_init {
-        note::FLAG_RANDOM_INIT
-    } else {
-        0
-    };
-    let flags = precise_clock | random_init;
+    let flag = |is_set: bool, flag: u32| if is_set { flag } else { 0 };
+    let flags = flag(settings.precise_clock, note::FLAG_PRECISE_CLOCK)
+        | flag(settings.random_init, note::FLAG_RANDOM_INIT);
     let Some(stack) = settings.stack else {
         return Ok(flags);
     };

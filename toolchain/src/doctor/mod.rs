@@ -40,31 +40,30 @@ struct Check {
 }
 
 impl Check {
-    fn ok(name: &'static str, found: impl Into<String>) -> Self {
+    fn new(
+        name: &'static str,
+        status: Status,
+        found: impl Into<String>,
+        fix: Option<String>,
+    ) -> Self {
         Self {
             name,
-            status: Status::Ok,
+            status,
             found: found.into(),
-            fix: None,
+            fix,
         }
+    }
+
+    fn ok(name: &'static str, found: impl Into<String>) -> Self {
+        Self::new(name, Status::Ok, found, None)
     }
 
     fn warn(name: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self {
-            name,
-            status: Status::Warn,
-            found: found.into(),
-            fix: Some(fix.into()),
-        }
+        Self::new(name, Status::Warn, found, Some(fix.into()))
     }
 
     fn fail(name: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self {
-            name,
-            status: Status::Fail,
-            found: found.into(),
-            fix: Some(fix.into()),
-        }
+        Self::new(name, Status::Fail, found, Some(fix.into()))
     }
 }
 
