@@ -114,21 +114,11 @@ impl Arguments {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         });
         let mut settings = FileConfig::load(self.config.as_deref(), variables)?;
-        if let Some(listen) = self.listen {
-            settings.listen = listen;
-        }
-        if let Some(data_dir) = &self.data_dir {
-            settings.data_dir.clone_from(data_dir);
-        }
-        if let Some(token_file) = &self.token_file {
-            settings.token_file = Some(token_file.clone());
-        }
-        if let Some(vmm) = &self.vmm {
-            settings.vmm.clone_from(vmm);
-        }
-        if let Some(log) = &self.log {
-            settings.log.clone_from(log);
-        }
+        settings.listen = self.listen.unwrap_or(settings.listen);
+        settings.data_dir = self.data_dir.clone().unwrap_or(settings.data_dir);
+        settings.token_file = self.token_file.clone().or(settings.token_file);
+        settings.vmm = self.vmm.clone().unwrap_or(settings.vmm);
+        settings.log = self.log.clone().unwrap_or(settings.log);
         settings.jail.allow_missing_cgroups |= self.allow_missing_cgroups;
         Ok(Config::new(settings)?)
     }

@@ -137,28 +137,22 @@ fn target(path: &str, query: &str) -> String {
 impl Event<'_> {
     fn query_of_1(&self) -> String {
         let is_decoded = self.request_context.elb.is_none();
-        let encode = |text: &str| match is_decoded {
-            true => utf8_percent_encode(text, PARAMETER).to_string(),
-            false => utf8_percent_encode(text, QUERY).to_string(),
-        };
+        let set = if is_decoded { PARAMETER } else { QUERY };
+        let encode = |text: &str| utf8_percent_encode(text, set).to_string();
         let mut pairs = vec![];
+        let mut add = |name: &str, value: &str| {
+            pairs.push(format!("{}={}", encode(name), encode(value)));
+        };
         if let Some(lists) = &self.multi_value_query_string_parameters {
             for (name, values) in lists {
-                pairs.extend(values.iter().map(|value| (name, value.as_str())));
+                values.iter().for_each(|value| add(name, value));
             }
-        } else if let Some(values) = &self.query_string_parameters {
-            let value = |value: &Option<String>| value.clone().unwrap_or_default();
-            let one = |(name, text)| (name, value(text));
-            let texts: Vec<_> = values.iter().map(one).collect();
-            let texts = texts
-                .iter()
-                .map(|(name, text)| pair(&encode(name), &encode(text)));
-            return texts.collect::<Vec<_>>().join("&");
+        } else {
+            for (name, value) in self.query_string_parameters.iter().flatten() {
+                add(name, value.as_deref().unwrap_or_default());
+            }
         }
-        let texts = pairs
-            .iter()
-            .map(|(name, value)| pair(&encode(name), &encode(value)));
-        texts.collect::<Vec<_>>().join("&")
+        pairs.join("&")
     }
 
     /// Neither those of a connection nor the agent's own.
@@ -189,10 +183,6 @@ impl Event<'_> {
         }
         headers
     }
-}
-
-fn pair(name: &str, value: &str) -> String {
-    format!("{name}={value}")
 }
 
 /// What a handler for HTTP returned, as a function for API Gateway would say it: in the format of the event, or in 2.0

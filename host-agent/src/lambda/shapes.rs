@@ -129,12 +129,9 @@ impl Configuration {
         mut settings: Settings,
         mut facts: LambdaFacts,
     ) -> Result<(Settings, LambdaFacts), LambdaError> {
-        if let Some(description) = self.description {
-            settings.description = description;
-        }
-        if let Some(timeout_s) = self.timeout {
-            settings.timeout_ms = timeout_s.saturating_mul(1000);
-        }
+        settings.description = self.description.unwrap_or(settings.description);
+        let timeout_ms = self.timeout.map(|seconds| seconds.saturating_mul(1000));
+        settings.timeout_ms = timeout_ms.unwrap_or(settings.timeout_ms);
         if let Some(memory_mib) = self.memory_size {
             let bytes = memory_mib.saturating_mul(MIB);
             // Lambda has steps of 1 MiB: a client gets at least what it asks for.
