@@ -22,6 +22,8 @@ const GONE_WITHIN: Duration = Duration::from_secs(1);
 /// What may pass until a process that was just started has come so far, beside other load.
 const STARTED_WITHIN: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(2);
+/// How long a spawner that has nothing to do is watched.
+const WATCHED: Duration = Duration::from_millis(300);
 /// Private memory of a shell that waits.
 const IDLE_KIB_MAX: u64 = 512;
 /// Shells whose start is timed.
@@ -239,6 +241,32 @@ fn the_end_of_a_shell_is_told_and_its_groups_go_with_it() {
     )];
     let ended = rustix::event::poll(&mut fds, None).expect("a descriptor");
     assert_eq!(ended, 1, "the descriptor of the process says so too");
+}
+
+/// The kernel tells of an end for as long as anybody has a descriptor of the process, so a spawner that
+/// only closed its own would be woken without end.
+#[test]
+fn a_spawner_sleeps_while_somebody_holds_on_to_a_dead_shell() {
+    if !can_run() {
+        return;
+    }
+    let spawner = spawner();
+    let mut dead = waiting(&spawner);
+    kill(dead.process_id());
+    assert_eq!(dead.death().expect("a word"), Death::Killed(9));
+    let gone = within(GONE_WITHIN, || !lives(dead.process_id()));
+    assert!(gone, "the shell was not reaped");
+    let before = cpu_time(spawner.process_id());
+    thread::sleep(WATCHED);
+    let took = cpu_time(spawner.process_id()) - before;
+    assert!(took < WATCHED / 10, "{took:?} of CPU time in {WATCHED:?}");
+}
+
+/// What a process of one thread has computed so far.
+fn cpu_time(process: u32) -> Duration {
+    let text = fs::read_to_string(format!("/proc/{process}/schedstat")).expect("it lives");
+    let nanoseconds = text.split(' ').next().and_then(|text| text.parse().ok());
+    Duration::from_nanos(nanoseconds.expect("a number"))
 }
 
 /// The number behind `name` in a file of `/proc`, KiB.

@@ -160,7 +160,7 @@ impl Shell {
             Box::new(move |event| drop(control.send(&event)))
         };
         let mut prepared = Prepared::with_page_map(machine, stream, page_map, tell)?;
-        prepared.watch(control.as_fd())?;
+        prepared.watch(control.as_fd());
         Ok(Self {
             prepared,
             control,

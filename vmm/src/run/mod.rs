@@ -55,7 +55,7 @@ use deadline::Deadline;
 use log_ring::{LogRing, LogRingError};
 use resume::Resume;
 use snapshot::Baseline;
-use wake::{Readiness, Wake};
+use wake::{EventSet, Wake};
 
 /// What the log records that travel in one event are charged together, bytes.
 const LOG_BATCH_BYTES: usize = 16 << 10;
@@ -263,8 +263,8 @@ impl<F: FnMut(Event)> Prepared<F> {
 
     /// Watches `control`, through which the VM's owner says what it wants: while the guest is idle,
     /// [`Vm::turn`] comes back when it can be read from.
-    pub fn watch(&mut self, control: BorrowedFd<'_>) -> Result<(), RunError> {
-        self.0.wake.watch(control).map_err(RunError::Wait)
+    pub fn watch(&mut self, control: BorrowedFd<'_>) {
+        self.0.wake.watch(control);
     }
 
     /// The machine, to give it RAM of another size or content.
@@ -582,28 +582,27 @@ impl<F: FnMut(Event)> Vm<F> {
                 let message = "the guest is idle without room for a request";
                 return Err(Stop::Broken(message.into()));
             }
-            let want = Readiness {
-                readable,
-                writable: sent.blocked,
-                gone: false,
-                commanded: wait == Wait::Idle && self.state == State::Idle,
-            };
+            let mut interest = EventSet::empty();
+            interest.set(EventSet::IN, readable);
+            interest.set(EventSet::OUT, sent.blocked);
+            let for_owner = wait == Wait::Idle && self.state == State::Idle;
             let limit = [self.deadline.ends(), until].into_iter().flatten().min();
             let timeout = limit.map(|limit| limit.saturating_duration_since(now));
-            let ready = self.wake.wait(want, timeout).map_err(RunError::Wait)?;
+            let woken = self.wake.wait(interest, for_owner, timeout);
+            let woken = woken.map_err(RunError::Wait)?;
             now = Instant::now();
             self.check_deadline(now)?;
-            if ready.commanded {
+            if woken.commanded {
                 return Ok(Next::Command);
             }
-            if ready.writable {
+            if woken.stream.contains(EventSet::OUT) {
                 sent = self.transmit()?;
             }
-            if want.readable && (ready.readable || ready.gone) {
+            if readable && (woken.stream.contains(EventSet::IN) || woken.is_gone()) {
                 if self.receive(now)? {
                     break;
                 }
-            } else if ready.gone {
+            } else if woken.is_gone() {
                 return Err(Stop::End(VmEnd::Finished));
             }
         }

@@ -1,156 +1,190 @@
-//! Waits for the request stream, and for the VM's owner, with the field's epoll loop.
+//! Waits for the request stream and for the VM's owner: two subscribers of the field's event loop,
+//! each with events of its own.
+//!
+//! A subscriber notes what happened and [`Wake::wait`] tells it, because whoever waits is in the midst
+//! of a doorbell and has the queues and the guest's memory in its hands.
 
 use std::{
+    cell::RefCell,
     io,
     os::{
-        fd::{AsRawFd, BorrowedFd},
+        fd::{AsRawFd, BorrowedFd, RawFd},
         unix::net::UnixStream,
     },
+    rc::Rc,
     time::Duration,
 };
 
+pub(super) use event_manager::EventSet;
 use event_manager::{
-    EventManager, EventOps, EventSet, Events, MutEventSubscriber, SubscriberId, SubscriberOps,
+    EventManager, EventOps, Events, MutEventSubscriber, SubscriberId, SubscriberOps,
 };
 
-/// What the stream is waited for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Readiness {
-    /// There is something to read, or the end of the stream.
-    pub(super) readable: bool,
-    /// There is room to write.
-    pub(super) writable: bool,
-    /// The other side is gone.
-    pub(super) gone: bool,
-    /// The owner wants something.
+/// What one look at the kernel's list takes in: an event of each subscriber.
+const EVENTS_MAX: usize = 2;
+
+/// What happened while the VM waited: nothing if time was over, or a signal came.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Woken {
+    /// At the request stream, of what was waited for; that the other side is gone is told always.
+    pub(super) stream: EventSet,
+    /// The owner wants something, and was waited for.
     pub(super) commanded: bool,
 }
 
-/// The subscriber: notes what the loop tells it.
-#[derive(Debug)]
+impl Woken {
+    /// The other side of the request stream is gone.
+    pub(super) fn is_gone(&self) -> bool {
+        self.stream.intersects(EventSet::HANG_UP | EventSet::ERROR)
+    }
+}
+
+/// The request stream.
 struct Stream {
-    fd: i32,
-    /// The owner's descriptor, if there is one.
-    control: Option<i32>,
-    seen: Readiness,
+    fd: RawFd,
+    interest: EventSet,
+    seen: EventSet,
 }
 
 impl MutEventSubscriber for Stream {
-    fn process(&mut self, events: Events, _ops: &mut EventOps<'_>) {
-        if Some(events.fd()) == self.control {
-            self.seen.commanded = true;
-            return;
-        }
-        let set = events.event_set();
-        self.seen.readable |= set.contains(EventSet::IN);
-        self.seen.writable |= set.contains(EventSet::OUT);
-        self.seen.gone |= set.intersects(EventSet::HANG_UP | EventSet::ERROR);
-    }
-
     fn init(&mut self, ops: &mut EventOps<'_>) {
         // The descriptor is open and new to this loop; if the kernel refuses it nevertheless, the
         // first `modify` says so.
-        let _ = ops.add(Events::new_raw(self.fd, EventSet::IN));
+        let _ = ops.add(Events::new_raw(self.fd, self.interest));
+    }
+
+    fn process(&mut self, events: Events, _ops: &mut EventOps<'_>) {
+        self.seen |= events.event_set();
+    }
+}
+
+/// The control socket of the VM's owner.
+struct Owner {
+    fd: RawFd,
+    is_watched: bool,
+    /// The guest is idle, so a command can be done.
+    is_awaited: bool,
+    commanded: bool,
+}
+
+impl Owner {
+    fn watch(&mut self, ops: &mut EventOps<'_>) -> event_manager::Result<()> {
+        ops.add(Events::new_raw(self.fd, EventSet::IN))?;
+        self.is_watched = true;
+        Ok(())
+    }
+}
+
+impl MutEventSubscriber for Owner {
+    fn init(&mut self, ops: &mut EventOps<'_>) {
+        // What fails here is tried again, and told, when a command is waited for.
+        let _ = self.watch(ops);
+    }
+
+    fn process(&mut self, events: Events, ops: &mut EventOps<'_>) {
+        if self.is_awaited {
+            self.commanded = true;
+        } else {
+            // A command that has to wait would make every wait end at once.
+            self.is_watched = ops.remove(events).is_err();
+        }
+    }
+}
+
+struct Subscribed<S> {
+    id: SubscriberId,
+    subscriber: Rc<RefCell<S>>,
+}
+
+type Subscribers = EventManager<Rc<RefCell<dyn MutEventSubscriber>>>;
+
+impl<S: MutEventSubscriber + 'static> Subscribed<S> {
+    fn new(events: &mut Subscribers, subscriber: S) -> Self {
+        let subscriber = Rc::new(RefCell::new(subscriber));
+        let id = events.add_subscriber(subscriber.clone());
+        Self { id, subscriber }
     }
 }
 
 pub(super) struct Wake {
-    manager: EventManager<Stream>,
-    id: SubscriberId,
-    fd: i32,
-    interest: EventSet,
-    /// The owner's descriptor is looked at. While a guest is busy it may be not, lest a command that
-    /// has to wait makes every wait end at once.
-    control_watched: bool,
+    events: Subscribers,
+    stream: Subscribed<Stream>,
+    owner: Option<Subscribed<Owner>>,
 }
 
 impl std::fmt::Debug for Wake {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Wake")
-            .field("interest", &self.interest)
-            .finish_non_exhaustive()
+        f.debug_struct("Wake").finish_non_exhaustive()
     }
 }
 
 impl Wake {
     /// A loop around `stream`, which stays open as long as it.
     pub(super) fn new(stream: &UnixStream) -> io::Result<Self> {
-        let fd = stream.as_raw_fd();
-        let mut manager = EventManager::new().map_err(io::Error::other)?;
-        let id = manager.add_subscriber(Stream {
-            fd,
-            control: None,
-            seen: Readiness::default(),
-        });
-        Ok(Self {
-            manager,
-            id,
-            fd,
+        let mut events = EventManager::new_with_capacity(EVENTS_MAX).map_err(io::Error::other)?;
+        let stream = Stream {
+            fd: stream.as_raw_fd(),
             interest: EventSet::IN,
-            control_watched: false,
+            seen: EventSet::empty(),
+        };
+        Ok(Self {
+            stream: Subscribed::new(&mut events, stream),
+            owner: None,
+            events,
         })
     }
 
     /// Watches `control` too, which stays open as long as the loop.
-    pub(super) fn watch(&mut self, control: BorrowedFd<'_>) -> io::Result<()> {
-        let stream = self.manager.subscriber_mut(self.id);
-        stream.map_err(io::Error::other)?.control = Some(control.as_raw_fd());
-        self.watch_control(true)
+    pub(super) fn watch(&mut self, control: BorrowedFd<'_>) {
+        let owner = Owner {
+            fd: control.as_raw_fd(),
+            is_watched: false,
+            is_awaited: false,
+            commanded: false,
+        };
+        self.owner = Some(Subscribed::new(&mut self.events, owner));
     }
 
-    fn watch_control(&mut self, watched: bool) -> io::Result<()> {
-        let stream = self.manager.subscriber_mut(self.id);
-        let Some(control) = stream.map_err(io::Error::other)?.control else {
-            return Ok(());
-        };
-        let mut ops = self.manager.event_ops(self.id).map_err(io::Error::other)?;
-        let events = Events::new_raw(control, EventSet::IN);
-        let changed = if watched {
-            ops.add(events)
-        } else {
-            ops.remove(events)
-        };
-        self.control_watched = watched;
-        changed.map_err(io::Error::other)
-    }
-
-    /// Waits until the stream is readable or writable, or the owner wants something, as `want` says, or `timeout` is over, or a
-    /// signal came; the last two are told by nothing being ready.
+    /// Waits until there is of `interest` at the stream, or, if `for_owner`, the owner wants something, or `timeout` is over, or
+    /// a signal came.
     pub(super) fn wait(
         &mut self,
-        want: Readiness,
+        interest: EventSet,
+        for_owner: bool,
         timeout: Option<Duration>,
-    ) -> io::Result<Readiness> {
-        if want.commanded && !self.control_watched {
-            self.watch_control(true)?;
-        }
-        let mut interest = EventSet::empty();
-        interest.set(EventSet::IN, want.readable);
-        interest.set(EventSet::OUT, want.writable);
-        if interest != self.interest {
-            let ops = self.manager.event_ops(self.id).map_err(io::Error::other)?;
-            ops.modify(Events::new_raw(self.fd, interest))
-                .map_err(io::Error::other)?;
-            self.interest = interest;
-        }
+    ) -> io::Result<Woken> {
+        self.prepare(interest, for_owner)
+            .map_err(io::Error::other)?;
         // Rounded up, so that a wait never ends before its time.
         let milliseconds = timeout.map_or(-1, |timeout| {
             i32::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(i32::MAX)
         });
-        match self.manager.run_with_timeout(milliseconds) {
-            Ok(_) => {}
-            Err(event_manager::Error::Epoll(error)) if error.errno() == libc::EINTR => {}
-            Err(error) => return Err(io::Error::other(error)),
+        let result = self.events.run_with_timeout(milliseconds);
+        result.map_err(io::Error::other)?;
+        let mut stream = self.stream.subscriber.borrow_mut();
+        let owner = self.owner.as_ref();
+        Ok(Woken {
+            stream: std::mem::replace(&mut stream.seen, EventSet::empty()),
+            commanded: owner
+                .is_some_and(|owner| std::mem::take(&mut owner.subscriber.borrow_mut().commanded)),
+        })
+    }
+
+    /// Tells the kernel what changed since the last wait: nothing, for most.
+    fn prepare(&mut self, interest: EventSet, for_owner: bool) -> event_manager::Result<()> {
+        let mut stream = self.stream.subscriber.borrow_mut();
+        if stream.interest != interest {
+            let ops = self.events.event_ops(self.stream.id)?;
+            ops.modify(Events::new_raw(stream.fd, interest))?;
+            stream.interest = interest;
         }
-        let stream = self
-            .manager
-            .subscriber_mut(self.id)
-            .map_err(io::Error::other)?;
-        let mut seen = std::mem::take(&mut stream.seen);
-        if seen.commanded && !want.commanded {
-            seen.commanded = false;
-            self.watch_control(false)?;
+        if let Some(Subscribed { id, subscriber }) = &self.owner {
+            let mut owner = subscriber.borrow_mut();
+            owner.is_awaited = for_owner;
+            if for_owner && !owner.is_watched {
+                owner.watch(&mut self.events.event_ops(*id)?)?;
+            }
         }
-        Ok(seen)
+        Ok(())
     }
 }

@@ -22,19 +22,19 @@ mod users;
 use std::{
     fs::File,
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     path::Path,
 };
 
+use event_manager::{EventManager, EventOps, EventSet, Events, MutEventSubscriber, SubscriberOps};
 use jiffy_abi::devices::DeviceId;
 use jiffy_control::{
     Blame, Devices, DevicesError, Missing, Packet, PacketError, SpawnReply, SpawnRequest,
 };
 use jiffy_snapshots::Digest;
 use jiffy_socket::{ControlError, ControlSocket};
-use rustix::{
-    event::epoll,
-    process::{PidfdFlags, Resource, Rlimit, geteuid, getpid, getrlimit, pidfd_open, setrlimit},
+use rustix::process::{
+    PidfdFlags, Resource, Rlimit, geteuid, getpid, getrlimit, pidfd_open, setrlimit,
 };
 
 use crate::{
@@ -59,8 +59,8 @@ const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 const CGROUP_NAME: &str = "jiffy";
 /// What is looked at in one round.
 const EVENTS_PER_WAIT: usize = 64;
-/// Tells the owner's socket from the shells in what epoll says.
-const OWNER: u64 = u64::MAX;
+/// Tells events of the owner's socket from those of shells, which have their slots.
+const OWNER: u32 = SHELLS_MAX;
 
 /// How shells are made.
 #[derive(Clone, Debug)]
@@ -170,9 +170,9 @@ struct Ground {
     options: Options,
 }
 
+/// The one subscriber: its events are the owner's, and one of each shell.
 struct Spawner {
     owner: ControlSocket,
-    epoll: OwnedFd,
     ground: Ground,
     groups: Option<Hierarchy>,
     users: Users,
@@ -180,21 +180,67 @@ struct Spawner {
     pids: u32,
     shells: Table,
     hooks: Hooks,
+    /// The owner is gone, or cannot be talked to.
+    ended: Option<Result<(), SpawnerError>>,
 }
 
 /// Makes shells for the one who holds the other end of `owner`, until that is closed.
 pub fn run(owner: ControlSocket, options: &Options, hooks: Hooks) -> Result<(), SpawnerError> {
-    let mut spawner = match Spawner::new(owner, options, hooks) {
-        Ok(spawner) => spawner,
+    let made = EventManager::new_with_capacity(EVENTS_PER_WAIT).map_err(wait_error);
+    let made = match made {
+        Ok(events) => Spawner::new(owner, options, hooks).map(|spawner| (events, spawner)),
+        Err(error) => Err((owner, error)),
+    };
+    let (mut events, spawner) = match made {
+        Ok(made) => made,
         Err((owner, error)) => {
             // If nobody listens, the error is still returned.
             drop(owner.send(&error.reply()));
             return Err(error);
         }
     };
-    let result = spawner.serve();
-    spawner.end();
+    let id = events.add_subscriber(spawner);
+    let result = loop {
+        // Requests are answered and shells reaped in here.
+        if let Err(error) = events.run() {
+            break Err(wait_error(error));
+        }
+        let spawner = events.subscriber_mut(id).map_err(wait_error)?;
+        if let Some(result) = spawner.ended.take() {
+            break result;
+        }
+    };
+    events.remove_subscriber(id).map_err(wait_error)?.end();
     result
+}
+
+fn wait_error(error: event_manager::Error) -> SpawnerError {
+    SpawnerError::Wait(io::Error::other(error))
+}
+
+impl MutEventSubscriber for Spawner {
+    fn init(&mut self, ops: &mut EventOps<'_>) {
+        let owner = self.owner.as_fd().as_raw_fd();
+        if let Err(error) = ops.add(Events::with_data_raw(owner, OWNER, EventSet::IN)) {
+            self.ended = Some(Err(wait_error(error)));
+        }
+    }
+
+    fn process(&mut self, events: Events, ops: &mut EventOps<'_>) {
+        match events.data() {
+            OWNER => match self.answer(ops) {
+                Ok(true) => {}
+                Ok(false) => self.ended = Some(Ok(())),
+                Err(error) => self.ended = Some(Err(error)),
+            },
+            shell => {
+                // Closing it would not do: its owner has a copy, and for as long as that is open
+                // the kernel would go on telling of it.
+                let _ = ops.remove(events);
+                self.shells.reap(shell);
+            }
+        }
+    }
 }
 
 impl Spawner {
@@ -204,15 +250,15 @@ impl Spawner {
         hooks: Hooks,
     ) -> Result<Self, (ControlSocket, SpawnerError)> {
         match Self::look_around(&owner, options, &hooks) {
-            Ok((epoll, ground, groups, users, pids)) => Ok(Self {
+            Ok((ground, groups, users, pids)) => Ok(Self {
                 owner,
-                epoll,
                 shells: Table::new(),
                 ground,
                 groups,
                 users,
                 pids,
                 hooks,
+                ended: None,
             }),
             Err(error) => Err((owner, error)),
         }
@@ -223,7 +269,7 @@ impl Spawner {
         owner: &ControlSocket,
         options: &Options,
         hooks: &Hooks,
-    ) -> Result<(OwnedFd, Ground, Option<Hierarchy>, Users, u32), SpawnerError> {
+    ) -> Result<(Ground, Option<Hierarchy>, Users, u32), SpawnerError> {
         allow_many_descriptors();
         forgo_huge_pages().map_err(SpawnerError::HugePages)?;
         let host = Host::open()?;
@@ -234,8 +280,6 @@ impl Spawner {
         let null = File::options().read(true).write(true).open("/dev/null");
         let null = null.map_err(open("/dev/null"))?;
         let program = Program::find().map_err(open("/proc/self/maps"))?;
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC);
-        let epoll = epoll.map_err(|error| SpawnerError::Wait(error.into()))?;
         let pids = vm_pids();
         // Names of sockets are the network namespace's, so this comes before that is left.
         let users = if geteuid().is_root() && !options.no_jail {
@@ -257,7 +301,6 @@ impl Spawner {
         } else {
             enter_outer()?
         };
-        watch(&epoll, owner, OWNER)?;
         let missing = groups.as_ref().map_or(vec![], |groups| {
             let missing = groups.missing().iter();
             missing
@@ -278,38 +321,11 @@ impl Spawner {
             outer,
             options: options.clone(),
         };
-        Ok((epoll, ground, groups, users, pids))
-    }
-
-    /// Answers requests and reaps shells until the owner is gone.
-    fn serve(&mut self) -> Result<(), SpawnerError> {
-        let mut events = Vec::with_capacity(EVENTS_PER_WAIT);
-        loop {
-            events.clear();
-            match epoll::wait(
-                &self.epoll,
-                rustix::buffer::spare_capacity(&mut events),
-                None,
-            ) {
-                Ok(_) => {}
-                Err(rustix::io::Errno::INTR) => continue,
-                Err(error) => return Err(SpawnerError::Wait(error.into())),
-            }
-            for event in &events {
-                match event.data.u64() {
-                    OWNER => {
-                        if !self.answer()? {
-                            return Ok(());
-                        }
-                    }
-                    shell => self.shells.reap(shell),
-                }
-            }
-        }
+        Ok((ground, groups, users, pids))
     }
 
     /// Answers one request; false once there will be no more.
-    fn answer(&mut self) -> Result<bool, SpawnerError> {
+    fn answer(&mut self, ops: &mut EventOps<'_>) -> Result<bool, SpawnerError> {
         let (request, sockets) = match self.owner.recv_with::<SpawnRequest>() {
             Ok(Some(request)) => request,
             Ok(None) => return Ok(false),
@@ -324,7 +340,9 @@ impl Spawner {
             }
         };
         let answered = match request {
-            SpawnRequest::Shell { ram_bytes, devices } => self.spawn(ram_bytes, &devices, sockets),
+            SpawnRequest::Shell { ram_bytes, devices } => {
+                self.spawn(ram_bytes, &devices, sockets, ops)
+            }
             SpawnRequest::Resize {
                 process_id,
                 ram_bytes,
@@ -347,6 +365,7 @@ impl Spawner {
         ram_bytes: u64,
         devices: &Devices,
         sockets: Vec<OwnedFd>,
+        ops: &mut EventOps<'_>,
     ) -> Result<(SpawnReply, Option<OwnedFd>), SpawnerError> {
         let mut sockets = sockets.into_iter();
         let control = sockets.next().ok_or(SpawnerError::Sockets)?;
@@ -391,7 +410,7 @@ impl Spawner {
                 }
                 let process_id = pid.as_raw_nonzero().get().unsigned_abs();
                 let theirs = pidfd.try_clone().map_err(SpawnerError::Wait);
-                watch(&self.epoll, &pidfd, slot.into())?;
+                let ended = Events::with_data(&pidfd, slot, EventSet::IN);
                 self.shells.insert(
                     slot,
                     Owned {
@@ -401,6 +420,7 @@ impl Spawner {
                         group,
                     },
                 );
+                ops.add(ended).map_err(wait_error)?;
                 Ok((SpawnReply::Shell { process_id }, Some(theirs?)))
             }
         }
@@ -432,12 +452,6 @@ impl Spawner {
             drop(groups.remove());
         }
     }
-}
-
-fn watch(epoll: &OwnedFd, fd: impl AsFd, data: u64) -> Result<(), SpawnerError> {
-    let data = epoll::EventData::new_u64(data);
-    epoll::add(epoll, fd, data, epoll::EventFlags::IN)
-        .map_err(|error| SpawnerError::Wait(error.into()))
 }
 
 /// Two descriptors for each shell soon are more than the 1,024 that a process gets by habit.

@@ -59,10 +59,9 @@ impl Table {
             .find(|shell| Some(shell.pid.as_raw_nonzero().get()) == process_id)
     }
 
-    /// The shell in slot `data` has ended: tells how, and removes what was made for it.
-    pub(super) fn reap(&mut self, data: u64) {
-        let slot = u32::try_from(data).ok();
-        if let Some(shell) = slot.and_then(|slot| self.shells.remove(&slot)) {
+    /// The shell in `slot` has ended: tells how, and removes what was made for it.
+    pub(super) fn reap(&mut self, slot: u32) {
+        if let Some(shell) = self.shells.remove(&slot) {
             shell.reap();
         }
     }
