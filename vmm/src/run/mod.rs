@@ -14,7 +14,9 @@
 
 #[allow(unsafe_code, reason = "setitimer is given a structure by address")]
 mod deadline;
+mod doorbells;
 mod fault;
+mod log;
 mod log_ring;
 mod resume;
 mod snapshot;
@@ -31,34 +33,23 @@ use std::{
 use jiffy_abi::{
     devices::DeviceId,
     doorbell::{self, Wait},
-    log_ring::Level,
 };
-use jiffy_control::{
-    Backtrace, Event, Exits, GuestFault, LOG_BYTES_MAX, LogLoss, LogRecord, Phases,
-    RECORD_COST_BYTES, Report, Stats, VmEnd, cut,
-};
+use jiffy_control::{Backtrace, Event, Exits, GuestFault, Phases, Report, Stats, VmEnd};
 use jiffy_snapshots::devices::DeviceState;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::{
     boot::Loaded,
-    devices::{
-        DeviceError, Effect,
-        bus::Bus,
-        console::Console,
-        vsock::{Sent, VsockError},
-    },
+    devices::{DeviceError, Effect, bus::Bus, console::Console, vsock::VsockError},
     kvm::{Exit, InstalledKicker, KvmError, Machine},
     mem::{PageMap, RamError},
 };
 use deadline::Deadline;
-use log_ring::{LogRing, LogRingError};
+use log::Log;
+use log_ring::LogRingError;
 use resume::Resume;
 use snapshot::Baseline;
-use wake::{EventSet, Wake};
-
-/// What the log records that travel in one event are charged together, bytes.
-const LOG_BATCH_BYTES: usize = 16 << 10;
+use wake::Wake;
 
 /// Why a VM cannot go on. All blame the host.
 #[derive(Debug, thiserror::Error)]
@@ -127,8 +118,9 @@ impl From<LogRingError> for Stop {
     }
 }
 
+/// What the guest is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum GuestState {
     Starting,
     Idle,
     Busy,
@@ -168,12 +160,8 @@ pub struct Vm<F> {
     wake: Wake,
     resume: Resume,
     deadline: Deadline,
-    log_ring: LogRing,
-    /// What the log is charged since the request, or `init`, began, bytes.
-    log_bytes: usize,
-    /// Log that was lost before that.
-    log_lost_before: LogLoss,
-    state: State,
+    log: Log,
+    guest: GuestState,
     /// A doorbell that was rung and not answered yet.
     rung: Option<Wait>,
     page_map: PageMap,
@@ -234,10 +222,8 @@ impl<F: FnMut(Event)> Prepared<F> {
             wake,
             resume,
             deadline,
-            log_ring: LogRing::default(),
-            log_bytes: 0,
-            log_lost_before: LogLoss::default(),
-            state: State::Starting,
+            log: Log::default(),
+            guest: GuestState::Starting,
             rung: None,
             page_map,
             baseline: None,
@@ -324,7 +310,7 @@ impl<F: FnMut(Event)> Vm<F> {
                     // What the guest logged before its end matters most when it ended badly.
                     let _ = self.tell_console(Console::take_rest);
                     let _ = self.drain_log();
-                    if self.state != State::Idle {
+                    if self.guest != GuestState::Idle {
                         self.tell_log_lost();
                     }
                     return self.end_of(stop).map(Turn::Ended);
@@ -336,7 +322,7 @@ impl<F: FnMut(Event)> Vm<F> {
     /// All that is to say of a VM that came to its end.
     pub fn report(&mut self, end: VmEnd) -> Result<Report, RunError> {
         self.stats.pages_touched = self.pages_touched()?;
-        if self.state == State::Busy {
+        if self.guest == GuestState::Busy {
             self.count_request(Instant::now());
             self.count_request_cpu();
         }
@@ -520,157 +506,6 @@ impl<F: FnMut(Event)> Vm<F> {
         Ok(VmEnd::Fault(GuestFault::Cpu { message, backtrace }))
     }
 
-    fn ready(&mut self) -> Result<(), Stop> {
-        if !self.bus.vsock.is_open() && self.state == State::Starting {
-            // Its answer to the host's connection may be in the transmit queue only now.
-            self.transmit()?;
-            if !self.bus.vsock.is_open() {
-                let message = "the guest was ready before it accepted the request stream";
-                return Err(Stop::Broken(message.into()));
-            }
-        }
-        if self.state == State::Starting {
-            self.deadline.end().map_err(RunError::Deadline)?;
-            self.drain_log()?;
-            self.tell_console(Console::take_rest)?;
-            self.tell_log_lost();
-            self.state = State::Idle;
-            self.stats.phases.init_ns = nanoseconds(self.began.elapsed());
-            self.count_cpu_time();
-            (self.on_event)(Event::Ready(self.stats.phases));
-        }
-        Ok(())
-    }
-
-    /// Answers a doorbell: services the queues, waits as the guest wishes, writes the resume page.
-    /// When that completes a request, it comes back before it waits.
-    fn serve(&mut self, wait: Wait) -> Result<Next, Stop> {
-        self.drain_log()?;
-        let mut sent = self.transmit()?;
-        let memory = self.machine.ram().device_memory();
-        let own = self.bus.vsock.receive(memory, None::<&mut UnixStream>)?;
-        let until = match wait {
-            Wait::EventUntil => self.wake_time(),
-            _ => None,
-        };
-        let mut now = Instant::now();
-        loop {
-            if wait == Wait::Idle && !sent.blocked && self.state == State::Busy {
-                self.request_done(now)?;
-                return Ok(Next::Settle);
-            }
-            let answered = match wait {
-                Wait::Poll => true,
-                Wait::Event => own.packets > 0 || sent.packets > 0,
-                Wait::EventUntil => {
-                    own.packets > 0 || sent.packets > 0 || until.is_none_or(|until| until <= now)
-                }
-                // A reply of the host is what it waits for; that its call was sent is no news.
-                Wait::Received => false,
-                // What the device itself has to say waits for the next request: a guest that is
-                // idle runs only when it is timed.
-                Wait::Idle => false,
-            };
-            if answered {
-                break;
-            }
-            let deliver = self.state == State::Busy || (wait == Wait::Idle && !sent.blocked);
-            let memory = self.machine.ram().device_memory();
-            let readable = deliver && self.bus.vsock.can_receive(memory)?;
-            if self.state == State::Idle && !readable {
-                // Neither a request nor the end of the stream could ever reach it.
-                let message = "the guest is idle without room for a request";
-                return Err(Stop::Broken(message.into()));
-            }
-            let mut interest = EventSet::empty();
-            interest.set(EventSet::IN, readable);
-            interest.set(EventSet::OUT, sent.blocked);
-            let for_owner = wait == Wait::Idle && self.state == State::Idle;
-            let limit = [self.deadline.ends(), until].into_iter().flatten().min();
-            let timeout = limit.map(|limit| limit.saturating_duration_since(now));
-            let woken = self.wake.wait(interest, for_owner, timeout);
-            let woken = woken.map_err(RunError::Wait)?;
-            now = Instant::now();
-            self.check_deadline(now)?;
-            if woken.commanded {
-                return Ok(Next::Command);
-            }
-            if woken.stream.contains(EventSet::OUT) {
-                sent = self.transmit()?;
-            }
-            if readable && (woken.stream.contains(EventSet::IN) || woken.is_gone()) {
-                if self.receive(now)? {
-                    break;
-                }
-            } else if woken.is_gone() {
-                return Err(Stop::End(VmEnd::Finished));
-            }
-        }
-        self.write_resume_page(now);
-        Ok(Next::Run)
-    }
-
-    /// When the guest wants to be woken at the latest.
-    fn wake_time(&self) -> Option<Instant> {
-        let wake_ns = self
-            .machine
-            .ram()
-            .read_u64(jiffy_abi::control_page::WAKE_NS)?;
-        self.resume.instant(wake_ns)
-    }
-
-    /// Gives the guest what the host has; true if there was anything.
-    fn receive(&mut self, now: Instant) -> Result<bool, Stop> {
-        let memory = self.machine.ram().device_memory();
-        let received = self.bus.vsock.receive(memory, Some(&mut self.stream))?;
-        self.stats.bytes_in += received.bytes;
-        if received.closed {
-            return Err(Stop::End(VmEnd::Finished));
-        }
-        if received.bytes > 0 && self.state == State::Idle {
-            self.state = State::Busy;
-            self.stats.requests += 1;
-            self.began = now;
-            self.exits_before = self.stats.exits;
-            self.bytes_out_before = self.stats.bytes_out;
-            self.log_bytes = 0;
-            self.log_lost_before = self.stats.log_lost;
-            self.deadline.begin(now).map_err(RunError::Deadline)?;
-        }
-        // An idle guest is woken by a request's bytes and by nothing else.
-        Ok(received.packets > 0 && self.state != State::Idle)
-    }
-
-    fn transmit(&mut self) -> Result<Sent, Stop> {
-        let memory = self.machine.ram().device_memory();
-        let sent = self.bus.vsock.transmit(memory, &mut self.stream)?;
-        self.stats.bytes_out += sent.bytes;
-        if sent.bytes > 0 && self.state != State::Busy {
-            // A reply would be in the snapshot, and every VM made of it would take it for its own.
-            let message = "the guest sent something without a request in hand: `init` may not call";
-            return Err(Stop::Broken(message.into()));
-        }
-        if sent.closed {
-            return Err(Stop::End(VmEnd::Finished));
-        }
-        Ok(sent)
-    }
-
-    fn request_done(&mut self, now: Instant) -> Result<(), Stop> {
-        if self.stats.bytes_out == self.bytes_out_before {
-            return Err(Stop::Broken(
-                "the guest went idle without answering its request".into(),
-            ));
-        }
-        self.tell_console(Console::take_rest)?;
-        self.tell_log_lost();
-        self.state = State::Idle;
-        self.deadline.end().map_err(RunError::Deadline)?;
-        self.stats.requests_done += 1;
-        self.count_request(now);
-        Ok(())
-    }
-
     fn count_request(&mut self, now: Instant) {
         self.stats.last_request_ns = nanoseconds(now.saturating_duration_since(self.began));
         self.stats.last_request_exits = self.stats.exits.since(&self.exits_before);
@@ -685,72 +520,6 @@ impl<F: FnMut(Event)> Vm<F> {
             timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
             backtrace: self.backtrace()?,
         }))
-    }
-
-    fn drain_log(&mut self) -> Result<(), LogRingError> {
-        let (mut batch, mut batch_bytes) = (Vec::new(), 0);
-        let (log_bytes, lost) = (&mut self.log_bytes, &mut self.stats.log_lost);
-        let on_event = &mut self.on_event;
-        let result = self
-            .log_ring
-            .drain(self.machine.ram(), |record: LogRecord, is_cut| {
-                let bytes = record.charge();
-                *log_bytes = log_bytes.saturating_add(bytes);
-                if *log_bytes > LOG_BYTES_MAX {
-                    lost.count(&record);
-                    return;
-                }
-                lost.cut += u64::from(is_cut);
-                batch_bytes += bytes;
-                batch.push(record);
-                if batch_bytes >= LOG_BATCH_BYTES {
-                    batch_bytes = 0;
-                    on_event(Event::Log(std::mem::take(&mut batch)));
-                }
-            });
-        if !batch.is_empty() {
-            on_event(Event::Log(batch));
-        }
-        result
-    }
-
-    /// Tells what `take` finds said on the console, if there is one, as records of the log: behind those that are in the ring
-    /// already, and within the same limits.
-    fn tell_console(
-        &mut self,
-        take: impl FnOnce(&mut Console) -> Option<String>,
-    ) -> Result<(), Stop> {
-        let Some(mut text) = self.bus.console.as_mut().and_then(take) else {
-            return Ok(());
-        };
-        self.drain_log()?;
-        let lost = &mut self.stats.log_lost;
-        let is_cut = cut(&mut text);
-        let record = LogRecord::new(Level::Info, text);
-        self.log_bytes = self.log_bytes.saturating_add(record.charge());
-        if self.log_bytes > LOG_BYTES_MAX {
-            lost.count(&record);
-            return Ok(());
-        }
-        lost.cut += u64::from(is_cut);
-        (self.on_event)(Event::Log(vec![record]));
-        Ok(())
-    }
-
-    /// Says at the end of a request, or of `init`, what of its log is lost.
-    fn tell_log_lost(&mut self) {
-        let lost = self.stats.log_lost.since(&self.log_lost_before);
-        self.stats.last_request_log_lost = lost;
-        if lost.is_none() {
-            return;
-        }
-        let why = format!(
-            "a request may log {} MiB, of which each record takes {RECORD_COST_BYTES} bytes besides its text",
-            LOG_BYTES_MAX >> 20
-        );
-        if let Some(notice) = lost.notice(&why) {
-            (self.on_event)(Event::Log(vec![notice]));
-        }
     }
 
     fn backtrace(&self) -> Result<Backtrace, KvmError> {

@@ -28,7 +28,7 @@ use jiffy_snapshots::{
     state::{ImageInfo, RunState, State},
 };
 
-use super::{Prepared, RunError, State as Phase, Stop, Vm, log_ring::LogRing, nanoseconds};
+use super::{GuestState, Prepared, RunError, Stop, Vm, nanoseconds};
 use crate::{
     boot::Loaded,
     devices::{DeviceError, console::Console},
@@ -124,7 +124,7 @@ impl<F: FnMut(Event)> Vm<F> {
             precise_clock: self.loaded.precise_clock,
             generation: self.resume.generation(),
             monotonic_ns: self.resume.guest_ns(Instant::now()),
-            log_tail: self.log_ring.tail(),
+            log_tail: self.log.tail(),
         };
         let vcpu = self.machine.save().map_err(RunError::Kvm)?;
         Ok(State {
@@ -137,7 +137,7 @@ impl<F: FnMut(Event)> Vm<F> {
     }
 
     fn run_until_ready(&mut self) -> Result<(), Stop> {
-        while self.state == Phase::Starting {
+        while self.guest == GuestState::Starting {
             self.step()?;
         }
         Ok(())
@@ -231,7 +231,7 @@ impl<F: FnMut(Event)> Vm<F> {
             .map_err(RunError::Device)?;
         machine.set(&baseline.vcpu)?;
         machine.clean_fpu(&baseline.vcpu)?;
-        self.log_ring = LogRing::at(baseline.state.run.log_tail);
+        self.log.go_on_from(baseline.state.run.log_tail);
         self.stats.resets += 1;
         self.stats.last_reset_pages = written;
         // A page that was written once is listed at every reset, unless all were dropped.
@@ -289,8 +289,8 @@ impl<F: FnMut(Event)> Prepared<F> {
         vm.resume.describe(&vm.loaded, vm.machine.ram());
         vm.resume
             .go_on_from(state.run.generation, state.run.monotonic_ns);
-        vm.log_ring = LogRing::at(state.run.log_tail);
-        vm.state = Phase::Idle;
+        vm.log.go_on_from(state.run.log_tail);
+        vm.guest = GuestState::Idle;
         vm.rung = Some(Wait::Idle);
         vm.baseline = Some(Baseline {
             vcpu,
