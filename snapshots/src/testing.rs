@@ -1,4 +1,8 @@
 //! What the tests of this crate share: example states, RAM, and places for them.
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "numbers are cut to their field's size"
+)]
 
 use std::{fs, io, path::Path};
 
@@ -17,58 +21,78 @@ use crate::{
 /// The smallest RAM, bytes.
 pub(crate) const RAM_BYTES: u64 = RAM_BYTES_MIN;
 
+/// Where the numbers of a state come from.
+type Next<'a> = &'a mut dyn FnMut() -> u64;
+
+/// The next number, cut to its field's size.
+macro_rules! next {
+    ($next:ident) => {
+        $next() as _
+    };
+}
+
 /// A state whose every number comes from `next`, in the order of the format.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "numbers are cut to their field's size"
-)]
-pub(crate) fn state_from(next: &mut dyn FnMut() -> u64) -> State {
-    macro_rules! next {
-        () => {
-            next() as _
-        };
+pub(crate) fn state_from(next: Next<'_>) -> State {
+    State {
+        image: image_from(next),
+        vcpu: vcpu_from(next),
+        devices: vec![
+            DeviceState::Vsock(vsock_from(next)),
+            DeviceState::Console(console_from(next)),
+        ],
+        run: run_from(next),
+        cpu: cpu_from(next),
     }
-    let image = ImageInfo {
-        digest: std::array::from_fn(|_| next!()),
+}
+
+fn image_from(next: Next<'_>) -> ImageInfo {
+    ImageInfo {
+        digest: std::array::from_fn(|_| next!(next)),
         function_name: format!("hello-{}", next()),
         function_version: format!("1.{}", next()),
-        flags: next!(),
-    };
-    let regs = Registers {
-        rax: next!(),
-        rbx: next!(),
-        rcx: next!(),
-        rdx: next!(),
-        rsi: next!(),
-        rdi: next!(),
-        rsp: next!(),
-        rbp: next!(),
-        r8: next!(),
-        r9: next!(),
-        r10: next!(),
-        r11: next!(),
-        r12: next!(),
-        r13: next!(),
-        r14: next!(),
-        r15: next!(),
-        rip: next!(),
-        rflags: next!(),
-    };
+        flags: next!(next),
+    }
+}
+
+fn registers_from(next: Next<'_>) -> Registers {
+    Registers {
+        rax: next!(next),
+        rbx: next!(next),
+        rcx: next!(next),
+        rdx: next!(next),
+        rsi: next!(next),
+        rdi: next!(next),
+        rsp: next!(next),
+        rbp: next!(next),
+        r8: next!(next),
+        r9: next!(next),
+        r10: next!(next),
+        r11: next!(next),
+        r12: next!(next),
+        r13: next!(next),
+        r14: next!(next),
+        r15: next!(next),
+        rip: next!(next),
+        rflags: next!(next),
+    }
+}
+
+fn segments_from(next: Next<'_>) -> Segments {
     let mut segment = || SegmentState {
-        base: next!(),
-        limit: next!(),
-        selector: next!(),
-        type_: next!(),
-        present: next!(),
-        dpl: next!(),
-        db: next!(),
-        s: next!(),
-        l: next!(),
-        g: next!(),
-        avl: next!(),
-        unusable: next!(),
+        base: next!(next),
+        limit: next!(next),
+        selector: next!(next),
+        type_: next!(next),
+        present: next!(next),
+        dpl: next!(next),
+        db: next!(next),
+        s: next!(next),
+        l: next!(next),
+        g: next!(next),
+        avl: next!(next),
+        unusable: next!(next),
     };
-    let segments = Segments {
+    Segments {
         cs: segment(),
         ds: segment(),
         es: segment(),
@@ -77,67 +101,81 @@ pub(crate) fn state_from(next: &mut dyn FnMut() -> u64) -> State {
         ss: segment(),
         tr: segment(),
         ldt: segment(),
-    };
+    }
+}
+
+fn vcpu_from(next: Next<'_>) -> VcpuState {
+    let (regs, segments) = (registers_from(next), segments_from(next));
     let mut table = || TableState {
-        base: next!(),
-        limit: next!(),
+        base: next!(next),
+        limit: next!(next),
     };
-    let vcpu = VcpuState {
+    let (gdt, idt) = (table(), table());
+    VcpuState {
         regs,
         segments,
-        gdt: table(),
-        idt: table(),
-        cr0: next!(),
-        cr2: next!(),
-        cr3: next!(),
-        cr4: next!(),
-        cr8: next!(),
-        efer: next!(),
-        apic_base: next!(),
-        xcr0: next!(),
-    };
+        gdt,
+        idt,
+        cr0: next!(next),
+        cr2: next!(next),
+        cr3: next!(next),
+        cr4: next!(next),
+        cr8: next!(next),
+        efer: next!(next),
+        apic_base: next!(next),
+        xcr0: next!(next),
+    }
+}
+
+fn vsock_from(next: Next<'_>) -> VsockState {
     let transport = TransportState {
-        status: next!(),
-        device_features_sel: next!(),
-        driver_features_sel: next!(),
-        driver_features: next!(),
+        status: next!(next),
+        device_features_sel: next!(next),
+        driver_features_sel: next!(next),
+        driver_features: next!(next),
         queue_sel: u32::try_from(next() % 3).unwrap_or_default(),
         queues: std::iter::repeat_with(|| QueueState {
             size: 1 << (next() % 7),
             ready: next().is_multiple_of(2),
-            next_avail: next!(),
-            next_used: next!(),
-            desc_table: next!(),
-            avail_ring: next!(),
-            used_ring: next!(),
+            next_avail: next!(next),
+            next_used: next!(next),
+            desc_table: next!(next),
+            avail_ring: next!(next),
+            used_ring: next!(next),
         })
         .take(3)
         .collect(),
     };
-    let vsock = VsockState {
+    VsockState {
         transport,
         connection: match next() % 3 {
             0 => ConnectionState::Down,
             1 => ConnectionState::Offered,
             _ => ConnectionState::Open,
         },
-        tx_count: next!(),
-        forwarded: next!(),
-        peer_buf_alloc: next!(),
-        peer_fwd_cnt: next!(),
-    };
-    let console = ConsoleState {
-        baud_divisor_low: next!(),
-        baud_divisor_high: next!(),
-        interrupt_enable: next!(),
-        interrupt_identification: next!(),
-        line_control: next!(),
-        line_status: next!(),
-        modem_control: next!(),
-        modem_status: next!(),
-        scratch: next!(),
-        fifo: (0..next() % 5).map(|_| next!()).collect(),
-    };
+        tx_count: next!(next),
+        forwarded: next!(next),
+        peer_buf_alloc: next!(next),
+        peer_fwd_cnt: next!(next),
+    }
+}
+
+fn console_from(next: Next<'_>) -> ConsoleState {
+    ConsoleState {
+        baud_divisor_low: next!(next),
+        baud_divisor_high: next!(next),
+        interrupt_enable: next!(next),
+        interrupt_identification: next!(next),
+        line_control: next!(next),
+        line_status: next!(next),
+        modem_control: next!(next),
+        modem_status: next!(next),
+        scratch: next!(next),
+        fifo: (0..next() % 5).map(|_| next!(next)).collect(),
+    }
+}
+
+fn run_from(next: Next<'_>) -> RunState {
     let heap = [next() % (RAM_BYTES + 1), next() % (RAM_BYTES + 1)];
     // Ascending, with a page at least between two.
     let mut end = STACK - PAGE_BYTES;
@@ -150,36 +188,33 @@ pub(crate) fn state_from(next: &mut dyn FnMut() -> u64) -> State {
     let writable = writable
         .take(usize::from(heap[0].is_multiple_of(2)) * 3)
         .collect();
-    let run = RunState {
+    RunState {
         writable,
         heap_start: heap[0].min(heap[1]),
         heap_end: heap[0].max(heap[1]),
         precise_clock: next().is_multiple_of(2),
-        generation: next!(),
-        monotonic_ns: next!(),
-        log_tail: next!(),
-    };
-    let vendor = std::array::from_fn(|_| next!());
+        generation: next!(next),
+        monotonic_ns: next!(next),
+        log_tail: next!(next),
+    }
+}
+
+fn cpu_from(next: Next<'_>) -> CpuNeeds {
+    let vendor = std::array::from_fn(|_| next!(next));
     let words = next() % (CPU_WORDS_MAX as u64 + 1);
     let word = |_| CpuWord {
-        function: next!(),
-        index: next!(),
+        function: next!(next),
+        index: next!(next),
         register: match next() % 4 {
             0 => CpuRegister::Eax,
             1 => CpuRegister::Ebx,
             2 => CpuRegister::Ecx,
             _ => CpuRegister::Edx,
         },
-        bits: next!(),
+        bits: next!(next),
     };
     let words = (0..words).map(word).collect();
-    State {
-        image,
-        vcpu,
-        devices: vec![DeviceState::Vsock(vsock), DeviceState::Console(console)],
-        run,
-        cpu: CpuNeeds { vendor, words },
-    }
+    CpuNeeds { vendor, words }
 }
 
 /// The state of the golden files: small and large numbers, all different, few words.

@@ -200,29 +200,38 @@ impl Group {
         let mut events = Events::default();
         for tree in self.trees.iter() {
             for controller in &tree.controllers {
-                match (controller, tree.version) {
-                    (Controller::Memory, Version::V1) => {
-                        events.oom_kills =
-                            Some(self.number(tree, "memory.oom_control", "oom_kill")?);
-                    }
-                    (Controller::Memory, Version::V2) => {
-                        events.oom_kills = Some(self.number(tree, MEMORY_EVENTS, "oom_kill")?);
-                    }
-                    (Controller::Cpu, Version::V1) => {
-                        let nanoseconds = self.number(tree, CPU_STAT, "throttled_time")?;
-                        events.throttled = Some(Duration::from_nanos(nanoseconds));
-                    }
-                    (Controller::Cpu, Version::V2) => {
-                        let microseconds = self.number(tree, CPU_STAT, "throttled_usec")?;
-                        events.throttled = Some(Duration::from_micros(microseconds));
-                    }
-                    (Controller::Pids, _) => {
-                        events.forks_refused = Some(self.number(tree, "pids.events", "max")?);
-                    }
-                }
+                self.read_events(tree, *controller, &mut events)?;
             }
         }
         Ok(events)
+    }
+
+    fn read_events(
+        &self,
+        tree: &Tree,
+        controller: Controller,
+        events: &mut Events,
+    ) -> Result<(), CgroupError> {
+        match (controller, tree.version) {
+            (Controller::Memory, Version::V1) => {
+                events.oom_kills = Some(self.number(tree, "memory.oom_control", "oom_kill")?);
+            }
+            (Controller::Memory, Version::V2) => {
+                events.oom_kills = Some(self.number(tree, MEMORY_EVENTS, "oom_kill")?);
+            }
+            (Controller::Cpu, Version::V1) => {
+                let nanoseconds = self.number(tree, CPU_STAT, "throttled_time")?;
+                events.throttled = Some(Duration::from_nanos(nanoseconds));
+            }
+            (Controller::Cpu, Version::V2) => {
+                let microseconds = self.number(tree, CPU_STAT, "throttled_usec")?;
+                events.throttled = Some(Duration::from_micros(microseconds));
+            }
+            (Controller::Pids, _) => {
+                events.forks_refused = Some(self.number(tree, "pids.events", "max")?);
+            }
+        }
+        Ok(())
     }
 
     /// Whose memory ran out, if a process of the group was killed because memory did; `None` without the memory controller too.

@@ -90,6 +90,23 @@ pub(super) struct Setting {
     pub(super) is_optional: bool,
 }
 
+impl Setting {
+    fn new(file: &'static str, value: impl ToString) -> Self {
+        Self {
+            file,
+            value: value.to_string(),
+            is_optional: false,
+        }
+    }
+
+    fn if_there(file: &'static str, value: impl ToString) -> Self {
+        Self {
+            is_optional: true,
+            ..Self::new(file, value)
+        }
+    }
+}
+
 /// The writes that bring a controller from `old` (`None` for a new group) to `new`, in order.
 pub(super) fn settings(
     version: Version,
@@ -97,74 +114,66 @@ pub(super) fn settings(
     old: Option<&Limits>,
     new: &Limits,
 ) -> Vec<Setting> {
-    let set = |file, value: String| Setting {
-        file,
-        value,
-        is_optional: false,
-    };
-    let set_if_there = |file, value: String| Setting {
-        file,
-        value,
-        is_optional: true,
-    };
-    let changed = |field: fn(&Limits) -> u64| old.is_none_or(|old| field(old) != field(new));
+    match controller {
+        Controller::Memory if version == Version::V1 => memory_of_v1(old, new),
+        Controller::Memory => memory_of_v2(old, new),
+        Controller::Cpu => cpu(version, old, new),
+        Controller::Pids if old.is_none_or(|old| old.pids != new.pids) => {
+            vec![Setting::new("pids.max", new.pids)]
+        }
+        Controller::Pids => vec![],
+    }
+}
+
+fn memory_of_v1(old: Option<&Limits>, new: &Limits) -> Vec<Setting> {
+    let bytes = new.memory_bytes;
+    if old.is_some_and(|old| old.memory_bytes == bytes) {
+        return vec![];
+    }
+    // Memory with swap must never be less than memory, not even between two writes.
+    let memory = Setting::new("memory.limit_in_bytes", bytes);
+    let with_swap = Setting::if_there("memory.memsw.limit_in_bytes", bytes);
+    match old.is_some_and(|old| old.memory_bytes < bytes) {
+        true => vec![with_swap, memory],
+        false => vec![memory, with_swap],
+    }
+}
+
+fn memory_of_v2(old: Option<&Limits>, new: &Limits) -> Vec<Setting> {
     let mut settings = vec![];
-    match (version, controller) {
-        (Version::V1, Controller::Memory) => {
-            if !changed(|limits| limits.memory_bytes) {
-                return settings;
+    if old.is_none() {
+        settings.push(Setting::if_there("memory.swap.max", 0));
+        // The VMM and its guest's RAM are one process today; should it have a helper, they go together.
+        settings.push(Setting::if_there("memory.oom.group", 1));
+    }
+    if old.is_none_or(|old| old.memory_bytes != new.memory_bytes) {
+        settings.push(Setting::new("memory.max", new.memory_bytes));
+    }
+    settings
+}
+
+fn cpu(version: Version, old: Option<&Limits>, new: &Limits) -> Vec<Setting> {
+    let mut settings = vec![];
+    if old.is_none_or(|old| old.cpu_percent != new.cpu_percent) {
+        let quota_us = new
+            .cpu_percent
+            .map(|percent| u64::from(percent.max(CPU_PERCENT_MIN)) * CPU_PERIOD_US / 100);
+        settings.push(match (version, quota_us) {
+            (Version::V1, Some(quota)) => Setting::new("cpu.cfs_quota_us", quota),
+            (Version::V1, None) => Setting::new("cpu.cfs_quota_us", -1),
+            (Version::V2, Some(quota)) => {
+                Setting::new("cpu.max", format!("{quota} {CPU_PERIOD_US}"))
             }
-            // Memory with swap must never be less than memory, not even between two writes.
-            let memory = set("memory.limit_in_bytes", new.memory_bytes.to_string());
-            let with_swap =
-                set_if_there("memory.memsw.limit_in_bytes", new.memory_bytes.to_string());
-            if old.is_some_and(|old| old.memory_bytes < new.memory_bytes) {
-                settings.extend([with_swap, memory]);
-            } else {
-                settings.extend([memory, with_swap]);
-            }
-        }
-        (Version::V2, Controller::Memory) => {
-            if old.is_none() {
-                settings.push(set_if_there("memory.swap.max", "0".into()));
-                // The VMM and its guest's RAM are one process today; should it have a helper, they go together.
-                settings.push(set_if_there("memory.oom.group", "1".into()));
-            }
-            if changed(|limits| limits.memory_bytes) {
-                settings.push(set("memory.max", new.memory_bytes.to_string()));
-            }
-        }
-        (_, Controller::Cpu) => {
-            if changed(|limits| limits.cpu_percent.map_or(u64::MAX, u64::from)) {
-                let quota_us = new
-                    .cpu_percent
-                    .map(|percent| u64::from(percent.max(CPU_PERCENT_MIN)) * CPU_PERIOD_US / 100);
-                settings.push(match (version, quota_us) {
-                    (Version::V1, Some(quota)) => set("cpu.cfs_quota_us", quota.to_string()),
-                    (Version::V1, None) => set("cpu.cfs_quota_us", "-1".into()),
-                    (Version::V2, Some(quota)) => {
-                        set("cpu.max", format!("{quota} {CPU_PERIOD_US}"))
-                    }
-                    (Version::V2, None) => set("cpu.max", format!("max {CPU_PERIOD_US}")),
-                });
-            }
-            if changed(|limits| limits.cpu_weight.into()) {
-                let weight = new.cpu_weight.clamp(1, CPU_WEIGHT_MAX);
-                let shares = u64::from(weight) * CPU_SHARES_DEFAULT / CPU_WEIGHT_DEFAULT;
-                settings.push(match version {
-                    Version::V1 => set(
-                        "cpu.shares",
-                        shares.clamp(CPU_SHARES_MIN, CPU_SHARES_MAX).to_string(),
-                    ),
-                    Version::V2 => set("cpu.weight", weight.to_string()),
-                });
-            }
-        }
-        (_, Controller::Pids) => {
-            if changed(|limits| limits.pids.into()) {
-                settings.push(set("pids.max", new.pids.to_string()));
-            }
-        }
+            (Version::V2, None) => Setting::new("cpu.max", format!("max {CPU_PERIOD_US}")),
+        });
+    }
+    if old.is_none_or(|old| old.cpu_weight != new.cpu_weight) {
+        let weight = new.cpu_weight.clamp(1, CPU_WEIGHT_MAX);
+        let shares = u64::from(weight) * CPU_SHARES_DEFAULT / CPU_WEIGHT_DEFAULT;
+        settings.push(match version {
+            Version::V1 => Setting::new("cpu.shares", shares.clamp(CPU_SHARES_MIN, CPU_SHARES_MAX)),
+            Version::V2 => Setting::new("cpu.weight", weight),
+        });
     }
     settings
 }
