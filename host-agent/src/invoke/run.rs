@@ -22,6 +22,7 @@ use crate::{
     model::{FunctionId, Qualifier, Version},
     observe::now_ms,
     pool::{Deployed, Lease, Start},
+    prepare::Slot,
     symbols::{Found, unknown},
     usage::UsageRecord,
     vm::{Settled, VmError, Vms},
@@ -86,34 +87,75 @@ impl<V: Vms> Invocation<V> {
         let slot = self
             .prepare
             .slot(&entry, choose(&entry, qualifier, Some(draw))?);
-        let number = slot.version.number;
-        facts.version = Some(number);
-        let (mut http, mut body) = (input.http, input.body);
-        if slot.version.takes_http
-            && let Some(unpack) = input.unpack_http
-            && let Some(event) = unpack(&body)
-        {
-            (http, body) = (Some(event.http), event.body);
-            facts.http_format = Some(event.format);
-        }
-        let request = Request {
-            request_id: facts.request_id.clone(),
-            function_name: name.to_string(),
-            function_version: input.version_text.unwrap_or_else(|| number.to_string()),
-            traceparent: input.traceparent,
-            client_address: input.client_address,
-            client_context: input.client_context,
-            http,
-            body,
-        };
+        facts.version = Some(slot.version.number);
+        let wants_log_tail = input.wants_log_tail;
+        let request = request(name, &slot.version, input, facts);
         check_size(&request)?;
         let deployed = self.prepare.deployed(&slot).await;
         let deployed =
             deployed.map_err(|failure| NoAnswer::new(Outcome::Platform, failure.text))?;
         facts.timeout_ms = deployed.settings.timeout_ms;
+        let (mut running, response) = self.run(&request, &deployed, came, facts).await?;
+        facts.timings.run = running.began.elapsed();
+        let response = match response {
+            Ok(response) => Ok(response),
+            Err(error) => Err((self.why(&slot, &deployed, &error, facts).await, error)),
+        };
+        let (sender, tail) = match wants_log_tail {
+            true => {
+                let (sender, tail) = oneshot::channel();
+                (Some(sender), Some(tail))
+            }
+            false => (None, None),
+        };
+        let outcome = match &response {
+            Ok(response) => response.outcome(),
+            Err((why, _)) => why.outcome,
+        };
+        if let Some(mut record) = running.end(outcome) {
+            if let Ok(response) = &response {
+                record.bytes_out = response.body.len() as u64;
+            }
+            let after = After {
+                invocation: Arc::clone(self),
+                slot,
+                deployed,
+                record,
+                failure: match &response {
+                    Ok(response) => failure::sentence(response),
+                    Err((why, _)) => Some(failure_text(why, facts)),
+                },
+                is_end: response.is_err(),
+                tail: sender,
+            };
+            let stopped = match &response {
+                Err((_, VmError::Stopped(report))) => Some(report.stats),
+                _ => None,
+            };
+            let settled = move |settled| after.settled(settled, stopped);
+            running.lease.on_settled(Box::new(settled));
+        }
+        // Gives the VM back. What is left to do happens in the background.
+        drop(running);
+        if let Some(tail) = tail {
+            // The pool waits for no VM for ever; if it gave up, there is no log.
+            facts.log_tail = tail.await.ok();
+        }
+        response.map_err(|(why, _)| why)
+    }
+
+    /// Gives the request to a VM, and to another if that one was dead before, or is ended for want of memory.
+    async fn run(
+        self: &Arc<Self>,
+        request: &Request,
+        deployed: &Arc<Deployed>,
+        came: Instant,
+        facts: &mut InvokeFacts,
+    ) -> Result<(Running<'_, V>, Result<Response, VmError>), NoAnswer> {
+        let name = &deployed.function;
         let (mut undelivered, mut squeezed, mut squeezed_cpu_us) = (0, 0, 0);
-        let (mut running, response) = loop {
-            let lease = self.lease(name, &deployed).await?;
+        loop {
+            let lease = self.lease(name, deployed).await?;
             facts.start = Some(lease.start);
             facts.timings = Timings {
                 queue: lease.queue,
@@ -124,13 +166,13 @@ impl<V: Vms> Invocation<V> {
                 invocation: self,
                 record: Some(UsageRecord {
                     cpu_us: squeezed_cpu_us,
-                    ..record(&request, &deployed, &lease)
+                    ..record(request, deployed, &lease)
                 }),
                 lease,
                 came,
                 began: Instant::now(),
             };
-            match running.lease.invoke(&request).await {
+            match running.lease.invoke(request).await {
                 Err(error) if is_squeezed_now(&error, running.lease.start) => {
                     let record = running.end(Outcome::NoMemory);
                     let stats = running.lease.end_squeezed().await;
@@ -152,71 +194,29 @@ impl<V: Vms> Invocation<V> {
                     running.record = None;
                     tracing::debug!(function = %name, error = %end, "an idle VM has died");
                 }
-                response => break (running, response),
+                response => return Ok((running, response)),
             }
-        };
-        facts.timings.run = running.began.elapsed();
-        let (outcome, response) = match response {
-            Ok(response) => (response.outcome(), Ok(response)),
-            Err(error) => {
-                let mut why = failure::of_request(&error);
-                if self.prepare.was_damaged(&slot, &deployed, &error).await {
-                    let text = "the function's snapshot was damaged on disk, and is being made again: try again";
-                    why = NoAnswer::new(Outcome::Platform, text);
-                } else {
-                    let found = self.backtrace(&deployed, &slot.version, &error).await;
-                    (facts.backtrace, facts.backtrace_note) = (found.frames, found.note);
-                }
-                (why.outcome, Err((why, error)))
-            }
-        };
-        let (sender, tail) = match input.wants_log_tail {
-            true => {
-                let (sender, tail) = oneshot::channel();
-                (Some(sender), Some(tail))
-            }
-            false => (None, None),
-        };
-        if let Some(mut record) = running.end(outcome) {
-            if let Ok(response) = &response {
-                record.bytes_out = response.body.len() as u64;
-            }
-            let after = After {
-                invocation: Arc::clone(self),
-                slot,
-                deployed,
-                record,
-                failure: match &response {
-                    Ok(response) => failure::sentence(response),
-                    Err((why, _)) => {
-                        let frames = facts.backtrace.iter();
-                        let lines = frames.map(|frame| format!("\n  at {frame}"));
-                        let note = facts.backtrace_note.as_ref();
-                        let note = note.map(|note| format!("\n  ({note})"));
-                        Some(once(why.to_string()).chain(lines).chain(note).collect())
-                    }
-                },
-                is_end: response.is_err(),
-                tail: sender,
-            };
-            let stopped = match &response {
-                Err((_, VmError::Stopped(report))) => Some(report.stats),
-                _ => None,
-            };
-            let settled = move |settled| after.settled(settled, stopped);
-            running.lease.on_settled(Box::new(settled));
         }
-        // Gives the VM back. What is left to do happens in the background.
-        drop(running);
-        if let Some(tail) = tail {
-            // The pool waits for no VM for ever; if it gave up, there is no log.
-            facts.log_tail = tail.await.ok();
-        }
-        response.map_err(|(why, _)| why)
     }
-}
 
-impl<V: Vms> Invocation<V> {
+    /// What a caller is told of `error`; where the guest was then goes to `facts`.
+    async fn why(
+        self: &Arc<Self>,
+        slot: &Arc<Slot>,
+        deployed: &Arc<Deployed>,
+        error: &VmError,
+        facts: &mut InvokeFacts,
+    ) -> NoAnswer {
+        if self.prepare.was_damaged(slot, deployed, error).await {
+            let text =
+                "the function's snapshot was damaged on disk, and is being made again: try again";
+            return NoAnswer::new(Outcome::Platform, text);
+        }
+        let found = self.backtrace(deployed, &slot.version, error).await;
+        (facts.backtrace, facts.backtrace_note) = (found.frames, found.note);
+        failure::of_request(error)
+    }
+
     /// Where the guest was when its VM ended. Waits for another process the first time it was there.
     async fn backtrace(
         self: &Arc<Self>,
@@ -241,6 +241,44 @@ impl<V: Vms> Invocation<V> {
             },
         }
     }
+}
+
+/// The request as its VM gets it.
+fn request(
+    name: &FunctionId,
+    version: &Version,
+    input: InvokeInput,
+    facts: &mut InvokeFacts,
+) -> Request {
+    let (mut http, mut body) = (input.http, input.body);
+    if version.takes_http
+        && let Some(unpack) = input.unpack_http
+        && let Some(event) = unpack(&body)
+    {
+        (http, body) = (Some(event.http), event.body);
+        facts.http_format = Some(event.format);
+    }
+    Request {
+        request_id: facts.request_id.clone(),
+        function_name: name.to_string(),
+        function_version: input
+            .version_text
+            .unwrap_or_else(|| version.number.to_string()),
+        traceparent: input.traceparent,
+        client_address: input.client_address,
+        client_context: input.client_context,
+        http,
+        body,
+    }
+}
+
+/// What the function's log says of a request without a response.
+fn failure_text(why: &NoAnswer, facts: &InvokeFacts) -> String {
+    let frames = facts.backtrace.iter();
+    let lines = frames.map(|frame| format!("\n  at {frame}"));
+    let note = facts.backtrace_note.as_ref();
+    let note = note.map(|note| format!("\n  ({note})"));
+    once(why.to_string()).chain(lines).chain(note).collect()
 }
 
 /// Whether memory is short now, and the request is to be given to another VM, once there is room for that.

@@ -152,8 +152,7 @@ impl<V: Vms> Lease<V> {
             is_done: false,
         };
         let time_max = Duration::from_millis(self.pool.config.settle_ms_max);
-        let settled = timeout(time_max, instance.settle()).await;
-        let settled = settled.ok().and_then(Result::ok);
+        let settled = settled(&mut instance, time_max).await.ok();
         guard.squeezed(settled.as_ref());
         settled.map_or_else(Stats::default, |settled| settled.stats)
     }
@@ -164,61 +163,81 @@ impl<V: Vms> Lease<V> {
 
 impl<V: Vms> Drop for Lease<V> {
     fn drop(&mut self) {
-        let Some(mut instance) = self.instance.take() else {
+        let Some(instance) = self.instance.take() else {
             return;
         };
         let (pool, vm) = (Arc::clone(&self.pool), self.vm);
         let on_settled = self.on_settled.take();
         match self.used {
             Use::Unused => pool.put_back(vm, instance, None),
-            Use::Running => {
-                pool.gone(vm);
-                instance.kill();
-                let time_max = Duration::from_millis(pool.config.settle_ms_max);
-                pool.runtime.clone().spawn(async move {
-                    // What it took until now is to be paid for.
-                    let settled = timeout(time_max, instance.settle()).await;
-                    drop(instance);
-                    if let Some(on_settled) = on_settled {
-                        on_settled(settled.unwrap_or(Err(VmError::Unresponsive(time_max))));
-                    }
-                });
-            }
-            used @ (Use::Responded | Use::Failed) => {
-                pool.with(|state, now| state.plan.settling(now, vm));
-                let guard = GoneUnlessDone {
-                    pool,
-                    vm,
-                    is_done: false,
-                };
-                guard.pool.runtime.clone().spawn(async move {
-                    let mut guard = guard;
-                    let time_max = Duration::from_millis(guard.pool.config.settle_ms_max);
-                    let settled = timeout(time_max, instance.settle()).await;
-                    let settled = settled.unwrap_or(Err(VmError::Unresponsive(time_max)));
-                    match &settled {
-                        Ok(settled) if used == Use::Responded && settled.is_alive() => {
-                            guard.is_done = true;
-                            guard
-                                .pool
-                                .put_back(vm, instance, Some(resident_bytes(&settled.stats)));
-                        }
-                        Ok(settled) if settled.gone.as_ref().is_some_and(VmError::is_squeeze) => {
-                            drop(instance);
-                            guard.squeezed(Some(settled));
-                        }
-                        _ => {
-                            drop(instance);
-                            drop(guard);
-                        }
-                    }
-                    if let Some(on_settled) = on_settled {
-                        on_settled(settled);
-                    }
-                });
-            }
+            Use::Running => abandon(&pool, vm, instance, on_settled),
+            Use::Responded => take_back(pool, vm, instance, true, on_settled),
+            Use::Failed => take_back(pool, vm, instance, false, on_settled),
         }
     }
+}
+
+/// Ends a VM in the middle of its request.
+fn abandon<V: Vms>(
+    pool: &Pool<V>,
+    vm: VmId,
+    mut instance: V::Instance,
+    on_settled: Option<OnSettled>,
+) {
+    pool.gone(vm);
+    instance.kill();
+    let time_max = Duration::from_millis(pool.config.settle_ms_max);
+    pool.runtime.spawn(async move {
+        // What it took until now is to be paid for.
+        let settled = settled(&mut instance, time_max).await;
+        drop(instance);
+        if let Some(on_settled) = on_settled {
+            on_settled(settled);
+        }
+    });
+}
+
+/// Waits until a VM is done with its request, and gives it to the pool if it can be asked again.
+fn take_back<V: Vms>(
+    pool: Arc<Pool<V>>,
+    vm: VmId,
+    mut instance: V::Instance,
+    has_responded: bool,
+    on_settled: Option<OnSettled>,
+) {
+    pool.with(|state, now| state.plan.settling(now, vm));
+    let (runtime, time_max) = (
+        pool.runtime.clone(),
+        Duration::from_millis(pool.config.settle_ms_max),
+    );
+    let guard = GoneUnlessDone {
+        pool,
+        vm,
+        is_done: false,
+    };
+    runtime.spawn(async move {
+        let settled = settled(&mut instance, time_max).await;
+        match &settled {
+            Ok(settled) if has_responded && settled.is_alive() => guard.alive(instance, settled),
+            Ok(settled) if settled.gone.as_ref().is_some_and(VmError::is_squeeze) => {
+                drop(instance);
+                guard.squeezed(Some(settled));
+            }
+            _ => {
+                drop(instance);
+                drop(guard);
+            }
+        }
+        if let Some(on_settled) = on_settled {
+            on_settled(settled);
+        }
+    });
+}
+
+/// How `instance` settled after its request.
+async fn settled(instance: &mut impl VmInstance, time_max: Duration) -> Result<Settled, VmError> {
+    let settled = timeout(time_max, instance.settle()).await;
+    settled.unwrap_or(Err(VmError::Unresponsive(time_max)))
 }
 
 /// Tells the pool that a VM is no more, also if its task is dropped or panics.
@@ -229,6 +248,13 @@ struct GoneUnlessDone<V: Vms> {
 }
 
 impl<V: Vms> GoneUnlessDone<V> {
+    /// It is there for another request.
+    fn alive(mut self, instance: V::Instance, settled: &Settled) {
+        self.is_done = true;
+        let resident_bytes = resident_bytes(&settled.stats);
+        self.pool.put_back(self.vm, instance, Some(resident_bytes));
+    }
+
     /// It was ended for want of memory.
     fn squeezed(mut self, settled: Option<&Settled>) {
         self.is_done = true;
