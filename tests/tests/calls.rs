@@ -314,6 +314,25 @@ fn init_may_not_call() {
     assert!(why.contains("Denied No: `init` may not call"), "{why}");
 }
 
+/// Without `jiffy`, nobody takes calls: they are refused at once, all that go out together too.
+#[test]
+fn a_vmm_on_its_own_refuses_calls() {
+    if !require_kvm() {
+        return;
+    }
+    for steps in ["s1", "16", "40"] {
+        let mut vmm = std::process::Command::new(vmm_path());
+        let output = vmm.arg(image("caller")).args(["--event", steps]).output();
+        let output = output.expect("jiffy-vmm");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            said.contains("Unknown No: nobody takes calls here"),
+            "{steps}: {said}"
+        );
+        assert_eq!(output.status.code(), Some(1), "{steps}: {said}");
+    }
+}
+
 /// Through the agent, and through `jiffy run` of an image and of a snapshot, by the same capability.
 #[test]
 fn an_agent_and_a_run_make_the_same_calls() {

@@ -21,9 +21,9 @@ use clap::Args;
 use jiffy_abi::{devices::DeviceId, frame::BODY_BYTES_MAX, layout::RAM_BYTES_DEFAULT};
 use jiffy_console::{Exit, stderr, stdout};
 use jiffy_control::{
-    Blame, Command, Death, Devices, Event, Exchange, Line, Outcome, Packet, PacketError, Report,
-    Request, RequestError, Response, ResponseError, SpawnReply, SpawnRequest, StreamFault,
-    TIMEOUT_MS_DEFAULT, Untrusted, write_body,
+    Blame, Command, Death, Devices, Event, Exchange, Line, Outcome, Packet, PacketError, Reply,
+    Report, Request, RequestError, Response, ResponseError, SpawnReply, SpawnRequest, Stats,
+    StreamFault, TIMEOUT_MS_DEFAULT, Untrusted, write_body,
 };
 use jiffy_socket::{ControlError, ControlSocket};
 
@@ -162,25 +162,7 @@ fn ask(
     request: Request,
 ) -> Result<Response, DirectError> {
     let ram_bytes = options.memory.unwrap_or(RAM_BYTES_DEFAULT);
-    let (control, far_control) = ControlSocket::pair()?;
-    let (stream, far_stream) = UnixStream::pair().map_err(DirectError::Stream)?;
-    let shell = Packet::new(&SpawnRequest::Shell {
-        ram_bytes,
-        devices: Devices::new(&[DeviceId::Vsock]),
-    })?;
-    loop {
-        match spawner.recv()?.ok_or(DirectError::SpawnerEnded)? {
-            SpawnReply::Ready { .. } => {
-                spawner.send_with(&shell, &[far_control.as_fd(), far_stream.as_fd()])?;
-            }
-            SpawnReply::Shell { .. } => break,
-            SpawnReply::Failed { blame, message } => {
-                return Err(DirectError::Failed { blame, message });
-            }
-            SpawnReply::Resized => return Err(DirectError::OutOfTurn),
-        }
-    }
-    drop((far_control, far_stream));
+    let (control, stream) = shell(spawner, ram_bytes)?;
     let boot = Packet::new(&Command::Boot {
         ram_bytes,
         timeout_ms: Some(options.timeout_ms),
@@ -202,28 +184,7 @@ fn ask(
             (exchange, response)
         })
     };
-    let mut done = None;
-    let report = loop {
-        match control.recv()? {
-            Some(Event::Waiting { .. } | Event::Ready(_) | Event::WorkingSet(_)) => {}
-            Some(Event::Log(records)) => records.iter().for_each(|record| {
-                let _ = writeln!(stderr(), "{}", Untrusted(&record.text));
-            }),
-            Some(Event::Done(stats)) => {
-                done = Some(stats);
-                // It ends when there will be no more requests.
-                let _ = stream.shutdown(Shutdown::Write);
-            }
-            Some(Event::Stopped(report)) => break report,
-            Some(Event::Failed { blame, message }) => {
-                return Err(DirectError::Failed { blame, message });
-            }
-            Some(Event::Died(death, _)) => return Err(DirectError::Died(death)),
-            Some(Event::Captured(_)) => return Err(DirectError::OutOfTurn),
-            // The spawner is gone too, or it would have said how.
-            None => return Err(DirectError::Died(Death::Killed(9))),
-        }
-    };
+    let (report, done) = listen(&control, &stream)?;
     let (mut exchange, response) = asked.join().map_err(|_| DirectError::OutOfTurn)?;
     match (response, done) {
         (Ok(response), Some(done)) => Ok(exchange.settle(&done).map(|()| response)?),
@@ -235,20 +196,86 @@ fn ask(
     }
 }
 
+/// A shell of `spawner`: where its commands go, and its requests.
+fn shell(
+    spawner: &ControlSocket,
+    ram_bytes: u64,
+) -> Result<(ControlSocket, UnixStream), DirectError> {
+    let (control, far_control) = ControlSocket::pair()?;
+    let (stream, far_stream) = UnixStream::pair().map_err(DirectError::Stream)?;
+    let shell = Packet::new(&SpawnRequest::Shell {
+        ram_bytes,
+        devices: Devices::new(&[DeviceId::Vsock]),
+    })?;
+    loop {
+        match spawner.recv()?.ok_or(DirectError::SpawnerEnded)? {
+            SpawnReply::Ready { .. } => {
+                spawner.send_with(&shell, &[far_control.as_fd(), far_stream.as_fd()])?;
+            }
+            SpawnReply::Shell { .. } => return Ok((control, stream)),
+            SpawnReply::Failed { blame, message } => {
+                return Err(DirectError::Failed { blame, message });
+            }
+            SpawnReply::Resized => return Err(DirectError::OutOfTurn),
+        }
+    }
+}
+
+/// Hears what the VM tells, to its end; and what it took, if it came to answer.
+fn listen(
+    control: &ControlSocket,
+    stream: &UnixStream,
+) -> Result<(Report, Option<Stats>), DirectError> {
+    let mut done = None;
+    loop {
+        match control.recv()? {
+            Some(Event::Waiting { .. } | Event::Ready(_) | Event::WorkingSet(_)) => {}
+            Some(Event::Log(records)) => records.iter().for_each(|record| {
+                let _ = writeln!(stderr(), "{}", Untrusted(&record.text));
+            }),
+            Some(Event::Done(stats)) => {
+                done = Some(stats);
+                // It ends when there will be no more requests.
+                let _ = stream.shutdown(Shutdown::Write);
+            }
+            Some(Event::Stopped(report)) => return Ok((report, done)),
+            Some(Event::Failed { blame, message }) => {
+                return Err(DirectError::Failed { blame, message });
+            }
+            Some(Event::Died(death, _)) => return Err(DirectError::Died(death)),
+            Some(Event::Captured(_)) => return Err(DirectError::OutOfTurn),
+            // The spawner is gone too, or it would have said how.
+            None => return Err(DirectError::Died(Death::Killed(9))),
+        }
+    }
+}
+
+/// Asks, and refuses what the guest calls for meanwhile.
 fn exchange_once(
     exchange: &mut Exchange,
     mut stream: &UnixStream,
     request: &Request,
 ) -> Result<Response, DirectError> {
     match exchange.write(&mut stream, request) {
-        Ok(()) => Ok(exchange.read(&mut stream)?),
+        Ok(()) => {}
         Err(error @ RequestError::Frame(_)) => {
             // It got no request, and will not.
             let _ = stream.shutdown(Shutdown::Write);
-            Err(error.into())
+            return Err(error.into());
         }
         // It is gone, and says why.
-        Err(RequestError::Write(_)) => Err(ResponseError::Closed.into()),
+        Err(RequestError::Write(_)) => return Err(ResponseError::Closed.into()),
+    }
+    loop {
+        if let Some(response) = exchange.read_some(&mut stream)? {
+            return Ok(response);
+        }
+        let mut replies = vec![];
+        while let Some(call) = exchange.next_call() {
+            exchange.reply(call.id, Reply::nobody(), &mut replies);
+        }
+        // If it is gone, reading says so.
+        let _ = stream.write_all(&replies);
     }
 }
 

@@ -80,8 +80,7 @@ impl CallsInHand {
         context: &CallContext<'_>,
     ) {
         let Some(calls) = calls else {
-            let nobody = Reply::error(CallErrorKind::Unknown, Sent::No, "nobody takes calls here");
-            return self.waiting.done.push((call.id, nobody));
+            return self.waiting.done.push((call.id, Reply::nobody()));
         };
         let until = call
             .timeout

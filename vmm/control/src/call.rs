@@ -93,6 +93,11 @@ impl Reply {
         }
     }
 
+    /// What comes of a call where nobody takes calls.
+    pub fn nobody() -> Self {
+        Self::error(CallErrorKind::Unknown, Sent::No, "nobody takes calls here")
+    }
+
     /// Bytes of its frame: a few more than it has.
     pub(crate) fn frame_bytes(&self) -> u64 {
         const FIELDS_BYTES: usize = 8 + 6 + 5; // Call id, error, sent.

@@ -11,7 +11,7 @@ pub(crate) use jiffy_rt::{
     deadline_ns, fill_random, log, monotonic_ns, serve, sleep_until, wall_ns,
 };
 
-use crate::call::CallError;
+use crate::{call::CallError, state::INIT_CALLS};
 
 // What the sentences below say.
 const _: () = assert!(CALLS_MAX == 1000 && CALL_BYTES_MAX == 64 << 20);
@@ -21,10 +21,7 @@ const _: () = assert!(BODY_BYTES_MAX == 16 << 20 && HEAD_BYTES_MAX == 64 << 10);
 pub(crate) fn start_call(call: Call<'_>) -> Result<u32, CallError> {
     jiffy_rt::start_call(call).map_err(|why| {
         let (kind, message) = match why {
-            NoCall::NoRequest => (
-                CallErrorKind::Denied,
-                "`init` may not call: every instance would go on with the answer",
-            ),
+            NoCall::NoRequest => (CallErrorKind::Denied, INIT_CALLS),
             NoCall::TooMany => (CallErrorKind::Limit, "a request may make 1000 calls"),
             NoCall::TooLarge => (
                 CallErrorKind::Limit,
@@ -37,6 +34,11 @@ pub(crate) fn start_call(call: Call<'_>) -> Result<u32, CallError> {
         };
         CallError::new(kind, Sent::No, message)
     })
+}
+
+/// Runs `init`: there is no request then, so the library OS refuses its calls.
+pub(crate) fn within_init<T>(init: impl FnOnce() -> T) -> T {
+    init()
 }
 
 /// The value of a variable of the function's environment.

@@ -2,7 +2,7 @@
 
 use std::{
     boxed::Box,
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, hash_map::RandomState},
     eprintln, fmt,
     hash::BuildHasher,
@@ -12,11 +12,14 @@ use std::{
     vec::Vec,
 };
 
-use jiffy_abi::{call::SERVICE_HOST, log_ring::Level};
+use jiffy_abi::{
+    call::{CallErrorKind, SERVICE_HOST, Sent},
+    log_ring::Level,
+};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 
-use crate::call::CallError;
+use crate::{call::CallError, state::INIT_CALLS};
 
 /// A call as it is to be made.
 #[derive(Debug)]
@@ -86,6 +89,7 @@ impl World {
 
 std::thread_local! {
     static WORLD: RefCell<Option<World>> = const { RefCell::new(None) };
+    static IN_INIT: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Runs `job` in `world`, on this thread.
@@ -99,6 +103,20 @@ pub(crate) fn within<T>(world: World, job: impl FnOnce() -> T) -> T {
     }
     let _before = Before(WORLD.replace(Some(world)));
     job()
+}
+
+/// Runs `init`, whose calls are refused: it may be in the middle of a request here, and is in none in a VM.
+pub(crate) fn within_init<T>(init: impl FnOnce() -> T) -> T {
+    /// Is no more in `init`, also if that panics.
+    struct After;
+    impl Drop for After {
+        fn drop(&mut self) {
+            IN_INIT.set(false);
+        }
+    }
+    IN_INIT.set(true);
+    let _after = After;
+    init()
 }
 
 fn in_world<T>(read: impl FnOnce(&mut World) -> T) -> Option<T> {
@@ -137,6 +155,9 @@ pub(crate) fn fill_random(bytes: &mut [u8]) {
 
 /// Has the test's stand-in answer a call: its number.
 pub(crate) fn start_call(call: Call<'_>) -> Result<u32, CallError> {
+    if IN_INIT.get() {
+        return Err(CallError::new(CallErrorKind::Denied, Sent::No, INIT_CALLS));
+    }
     let service = call.service;
     // Taken out meanwhile: it may look at the world.
     let stand_in = in_world(|world| world.stand_ins.services.remove(&service));

@@ -9,12 +9,12 @@ mod host;
 #[cfg(jiffy_guest)]
 pub(crate) use guest::{
     Call, deadline_ns, fill_random, log, monotonic_ns, serve, sleep_until, start_call, variable,
-    wait_reply, wall_ns,
+    wait_reply, wall_ns, within_init,
 };
 #[cfg(jiffy_guest)]
 pub use guest::{Request, Response};
 #[cfg(not(jiffy_guest))]
 pub(crate) use host::{
     Call, Reply, World, deadline_ns, fill_random, log, monotonic_ns, sleep_until, start_call,
-    variable, wait_reply, wall_ns, within,
+    variable, wait_reply, wall_ns, within, within_init,
 };
