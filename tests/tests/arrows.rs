@@ -413,7 +413,7 @@ fn wrong_arrows_are_found() {
     );
 }
 
-/// What of the agent's own modules a file names: `crate::x` and the first words in `crate::{…}`.
+/// What of its crate's own modules a file names: `crate::x` and the first words in `crate::{…}`.
 fn modules_named(text: &str) -> BTreeSet<String> {
     let mut named = BTreeSet::new();
     for rest in text.split("crate::").skip(1) {
@@ -452,31 +452,98 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// For each module of a crate, the others that it names; tests and comments apart.
+fn modules(root: &Path) -> BTreeMap<String, BTreeSet<String>> {
+    let mut files = vec![];
+    sources(root, &mut files);
+    let mut modules: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for file in files {
+        let text = fs::read_to_string(&file).expect("text");
+        let production = text.split("#[cfg(test)]\nmod tests {").next();
+        let lines = production.unwrap_or_default().lines();
+        let code: Vec<_> = lines
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .collect();
+        let relative = file.strip_prefix(root).expect("below it");
+        let module = relative.iter().next().expect("a name");
+        let module = module.to_str().expect("text").trim_end_matches(".rs");
+        let named = modules.entry(module.to_owned()).or_default();
+        named.extend(modules_named(&code.join("\n")));
+        named.remove(module);
+    }
+    // What is left names items of the root.
+    let names: BTreeSet<_> = modules.keys().cloned().collect();
+    for named in modules.values_mut() {
+        named.retain(|name| names.contains(name));
+    }
+    modules
+}
+
+/// A module that is reached from itself, and the way.
+fn circle(modules: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<&str>> {
+    modules.keys().find_map(|start| {
+        let mut ways = vec![vec![start.as_str()]];
+        let mut seen = BTreeSet::new();
+        while let Some(way) = ways.pop() {
+            for next in &modules[*way.last()?] {
+                let longer = [&way[..], &[next.as_str()]].concat();
+                if next == start {
+                    return Some(longer);
+                }
+                if seen.insert(next) {
+                    ways.push(longer);
+                }
+            }
+        }
+        None
+    })
+}
+
+/// No two modules of the agent, of the toolchain or of the library OS need each other, neither at once nor by way of others.
+#[test]
+fn modules_form_no_circle() {
+    let root = jiffy_tests::workspace_root();
+    for (part, known) in [
+        ("host-agent", ("service", "catalog")),
+        ("toolchain", ("cli", "run")),
+        ("unikernel/rt", ("serve", "vsock")),
+    ] {
+        let modules = modules(&root.join(part).join("src"));
+        let (from, to) = known;
+        assert!(modules[from].contains(to), "{part}: {from} needs {to}");
+        assert_eq!(circle(&modules), None, "in {part}");
+    }
+}
+
+#[test]
+fn circles_are_found() {
+    let graph = |arrows: &[(&str, &str)]| {
+        let mut modules: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for (from, to) in arrows {
+            let named = modules.entry((*from).to_owned()).or_default();
+            named.insert((*to).to_owned());
+            modules.entry((*to).to_owned()).or_default();
+        }
+        modules
+    };
+    let check = |arrows: &[(&str, &str)], expected: Option<&[&str]>| {
+        assert_eq!(circle(&graph(arrows)).as_deref(), expected);
+    };
+    check(&[("a", "b"), ("b", "c"), ("a", "c")], None);
+    check(&[("a", "b"), ("b", "a")], Some(&["a", "b", "a"]));
+    let around = [("a", "b"), ("b", "d"), ("b", "c"), ("c", "e"), ("e", "b")];
+    check(&around, Some(&["b", "c", "e", "b"]));
+}
+
 /// Only the front room knows the routers, and no router knows another one.
 #[test]
 fn routers_know_neither_each_other_nor_the_front_room() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host-agent/src");
-    let mut files = vec![];
-    sources(&root, &mut files);
+    let root = jiffy_tests::workspace_root().join("host-agent/src");
     let mut known = BTreeSet::new();
-    for file in files {
-        let text = fs::read_to_string(&file).expect("text");
-        let production = text
-            .split("#[cfg(test)]\nmod tests {")
-            .next()
-            .unwrap_or_default();
-        let relative = file.strip_prefix(&root).expect("below it");
-        let module = relative.iter().next().expect("a name");
-        let module = module
-            .to_str()
-            .expect("text")
-            .trim_end_matches(".rs")
-            .to_owned();
-        for other in modules_named(production) {
-            if other != module && ["front", "native", "lambda"].contains(&&*other) {
-                known.insert((module.clone(), other));
-            }
-        }
+    for (module, named) in modules(&root) {
+        let named = named.into_iter();
+        let routers = named.filter(|other| ["front", "native", "lambda"].contains(&&**other));
+        known.extend(routers.map(|other| (module.clone(), other)));
     }
     let pair = |one: &str, other: &str| (one.to_owned(), other.to_owned());
     let allowed = BTreeSet::from([pair("front", "lambda"), pair("front", "native")]);
@@ -486,7 +553,7 @@ fn routers_know_neither_each_other_nor_the_front_room() {
 /// `catalog` knows nothing of this host, `prepare` nothing of requests, `invoke` nothing of what starts it.
 #[test]
 fn the_agents_parts_point_one_way() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host-agent/src");
+    let modules = modules(&jiffy_tests::workspace_root().join("host-agent/src"));
     let parts: [(&str, &[&str]); 4] = [
         ("catalog", &["prepare", "invoke", "service", "pool", "vm"]),
         ("prepare", &["invoke", "service"]),
@@ -494,15 +561,7 @@ fn the_agents_parts_point_one_way() {
         ("service", &["native", "lambda", "front"]),
     ];
     for (part, forbidden) in parts {
-        let mut files = vec![];
-        sources(&root.join(part), &mut files);
-        assert!(!files.is_empty(), "{part} has no files");
-        for file in files {
-            let text = fs::read_to_string(&file).expect("text");
-            let production = text.split("#[cfg(test)]\nmod tests {").next();
-            let named = modules_named(production.unwrap_or_default());
-            let wrong = named.iter().find(|name| forbidden.contains(&name.as_str()));
-            assert_eq!(wrong, None, "{}", file.display());
-        }
+        let wrong = forbidden.iter().find(|name| modules[part].contains(**name));
+        assert_eq!(wrong, None, "{part}");
     }
 }

@@ -16,8 +16,8 @@ use crate::{
     new::{self, NewError},
     output::{Format, Untrusted, chain},
     run::{self, RequestOptions, RunError, What},
-    runnable::RunnableError,
-    snapshot::{self, SnapshotError, exit_of_blame, exit_of_verify},
+    runnable::{RunnableError, exit_of_blame},
+    snapshot::{self, SnapshotError, exit_of_verify},
     symbols,
 };
 use jiffy_abi::devices::DeviceId;

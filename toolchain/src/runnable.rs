@@ -1,8 +1,13 @@
-//! What a VM can boot: an image that is there, or that of a crate, built now.
+//! What a VM can start from: an image that is there, or that of a crate, built now; or a snapshot.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use jiffy_abi::ABI_VERSION;
+use jiffy_console::Exit;
+use jiffy_snapshots::{Blame, OpenError, Snapshot};
 
 use crate::{
     build::{self, BuildError},
@@ -60,4 +65,45 @@ impl Runnable {
         }
         Ok(Self { path, file, image })
     }
+}
+
+/// Why a snapshot cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot use the snapshot {path}")]
+pub(crate) struct OpenSnapshotError {
+    path: PathBuf,
+    source: OpenError,
+}
+
+impl OpenSnapshotError {
+    pub(crate) fn exit(&self) -> Exit {
+        exit_of_open(&self.source)
+    }
+}
+
+pub(crate) fn exit_of_open(error: &OpenError) -> Exit {
+    let is_no_directory = |error: &io::Error| {
+        let kind = error.kind();
+        [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&kind)
+    };
+    match error {
+        // What was named is no snapshot; the machine is well.
+        OpenError::Directory { source, .. } if is_no_directory(source) => Exit::ImageRefused,
+        other => exit_of_blame(other.blame()),
+    }
+}
+
+pub(crate) fn exit_of_blame(blame: Blame) -> Exit {
+    match blame {
+        Blame::Input => Exit::ImageRefused,
+        Blame::Host => Exit::Host,
+    }
+}
+
+/// Opens the snapshot in directory `path`.
+pub(crate) fn open_snapshot(path: &Path) -> Result<Snapshot, OpenSnapshotError> {
+    Snapshot::open(path).map_err(|source| OpenSnapshotError {
+        path: path.to_owned(),
+        source,
+    })
 }

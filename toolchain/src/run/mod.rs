@@ -45,9 +45,8 @@ use self::{
 use crate::{
     manifest::{SettingsError, VmSettings},
     output::{Format, Line, Progress, Untrusted, chain, nanoseconds, print_json, print_log},
-    runnable::{Runnable, RunnableError},
+    runnable::{OpenSnapshotError, Runnable, RunnableError, open_snapshot},
     sdk::{self, SdkError},
-    snapshot::{self, OpenSnapshotError},
     symbols::Symbols,
 };
 
@@ -145,7 +144,7 @@ impl Target {
                 })
             }
             What::Snapshot { path, flags } => {
-                let snapshot = snapshot::open(path)?;
+                let snapshot = open_snapshot(path)?;
                 let image = &snapshot.state().image;
                 Ok(Self {
                     function: [image.function_name.clone(), image.function_version.clone()],

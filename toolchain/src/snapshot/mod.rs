@@ -13,7 +13,7 @@ use std::{
 
 use jiffy_client::{CreateSnapshotError, LaunchError};
 use jiffy_console::{Exit, stdout};
-use jiffy_snapshots::{Blame, CreateError, OpenError, Snapshot, VerifyError};
+use jiffy_snapshots::{CreateError, Snapshot, VerifyError};
 use serde::Serialize;
 
 pub(crate) use self::create::{Options, create};
@@ -21,17 +21,9 @@ use self::view::SnapshotView;
 use crate::{
     manifest::SettingsError,
     output::{Format, Progress, print_json},
-    runnable::RunnableError,
+    runnable::{OpenSnapshotError, RunnableError, exit_of_blame, exit_of_open, open_snapshot},
     sdk::SdkError,
 };
-
-/// Why a snapshot cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot use the snapshot {path}")]
-pub(crate) struct OpenSnapshotError {
-    path: PathBuf,
-    source: OpenError,
-}
 
 /// Why a command about snapshots failed.
 #[derive(Debug, thiserror::Error)]
@@ -56,12 +48,6 @@ pub(crate) enum SnapshotError {
     Print(#[from] io::Error),
 }
 
-impl OpenSnapshotError {
-    pub(crate) fn exit(&self) -> Exit {
-        exit_of_open(&self.source)
-    }
-}
-
 pub(crate) fn exit_of_verify(error: &VerifyError) -> Exit {
     match error {
         VerifyError::Open(error) => exit_of_open(error),
@@ -69,36 +55,9 @@ pub(crate) fn exit_of_verify(error: &VerifyError) -> Exit {
     }
 }
 
-fn exit_of_open(error: &OpenError) -> Exit {
-    let is_no_directory = |error: &io::Error| {
-        let kind = error.kind();
-        [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&kind)
-    };
-    match error {
-        // What was named is no snapshot; the machine is well.
-        OpenError::Directory { source, .. } if is_no_directory(source) => Exit::ImageRefused,
-        other => exit_of_blame(other.blame()),
-    }
-}
-
-pub(crate) fn exit_of_blame(blame: Blame) -> Exit {
-    match blame {
-        Blame::Input => Exit::ImageRefused,
-        Blame::Host => Exit::Host,
-    }
-}
-
-/// Opens the snapshot in directory `path`.
-pub(crate) fn open(path: &Path) -> Result<Snapshot, OpenSnapshotError> {
-    Snapshot::open(path).map_err(|source| OpenSnapshotError {
-        path: path.to_owned(),
-        source,
-    })
-}
-
 /// Prints what the snapshot in directory `path` says of itself.
 pub(crate) fn inspect(path: &Path, format: Format) -> Result<(), SnapshotError> {
-    let snapshot = open(path)?;
+    let snapshot = open_snapshot(path)?;
     let view = SnapshotView::new(&snapshot);
     match format {
         Format::Json => print_json(&view)?,

@@ -44,7 +44,7 @@ fn snapshot() -> (tempfile::TempDir, PathBuf) {
 }
 
 fn view(path: &Path) -> SnapshotView {
-    SnapshotView::new(&open(path).expect("opens"))
+    SnapshotView::new(&open_snapshot(path).expect("opens"))
 }
 
 #[test]
@@ -89,11 +89,11 @@ fn a_damaged_working_set_is_told_and_does_no_harm() {
 fn each_bad_snapshot_is_refused_in_one_sentence() {
     let (folder, path) = snapshot();
     let missing = folder.path().join("missing");
-    let error = open(&missing).expect_err("no such directory");
+    let error = open_snapshot(&missing).expect_err("no such directory");
     assert_eq!(error.exit(), Exit::ImageRefused);
-    let error = open(&path.join("state")).expect_err("a file");
+    let error = open_snapshot(&path.join("state")).expect_err("a file");
     assert_eq!(error.exit(), Exit::ImageRefused);
-    let error = open(folder.path()).expect_err("another directory");
+    let error = open_snapshot(folder.path()).expect_err("another directory");
     assert_eq!(error.exit(), Exit::ImageRefused);
     let text = crate::output::chain(&error);
     assert!(text.contains("no file state: create it again"), "{text}");
@@ -103,7 +103,7 @@ fn each_bad_snapshot_is_refused_in_one_sentence() {
     bytes[5 * 4096] ^= 1;
     fs::remove_file(&ram).expect("read-only, so made anew");
     fs::write(&ram, bytes).expect("written");
-    assert!(open(&path).is_ok(), "only verify reads RAM");
+    assert!(open_snapshot(&path).is_ok(), "only verify reads RAM");
     match verify(&path, Format::Text).expect_err("damaged") {
         SnapshotError::Verify { source, .. } => {
             assert_eq!(exit_of_verify(&source), Exit::ImageRefused);

@@ -14,7 +14,7 @@ use jiffy_abi::{
 };
 
 use crate::{
-    entry::{give_up, out_of_memory},
+    last_words::{give_up, out_of_memory},
     one::One,
     replies::{Replies, Reply, ReplyError},
     vsock::Stream,

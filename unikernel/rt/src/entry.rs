@@ -1,24 +1,12 @@
-//! The first instruction of a guest, and its last words.
+//! The first instruction of a guest.
 #![allow(
     unsafe_code,
     reason = "the entry point and the stack are set in assembly"
 )]
 
-use core::{
-    arch::{asm, naked_asm},
-    fmt,
-    fmt::Write,
-    panic::PanicInfo,
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
-};
+use core::arch::naked_asm;
 
-use jiffy_abi::fault::{FaultRecord, MESSAGE_BYTES_MAX, kind};
-
-use crate::{
-    clock, doorbell,
-    heap::{self, Global},
-    vsock,
-};
+use crate::{clock, heap, vsock};
 
 unsafe extern "Rust" {
     /// `jiffy::image!` defines it in the wrapper crate.
@@ -39,101 +27,4 @@ extern "C" fn start() -> ! {
     heap::claim(page.heap_start, vsock::rx_buffers(page.heap_end));
     // SAFETY: `jiffy::image!` in the wrapper crate defines it with this signature.
     unsafe { __jiffy_main() }
-}
-
-/// Gives up with a message.
-pub(crate) fn give_up(kind: u32, message: &str) -> ! {
-    doorbell::fault(FaultRecord {
-        kind,
-        message: message.as_ptr() as u64,
-        message_bytes: message.len() as u32, // Cut by the VMM if too long.
-        frame_pointer: frame_pointer(),
-        ..FaultRecord::default()
-    })
-}
-
-/// Gives up because `requested_bytes` could not be had.
-pub(crate) fn out_of_memory(requested_bytes: u64) -> ! {
-    doorbell::fault(FaultRecord {
-        kind: kind::OUT_OF_MEMORY,
-        requested_bytes,
-        frame_pointer: frame_pointer(),
-        ..FaultRecord::default()
-    })
-}
-
-/// The text of the panic that is being reported. Static, because the stack may be what ran out.
-struct Message {
-    text: [u8; MESSAGE_BYTES_MAX as usize],
-    bytes: usize,
-}
-
-static MESSAGE: Global<Message> = Global::new(Message {
-    text: [0; MESSAGE_BYTES_MAX as usize],
-    bytes: 0,
-});
-
-impl fmt::Write for Message {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = self.text.len() - self.bytes;
-        let piece = &text[..text.floor_char_boundary(room)];
-        self.text[self.bytes..][..piece.len()].copy_from_slice(piece.as_bytes());
-        self.bytes += piece.len();
-        if piece.len() < text.len() {
-            Err(fmt::Error)
-        } else {
-            Ok(())
-        }
-    }
-}
-
-#[panic_handler]
-fn panic(info: &PanicInfo<'_>) -> ! {
-    static PANICKING: AtomicBool = AtomicBool::new(false);
-    if PANICKING.swap(true, Relaxed) {
-        give_up(kind::PANIC, "panicked while formatting a panic message");
-    }
-    let pointer = MESSAGE.get();
-    // SAFETY: the guest's one thread is here for the first and only time, as `PANICKING` shows.
-    let message = unsafe { &mut *pointer };
-    let _ = write!(message, "{}", info.message()); // A message too long is cut.
-
-    // `alloc` turns a failed allocation into this panic and gives no other sign.
-    let failed_bytes = heap::failed_bytes();
-    let oom = failed_bytes != 0 && message.text.starts_with(b"memory allocation of ");
-    let (file, line, column) = info
-        .location()
-        .map_or(("", 0, 0), |at| (at.file(), at.line(), at.column()));
-    doorbell::fault(FaultRecord {
-        kind: if oom {
-            kind::OUT_OF_MEMORY
-        } else {
-            kind::PANIC
-        },
-        line,
-        column,
-        message: message.text.as_ptr() as u64,
-        message_bytes: message.bytes as u32, // At most `MESSAGE_BYTES_MAX`.
-        file: file.as_ptr() as u64,
-        file_bytes: file.len() as u32, // A source file's name; cut by the VMM if too long.
-        frame_pointer: frame_pointer(),
-        requested_bytes: if oom { failed_bytes } else { 0 },
-    })
-}
-
-fn frame_pointer() -> u64 {
-    let frame_pointer: u64;
-    // SAFETY: reads one register; images are built with frame pointers.
-    unsafe { asm!("mov {}, rbp", out(reg) frame_pointer, options(nomem, nostack, preserves_flags)) }
-    frame_pointer
-}
-
-/// `core` and `alloc` come compiled for unwinding and name these two; with `panic=abort` neither
-/// is ever called.
-#[unsafe(no_mangle)]
-extern "C" fn rust_eh_personality() {}
-
-#[unsafe(no_mangle)]
-extern "C" fn _Unwind_Resume() -> ! {
-    give_up(kind::RUNTIME, "unwinding in an image that cannot unwind")
 }

@@ -34,6 +34,8 @@ mod environment;
 #[cfg(jiffy_guest)]
 mod heap;
 #[cfg(jiffy_guest)]
+mod last_words;
+#[cfg(jiffy_guest)]
 mod log;
 #[cfg(jiffy_guest)]
 mod one;

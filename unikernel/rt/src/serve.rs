@@ -11,7 +11,7 @@ use crate::{
     assembler::{Assembler, AssemblyError, Progress},
     call::{SERVER, Server},
     entropy,
-    entry::{give_up, out_of_memory},
+    last_words::{give_up, out_of_memory},
     vsock::Stream,
 };
 

@@ -25,8 +25,8 @@ use jiffy_abi::{
 
 use crate::{
     clock, doorbell,
-    entry::give_up,
     heap::Global,
+    last_words::give_up,
     ring::{Buffer, Layout, Ring},
     window::Window,
 };
