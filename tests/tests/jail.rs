@@ -14,6 +14,7 @@ use std::{
         fd::{AsFd, BorrowedFd},
         unix::fs::PermissionsExt,
     },
+    process,
 };
 
 use jiffy_abi::layout::RAM_BYTES_DEFAULT;
@@ -97,12 +98,9 @@ fn can_run() -> bool {
 }
 
 fn obeying(no_jail: bool) -> Spawner {
-    let options = SpawnerOptions {
-        no_jail,
-        extra_arguments: vec!["--obey".into()],
-        ..SpawnerOptions::default()
-    };
-    Spawner::start(&jiffy_tests::hostile_vmm_path(), &options).expect("a spawner")
+    let mut command = process::Command::new(jiffy_tests::hostile_vmm_path());
+    command.arg("--obey").args(no_jail.then_some("--no-jail"));
+    Spawner::start_command(command).expect("a spawner")
 }
 
 /// A shell that did what it was ordered to.

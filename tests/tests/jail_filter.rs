@@ -7,6 +7,7 @@
 use std::{
     fs::File,
     os::fd::AsFd,
+    process,
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -247,18 +248,16 @@ fn big_bodies(spawner: &Spawner, materials: &Materials) -> Result<(), Broken> {
     owner.finish().map(drop)
 }
 
-fn spawner(arguments: Vec<String>) -> Result<Spawner, Broken> {
-    let options = SpawnerOptions {
-        extra_arguments: arguments.into_iter().map(Into::into).collect(),
-        ..SpawnerOptions::default()
-    };
-    Spawner::start(&jiffy_tests::hostile_vmm_path(), &options).map_err(|error| error.to_string())
+fn spawner(arguments: &[String]) -> Result<Spawner, Broken> {
+    let mut command = process::Command::new(jiffy_tests::hostile_vmm_path());
+    command.args(arguments);
+    Spawner::start_command(command).map_err(|error| error.to_string())
 }
 
 /// The first scenario that breaks with these arguments, and how.
 fn first_broken(materials: &Materials, arguments: &[String]) -> Option<(&'static str, Broken)> {
     let broken = |name, error| Some((name, error));
-    let newer = match spawner(arguments.to_vec()) {
+    let newer = match spawner(arguments) {
         Ok(spawner) => spawner,
         Err(error) => return broken("start", error),
     };
@@ -269,7 +268,7 @@ fn first_broken(materials: &Materials, arguments: &[String]) -> Option<(&'static
     }
     let mut older = arguments.to_vec();
     older.push("--old-page-map".into());
-    match spawner(older).and_then(|older| restore(&older, materials)) {
+    match spawner(&older).and_then(|older| restore(&older, materials)) {
         Ok(()) => None,
         Err(error) => broken("restore on a kernel before 6.7", error),
     }

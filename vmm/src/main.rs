@@ -97,7 +97,7 @@ fn spawn(options: &SpawnerOptions) -> ExitCode {
         cpu_full_ram_bytes: options.cpu_full_ram,
         user_base: options.user_base,
     };
-    match spawner::run(owner, &options, spawner::Hooks::default()) {
+    match spawner::run(owner, &options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let error = jiffy_control::error_chain(&error);

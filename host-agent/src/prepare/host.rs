@@ -27,9 +27,9 @@ impl HostIdentity {
         Ok(Self(Digest(all.finalize().into()).to_string()))
     }
 
-    /// An identity by name, for tests.
-    #[doc(hidden)]
-    pub fn named(name: &str) -> Self {
+    /// An identity by name.
+    #[cfg(test)]
+    pub(crate) fn named(name: &str) -> Self {
         Self(name.into())
     }
 

@@ -46,9 +46,6 @@ pub struct SpawnerOptions {
     pub no_cgroups: bool,
     /// RAM at which a VM may use one whole CPU, bytes; less RAM, less CPU. `None`: the default.
     pub cpu_full_ram_bytes: Option<u64>,
-    /// For a program that is not `jiffy-vmm`: the hostile one of the tests.
-    #[doc(hidden)]
-    pub extra_arguments: Vec<OsString>,
 }
 
 /// Why there is no shell.
@@ -111,7 +108,6 @@ impl SpawnerOptions {
         if let Some(bytes) = self.cpu_full_ram_bytes {
             arguments.push(format!("--cpu-full-ram={bytes}").into());
         }
-        arguments.extend(self.extra_arguments.iter().cloned());
         arguments
     }
 }
@@ -119,18 +115,14 @@ impl SpawnerOptions {
 impl Spawner {
     /// Starts `vmm` as a spawner and waits until it is ready.
     pub fn start(vmm: &Path, options: &SpawnerOptions) -> Result<Self, SpawnError> {
-        let (socket, far) = ControlSocket::pair()?;
         let mut command = Command::new(vmm);
         command.args(options.arguments());
-        Self::start_command(command, socket, far)
+        Self::start_command(command)
     }
 
-    /// Starts a program that is a spawner on its standard input.
-    pub(crate) fn start_command(
-        mut command: Command,
-        socket: ControlSocket,
-        far: ControlSocket,
-    ) -> Result<Self, SpawnError> {
+    /// Starts a program that is a spawner on its standard input, with an environment that is empty.
+    pub fn start_command(mut command: Command) -> Result<Self, SpawnError> {
+        let (socket, far) = ControlSocket::pair()?;
         let process = command
             // What it needs it gets as an argument; its shells inherit nothing.
             .env_clear()

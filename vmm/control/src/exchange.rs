@@ -180,6 +180,7 @@ impl Exchange {
     }
 
     /// Has the next nonces follow from `seed`: for tests that compare all that VMs have after a request.
+    #[cfg(feature = "testing")]
     pub fn reseed(&mut self, seed: [u8; 32]) {
         self.nonces = ChaCha8Rng::from_seed(seed);
     }

@@ -93,6 +93,7 @@ impl PageMap {
     }
 
     /// As [`PageMap::from_file`], but as if the kernel had no `PAGEMAP_SCAN`.
+    #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub fn from_old_file(file: File) -> Self {
         Self {

@@ -23,7 +23,6 @@ use super::{Ground, Hooks};
 use crate::{
     cgroup::Group,
     jail::{self, JailConfig, JailError},
-    mem::PageMap,
     shell::{Shell, ShellError},
 };
 
@@ -82,9 +81,7 @@ fn start(
     match prepare(ground, hooks, group, user, ram_bytes, sockets, &voice) {
         Ok((shell, missing)) => {
             tell_panics(voice);
-            if let Some(jailed) = &hooks.jailed {
-                jailed(shell.control());
-            }
+            hooks.jailed(shell.control());
             shell.serve(missing).map_or(1, |()| 0)
         }
         // As if its end had come with the spawner's: whoever waits for it sees its sockets close.
@@ -136,11 +133,7 @@ fn prepare(
     // SAFETY: what owns the others is the spawner's, above the frame of `run`, which never returns.
     unsafe { jail::keep_only_standard_and(&keep) }?;
     let page_map = File::from(page_map);
-    let page_map = if hooks.old_page_map {
-        PageMap::from_old_file(page_map)
-    } else {
-        PageMap::from_file(page_map).map_err(StartError::PageMap)?
-    };
+    let page_map = hooks.page_map(page_map).map_err(StartError::PageMap)?;
     let (control, stream) = (ControlSocket::from(control), UnixStream::from(stream));
     let shell = Shell::new(&ground.host, ram_bytes, control, stream, page_map)?;
     // Nobody in this process makes another VM.

@@ -16,7 +16,11 @@
     reason = "a forked child closes descriptors that its copies of values own"
 )]
 mod child;
+#[cfg(not(feature = "testing"))]
+mod plain;
 mod table;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod users;
 
 use std::{
@@ -43,7 +47,11 @@ use crate::{
     kvm::{Host, KvmError},
     mem::{Program, forgo_huge_pages},
 };
+#[cfg(not(feature = "testing"))]
+use plain::Hooks;
 use table::{Owned, Table};
+#[cfg(feature = "testing")]
+use testing::Hooks;
 pub use users::SPAWNERS_MAX;
 use users::Users;
 
@@ -84,26 +92,6 @@ impl Default for Options {
             cpu_full_ram_bytes: CPU_FULL_RAM_BYTES_DEFAULT,
             user_base: USER_BASE_DEFAULT,
         }
-    }
-}
-
-/// What a shell does once its jail is closed.
-pub type Jailed = Box<dyn Fn(&ControlSocket)>;
-
-/// What a test changes.
-#[derive(Default)]
-pub struct Hooks {
-    /// Another filter than the shells' own.
-    pub filter: Option<Filter>,
-    /// Runs in a shell once its jail is closed, in the place of a VMM that was taken over.
-    pub jailed: Option<Jailed>,
-    /// Shells list written pages as kernels before `PAGEMAP_SCAN` (Linux 6.7) have to.
-    pub old_page_map: bool,
-}
-
-impl std::fmt::Debug for Hooks {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hooks").finish_non_exhaustive()
     }
 }
 
@@ -185,7 +173,11 @@ struct Spawner {
 }
 
 /// Makes shells for the one who holds the other end of `owner`, until that is closed.
-pub fn run(owner: ControlSocket, options: &Options, hooks: Hooks) -> Result<(), SpawnerError> {
+pub fn run(owner: ControlSocket, options: &Options) -> Result<(), SpawnerError> {
+    run_with(owner, options, Hooks::default())
+}
+
+fn run_with(owner: ControlSocket, options: &Options, hooks: Hooks) -> Result<(), SpawnerError> {
     let made = EventManager::new_with_capacity(EVENTS_PER_WAIT).map_err(wait_error);
     let made = match made {
         Ok(events) => Spawner::new(owner, options, hooks).map(|spawner| (events, spawner)),
@@ -289,10 +281,7 @@ impl Spawner {
         };
         let groups = (!options.no_jail && !options.no_cgroups)
             .then(|| Hierarchy::detect(Path::new(CGROUP_ROOT), CGROUP_NAME));
-        let filter = match &hooks.filter {
-            Some(filter) => filter.clone(),
-            None => Filter::compile()?,
-        };
+        let filter = hooks.filter()?;
         // The first digest of a process asks the CPU what it can do, which is slow where that is a virtual one. Shells
         // inherit the answer, and verify a snapshot's state without asking.
         let _ = Digest::of(&[]);

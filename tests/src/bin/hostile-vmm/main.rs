@@ -17,7 +17,7 @@ use jiffy_control::{Command, Event, LogRecord};
 use jiffy_socket::ControlSocket;
 use jiffy_vmm::{
     jail::Filter,
-    spawner::{self, Hooks},
+    spawner::{self, testing::Hooks},
 };
 
 type Failure = Box<dyn std::error::Error>;
@@ -38,7 +38,6 @@ fn run() -> Result<(), Failure> {
     for argument in env::args().skip(1) {
         let (name, value) = argument.split_once('=').unwrap_or((&argument, ""));
         match name {
-            "spawner" => {}
             "--no-jail" => options.no_jail = true,
             "--no-cgroups" => options.no_cgroups = true,
             // An entry of the filter's list that is left out.
@@ -51,7 +50,7 @@ fn run() -> Result<(), Failure> {
     if options.no_jail {
         acts::spare_the_host()?;
     }
-    Ok(spawner::run(owner, &options, hooks)?)
+    Ok(spawner::testing::run(owner, &options, hooks)?)
 }
 
 /// Does what the owner says, and tells what came of it.
