@@ -354,7 +354,12 @@ fn warn_of_unknown_variables() {
 
 fn log_filter(config: &Config) -> anyhow::Result<EnvFilter> {
     let filter = EnvFilter::try_new(&config.log);
-    filter.with_context(|| format!("log = {:?} is no filter: use one such as info", config.log))
+    filter.with_context(|| {
+        format!(
+            "invalid log {:?}: must be a filter such as info",
+            config.log
+        )
+    })
 }
 
 /// Each VM and each open snapshot takes descriptors.

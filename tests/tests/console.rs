@@ -1,4 +1,4 @@
-//! The serial port: a voice for images that have no other, there only when it is asked for, and bounded as the log is.
+//! The serial port: a way to speak for images that have no other, there only when it is asked for, and bounded as the log is.
 
 mod common;
 
@@ -47,7 +47,7 @@ fn is_closed(ending: &Ending) {
             vector: GENERAL_PROTECTION,
             ..
         } => {}
-        GuestFault::Device { message, .. } if message.contains("is no doorbell") => {}
+        GuestFault::Device { message, .. } if message.contains("is neither a doorbell nor") => {}
         other => panic!("{other:?}"),
     }
 }

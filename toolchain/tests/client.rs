@@ -509,7 +509,7 @@ fn an_agent_that_is_not_there_is_told_with_what_to_do() {
     ] {
         let (_, ended) = ask(vec![reply], &["ls"]);
         assert_eq!(ended.code, 9);
-        assert!(ended.stderr.contains("is no agent"), "{ended:?}");
+        assert!(ended.stderr.contains("is not an agent"), "{ended:?}");
     }
     let (_, ended) = ask(vec![Reply::new(200, "<html>")], &["ls"]);
     assert_eq!(ended.code, 9);

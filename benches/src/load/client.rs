@@ -30,7 +30,7 @@ pub enum ClientError {
     Receive(#[source] io::Error),
     #[error("the server closed the connection instead of answering: its log says why")]
     Closed,
-    #[error("the answer is no HTTP")]
+    #[error("the answer is not HTTP")]
     Http(#[source] httparse::Error),
     #[error("the answer has no Content-Length: let the server send one")]
     NoLength,

@@ -254,7 +254,9 @@ fn check_date<'a>(
     if !authorization.signed_headers.contains(&DATE) {
         return Err(SignatureError::Malformed("it does not sign X-Amz-Date"));
     }
-    let time = parse_date(text).ok_or(SignatureError::Malformed("X-Amz-Date is no date"))?;
+    let time = parse_date(text).ok_or(SignatureError::Malformed(
+        "invalid X-Amz-Date: must be like 20260131T235959Z",
+    ))?;
     if !text.starts_with(authorization.date) || authorization.date.len() != "yyyymmdd".len() {
         return Err(SignatureError::Malformed(
             "X-Amz-Date is of another day than Credential",

@@ -80,12 +80,12 @@ pub(crate) enum ClientError {
         agent: String,
         source: Box<ureq::Error>,
     },
-    #[error("this is no HTTP request that can be sent")]
+    #[error("this HTTP request cannot be sent")]
     Request { source: Box<ureq::Error> },
     #[error("an agent takes no {0} requests: use GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS")]
     Method(String),
     #[error(
-        "what answers at {agent} is no agent (HTTP status {status}): name another with --agent or JIFFY_AGENT"
+        "what answers at {agent} is not an agent (HTTP status {status}): name another with --agent or JIFFY_AGENT"
     )]
     NotAnAgent { agent: String, status: u16 },
     #[error(

@@ -33,9 +33,9 @@ pub(crate) enum EventError {
     Read { path: PathBuf, source: io::Error },
     #[error("the event has more than {BODY_BYTES_MAX} bytes: send a smaller one")]
     TooLarge,
-    #[error("{0:?} is no HTTP request: write it as 'POST /path?query'")]
+    #[error("invalid HTTP request {0:?}: must be like 'POST /path?query'")]
     HttpLine(String),
-    #[error("{0:?} is no HTTP header: write it as 'name: value'")]
+    #[error("invalid HTTP header {0:?}: must be like 'name: value'")]
     HttpHeader(String),
 }
 

@@ -201,6 +201,6 @@ impl Server {
 fn not_called() -> ! {
     give_up(
         kind::RUNTIME,
-        "the host sent what is no reply to a call of this request",
+        "the host sent something other than a reply to a call of this request",
     )
 }

@@ -101,6 +101,9 @@ fn refuse(error: AssemblyError) -> ! {
             kind::RUNTIME,
             "the host sent more than one request at a time",
         ),
-        AssemblyError::Frame(_) => give_up(kind::RUNTIME, "the host sent what is no request"),
+        AssemblyError::Frame(_) => give_up(
+            kind::RUNTIME,
+            "the host sent something other than a request",
+        ),
     }
 }

@@ -35,7 +35,7 @@ pub enum PacketError {
     Version(u16),
     #[error("a control packet is of kind {found}, not {expected}")]
     Kind { found: u8, expected: u8 },
-    #[error("a control packet is no message")]
+    #[error("a control packet does not hold a message")]
     Decode(#[source] postcard::Error),
     #[error("a control packet goes on for {0} bytes behind its message")]
     Trailing(usize),

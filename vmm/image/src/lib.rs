@@ -57,7 +57,7 @@ pub enum ImageError {
     #[error("the ELF file has {0} program headers, more than {PROGRAM_HEADERS_MAX}")]
     TooManyHeaders(usize),
     #[error(
-        "no jiffy note: this ELF file is no function image, build the function with `jiffy build`"
+        "no jiffy note: this ELF file is not an image of a function; build one with `jiffy build`"
     )]
     NoNote,
     #[error(

@@ -32,7 +32,7 @@ pub enum DeviceError {
     Vsock(#[from] VsockError),
     #[error("the guest accessed {0:#x}, where no device is")]
     NoDevice(u64),
-    #[error("the guest used port {0:#x}, which is no doorbell")]
+    #[error("the guest used port {0:#x}, which is neither a doorbell nor of a device that it has")]
     NoPort(u16),
     #[error("the snapshot has a device of number {0}, which this VM was not given")]
     NotGiven(u32),

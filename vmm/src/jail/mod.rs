@@ -73,7 +73,7 @@ pub enum JailError {
         source: Errno,
     },
     #[error(
-        "user {uid} and group {gid} are no identity of a VM's own: give it ids other than 0 and {}",
+        "invalid user {uid} and group {gid} for a VM: must be other than 0 and {}",
         u32::MAX
     )]
     Identity { uid: u32, gid: u32 },
@@ -115,7 +115,7 @@ pub enum JailError {
     DeathSignal(#[source] Errno),
     #[error("the spawner ended while this shell was made")]
     Orphan,
-    #[error("seccomp.json is no list of system calls: this is a bug of jiffy-vmm")]
+    #[error("seccomp.json is not a list of system calls: this is a bug of jiffy-vmm")]
     FilterList(#[source] serde_json::Error),
     #[error("seccomp.json does not compile: this is a bug of jiffy-vmm")]
     FilterCompile(#[source] seccompiler::Error),

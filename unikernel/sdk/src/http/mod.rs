@@ -66,8 +66,11 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Method(method) => write!(f, "{method:?} is no HTTP method"),
-            Self::Target(target) => write!(f, "{target:?} is no path of an HTTP request"),
+            Self::Method(method) => write!(f, "invalid HTTP method {method:?}"),
+            Self::Target(target) => write!(
+                f,
+                "invalid target {target:?}: must be `*`, or begin with `/` and have no space"
+            ),
             Self::HeaderName(name) => write!(f, "invalid name {name:?} of an HTTP header"),
             Self::HeaderValue(name) => {
                 write!(
@@ -75,9 +78,9 @@ impl fmt::Display for Error {
                     "the value of the HTTP header {name:?} holds a control character"
                 )
             }
-            Self::HeaderText => f.write_str("the value of an HTTP header is no ASCII text"),
+            Self::HeaderText => f.write_str("invalid value of an HTTP header: must be ASCII text"),
             Self::Status(status) => {
-                write!(f, "{status} is no HTTP status: use one between 200 and 599")
+                write!(f, "invalid HTTP status {status}: must be 200 to 599")
             }
         }
     }
