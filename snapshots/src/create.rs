@@ -83,7 +83,7 @@ pub enum WriteWorkingSetError {
 }
 
 impl WriteWorkingSetError {
-    /// Who has to mend it.
+    /// Who is to blame for it.
     pub fn blame(&self) -> Blame {
         match self {
             Self::Snapshot(error) => error.blame(),

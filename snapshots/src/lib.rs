@@ -56,7 +56,7 @@ pub const RAM_FILE: &str = "ram";
 /// Name of the file with the working set.
 pub const WORKING_SET_FILE: &str = "working-set";
 
-/// Who has to mend an error.
+/// Who is to blame for an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
     /// The snapshot, or an argument.

@@ -73,7 +73,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Who has to mend it.
+    /// Who is to blame for it.
     pub fn blame(&self) -> Blame {
         match self {
             Self::Format(_) | Self::Missing(_) | Self::NotAFile(_) | Self::RamLength { .. } => {
@@ -101,7 +101,7 @@ pub enum VerifyError {
 }
 
 impl VerifyError {
-    /// Who has to mend it.
+    /// Who is to blame for it.
     pub fn blame(&self) -> Blame {
         match self {
             Self::Open(error) => error.blame(),

@@ -78,7 +78,7 @@ pub enum CreateError {
 }
 
 impl CreateError {
-    /// Who has to mend it.
+    /// Who is to blame for it.
     pub fn blame(&self) -> Blame {
         match self {
             Self::State(_) | Self::Path(_) | Self::NotASnapshot(_) => Blame::Input,

@@ -56,7 +56,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Who has to mend it.
+    /// Who is to blame for it.
     pub fn blame(&self) -> Blame {
         match self {
             Self::Create(error) => error.blame(),

@@ -150,7 +150,7 @@ impl Owner {
 
     /// After a response: that nothing of the request is left in the stream of a VM that is done.
     pub fn settle(&mut self, done: &Stats) -> Result<(), Broken> {
-        self.exchange.settle(done).map_err(broken)
+        self.exchange.prove_empty(done).map_err(broken)
     }
 
     /// How the process dies, which the spawner tells.

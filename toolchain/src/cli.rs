@@ -296,7 +296,7 @@ struct RunOptions {
     #[arg(long)]
     stats: bool,
     /// Give the VM a serial port at 0x3f8 (COM1), which speaks and does not listen: its lines go to the function's log. For
-    /// images that have no other voice, or not yet.
+    /// images that cannot log otherwise, or not yet.
     #[arg(long, conflicts_with = "snapshot")]
     console: bool,
     /// How to print the outcome; JSON has the statistics in any case.

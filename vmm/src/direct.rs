@@ -187,7 +187,7 @@ fn ask(
     let (report, done) = listen(&control, &stream)?;
     let (mut exchange, response) = asked.join().map_err(|_| DirectError::OutOfTurn)?;
     match (response, done) {
-        (Ok(response), Some(done)) => Ok(exchange.settle(&done).map(|()| response)?),
+        (Ok(response), Some(done)) => Ok(exchange.prove_empty(&done).map(|()| response)?),
         (
             Err(error @ (DirectError::Request(_) | DirectError::Response(ResponseError::Guest(_)))),
             _,

@@ -91,7 +91,7 @@ impl From<ReadError> for ShellError {
 }
 
 impl ShellError {
-    /// Who has to mend it.
+    /// Who is to blame for it.
     pub fn blame(&self) -> Blame {
         match self {
             Self::Read(_) | Self::Image(_) | Self::Ram(RamError::Size(_)) => Blame::Input,
@@ -360,7 +360,7 @@ impl Running {
     fn serve(mut self, control: &ControlSocket) -> Result<(), ShellError> {
         loop {
             let event = match self.vm.turn()? {
-                Turn::Settled => Event::Done(*self.vm.stats()),
+                Turn::Done => Event::Done(*self.vm.stats()),
                 Turn::Commanded => match control.recv_with()? {
                     Some((Command::Stop, _)) | None => return Ok(()),
                     Some((command, files)) => self.command(&command, files)?,

@@ -1,8 +1,8 @@
-//! Who has to mend what went wrong.
+//! Who is to blame for what went wrong.
 
 use serde::{Deserialize, Serialize};
 
-/// Who has to mend what went wrong.
+/// Who is to blame for what went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Blame {
     /// The image, the request, or an argument: whoever gave it.

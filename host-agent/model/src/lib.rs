@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! outcome      how a request ended: name, blame, HTTP status, Lambda's error, exit code in one table
-//! blame        who has to mend what went wrong
+//! blame        who is to blame for what went wrong
 //! function     tenants, names, version numbers, qualifiers
 //! grants       what a function may ask its host for
 //! settings     what an author says of a function: limits, defaults, changes; environment: how variables reach a VM

@@ -194,7 +194,7 @@ impl Outcome {
         self.row().stage
     }
 
-    /// Who has to mend it, if it is a failure.
+    /// Who is to blame, if it is a failure.
     pub const fn blame(self) -> Option<Blame> {
         self.row().blame
     }
@@ -281,7 +281,7 @@ impl From<Outcome> for &'static str {
     }
 }
 
-/// Of a VM that could not be made or went on no longer, by who has to mend it.
+/// Of a VM that could not be made or went on no longer, by who is to blame for it.
 impl From<Blame> for Outcome {
     fn from(blame: Blame) -> Self {
         match blame {

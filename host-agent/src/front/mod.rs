@@ -75,13 +75,13 @@ impl<S> Answers for S where
 }
 
 /// What the layers look at.
-struct Room<V: Vms> {
+struct Front<V: Vms> {
     backend: Backend<V>,
     native: Router,
     lambda: LambdaRouter<V>,
 }
 
-impl<V: Vms> Room<V> {
+impl<V: Vms> Front<V> {
     fn config(&self) -> Arc<Config> {
         self.backend.service.config()
     }
@@ -97,13 +97,13 @@ impl<V: Vms> Room<V> {
 
 /// All that a request passes, and the routers behind it. A request carries its [`Caller`].
 fn stack<V: Vms>(backend: Backend<V>) -> impl Answers {
-    let room = Arc::new(Room {
+    let front = Arc::new(Front {
         native: native::router(backend.clone()),
         lambda: LambdaRouter::new(backend.clone()),
         backend,
     });
     // The same for each layer, so that a clone of the stack costs little.
-    let [metrics, tokens, times, limits, hosts] = std::array::from_fn(|_| Arc::clone(&room));
+    let [metrics, tokens, times, limits, hosts] = std::array::from_fn(|_| Arc::clone(&front));
     ServiceBuilder::new()
         .layer(layer_fn(move |inner| {
             conclude(inner, Arc::clone(metrics.backend.service.metrics()))
@@ -128,8 +128,8 @@ fn stack<V: Vms>(backend: Backend<V>) -> impl Answers {
             })
         }))
         .service(service_fn(move |request: Request| {
-            let room = Arc::clone(&room);
-            async move { room.route(request).await }
+            let front = Arc::clone(&front);
+            async move { front.route(request).await }
         }))
 }
 

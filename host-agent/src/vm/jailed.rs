@@ -287,7 +287,7 @@ impl VmInstance for JailedInstance {
         if !self.is_broken {
             settled.gone = gone;
             if settled.gone.is_none()
-                && let Err(fault) = self.vm.settle(&stats)
+                && let Err(fault) = self.vm.prove_empty(&stats)
             {
                 self.vm.process().kill();
                 settled.fault = Some(fault);

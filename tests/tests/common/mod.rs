@@ -257,7 +257,7 @@ impl Restored {
             Some(end) => Err(end),
             None => {
                 let response = self.exchange.read(&mut self.client).expect("a response");
-                let settled = self.exchange.settle(self.vm.stats());
+                let settled = self.exchange.prove_empty(self.vm.stats());
                 settled.expect("nothing is left in the stream");
                 Ok(response)
             }

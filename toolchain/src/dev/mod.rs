@@ -204,7 +204,7 @@ impl Session<'_> {
                 daemon.check(self.stop)?;
                 thread::sleep(LOOK_AGAIN);
                 if Fingerprint::of(&sources) != built {
-                    self.settle(&sources);
+                    self.wait_until_still(&sources);
                     say("changed: building");
                     break;
                 }
@@ -232,7 +232,7 @@ impl Session<'_> {
     }
 
     /// Editors save in steps, and many files at once.
-    fn settle(&self, sources: &Sources) {
+    fn wait_until_still(&self, sources: &Sources) {
         let deadline = Instant::now() + SETTLE_TIME_MAX;
         let mut last = Fingerprint::of(sources);
         while !self.stop.load(Relaxed) && Instant::now() < deadline {

@@ -194,7 +194,9 @@ impl Instance {
             Settling::Answered => {}
         }
         let done: Stats = block_on(self.vm.done(self.vm.patience()))?;
-        self.vm.settle(&done).map_err(|fault| self.broken(fault))?;
+        self.vm
+            .prove_empty(&done)
+            .map_err(|fault| self.broken(fault))?;
         self.settling = Settling::Settled;
         Ok(())
     }

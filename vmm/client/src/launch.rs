@@ -66,7 +66,7 @@ pub enum LaunchError {
 }
 
 impl LaunchError {
-    /// Who has to mend it.
+    /// Who is to blame for it.
     pub fn blame(&self) -> Blame {
         match self {
             Self::Image { .. } => Blame::Input,

@@ -1,7 +1,7 @@
 //! A VM that its owner has: told what to run, asked, captured, listened to.
 //!
 //! ```text
-//! Vm::new ── waiting ──┬─ boot ── ready ──┬─ (invoke ── done, settle)* ── close ── end
+//! Vm::new ── waiting ──┬─ boot ── ready ──┬─ (invoke ── done, prove_empty)* ── close ── end
 //!                      └─ restore ────────┘  capture                 each may instead end in a `VmError`
 //! ```
 //!
@@ -193,8 +193,8 @@ impl<S: Sockets, L: LogSink> Vm<S, L> {
     }
 
     /// Proves, after a response, that nothing of the request is left in the stream of a VM that is done.
-    pub fn settle(&mut self, done: &Stats) -> Result<(), StreamFault> {
-        self.exchange.settle(done)
+    pub fn prove_empty(&mut self, done: &Stats) -> Result<(), StreamFault> {
+        self.exchange.prove_empty(done)
     }
 
     /// The pages that a restored VM wrote until its first response, as (first page, pages): the VMM tells them once, right

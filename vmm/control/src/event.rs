@@ -28,7 +28,7 @@ pub enum Event {
     Stopped(Report),
     /// The VM could not be made or went on no longer. The last event.
     Failed {
-        /// Who has to mend it.
+        /// Who is to blame for it.
         blame: Blame,
         /// One sentence with the fix.
         message: String,

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!                   ┌─ take: a call; reply ─┐
-//!         ask       ▼    take: a response   │             settle
+//!         ask       ▼    take: a response   │           prove_empty
 //! Idle ─────────▶ Asked ────────────────────┴───▶ Answered ────────────▶ Idle
 //!                   └─ what a guest may not do ──────┴─────▶ Broken: the VM is of no more use
 //! ```
@@ -16,8 +16,8 @@
 //! | place | shown empty by |
 //! |---|---|
 //! | the owner's buffer | [`Exchange::take`]: not a byte behind a response is accepted |
-//! | Unix stream, guest to owner | [`Exchange::settle`]: the VMM sent as many bytes as were read |
-//! | Unix stream, owner to guest | [`Exchange::settle`]: the VMM took as many bytes as were written |
+//! | Unix stream, guest to owner | [`Exchange::prove_empty`]: the VMM sent as many bytes as were read |
+//! | Unix stream, owner to guest | [`Exchange::prove_empty`]: the VMM took as many bytes as were written |
 //! | device, transmit queue | the VMM is done only when all of it is sent |
 //! | device, packets of its own | they have no payload |
 //! | guest's receive buffers | a reset puts RAM back; with *reuse* they are the guest's own memory |
@@ -188,11 +188,11 @@ impl Exchange {
     /// Frames `request`, all of which the caller then writes. If it does not fit, nothing changed.
     ///
     /// # Panics
-    /// If the request before was not settled.
+    /// If the request before was not shown to have left nothing.
     pub fn ask<'a>(&mut self, request: &'a Request) -> Result<Frame<'a>, FrameError> {
         assert!(
             matches!(self.state, State::Idle),
-            "a VM was asked before it had settled"
+            "a VM was asked before the request before had left nothing"
         );
         let head = encode_head(request)?;
         let kind = match request.http {
@@ -318,8 +318,8 @@ impl Exchange {
 
     /// Proves, of a VM that has answered and is done with `done`, that no byte is left on the way in
     /// either direction. After an error it may get no further request.
-    pub fn settle(&mut self, done: &Stats) -> Result<(), StreamFault> {
-        let settled = match self.state {
+    pub fn prove_empty(&mut self, done: &Stats) -> Result<(), StreamFault> {
+        let empty = match self.state {
             State::Answered => self.check(done),
             // Broken, or nothing was asked: what the VMM told is then of no request.
             State::Idle | State::Asked(_) | State::Broken => Err(StreamFault::Requests {
@@ -327,11 +327,11 @@ impl Exchange {
                 asked: self.asked.saturating_sub(1),
             }),
         };
-        self.state = match settled {
+        self.state = match empty {
             Ok(()) => State::Idle,
             Err(_) => State::Broken,
         };
-        settled
+        empty
     }
 
     fn check(&self, done: &Stats) -> Result<(), StreamFault> {

@@ -49,7 +49,7 @@ pub enum SpawnReply {
     Resized,
     /// It cannot be.
     Failed {
-        /// Who has to mend it.
+        /// Who is to blame for it.
         blame: Blame,
         /// One sentence with the fix.
         message: String,

@@ -178,7 +178,7 @@ impl Hierarchy {
             base,
         } in homes
         {
-            let added = settle(&mut trees, version, &base, name, pid).and_then(|tree| {
+            let added = tree_at(&mut trees, version, &base, name, pid).and_then(|tree| {
                 if version == Version::V2 {
                     tree.parent.enable(controller)?;
                 }
@@ -238,7 +238,7 @@ impl Hierarchy {
 }
 
 /// The tree at `base`: the one that is there if controllers are mounted together, else a new one.
-fn settle<'a>(
+fn tree_at<'a>(
     trees: &'a mut Vec<Tree>,
     version: Version,
     base: &Path,

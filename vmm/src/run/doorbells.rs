@@ -54,7 +54,7 @@ impl<F: FnMut(Event)> Vm<F> {
             let is_idle = wait == Wait::Idle && !sent.blocked;
             if is_idle && self.guest == GuestState::Busy {
                 self.request_done(now)?;
-                return Ok(Next::Settle);
+                return Ok(Next::Done);
             }
             let has_news = own.packets > 0 || sent.packets > 0;
             let is_answered = match wait {

@@ -131,8 +131,8 @@ enum GuestState {
 enum Next {
     /// The guest goes on.
     Run,
-    /// A request is complete: the VM settles before it waits for the next.
-    Settle,
+    /// A request is complete: what is due behind it is done before the VM waits for the next.
+    Done,
     /// The guest is idle, and the VM's owner wants something.
     Command,
 }
@@ -141,7 +141,7 @@ enum Next {
 #[derive(Debug)]
 pub enum Turn {
     /// A request was answered, and the VM is ready for the next.
-    Settled,
+    Done,
     /// The guest is idle, and the descriptor given to [`Prepared::watch`] can be read from.
     Commanded,
     /// The guest came to its end; [`Vm::report`] has the rest.
@@ -346,12 +346,13 @@ impl<F: FnMut(Event)> Vm<F> {
         }
     }
 
-    /// Serves one request: waits for it, runs the guest until it has answered, and settles. `None`,
+    /// Serves one request: waits for it, runs the guest until it has answered, and does what is due
+    /// behind it. `None`,
     /// or how the VM ended.
     pub fn serve_request(&mut self) -> Result<Option<VmEnd>, RunError> {
         loop {
             match self.turn()? {
-                Turn::Settled => return Ok(None),
+                Turn::Done => return Ok(None),
                 Turn::Commanded => {} // Nobody gave it a descriptor to watch.
                 Turn::Ended(end) => return Ok(Some(end)),
             }
@@ -377,8 +378,8 @@ impl<F: FnMut(Event)> Vm<F> {
         &self.stats
     }
 
-    /// Answers the doorbell that was rung, if any, and runs the guest to its next exit; or settles
-    /// after a request, and comes back.
+    /// Answers the doorbell that was rung, if any, and runs the guest to its next exit; or does
+    /// what is due behind a request, and comes back.
     fn step(&mut self) -> Result<Option<Turn>, Stop> {
         let next = match self.rung.take() {
             Some(wait) => self.serve(wait)?,
@@ -386,11 +387,11 @@ impl<F: FnMut(Event)> Vm<F> {
         };
         match next {
             Next::Run => self.run_guest().map(|()| None),
-            Next::Settle => {
-                self.settle()?;
+            Next::Done => {
+                self.after_request()?;
                 self.count_request_cpu();
                 self.rung = Some(Wait::Idle);
-                Ok(Some(Turn::Settled))
+                Ok(Some(Turn::Done))
             }
             Next::Command => {
                 self.rung = Some(Wait::Idle);

@@ -174,7 +174,7 @@ impl<F: FnMut(Event)> Vm<F> {
     }
 
     /// After a response: tells the working set once, and makes the VM pristine if it has to be.
-    pub(super) fn settle(&mut self) -> Result<(), RunError> {
+    pub(super) fn after_request(&mut self) -> Result<(), RunError> {
         let Some(baseline) = &mut self.baseline else {
             return Ok(());
         };

@@ -19,7 +19,7 @@ use rustix::{
     thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities},
 };
 
-use super::{Ground, Hooks};
+use super::{Hooks, Inherited};
 use crate::{
     cgroup::Group,
     jail::{self, JailConfig, JailError},
@@ -51,7 +51,7 @@ enum StartError {
 
 /// What the fork's child does, to its end.
 pub(super) fn run(
-    ground: &Ground,
+    inherited: &Inherited,
     hooks: &Hooks,
     group: Option<&Group>,
     user: u32,
@@ -59,14 +59,14 @@ pub(super) fn run(
     control: OwnedFd,
     stream: OwnedFd,
 ) -> ! {
-    let work = || start(ground, hooks, group, user, ram_bytes, control, stream);
+    let work = || start(inherited, hooks, group, user, ram_bytes, control, stream);
     // The spawner's frames below are not this process's to unwind, nor its values to drop.
     let code = panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or(PANIC);
     jail::exit_now(code)
 }
 
 fn start(
-    ground: &Ground,
+    inherited: &Inherited,
     hooks: &Hooks,
     group: Option<&Group>,
     user: u32,
@@ -74,13 +74,13 @@ fn start(
     control: OwnedFd,
     stream: OwnedFd,
 ) -> i32 {
-    let Ok(voice) = control.try_clone().map(ControlSocket::from) else {
+    let Ok(owner) = control.try_clone().map(ControlSocket::from) else {
         return 1;
     };
     let sockets = (control, stream);
-    match prepare(ground, hooks, group, user, ram_bytes, sockets, &voice) {
+    match prepare(inherited, hooks, group, user, ram_bytes, sockets, &owner) {
         Ok((shell, missing)) => {
-            tell_panics(voice);
+            tell_panics(owner);
             hooks.jailed(shell.control());
             shell.serve(missing).map_or(1, |()| 0)
         }
@@ -92,57 +92,57 @@ fn start(
                 _ => Blame::Host,
             };
             let message = jiffy_control::error_chain(&error);
-            drop(voice.send(&Event::Failed { blame, message }));
+            drop(owner.send(&Event::Failed { blame, message }));
             1
         }
     }
 }
 
 fn prepare(
-    ground: &Ground,
+    inherited: &Inherited,
     hooks: &Hooks,
     group: Option<&Group>,
     user: u32,
     ram_bytes: u64,
     (control, stream): (OwnedFd, OwnedFd),
-    voice: &ControlSocket,
+    owner: &ControlSocket,
 ) -> Result<(Shell, Vec<Missing>), StartError> {
-    ground.program.touch();
-    let null = &ground.null;
+    inherited.program.touch();
+    let null = &inherited.null;
     dup2_stdin(null)
         .and_then(|()| dup2_stdout(null))
         .map_err(StartError::Streams)?;
-    if !ground.options.no_jail {
+    if !inherited.options.no_jail {
         dup2_stderr(null).map_err(StartError::Streams)?;
     }
     // Before the VM is made, so that the kernel's memory for it is counted.
     for join in group.map_or(&[][..], Group::join_fds) {
         rustix::io::write(join, b"0").map_err(StartError::Join)?;
     }
-    let dies_first = die_first(ground);
-    let page_map = open_page_map(ground).map_err(|error| StartError::PageMap(error.into()))?;
-    let host = ground.host.as_fd().as_raw_fd();
+    let dies_first = die_first(inherited);
+    let page_map = open_page_map(inherited).map_err(|error| StartError::PageMap(error.into()))?;
+    let host = inherited.host.as_fd().as_raw_fd();
     let keep = [
         control.as_raw_fd(),
         stream.as_raw_fd(),
-        voice.as_fd().as_raw_fd(),
+        owner.as_fd().as_raw_fd(),
         page_map.as_raw_fd(),
         host,
-        ground.spawner.as_raw_fd(),
+        inherited.spawner.as_raw_fd(),
     ];
     // SAFETY: what owns the others is the spawner's, above the frame of `run`, which never returns.
     unsafe { jail::keep_only_standard_and(&keep) }?;
     let page_map = File::from(page_map);
     let page_map = hooks.page_map(page_map).map_err(StartError::PageMap)?;
     let (control, stream) = (ControlSocket::from(control), UnixStream::from(stream));
-    let shell = Shell::new(&ground.host, ram_bytes, control, stream, page_map)?;
+    let shell = Shell::new(&inherited.host, ram_bytes, control, stream, page_map)?;
     // Nobody in this process makes another VM.
-    // SAFETY: `Ground` owns it, which this process uses no more for that and never drops.
+    // SAFETY: `Inherited` owns it, which this process uses no more for that and never drops.
     unsafe { jail::close_descriptor(host) }?;
-    if ground.options.no_jail {
-        jail::die_with(ground.spawner.as_fd())?;
+    if inherited.options.no_jail {
+        jail::die_with(inherited.spawner.as_fd())?;
         // SAFETY: as for the host's.
-        unsafe { jail::close_descriptor(ground.spawner.as_raw_fd()) }?;
+        unsafe { jail::close_descriptor(inherited.spawner.as_raw_fd()) }?;
         let reason = "it was switched off".into();
         let layer = "jail".into();
         return Ok((shell, vec![Missing { layer, reason }]));
@@ -152,14 +152,14 @@ fn prepare(
         reason: format!("cannot write `oom_score_adj`: {error}"),
     });
     let config = JailConfig {
-        outer: &ground.outer,
-        parent: ground.spawner.as_fd(),
+        outer: &inherited.outer,
+        parent: inherited.spawner.as_fd(),
         uid_gid: Some((user, user)),
         ram_bytes_max: RAM_BYTES_MAX,
         address_space_bytes: 2 * RAM_BYTES_MAX + OWN_ADDRESSES_BYTES,
-        filter: &ground.filter,
+        filter: &inherited.filter,
     };
-    // SAFETY: `Ground` owns the parent's descriptor, which nobody looks at after this.
+    // SAFETY: `Inherited` owns the parent's descriptor, which nobody looks at after this.
     let report = unsafe { jail::close(&config) }?;
     let missing = report.gaps().map(|(layer, reason)| Missing {
         layer: layer.to_string(),
@@ -171,19 +171,19 @@ fn prepare(
 
 /// Has the kernel end a VM before any process of the agent's, spawner included, when memory runs out: a VM can be made again, and its
 /// request asked again, while all VMs end with the others. The kernel would take the largest, which the agent may be.
-fn die_first(ground: &Ground) -> Result<(), Errno> {
+fn die_first(inherited: &Inherited) -> Result<(), Errno> {
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-    let file = openat(&ground.proc, "self/oom_score_adj", flags, Mode::empty())?;
+    let file = openat(&inherited.proc, "self/oom_score_adj", flags, Mode::empty())?;
     rustix::io::write(file, OOM_SCORE_ADJ_MAX).map(drop)
 }
 
 /// Opens the page map, and not as root may: who opens it with CAP_SYS_ADMIN reads in it where in the host's memory each page
 /// is, from then on and whatever it gives up later (`pagemap_read` in Linux goes by the file's opener).
-fn open_page_map(ground: &Ground) -> Result<OwnedFd, Errno> {
+fn open_page_map(inherited: &Inherited) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let open = || openat(&ground.proc, "self/pagemap", flags, Mode::empty());
+    let open = || openat(&inherited.proc, "self/pagemap", flags, Mode::empty());
     let held = capabilities(None)?;
-    if ground.options.no_jail || !held.effective.contains(CapabilitySet::SYS_ADMIN) {
+    if inherited.options.no_jail || !held.effective.contains(CapabilitySet::SYS_ADMIN) {
         return open();
     }
     let without = CapabilitySets {
@@ -198,9 +198,9 @@ fn open_page_map(ground: &Ground) -> Result<OwnedFd, Errno> {
 }
 
 /// A panic is a bug of this program: it is said where it is heard.
-fn tell_panics(voice: ControlSocket) {
+fn tell_panics(owner: ControlSocket) {
     panic::set_hook(Box::new(move |panic| {
         let (blame, message) = (Blame::Bug, format!("jiffy-vmm: {panic}"));
-        drop(voice.send(&Event::Failed { blame, message }));
+        drop(owner.send(&Event::Failed { blame, message }));
     }));
 }

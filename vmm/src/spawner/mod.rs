@@ -127,7 +127,7 @@ pub enum SpawnerError {
     Devices(#[from] DevicesError),
     #[error("there are {SHELLS_MAX} shells already: start another agent")]
     TooMany,
-    #[error("process {0} is no shell of this spawner")]
+    #[error("process {0} is not a shell of this spawner")]
     Unknown(u32),
 }
 
@@ -144,7 +144,7 @@ impl SpawnerError {
 }
 
 /// What is opened before the root is left, and what every shell starts with.
-struct Ground {
+struct Inherited {
     host: Host,
     /// This process, with which shells end.
     spawner: OwnedFd,
@@ -161,7 +161,7 @@ struct Ground {
 /// The one subscriber: its events are the owner's, and one of each shell.
 struct Spawner {
     owner: ControlSocket,
-    ground: Ground,
+    inherited: Inherited,
     groups: Option<Hierarchy>,
     users: Users,
     /// Tasks that a group allows.
@@ -242,10 +242,10 @@ impl Spawner {
         hooks: Hooks,
     ) -> Result<Self, (ControlSocket, SpawnerError)> {
         match Self::look_around(&owner, options, &hooks) {
-            Ok((ground, groups, users, pids)) => Ok(Self {
+            Ok((inherited, groups, users, pids)) => Ok(Self {
                 owner,
                 shells: Table::new(),
-                ground,
+                inherited,
                 groups,
                 users,
                 pids,
@@ -261,7 +261,7 @@ impl Spawner {
         owner: &ControlSocket,
         options: &Options,
         hooks: &Hooks,
-    ) -> Result<(Ground, Option<Hierarchy>, Users, u32), SpawnerError> {
+    ) -> Result<(Inherited, Option<Hierarchy>, Users, u32), SpawnerError> {
         allow_many_descriptors();
         forgo_huge_pages().map_err(SpawnerError::HugePages)?;
         let host = Host::open()?;
@@ -300,7 +300,7 @@ impl Spawner {
                 .collect()
         });
         owner.send(&SpawnReply::Ready { missing })?;
-        let ground = Ground {
+        let inherited = Inherited {
             host,
             spawner,
             proc,
@@ -310,7 +310,7 @@ impl Spawner {
             outer,
             options: options.clone(),
         };
-        Ok((ground, groups, users, pids))
+        Ok((inherited, groups, users, pids))
     }
 
     /// Answers one request; false once there will be no more.
@@ -371,7 +371,7 @@ impl Spawner {
             None => None,
         };
         let into = group.as_ref().and_then(|group| group.into_cgroup_fd());
-        let fork = match fork_shell(&self.ground.outer, into) {
+        let fork = match fork_shell(&self.inherited.outer, into) {
             Ok(fork) => fork,
             Err(error) => {
                 if let Some(group) = group {
@@ -384,7 +384,7 @@ impl Spawner {
             Fork::Child => {
                 let user = self.users.of(slot);
                 child::run(
-                    &self.ground,
+                    &self.inherited,
                     &self.hooks,
                     group.as_ref(),
                     user,
@@ -430,7 +430,11 @@ impl Spawner {
     }
 
     fn limits(&self, ram_bytes: u64) -> Limits {
-        Limits::for_vm(ram_bytes, self.ground.options.cpu_full_ram_bytes, self.pids)
+        Limits::for_vm(
+            ram_bytes,
+            self.inherited.options.cpu_full_ram_bytes,
+            self.pids,
+        )
     }
 
     /// Ends all shells and removes what was made for them.

@@ -206,7 +206,7 @@ proptest! {
             let response = response.expect("read to the response or a fault");
             // What it puts together under its own nonce is its own.
             prop_assert!(response.body == body || guest.has_begun, "an answer to another request");
-            match exchange.settle(&done) {
+            match exchange.prove_empty(&done) {
                 Ok(()) => prop_assert!(guest.is_clean(), "something is left: {:?}", guest),
                 Err(_) => {
                     prop_assert!(!guest.is_clean(), "a good guest was ended");
@@ -432,14 +432,14 @@ fn calls_are_taken_and_replied_to_in_any_order() {
     let answer = answer_of(nonce, b"done");
     assert!(feed(&mut exchange, &answer).expect("good").is_some());
     let stats = |read: usize| done(1, 24 + read as u64, (sent.len() + answer.len()) as u64);
-    assert_eq!(exchange.settle(&stats(replies.len())), Ok(()));
+    assert_eq!(exchange.prove_empty(&stats(replies.len())), Ok(()));
     // A reply that the guest left in the stream is found as what it is.
     let (mut exchange, nonce) = asked();
     feed(&mut exchange, &call(nonce, 0, b"a")).expect("good");
     let mut replies = vec![];
     exchange.reply(0, Reply::ok(vec![]), &mut replies);
     feed(&mut exchange, &answer_of(nonce, b"")).expect("good");
-    let left = exchange.settle(&done(1, 24, exchange.read_bytes));
+    let left = exchange.prove_empty(&done(1, 24, exchange.read_bytes));
     assert_eq!(left, Err(StreamFault::Unread(replies.len() as u64)));
 }
 
@@ -452,7 +452,10 @@ fn a_response_ends_the_calls_of_its_request() {
     let mut replies = vec![];
     exchange.reply(0, Reply::ok(vec![]), &mut replies);
     assert!(replies.is_empty(), "nobody waits for it");
-    assert_eq!(exchange.settle(&done(1, 24, sent.len() as u64)), Ok(()));
+    assert_eq!(
+        exchange.prove_empty(&done(1, 24, sent.len() as u64)),
+        Ok(())
+    );
     // A call behind a response is a byte too many, wherever it lies.
     let (mut exchange, nonce) = asked();
     let late = call(nonce, 0, b"");
@@ -560,7 +563,10 @@ fn a_response_in_pieces_is_read() {
     let bytes = frame(ResponseKind::Ok, nonce, &[], b"body");
     let response = exchange.read(&mut OneByteEach(&bytes)).expect("read");
     assert_eq!(response.body, b"body");
-    assert_eq!(exchange.settle(&done(1, 24, bytes.len() as u64)), Ok(()));
+    assert_eq!(
+        exchange.prove_empty(&done(1, 24, bytes.len() as u64)),
+        Ok(())
+    );
 }
 
 #[test]
@@ -577,10 +583,10 @@ fn a_frame_behind_a_response_is_refused_wherever_it_rests() {
     // Left in the stream: the VMM counted it.
     let (mut exchange, _) = asked();
     exchange.read(&mut &one[..]).expect("the first");
-    let left = exchange.settle(&done(1, 24, 2 * bytes));
+    let left = exchange.prove_empty(&done(1, 24, 2 * bytes));
     assert_eq!(left, Err(StreamFault::Surplus(bytes)));
     assert!(
-        exchange.settle(&done(1, 24, bytes)).is_err(),
+        exchange.prove_empty(&done(1, 24, bytes)).is_err(),
         "it stays broken"
     );
 }
@@ -593,12 +599,12 @@ fn what_was_left_unread_or_done_twice_is_refused() {
         exchange.read(&mut &bytes[..]).expect("a response");
         exchange
     };
-    assert_eq!(answered().settle(&done(1, 24, 24)), Ok(()));
-    let unread = answered().settle(&done(1, 20, 24));
+    assert_eq!(answered().prove_empty(&done(1, 24, 24)), Ok(()));
+    let unread = answered().prove_empty(&done(1, 20, 24));
     assert_eq!(unread, Err(StreamFault::Unread(4)));
-    let twice = answered().settle(&done(2, 24, 24));
+    let twice = answered().prove_empty(&done(2, 24, 24));
     assert_eq!(twice, Err(StreamFault::Requests { done: 2, asked: 1 }));
-    let early = asked().0.settle(&done(1, 24, 24));
+    let early = asked().0.prove_empty(&done(1, 24, 24));
     assert_eq!(early, Err(StreamFault::Requests { done: 1, asked: 0 }));
 }
 
@@ -609,7 +615,7 @@ fn an_answer_to_another_request_is_refused() {
     exchange.read(&mut &answer[..]).expect("the first");
     let bytes = answer.len() as u64;
     exchange
-        .settle(&done(1, 24, bytes))
+        .prove_empty(&done(1, 24, bytes))
         .expect("nothing is left");
     assert_ne!(ask(&mut exchange), first);
     let stale = exchange.read(&mut &answer[..]).expect_err("stale");
