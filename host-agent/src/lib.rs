@@ -29,6 +29,5 @@ pub mod pool;
 pub mod prepare;
 pub mod service;
 pub mod symbols;
-pub mod table_file;
 pub mod usage;
 pub mod vm;

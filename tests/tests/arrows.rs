@@ -131,6 +131,11 @@ const RULES: &[Rule] = &[
         others: Others::Except(&["jiffy-client", "tokio"]),
     },
     Rule {
+        package: "jiffy-tables",
+        ours: &["jiffy-snapshots"],
+        others: Others::Except(VMM_FIELD),
+    },
+    Rule {
         package: "jiffy-capabilities",
         ours: &["jiffy-abi", "jiffy-client", "jiffy-control", "jiffy-model"],
         others: Others::Except(VMM_FIELD),
@@ -166,6 +171,7 @@ const RULES: &[Rule] = &[
             "jiffy-snapshots",
             "jiffy-socket",
             "jiffy-symbols",
+            "jiffy-tables",
         ],
         others: Others::Except(VMM_FIELD),
     },

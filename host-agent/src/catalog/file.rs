@@ -13,6 +13,7 @@
 
 use std::{path::Path, sync::Arc};
 
+use jiffy_tables::TableFile;
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::watch;
@@ -21,10 +22,7 @@ use super::{
     Entry,
     registry::{Change, Changes, Registry, RegistryError, Update},
 };
-use crate::{
-    model::{Function, FunctionId, Generation, Version, VersionNumber},
-    table_file::TableFile,
-};
+use crate::model::{Function, FunctionId, Generation, Version, VersionNumber};
 
 const FORMAT: u64 = 3;
 /// Formats that are taken over.
@@ -51,10 +49,7 @@ impl RedbRegistry {
 
     /// The registry that `open` opens, which messages call `path`.
     #[cfg(test)]
-    pub(super) fn with_open(
-        path: &Path,
-        open: crate::table_file::Open,
-    ) -> Result<Self, RegistryError> {
+    pub(super) fn with_open(path: &Path, open: jiffy_tables::Open) -> Result<Self, RegistryError> {
         Self::new(TableFile::with_open(path, open)?)
     }
 

@@ -12,13 +12,11 @@
 
 use std::{fmt, sync::Arc};
 
+use jiffy_tables::TableFileError;
 use tokio::sync::watch;
 
 use super::Entry;
-use crate::{
-    model::{FunctionId, Generation},
-    table_file::TableFileError,
-};
+use crate::model::{FunctionId, Generation};
 
 /// All records of a function as they are to be.
 #[derive(Clone, Debug)]

@@ -2,11 +2,12 @@
 
 mod shared;
 
-use std::{io, path::Path};
+use std::path::Path;
 
 use jiffy_model::{EndsRequest as _, Outcome};
 use jiffy_snapshots::Digest;
-use redb::{Database, ReadableDatabase, StorageBackend};
+use jiffy_tables::testing::Disk;
+use redb::{Database, ReadableDatabase};
 
 use super::{
     testing::{META, write_registry},
@@ -51,101 +52,16 @@ fn alias(version: u64, other: Option<(u64, u16)>) -> Alias {
     }
 }
 
-/// A file in memory that remembers what was synced and fails from its `fails_at`th write on.
-#[derive(Clone, Debug, Default)]
-struct Disk(Arc<Mutex<DiskState>>);
-
-#[derive(Debug, Default)]
-struct DiskState {
-    bytes: Vec<u8>,
-    synced: Vec<u8>,
-    writes: usize,
-    fails_at: Option<usize>,
+fn registry_on(disk: &Disk) -> Result<RedbRegistry, RegistryError> {
+    RedbRegistry::with_open(Path::new("registry"), disk.open())
 }
 
-impl Disk {
-    fn state<T>(&self, work: impl FnOnce(&mut DiskState) -> T) -> T {
-        work(&mut self.0.lock())
-    }
-
-    fn registry(&self) -> Result<RedbRegistry, RegistryError> {
-        let disk = self.clone();
-        let open = move || Database::builder().create_with_backend(disk.clone());
-        RedbRegistry::with_open(Path::new("registry"), Box::new(open))
-    }
-
-    fn catalog(&self, limits: Limits) -> Result<Arc<Catalog>, RegistryError> {
-        Catalog::new(Arc::new(self.registry()?), limits)
-    }
-
-    /// What is there after a crash: all that was written, or only what was synced.
-    fn after_crash(&self, loses_unsynced: bool) -> Self {
-        let bytes = self.state(|state| match loses_unsynced {
-            true => state.synced.clone(),
-            false => state.bytes.clone(),
-        });
-        let state = DiskState {
-            synced: bytes.clone(),
-            bytes,
-            ..DiskState::default()
-        };
-        Self(Arc::new(Mutex::new(state)))
-    }
-}
-
-impl DiskState {
-    fn step(&mut self) -> io::Result<()> {
-        self.writes += 1;
-        match self.fails_at {
-            Some(fails_at) if self.writes > fails_at => {
-                Err(io::Error::from(io::ErrorKind::StorageFull))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-impl StorageBackend for Disk {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.state(|state| state.bytes.len() as u64))
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.state(|state| {
-            let start = usize::try_from(offset).expect("small");
-            out.copy_from_slice(&state.bytes[start..start + out.len()]);
-            Ok(())
-        })
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        self.state(|state| {
-            state.step()?;
-            state.bytes.resize(usize::try_from(len).expect("small"), 0);
-            Ok(())
-        })
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        self.state(|state| {
-            state.step()?;
-            state.synced = state.bytes.clone();
-            Ok(())
-        })
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.state(|state| {
-            state.step()?;
-            let start = usize::try_from(offset).expect("small");
-            state.bytes[start..start + data.len()].copy_from_slice(data);
-            Ok(())
-        })
-    }
+fn catalog_on(disk: &Disk, limits: Limits) -> Result<Arc<Catalog>, RegistryError> {
+    Catalog::new(Arc::new(registry_on(disk)?), limits)
 }
 
 fn memory(limits: Limits) -> Arc<Catalog> {
-    Disk::default().catalog(limits).expect("catalog")
+    catalog_on(&Disk::default(), limits).expect("catalog")
 }
 
 async fn put(catalog: &Arc<Catalog>, function: &str, version: NewVersion) -> Put {
@@ -372,7 +288,7 @@ async fn a_live_version_is_replaced_until_it_is_published() {
 #[tokio::test]
 async fn the_small_changes_are_kept() {
     let disk = Disk::default();
-    let catalog = disk.catalog(Limits::default()).expect("catalog");
+    let catalog = catalog_on(&disk, Limits::default()).expect("catalog");
     let f = name("f");
     put(&catalog, "f", new("x", 1)).await;
     let limited = catalog.set_reserved_concurrency(&f, Some(0)).await;
@@ -380,7 +296,7 @@ async fn the_small_changes_are_kept() {
     let tagged = catalog.tag(&f, [("a".into(), "b".into())].into(), vec![]);
     let tagged = tagged.await.expect("tag");
     drop(catalog);
-    let again = disk.catalog(Limits::default()).expect("catalog");
+    let again = catalog_on(&disk, Limits::default()).expect("catalog");
     assert_eq!(again.function(&f).expect("there"), tagged);
 }
 
@@ -388,7 +304,7 @@ async fn the_small_changes_are_kept() {
 #[tokio::test]
 async fn generations_only_grow() {
     let disk = Disk::default();
-    let catalog = disk.catalog(Limits::default()).expect("catalog");
+    let catalog = catalog_on(&disk, Limits::default()).expect("catalog");
     let f = name("f");
     let first = put(&catalog, "f", new("1", 1)).await;
     let second = put(&catalog, "f", new("2", 2)).await;
@@ -404,7 +320,7 @@ async fn generations_only_grow() {
     catalog.delete_function(&f).await.expect("deleted");
     drop(catalog);
     // Not even a restart, or a deletion, gives one twice.
-    let catalog = disk.catalog(Limits::default()).expect("catalog");
+    let catalog = catalog_on(&disk, Limits::default()).expect("catalog");
     let again = put(&catalog, "f", new("1", 1)).await;
     assert!(again.function.generation.0 > limited.0 + 1);
     assert_eq!(again.version.generation, again.function.generation);
@@ -550,11 +466,11 @@ async fn a_crash_loses_no_acknowledged_deploy_and_leaves_none_half() {
     let mut crashes = 0;
     for fails_at in 0.. {
         let disk = Disk::default();
-        drop(disk.registry().expect("registry"));
-        disk.state(|state| state.fails_at = Some(state.writes + fails_at));
+        drop(registry_on(&disk).expect("registry"));
+        disk.fill_after(Some(fails_at));
         let mut acknowledged = 0;
         let mut is_done = false;
-        if let Ok(catalog) = disk.catalog(Limits::default()) {
+        if let Ok(catalog) = catalog_on(&disk, Limits::default()) {
             is_done = true;
             for next in 1..=6 {
                 let put = catalog.put_version(&name("f"), new("x", next)).await;
@@ -567,7 +483,7 @@ async fn a_crash_loses_no_acknowledged_deploy_and_leaves_none_half() {
         }
         for loses_unsynced in [false, true] {
             let after = disk.after_crash(loses_unsynced);
-            let catalog = after.catalog(Limits::default()).expect("opens");
+            let catalog = catalog_on(&after, Limits::default()).expect("opens");
             let entry = catalog.get(&name("f"));
             let found = entry
                 .as_ref()
@@ -594,16 +510,16 @@ async fn a_crash_loses_no_acknowledged_deploy_and_leaves_none_half() {
 #[tokio::test]
 async fn a_storage_error_heals() {
     let disk = Disk::default();
-    let catalog = disk.catalog(Limits::default()).expect("catalog");
+    let catalog = catalog_on(&disk, Limits::default()).expect("catalog");
     let f = name("f");
     put(&catalog, "f", new("x", 1)).await;
-    disk.state(|state| state.fails_at = Some(state.writes));
+    disk.fill_after(Some(0));
     for _ in 0..2 {
         let full = catalog.put_version(&f, new("x", 2)).await;
         let full = full.expect_err("full");
         assert_eq!(full.outcome(), Outcome::Platform, "{full}");
         assert_eq!(catalog.function(&f).expect("readable").live, number(1));
     }
-    disk.state(|state| state.fails_at = None);
+    disk.fill_after(None);
     put(&catalog, "f", new("x", 2)).await;
 }

@@ -15,14 +15,12 @@ use std::{
 };
 
 use jiffy_snapshots::Digest;
+use jiffy_tables::{TableFile, TableFileError};
 use parking_lot::Mutex;
 use redb::{ReadableTable, TableDefinition};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    model::{FunctionId, Settings},
-    table_file::{TableFile, TableFileError},
-};
+use crate::model::{FunctionId, Settings};
 
 const PREPARED: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("prepared");
 

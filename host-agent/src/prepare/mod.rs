@@ -31,6 +31,7 @@ use std::{
 
 use jiffy_control::LogRecord;
 use jiffy_snapshots::{Digest, Store, StoreError};
+use jiffy_tables::TableFileError;
 use parking_lot::Mutex;
 use tokio::{
     sync::{AcquireError, RwLock as AsyncRwLock, RwLockReadGuard, Semaphore, SemaphorePermit},
@@ -51,7 +52,6 @@ use crate::{
     model::{FunctionId, Settings, Version},
     observe::Observer,
     pool::Pool,
-    table_file::TableFileError,
     vm::{OpenSnapshot, Vms},
 };
 

@@ -3,7 +3,7 @@
 use super::*;
 
 fn two() -> [Arc<Catalog>; 2] {
-    let registry: Arc<dyn Registry> = Arc::new(Disk::default().registry().expect("registry"));
+    let registry: Arc<dyn Registry> = Arc::new(registry_on(&Disk::default()).expect("registry"));
     let catalog = || Catalog::new(Arc::clone(&registry), Limits::default()).expect("catalog");
     [catalog(), catalog()]
 }

@@ -3,12 +3,12 @@
 use std::sync::atomic::AtomicU8;
 
 use super::{super::*, *};
+use jiffy_tables::TableFileError;
 use tokio::sync::watch;
 
 use crate::{
     catalog::{Change, Changes, Update},
     model::Generation,
-    table_file::TableFileError,
 };
 
 const NEVER: u8 = 0;

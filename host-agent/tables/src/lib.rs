@@ -3,7 +3,12 @@
 //! After an I/O error `redb` takes no more work until it is opened anew, and only that tells whether a
 //! failed commit is durable. So the file is closed after any error and opened by the next call:
 //! a disk that was full needs room again, not a restart.
-//! Not here: what is in the tables (`catalog::file`, `prepare::known`).
+//! One writes at a time, and others read meanwhile what was durable before.
+//! Not here: what is in the tables (the agent's `catalog::file` and `prepare::known`; `jiffy-kv`).
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "testing")]
+pub mod testing;
 
 use std::{
     error::Error,
@@ -12,18 +17,22 @@ use std::{
     io,
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
 };
 
 use jiffy_snapshots::why_of;
-use parking_lot::Mutex;
 use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase, WriteTransaction};
 
-/// Bytes of the file that are kept in memory at most; what is asked often is in memory elsewhere.
+/// Bytes of a file that are kept in memory at most, of one whose owner has in memory what is asked often.
 const CACHE_BYTES: usize = 8 << 20;
 /// The agent alone reads and writes it.
 const FILE_MODE: u32 = 0o600;
 
-pub(crate) type Open = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
+/// Opens the tables.
+pub type Open = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
 
 /// Why tables cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -40,11 +49,27 @@ pub enum TableFileError {
 }
 
 /// Tables in one file.
-pub(crate) struct TableFile {
+pub struct TableFile {
     path: PathBuf,
     open: Open,
-    /// None after an error.
-    database: Mutex<Option<Database>>,
+    /// None after an error. Whoever works with it only reads this.
+    database: RwLock<Option<Database>>,
+    /// It has to be opened anew before it is used again.
+    is_broken: AtomicBool,
+}
+
+/// A use of the tables, which breaks them unless it ends well; a panic does not.
+struct Use<'a> {
+    is_broken: &'a AtomicBool,
+    ended_well: bool,
+}
+
+impl Drop for Use<'_> {
+    fn drop(&mut self) {
+        if !self.ended_well {
+            self.is_broken.store(true, SeqCst);
+        }
+    }
 }
 
 impl fmt::Debug for TableFile {
@@ -57,36 +82,42 @@ impl fmt::Debug for TableFile {
 
 impl TableFile {
     /// Opens the file `path`, or makes it, with mode 0600. One process at a time can have it.
-    pub(crate) fn open(path: &Path) -> Result<Self, TableFileError> {
+    pub fn open(path: &Path) -> Result<Self, TableFileError> {
+        Self::open_cached(path, CACHE_BYTES)
+    }
+
+    /// The same, with at most `cache_bytes` of it in memory.
+    pub fn open_cached(path: &Path, cache_bytes: usize) -> Result<Self, TableFileError> {
         if !path.exists() {
             create(path)?;
         }
         close_to_others(path).map_err(|error| unusable(path, error))?;
         let file = path.to_owned();
-        let open = move || Database::builder().set_cache_size(CACHE_BYTES).open(&file);
+        let open = move || Database::builder().set_cache_size(cache_bytes).open(&file);
         Self::with_open(path, Box::new(open))
     }
 
     /// The tables that `open` opens, in a file that messages call `path`.
-    pub(crate) fn with_open(path: &Path, open: Open) -> Result<Self, TableFileError> {
+    pub fn with_open(path: &Path, open: Open) -> Result<Self, TableFileError> {
         let file = Self {
             path: path.to_owned(),
             open,
-            database: Mutex::new(None),
+            database: RwLock::new(None),
+            is_broken: AtomicBool::new(false),
         };
         file.with(|_| Ok(()))?;
         Ok(file)
     }
 
     /// One transaction, durable when this returns; an error of either kind undoes it.
-    pub(crate) fn write<T, E: From<TableFileError>>(
+    pub fn write<T, E: From<TableFileError>>(
         &self,
-        work: impl FnOnce(&WriteTransaction) -> Result<Result<T, E>, redb::Error>,
+        work: impl FnOnce(&mut WriteTransaction) -> Result<Result<T, E>, redb::Error>,
     ) -> Result<T, E> {
         self.with(|database| {
             // `Durability::Immediate` is the default.
-            let transaction = database.begin_write()?;
-            let result = work(&transaction)?;
+            let mut transaction = database.begin_write()?;
+            let result = work(&mut transaction)?;
             if result.is_ok() {
                 transaction.commit()?;
             }
@@ -95,7 +126,7 @@ impl TableFile {
     }
 
     /// Reads what was durable when it began.
-    pub(crate) fn read<T, E: From<TableFileError>>(
+    pub fn read<T, E: From<TableFileError>>(
         &self,
         work: impl FnOnce(&ReadTransaction) -> Result<Result<T, E>, redb::Error>,
     ) -> Result<T, E> {
@@ -106,18 +137,41 @@ impl TableFile {
         &self,
         work: impl FnOnce(&Database) -> Result<T, redb::Error>,
     ) -> Result<T, TableFileError> {
-        // A panic under the lock leaves `None`, from which the next call recovers.
-        let mut kept = self.database.lock();
-        let database = match kept.take() {
-            Some(database) => database,
-            None => (self.open)().map_err(|error| match error {
+        loop {
+            let kept = self.database.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(database) = &*kept
+                && !self.is_broken.load(SeqCst)
+            {
+                let mut this = Use {
+                    is_broken: &self.is_broken,
+                    ended_well: false,
+                };
+                let result = work(database);
+                this.ended_well = result.is_ok();
+                return result.map_err(|error| unusable(&self.path, error));
+            }
+            drop(kept);
+            self.open_anew()?;
+        }
+    }
+
+    /// Opens the file if it is closed or broken, when nobody uses it any more.
+    fn open_anew(&self) -> Result<(), TableFileError> {
+        let mut kept = self
+            .database
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        if self.is_broken.swap(false, SeqCst) {
+            *kept = None;
+        }
+        if kept.is_none() {
+            let opened = (self.open)().map_err(|error| match error {
                 DatabaseError::DatabaseAlreadyOpen => TableFileError::InUse,
                 error => unusable(&self.path, error),
-            })?,
-        };
-        let result = work(&database).map_err(|error| unusable(&self.path, error))?;
-        *kept = Some(database);
-        Ok(result)
+            })?;
+            *kept = Some(opened);
+        }
+        Ok(())
     }
 }
 
