@@ -136,6 +136,12 @@ const RULES: &[Rule] = &[
         others: Others::Except(VMM_FIELD),
     },
     Rule {
+        // An engine: calls and HTTP are around it.
+        package: "jiffy-kv",
+        ours: &["jiffy-model", "jiffy-tables"],
+        others: Others::Except(VMM_FIELD),
+    },
+    Rule {
         package: "jiffy-capabilities",
         ours: &["jiffy-abi", "jiffy-client", "jiffy-control", "jiffy-model"],
         others: Others::Except(VMM_FIELD),

@@ -1,0 +1,155 @@
+//! Why a store does not do what it is asked.
+
+use std::{error::Error, io};
+
+use jiffy_tables::TableFileError;
+
+use crate::{
+    BATCH_MAX, Change, Condition, KEY_BYTES_MAX, METADATA_BYTES_MAX, PAGE_MAX, TTL_MAX,
+    VALUE_BYTES_MAX, Write,
+};
+
+/// Why a store does not do what it is asked. Nothing of it is done then, but for what [`KvError::Unknown`] says.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each message documents its variant")]
+pub enum KvError {
+    #[error(transparent)]
+    Invalid(#[from] Unfit),
+    #[error("{}", conflict(.key, *.wanted, *.found))]
+    Conflict {
+        key: String,
+        wanted: Condition,
+        found: Option<u64>,
+    },
+    #[error(
+        "the store {store} would have {bytes} bytes: must be at most {bytes_max}, each entry with 64 more than it has"
+    )]
+    StoreFull {
+        store: String,
+        bytes: u64,
+        bytes_max: u64,
+    },
+    #[error("there would be more than {0} stores: remove one, or raise kv.stores_max")]
+    TooManyStores(u64),
+    #[error("too much waits to be written: try again later")]
+    Busy,
+    #[error("the host's disk is full: nothing was changed")]
+    DiskFull,
+    #[error("the host cannot read or write its stores: {0}")]
+    Storage(String),
+    /// It can be durable, and is then there after the file was opened anew.
+    #[error("the host does not know whether the change was made: {0}")]
+    Unknown(String),
+    #[error(
+        "the stores of this format ({found}) are of another release: this one has format {known}"
+    )]
+    Format { found: u64, known: u64 },
+    #[error("the stores are being closed")]
+    Stopped,
+}
+
+/// Why a call is not one that a store takes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    #[error("invalid key of {0} bytes: must be 1 to {KEY_BYTES_MAX}, UTF-8")]
+    Key(usize),
+    #[error("invalid value of {0} bytes: must be at most {VALUE_BYTES_MAX}")]
+    Value(usize),
+    #[error(
+        "invalid metadata {0:?}: must be at most {METADATA_BYTES_MAX} printable ASCII characters, without spaces around them"
+    )]
+    Metadata(String),
+    #[error("invalid time to live {0} ms: must be 1 to {max}", max = TTL_MAX.as_millis())]
+    Ttl(u128),
+    #[error("invalid batch of {0} changes: must be 1 to {BATCH_MAX}")]
+    Batch(usize),
+    #[error("the key {0:?} is twice in a batch: change it once")]
+    Twice(String),
+    #[error("invalid limit {0}: must be 1 to {PAGE_MAX}")]
+    Limit(usize),
+}
+
+fn conflict(key: &str, wanted: Condition, found: Option<u64>) -> String {
+    let found = match found {
+        Some(version) => format!("has version {version}"),
+        None => "is not there".into(),
+    };
+    let rule = match wanted {
+        Condition::None => "anything will do".into(),
+        Condition::Absent => "must not be there".into(),
+        Condition::Present => "must be there".into(),
+        Condition::Version(version) => format!("must have version {version}"),
+    };
+    format!("the entry {key:?} {found}: {rule}")
+}
+
+impl KvError {
+    pub(crate) fn thread(error: io::Error) -> Self {
+        Self::Storage(format!("no thread can be started: {error}"))
+    }
+}
+
+impl From<TableFileError> for KvError {
+    fn from(error: TableFileError) -> Self {
+        match &error {
+            TableFileError::Storage { source, .. } if is_full(&**source) => Self::DiskFull,
+            _ => Self::Storage(error.to_string()),
+        }
+    }
+}
+
+/// Whether an error, or one that it comes from, is that there is no room.
+fn is_full(error: &(dyn Error + 'static)) -> bool {
+    let io = error.downcast_ref::<io::Error>();
+    let is_this = io.is_some_and(|error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    });
+    is_this || error.source().is_some_and(is_full)
+}
+
+pub(crate) fn check_key(key: &str) -> Result<(), Unfit> {
+    match (1..=KEY_BYTES_MAX).contains(&key.len()) {
+        true => Ok(()),
+        false => Err(Unfit::Key(key.len())),
+    }
+}
+
+pub(crate) fn check_writes(writes: &[Write]) -> Result<(), Unfit> {
+    if !(1..=BATCH_MAX).contains(&writes.len()) {
+        return Err(Unfit::Batch(writes.len()));
+    }
+    writes.iter().try_for_each(check_write)?;
+    let mut keys: Vec<_> = writes.iter().map(|write| &write.key).collect();
+    keys.sort_unstable();
+    match keys.windows(2).find(|pair| pair[0] == pair[1]) {
+        Some(pair) => Err(Unfit::Twice(pair[0].clone())),
+        None => Ok(()),
+    }
+}
+
+fn check_write(write: &Write) -> Result<(), Unfit> {
+    check_key(&write.key)?;
+    let Change::Put {
+        value,
+        metadata,
+        ttl,
+    } = &write.change
+    else {
+        return Ok(());
+    };
+    if value.len() > VALUE_BYTES_MAX {
+        return Err(Unfit::Value(value.len()));
+    }
+    let is_printable = metadata.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if metadata.len() > METADATA_BYTES_MAX || !is_printable || metadata.trim() != metadata {
+        let shown = metadata.chars().take(64).collect();
+        return Err(Unfit::Metadata(shown));
+    }
+    match ttl {
+        Some(ttl) if ttl.as_millis() == 0 || *ttl > TTL_MAX => Err(Unfit::Ttl(ttl.as_millis())),
+        _ => Ok(()),
+    }
+}
