@@ -26,6 +26,22 @@ pub const CALL_BYTES_MAX: u64 = 64 << 20;
 pub const SERVICE_HOST: u16 = 1;
 /// Of [`SERVICE_HOST`]: release of jiffy, name and version of the function, id of the request.
 pub const OPERATION_HOST_INFO: u16 = 1;
+/// The service that keeps keys and values; the binding is the store. See [`crate::kv`].
+pub const SERVICE_KV: u16 = 16;
+/// Of [`SERVICE_KV`]: what is under a key (field: key). The reply has version, metadata and expiry, and the value as its body;
+/// without a version, there is none.
+pub const OPERATION_KV_GET: u16 = 1;
+/// Of [`SERVICE_KV`]: puts a value, the body (fields: key, metadata, time to live, conditions). The reply's body is what was
+/// [`written`](crate::kv::Written).
+pub const OPERATION_KV_PUT: u16 = 2;
+/// Of [`SERVICE_KV`]: removes an entry (fields: key, conditions). The reply's body is what was written.
+pub const OPERATION_KV_DELETE: u16 = 3;
+/// Of [`SERVICE_KV`]: a part of a list (fields: prefix, cursor, count). The reply's body is items, each with key, version, bytes of
+/// the value, metadata and expiry; its field is the cursor of the next part, if there may be one.
+pub const OPERATION_KV_LIST: u16 = 4;
+/// Of [`SERVICE_KV`]: several changes, all or none. The body is items, each with the fields and the body of a put or a delete,
+/// and which of them it is. The reply's body is what was written, one after the other.
+pub const OPERATION_KV_BATCH: u16 = 5;
 
 /// A call, the only thing besides a response that a guest sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,16 +130,19 @@ pub enum CallErrorKind {
     Limit = 5,
     /// It was tried and did not work.
     Failed = 6,
+    /// Somebody else was quicker: what it was to change is not as it was, or is there already.
+    Conflict = 7,
 }
 
 impl CallErrorKind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Denied,
         Self::Unknown,
         Self::Invalid,
         Self::Timeout,
         Self::Limit,
         Self::Failed,
+        Self::Conflict,
     ];
 
     /// In kebab case.
@@ -135,6 +154,7 @@ impl CallErrorKind {
             Self::Timeout => "timeout",
             Self::Limit => "limit",
             Self::Failed => "failed",
+            Self::Conflict => "conflict",
         }
     }
 }

@@ -283,6 +283,28 @@ pub enum Tag {
     Sent = 38,
     /// Reply: the release of jiffy that runs the function, UTF-8.
     Release = 39,
+    /// KV: a key, UTF-8.
+    Key = 80,
+    /// KV: the version of an entry, u64.
+    EntryVersion = 81,
+    /// KV: what is said of an entry, printable ASCII.
+    Metadata = 82,
+    /// KV call: after what time an entry expires, u64, milliseconds.
+    TtlMs = 83,
+    /// KV reply: when an entry expires, u64, milliseconds since 1970.
+    ExpiresMs = 84,
+    /// KV call: only if there is an entry of this version, u64.
+    IfVersion = 85,
+    /// KV call: only if there is an entry, 1, or none, 0; u8.
+    IfPresent = 86,
+    /// KV call: what keys have to begin with, UTF-8.
+    Prefix = 87,
+    /// KV: the key behind which a list goes on, UTF-8.
+    Cursor = 88,
+    /// KV call: how many entries at most, u32.
+    Count = 89,
+    /// KV reply: bytes of a value, u32.
+    ValueBytes = 90,
 }
 
 impl Tag {
@@ -308,6 +330,17 @@ impl Tag {
             37 => Self::CallError,
             38 => Self::Sent,
             39 => Self::Release,
+            80 => Self::Key,
+            81 => Self::EntryVersion,
+            82 => Self::Metadata,
+            83 => Self::TtlMs,
+            84 => Self::ExpiresMs,
+            85 => Self::IfVersion,
+            86 => Self::IfPresent,
+            87 => Self::Prefix,
+            88 => Self::Cursor,
+            89 => Self::Count,
+            90 => Self::ValueBytes,
             _ => return None,
         })
     }

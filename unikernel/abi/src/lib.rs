@@ -13,6 +13,7 @@ pub mod doorbell;
 pub mod environment;
 pub mod fault;
 pub mod frame;
+pub mod kv;
 pub mod layout;
 pub mod log_ring;
 pub mod note;

@@ -30,7 +30,7 @@ use jiffy_abi::{
     frame::{Fields, Tag},
 };
 
-use crate::platform;
+use crate::{dispatch::put_field, platform};
 
 /// What a call's result is made of.
 pub(crate) type Decode<T> = fn(&ReplyHead<'_>, &[u8], &[u8]) -> Option<T>;
@@ -40,17 +40,61 @@ pub(crate) type Decode<T> = fn(&ReplyHead<'_>, &[u8], &[u8]) -> Option<T>;
 pub struct Call<T> {
     service: u16,
     operation: u16,
+    binding: String,
     timeout: Option<Duration>,
+    fields: Vec<u8>,
+    body: Vec<u8>,
+    /// Why it cannot be made, if it cannot.
+    invalid: Option<CallError>,
     decode: Decode<T>,
 }
 
 impl<T> Call<T> {
-    const fn new(service: u16, operation: u16, decode: Decode<T>) -> Self {
+    pub(crate) const fn new(service: u16, operation: u16, decode: Decode<T>) -> Self {
         Self {
             service,
             operation,
+            binding: String::new(),
             timeout: None,
+            fields: Vec::new(),
+            body: Vec::new(),
+            invalid: None,
             decode,
+        }
+    }
+
+    /// Under which name the function was given what it asks for.
+    pub(crate) fn bound(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.binding);
+        self
+    }
+
+    /// A field more.
+    pub(crate) fn field(mut self, tag: Tag, value: &[u8]) -> Self {
+        if put_field(&mut self.fields, tag, value).is_err() {
+            return self.refused("a field of a call may have 65535 bytes");
+        }
+        self
+    }
+
+    /// What it carries.
+    pub(crate) fn carrying(mut self, body: Vec<u8>) -> Self {
+        self.body = body;
+        self
+    }
+
+    /// What is wrong with it: an error when it is made.
+    pub(crate) fn refused(mut self, why: &str) -> Self {
+        let error = || CallError::new(CallErrorKind::Invalid, Sent::No, why);
+        self.invalid.get_or_insert_with(error);
+        self
+    }
+
+    /// Operation, fields and body, for a call that makes several.
+    pub(crate) fn into_parts(self) -> Result<(u16, Vec<u8>, Vec<u8>), CallError> {
+        match self.invalid {
+            Some(error) => Err(error),
+            None => Ok((self.operation, self.fields, self.body)),
         }
     }
 
@@ -71,16 +115,18 @@ impl<T> Call<T> {
             // Rounded up, so that some time is not none.
             u32::try_from(timeout.as_micros().div_ceil(1000)).unwrap_or(u32::MAX)
         });
-        let started = platform::start_call(platform::Call {
-            service: self.service,
-            operation: self.operation,
-            binding: "",
-            timeout_ms,
-            fields: &[],
-            body: Vec::new(),
-        });
+        let start = || {
+            platform::start_call(platform::Call {
+                service: self.service,
+                operation: self.operation,
+                binding: &self.binding,
+                timeout_ms,
+                fields: &self.fields,
+                body: self.body,
+            })
+        };
         Pending {
-            started,
+            started: self.invalid.map_or_else(start, Err),
             decode: self.decode,
             _not_send: PhantomData,
         }
@@ -157,6 +203,11 @@ impl CallError {
     /// What went wrong.
     pub const fn kind(&self) -> CallErrorKind {
         self.kind
+    }
+
+    /// Whether somebody else was quicker: what was to be changed is not as it was.
+    pub fn is_conflict(&self) -> bool {
+        self.kind == CallErrorKind::Conflict
     }
 
     /// Whether what was called for has left the host. If not, it can be tried again without being done twice.

@@ -58,6 +58,7 @@ mod state;
 pub mod call;
 pub mod env;
 pub mod http;
+pub mod kv;
 pub mod random;
 #[cfg(not(jiffy_guest))]
 pub mod testing;

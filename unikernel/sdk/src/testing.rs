@@ -17,21 +17,25 @@
 //! # }
 //! ```
 
+mod kv;
+
 use alloc::{
     borrow::ToOwned,
     boxed::Box,
+    collections::BTreeMap,
     string::{String, ToString},
     vec::Vec,
 };
 use core::time::Duration;
 
 use jiffy_abi::{
-    call::{ReplyHead, SERVICE_HOST, Sent},
+    call::{ReplyHead, SERVICE_HOST, SERVICE_KV, Sent},
     frame::{RequestKind, ResponseHead, ResponseKind, Tag},
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 
+pub use self::kv::Store;
 #[doc(inline)]
 pub use crate::__testing_call as call;
 use crate::{
@@ -66,6 +70,7 @@ pub struct Call {
     kind: RequestKind,
     head: Vec<u8>,
     body: Vec<u8>,
+    stores: BTreeMap<String, Store>,
     world: World,
 }
 
@@ -78,6 +83,7 @@ impl Call {
             kind: RequestKind::Event,
             head: Vec::new(),
             body: Vec::new(),
+            stores: BTreeMap::new(),
             world,
         }
     }
@@ -158,6 +164,12 @@ impl Call {
         self.answers(SERVICE_HOST, Err(error))
     }
 
+    /// Gives the handler a store of keys and values, such as `[("42", "{}")]`, or a [`Store`] that the test looks into afterwards.
+    pub fn kv(mut self, name: &str, store: impl Into<Store>) -> Self {
+        self.stores.insert(name.to_owned(), store.into());
+        self
+    }
+
     fn answers(mut self, service: u16, answer: Answer) -> Self {
         let encode = move |_: &platform::Call<'_>| encode(&answer);
         self.world.stand_ins.set(service, Box::new(encode));
@@ -171,8 +183,12 @@ impl Call {
             kind,
             head,
             body,
-            world,
+            stores,
+            mut world,
         } = self;
+        if !stores.is_empty() {
+            world.stand_ins.set(SERVICE_KV, kv::stand_in(stores));
+        }
         logging::install();
         Outcome::new(platform::within(world, || {
             dispatch(function, kind, &head, &body)

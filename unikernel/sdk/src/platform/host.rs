@@ -13,7 +13,7 @@ use std::{
 };
 
 use jiffy_abi::{
-    call::{CallErrorKind, SERVICE_HOST, Sent},
+    call::{CallErrorKind, SERVICE_HOST, SERVICE_KV, Sent},
     log_ring::Level,
 };
 use rand_chacha::ChaCha20Rng;
@@ -163,6 +163,7 @@ pub(crate) fn start_call(call: Call<'_>) -> Result<u32, CallError> {
     let stand_in = in_world(|world| world.stand_ins.services.remove(&service));
     let name = match service {
         SERVICE_HOST => "host_info",
+        SERVICE_KV => "kv",
         _ => "a service",
     };
     let Some(stand_in) = stand_in else {

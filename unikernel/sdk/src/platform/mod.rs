@@ -15,6 +15,6 @@ pub(crate) use guest::{
 pub use guest::{Request, Response};
 #[cfg(not(jiffy_guest))]
 pub(crate) use host::{
-    Call, Reply, World, deadline_ns, fill_random, log, monotonic_ns, sleep_until, start_call,
-    variable, wait_reply, wall_ns, within, within_init,
+    Call, Reply, StandIn, World, deadline_ns, fill_random, log, monotonic_ns, sleep_until,
+    start_call, variable, wait_reply, wall_ns, within, within_init,
 };
