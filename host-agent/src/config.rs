@@ -17,7 +17,9 @@ use axum::http::uri::Authority;
 pub use cidr::Cidr;
 use jiffy_abi::frame::{BODY_BYTES_MAX, HEAD_BYTES_MAX};
 use jiffy_snapshots::{SecretError, read_secret, why};
-pub use settings::{AddressHeader, FileConfig, JailSettings, LambdaSettings, Limits, LogFormat};
+pub use settings::{
+    AddressHeader, FileConfig, JailSettings, KvSettings, LambdaSettings, Limits, LogFormat,
+};
 
 /// Bytes of `jiffyd.toml`, of the token file or of the key file at most.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -372,6 +374,8 @@ fn check_ranges(settings: &FileConfig) -> Result<(), ConfigError> {
         limits.versions_max 2..=1 << 16;
         limits.builds_max 1..=1024;
         limits.open_snapshots_max 16..=1 << 20;
+        kv.store_bytes_max 1..=1 << 50;
+        kv.stores_max 1..=1 << 30;
         pool.shells_max shells_min..=100_000;
         pool.shells_making_max 1..=1024;
         pool.queue_ms_max 0..=15 * 60 * 1000;

@@ -28,7 +28,7 @@ use jiffy_control::Line;
 use jiffyd::{
     config::{Config, FileConfig, LogFormat, unknown_variables},
     front, memory,
-    service::{HostIdentity, Parts, Service, open_registry},
+    service::{HostIdentity, Parts, Service, open_kv, open_registry},
     symbols::{self, Innermost, Symbolizer},
     vm::{JailedOptions, JailedVms},
 };
@@ -184,6 +184,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         .with_context(|| format!("cannot read {} and the host's CPU", vmm.display()))?;
     // Before anything that costs time, so that a second agent says so at once.
     let registry = open_registry(&config).context("cannot open the registry")?;
+    let kv = open_kv(&config).context("cannot open the stores of keys and values")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -196,6 +197,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
             vmm,
             cpu_full_ram_bytes: (full_ram_bytes > 0).then_some(full_ram_bytes),
             allow_missing_cgroups: config.jail.allow_missing_cgroups,
+            kv: Arc::clone(&kv),
         })
         .context("cannot run VMs")?
     };
@@ -209,6 +211,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
             config,
             host,
             registry,
+            kv,
             // This program, even after it was replaced by a newer one.
             symbolizer: Some(Symbolizer::new("/proc/self/exe".into())),
         })?;

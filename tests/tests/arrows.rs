@@ -143,7 +143,13 @@ const RULES: &[Rule] = &[
     },
     Rule {
         package: "jiffy-capabilities",
-        ours: &["jiffy-abi", "jiffy-client", "jiffy-control", "jiffy-model"],
+        ours: &[
+            "jiffy-abi",
+            "jiffy-client",
+            "jiffy-control",
+            "jiffy-kv",
+            "jiffy-model",
+        ],
         others: Others::Except(VMM_FIELD),
     },
     Rule {
@@ -156,6 +162,7 @@ const RULES: &[Rule] = &[
             "jiffy-control",
             "jiffy-files",
             "jiffy-image",
+            "jiffy-kv",
             "jiffy-model",
             "jiffy-snapshots",
             "jiffy-symbols",
@@ -173,6 +180,7 @@ const RULES: &[Rule] = &[
             "jiffy-control",
             "jiffy-files",
             "jiffy-image",
+            "jiffy-kv",
             "jiffy-model",
             "jiffy-snapshots",
             "jiffy-socket",

@@ -299,6 +299,9 @@ struct RunOptions {
     /// images that cannot log otherwise, or not yet.
     #[arg(long, conflicts_with = "snapshot")]
     console: bool,
+    /// Keep stores of keys and values in this file. Default: they are empty, and gone afterwards.
+    #[arg(long, value_name = "FILE")]
+    kv_file: Option<PathBuf>,
     /// How to print the outcome; JSON has the statistics in any case.
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
@@ -346,7 +349,9 @@ impl Failure {
             Self::Run(RunError::Event(_) | RunError::Settings(_))
             | Self::Snapshot(SnapshotError::Settings(_)) => Exit::Usage,
             Self::Inspect(InspectError::Print(_))
-            | Self::Run(RunError::Vmm(_) | RunError::Capability(_) | RunError::Print(_))
+            | Self::Run(
+                RunError::Vmm(_) | RunError::Kv(_) | RunError::Capability(_) | RunError::Print(_),
+            )
             | Self::Snapshot(SnapshotError::Vmm(_) | SnapshotError::Print(_)) => Exit::Host,
             Self::Run(RunError::Launch(error)) | Self::Snapshot(SnapshotError::Launch(error)) => {
                 error.outcome().exit()
@@ -471,6 +476,7 @@ impl From<RunOptions> for run::Options {
             devices: devices.into_iter().collect(),
             requests: options.requests,
             stats: options.stats,
+            kv_file: options.kv_file,
             jail: options.jail.into(),
         }
     }

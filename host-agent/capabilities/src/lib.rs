@@ -11,17 +11,21 @@
 #![forbid(unsafe_code)]
 
 mod host;
+mod kv;
 
 use std::{collections::BTreeMap, error::Error, fmt, future::ready, sync::Arc};
 
 use jiffy_abi::call::{CallErrorKind, Sent};
 use jiffy_client::{CallContext, CallFuture, Calls};
 use jiffy_control::{Call, Reply};
+use jiffy_kv::Kv;
 use jiffy_model::{FunctionId, Grants};
 
 /// What capabilities are configured with: what is the same for all functions of a process.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Config {
+    /// The stores of keys and values.
+    pub kv: Arc<Kv>,
     /// Release of the program that runs the functions.
     pub release: String,
 }
@@ -92,6 +96,7 @@ impl Capabilities {
     pub fn new(config: &Config) -> Result<Self, CapabilityError> {
         let mut all = Self(BTreeMap::new());
         all.add::<host::Host>(config)?;
+        all.add::<kv::Stores>(config)?;
         Ok(all)
     }
 

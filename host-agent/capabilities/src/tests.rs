@@ -9,6 +9,9 @@ use super::*;
 /// What comes at once of a call for request `r-1` of version 7.
 fn call(call: Call) -> Reply {
     let capabilities = Capabilities::new(&Config {
+        kv: Arc::new(
+            Kv::in_memory(jiffy_kv::Limits::default(), jiffy_kv::system_clock()).expect("memory"),
+        ),
         release: "1.2.3".into(),
     });
     let prepared = capabilities.expect("nothing to open").prepare(&Version {
@@ -66,7 +69,7 @@ fn what_nobody_has_is_an_error_that_can_be_told_from_others() {
         assert_eq!(String::from_utf8_lossy(&reply.body), message);
     };
     for service in [0, 2, u16::MAX] {
-        let message = format!("unknown service {service}: must be one of 1 (host)");
+        let message = format!("unknown service {service}: must be one of 1 (host), 16 (kv)");
         check(
             Call {
                 service,

@@ -62,6 +62,8 @@ pub struct FileConfig {
     pub logs: LogLimits,
     /// Usage records.
     pub usage: UsageLimits,
+    /// Stores of keys and values.
+    pub kv: KvSettings,
     /// The Lambda-compatible API.
     pub lambda: LambdaSettings,
 }
@@ -163,6 +165,30 @@ pub struct JailSettings {
     pub cpu_full_ram_bytes: u64,
 }
 
+/// Stores of keys and values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KvSettings {
+    /// Bytes of one store.
+    #[serde(deserialize_with = "bytes_or_text")]
+    pub store_bytes_max: u64,
+    /// Stores of all tenants.
+    pub stores_max: u64,
+}
+
+impl Default for KvSettings {
+    fn default() -> Self {
+        let jiffy_kv::Limits {
+            store_bytes_max,
+            stores_max,
+        } = jiffy_kv::Limits::default();
+        Self {
+            store_bytes_max,
+            stores_max,
+        }
+    }
+}
+
 /// The Lambda-compatible API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -205,6 +231,7 @@ impl Default for FileConfig {
             jail: JailSettings::default(),
             logs: LogLimits::default(),
             usage: UsageLimits::default(),
+            kv: KvSettings::default(),
             lambda: LambdaSettings::default(),
         }
     }

@@ -67,6 +67,10 @@ impl Server {
             },
             registry: open_registry(&config).expect("registry"),
             host: HostIdentity::named("host"),
+            kv: Arc::new(
+                jiffy_kv::Kv::in_memory(jiffy_kv::Limits::default(), jiffy_kv::system_clock())
+                    .expect("memory"),
+            ),
             symbolizer: None,
             config,
         })

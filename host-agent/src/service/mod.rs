@@ -22,6 +22,7 @@ use std::{
 };
 
 use jiffy_control::error_chain;
+use jiffy_kv::{Kv, KvError, system_clock};
 use jiffy_snapshots::{PrivateDirError, private_dir};
 use parking_lot::{Mutex, RwLock};
 use tokio::{
@@ -87,6 +88,8 @@ pub struct Parts<V> {
     pub host: HostIdentity,
     /// What keeps what is deployed.
     pub registry: Arc<dyn Registry>,
+    /// The stores of keys and values.
+    pub kv: Arc<Kv>,
     /// What names functions, files and lines of a backtrace.
     pub symbolizer: Option<Symbolizer>,
 }
@@ -106,6 +109,8 @@ pub struct Service<V: Vms> {
     pub catalog: Arc<Catalog>,
     /// What this host has of it.
     pub prepare: Arc<Preparation<V>>,
+    /// The stores of keys and values.
+    pub kv: Arc<Kv>,
     invocation: Arc<Invocation<V>>,
     pool: Arc<Pool<V>>,
     observer: Arc<Observer>,
@@ -136,6 +141,16 @@ pub fn open_registry(config: &Config) -> Result<Arc<dyn Registry>, StartError> {
         );
     }
     Ok(Arc::new(RedbRegistry::open(&data_dir.join("registry"))?))
+}
+
+/// Opens the stores of keys and values in the data directory of `config`, which is there already.
+pub fn open_kv(config: &Config) -> Result<Arc<Kv>, KvError> {
+    let limits = jiffy_kv::Limits {
+        store_bytes_max: config.kv.store_bytes_max,
+        stores_max: config.kv.stores_max,
+    };
+    let path = config.data_dir.join("kv");
+    Kv::open(&path, limits, system_clock()).map(Arc::new)
 }
 
 impl<V: Vms> Service<V> {
@@ -176,6 +191,7 @@ impl<V: Vms> Service<V> {
         let service = Arc::new(Self {
             catalog,
             prepare,
+            kv: parts.kv,
             invocation,
             pool,
             observer,

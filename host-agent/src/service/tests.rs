@@ -58,6 +58,9 @@ impl Bench {
             config: config(&folder),
             host: HostIdentity::named(host),
             registry,
+            kv: Arc::new(
+                Kv::in_memory(jiffy_kv::Limits::default(), system_clock()).expect("memory"),
+            ),
             symbolizer: None,
         });
         Self {

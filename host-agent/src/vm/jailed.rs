@@ -20,6 +20,7 @@ use jiffy_client::{
     Calls, GRACE, Shell, SpawnError, Spawner, SpawnerOptions, Vm, VmError, page_reader,
 };
 use jiffy_control::{LogRecord, Missing, Request, Response, environment_page};
+use jiffy_kv::Kv;
 use jiffy_snapshots::{Digest, Store};
 use parking_lot::Mutex;
 use tokio::task::spawn_blocking;
@@ -43,6 +44,8 @@ pub struct JailedOptions {
     pub vmm: PathBuf,
     /// RAM at which a VM may use one whole CPU, bytes; `None`: the VMM's default.
     pub cpu_full_ram_bytes: Option<u64>,
+    /// The stores of keys and values.
+    pub kv: Arc<Kv>,
     /// Go on where control groups, or some of their controllers, are missing.
     pub allow_missing_cgroups: bool,
 }
@@ -78,6 +81,7 @@ impl JailedVms {
     pub fn new(options: JailedOptions) -> Result<Self, VmError> {
         let spawner = start(&options)?;
         let capabilities = Capabilities::new(&Config {
+            kv: Arc::clone(&options.kv),
             release: env!("CARGO_PKG_VERSION").into(),
         });
         Ok(Self {

@@ -29,6 +29,7 @@ use jiffy_client::{
 };
 use jiffy_console::{Exit, stderr, stdout};
 use jiffy_control::{Missing, Phases, Request, Response, write_body};
+use jiffy_kv::{Kv, KvError, system_clock};
 use jiffy_model::{EnvironmentChanges, FunctionName, Outcome, SomeSettings};
 use jiffy_snapshots::{PageRun, Snapshot, write_working_set};
 use serde::Serialize;
@@ -63,6 +64,8 @@ pub(crate) struct Options {
     /// At most [`REQUESTS_MAX`].
     pub(crate) requests: u32,
     pub(crate) stats: bool,
+    /// Where stores of keys and values are kept; otherwise they end with this.
+    pub(crate) kv_file: Option<PathBuf>,
     pub(crate) jail: SpawnerOptions,
     /// What the VM gets besides the vsock device; not with a snapshot, which has what it was made with.
     pub(crate) devices: Vec<DeviceId>,
@@ -98,6 +101,8 @@ pub(crate) enum RunError {
     Vmm(#[from] SdkError),
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    #[error("cannot open the stores of keys and values")]
+    Kv(#[from] KvError),
     #[error(transparent)]
     Capability(#[from] CapabilityError),
     #[error("cannot print")]
@@ -159,8 +164,14 @@ impl Target {
     }
 
     /// What it may call for: what an agent of this release would give it.
-    fn calls(&self) -> Result<Arc<PreparedVersion>, CapabilityError> {
+    fn calls(&self, kv_file: Option<&Path>) -> Result<Arc<PreparedVersion>, RunError> {
+        let limits = jiffy_kv::Limits::default();
+        let kv = match kv_file {
+            Some(path) => Kv::open(path, limits, system_clock())?,
+            None => Kv::in_memory(limits, system_clock())?,
+        };
         let capabilities = Capabilities::new(&Config {
+            kv: Arc::new(kv),
             release: env!("CARGO_PKG_VERSION").into(),
         })?;
         let [function_name, _] = &self.function;
@@ -256,7 +267,7 @@ pub(crate) fn run(options: &Options, format: Format) -> Result<Exit, RunError> {
     let request = options.request.request()?;
     let target = Target::find(&options.what)?;
     let vmm = sdk::vmm()?;
-    let calls = target.calls()?;
+    let calls = target.calls(options.kv_file.as_deref())?;
     let [name, version] = target.function.clone();
     let progress = Progress::new(format!("running {} {}", Line(&name), Line(&version)));
     let request = Request {
