@@ -2,6 +2,7 @@
 
 use std::{error::Error, io};
 
+use jiffy_model::{EndsRequest, Outcome};
 use jiffy_tables::TableFileError;
 
 use crate::{
@@ -86,6 +87,19 @@ fn conflict(key: &str, wanted: Condition, found: Option<u64>) -> String {
 impl KvError {
     pub(crate) fn thread(error: io::Error) -> Self {
         Self::Storage(format!("no thread can be started: {error}"))
+    }
+}
+
+impl EndsRequest for KvError {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Invalid(_) => Outcome::InvalidRequest,
+            Self::Conflict { .. } => Outcome::PreconditionFailed,
+            Self::StoreFull { .. } | Self::TooManyStores(_) | Self::DiskFull => Outcome::Full,
+            Self::Busy => Outcome::Overloaded,
+            Self::Storage(_) | Self::Unknown(_) | Self::Format { .. } => Outcome::Host,
+            Self::Stopped => Outcome::ShuttingDown,
+        }
     }
 }
 

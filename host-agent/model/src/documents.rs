@@ -199,6 +199,58 @@ pub struct Concurrency {
     pub reserved: u32,
 }
 
+/// An entry of a store of keys and values, without its value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KvEntry {
+    /// Its key.
+    pub key: String,
+    /// Its version: its ETag, without quotes.
+    pub version: u64,
+    /// Size of its value.
+    pub bytes: u64,
+    /// What was said of it.
+    #[serde(default)]
+    pub metadata: String,
+    /// When it expires, milliseconds since 1970.
+    pub expires_ms: Option<u64>,
+}
+
+/// Entries of a store, a part of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KvList {
+    /// By key.
+    pub entries: Vec<KvEntry>,
+    /// What `cursor` has to be for the next part, if there may be one.
+    pub next: Option<String>,
+}
+
+/// A store of keys and values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KvStore {
+    /// Its name.
+    pub name: String,
+    /// Its entries.
+    pub entries: u64,
+    /// What they count.
+    pub bytes: u64,
+}
+
+/// Stores, a page of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KvStoreList {
+    /// By name.
+    pub stores: Vec<KvStore>,
+    /// What `after` has to be for the next page, if there is one.
+    pub next: Option<String>,
+}
+
+/// What a value was put as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KvWritten {
+    /// Its version.
+    pub version: u64,
+}
+
 /// An image that was uploaded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageDocument {

@@ -144,6 +144,7 @@ outcomes! {
         MethodNotAllowed "method-not-allowed" "The method is not allowed here",    Some(Input), 405, Exception(405, "MethodNotAllowedException"), Usage;
         RequestTimeout  "request-timeout"    "The request came too slowly",        Some(Input), 408, Exception(408, "RequestTimeoutException"), Host;
         Conflict        "conflict"           "The request conflicts with how things are", Some(Input), 409, Exception(409, "ResourceConflictException"), Usage;
+        PreconditionFailed "precondition-failed" "The entry is not as the request wants it", Some(Input), 412, Exception(412, "PreconditionFailedException"), Usage;
         TooLarge        "too-large"          "The body is too large",              Some(Input), 413, Exception(413, "RequestTooLargeException"), Usage;
         TargetTooLong   "target-too-long"    "Path and query are too long",        Some(Input), 414, Problem, Usage;
         UnsupportedMediaType "unsupported-media-type" "The body is of another media type", Some(Input), 415, Problem, Usage;

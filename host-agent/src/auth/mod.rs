@@ -43,6 +43,8 @@ pub(crate) enum Scope {
     Read,
     /// To ask functions.
     Invoke,
+    /// To see and to change what functions keep.
+    Data,
     /// To change what there is.
     Deploy,
 }

@@ -18,7 +18,13 @@ fn config(has_token: bool, has_key: bool) -> Config {
 
 #[test]
 fn only_a_visitor_is_kept_to_what_is_public() {
-    for scope in [Scope::Public, Scope::Read, Scope::Invoke, Scope::Deploy] {
+    for scope in [
+        Scope::Public,
+        Scope::Read,
+        Scope::Invoke,
+        Scope::Data,
+        Scope::Deploy,
+    ] {
         for principal in [
             Principal::Operator,
             Principal::Anonymous,

@@ -7,14 +7,14 @@ use axum::{
 };
 
 use super::{
-    functions, images, insight, invoke,
+    functions, images, insight, invoke, kv,
     openapi::{
         Answer::{self, Done, Json, Named, Site},
         Sent, openapi,
     },
 };
 use crate::{
-    auth::Scope::{self, Deploy, Invoke, Public, Read},
+    auth::Scope::{self, Data, Deploy, Invoke, Public, Read},
     http::{HEALTH_PATH, backend::Backend},
     vm::Vms,
 };
@@ -28,7 +28,7 @@ pub(super) struct Endpoint<V: Vms> {
     pub(super) id: String,
     pub(super) tag: &'static str,
     pub(super) summary: &'static str,
-    /// Parameters of the query, by their names in the frame.
+    /// Parameters of query and header, by their names in the frame.
     pub(super) query: &'static [&'static str],
     /// Whether a query is let through. If not, there are no parameters, so one that is sent is a mistake.
     pub(super) takes_query: bool,
@@ -77,6 +77,12 @@ impl<V: Vms> Endpoint<V> {
     fn query(mut self, parameters: &'static [&'static str]) -> Self {
         self.query = parameters;
         self.any_query()
+    }
+
+    /// The handler reads these headers, and no query.
+    fn headers(mut self, parameters: &'static [&'static str]) -> Self {
+        self.query = parameters;
+        self
     }
 
     /// The query is a function's, or nobody's that minds.
@@ -272,6 +278,7 @@ pub(super) fn endpoints<V: Vms>() -> Vec<Endpoint<V>> {
             .query(&["UsageOf", "UsageSince"])
             .answers(&[Json(200, "Sums by function.", "UsageList")]),
     ];
+    all.extend(stores());
     for (path, suffix) in SITE_PATHS {
         for (method, sent) in SITE_METHODS {
             let id = format!("http_{}{suffix}", method.as_str().to_ascii_lowercase());
@@ -287,4 +294,48 @@ pub(super) fn endpoints<V: Vms>() -> Vec<Endpoint<V>> {
         }
     }
     all
+}
+
+/// Those of stores of keys and values.
+fn stores<V: Vms>() -> Vec<Endpoint<V>> {
+    const STORE: &str = "/v1/kv/{store}";
+    const ENTRY: &str = "/v1/kv/{store}/{*key}";
+    vec![
+        get("/v1/kv", Data, kv::stores::<V>)
+            .called("list_stores", "kv")
+            .summary("Stores of keys and values by name.")
+            .query(&["AfterStore", "Limit"])
+            .answers(&[Json(200, "A part of the list.", "KvStoreList")]),
+        get(STORE, Data, kv::list::<V>)
+            .called("list_entries", "kv")
+            .summary("Entries of a store by key, without their values.")
+            .query(&["KvPrefix", "KvCursor", "Limit"])
+            .answers(&[Json(200, "A part of the list.", "KvList")]),
+        delete(STORE, Data, kv::remove_store::<V>)
+            .called("delete_store", "kv")
+            .summary("Deletes a store with all that is in it.")
+            .answers(&[Done])
+            .problems(&[(507, "Full")]),
+        get(ENTRY, Data, kv::get::<V>)
+            .called("get_entry", "kv")
+            .summary("A value. With `If-None-Match`, only if it is another than that.")
+            .headers(&["KvKnown"])
+            .answers(&[Named("KvValue")]),
+        put(ENTRY, Data, kv::put::<V>)
+            .called("put_entry", "kv")
+            .summary("Puts a value, in the place of what is there. With `If-Match` or `If-None-Match: *`, only if that holds.")
+            .query(&["KvTtl", "KvMetadata", "KvIfMatch", "KvIfNoneMatch"])
+            .sent(Sent::Bytes(false))
+            .answers(&[
+                Json(200, "It replaced another.", "KvWritten"),
+                Json(201, "It is new.", "KvWritten"),
+            ])
+            .problems(&[(412, "PreconditionFailed"), (507, "Full")]),
+        delete(ENTRY, Data, kv::remove::<V>)
+            .called("delete_entry", "kv")
+            .summary("Deletes an entry. With `If-Match`, only if that holds.")
+            .headers(&["KvIfMatch"])
+            .answers(&[Done])
+            .problems(&[(412, "PreconditionFailed"), (507, "Full")]),
+    ]
 }

@@ -8,6 +8,7 @@ mod functions;
 mod images;
 mod insight;
 mod invoke;
+mod kv;
 mod openapi;
 mod views;
 

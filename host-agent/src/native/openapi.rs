@@ -74,6 +74,8 @@ fn path_parameters(path: &str) -> Vec<Value> {
         ("{version}", "Version"),
         ("{alias}", "Alias"),
         ("{*path}", "Path"),
+        ("{store}", "Store"),
+        ("{*key}", "Key"),
     ];
     let named = named.iter().filter(|(segment, _)| path.contains(segment));
     named
@@ -135,19 +137,19 @@ fn problems<V: Vms>(endpoint: &Endpoint<V>) -> Map<String, Value> {
     if endpoint.answers == [Answer::Site] {
         return Map::new();
     }
-    let (scope, is_of_function) = (endpoint.scope, endpoint.path.contains("{name}"));
+    let (scope, is_of_one) = (endpoint.scope, endpoint.path.contains('{'));
     let (has_body, is_json) = match endpoint.sent {
         Sent::Nothing => (false, false),
         Sent::Bytes(_) | Sent::Anything => (true, false),
         Sent::Json(..) => (true, true),
     };
-    let is_change = scope == Scope::Deploy && is_of_function;
+    let is_change = scope == Scope::Deploy && is_of_one;
     let is_cheap = matches!(scope, Scope::Public | Scope::Read);
     let follows = [
         (true, 400, "InvalidRequest"),
         (scope != Scope::Public, 401, "Unauthorized"),
         (true, 403, "OtherOrigin"),
-        (is_of_function, 404, "NotFound"),
+        (is_of_one, 404, "NotFound"),
         (has_body, 408, "RequestTimeout"),
         (is_change, 409, "Conflict"),
         (has_body, 413, "TooLarge"),

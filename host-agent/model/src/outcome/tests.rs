@@ -119,7 +119,7 @@ fn the_words_that_clients_know_stay() {
     let unserved = "stopped busy queue-full memory shutting-down vm";
     assert_eq!(names(&mut Outcome::unserved()), unserved);
     let problems = "function-error bad-event panic fault timeout out-of-memory platform stopped busy invalid-request \
-                    unauthorized other-origin not-found method-not-allowed request-timeout conflict too-large \
+                    unauthorized other-origin not-found method-not-allowed request-timeout conflict precondition-failed too-large \
                     target-too-long unsupported-media-type other-host image-refused headers-too-large not-implemented \
                     overloaded version-not-supported full";
     assert_eq!(names(&mut Outcome::problems()), problems);
