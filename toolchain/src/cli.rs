@@ -1,6 +1,7 @@
 //! The command line.
 
 mod agent;
+mod kv;
 
 use std::{ffi::OsString, io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
 

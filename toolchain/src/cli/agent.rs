@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::{VmArguments, exit_of_runnable};
+use super::{VmArguments, exit_of_runnable, kv::KvCommand};
 use crate::{
     client::{
         self, Agent, AliasTarget, ClientError, DeployOptions, Endpoint, InvokeOptions, LogOptions,
@@ -96,6 +96,9 @@ Examples:
         #[command(flatten)]
         common: Common,
     },
+    /// Stores of keys and values, which outlive the requests of functions.
+    #[command(subcommand)]
+    Kv(KvCommand),
     /// Prints what a function logged.
     #[command(after_help = "\
 Examples:
@@ -145,7 +148,7 @@ pub(super) struct Common {
 
 impl Common {
     /// Lets `verb` ask the agent.
-    fn ask<T>(
+    pub(super) fn ask<T>(
         self,
         verb: impl FnOnce(&Agent, Format) -> Result<T, ClientError>,
     ) -> Result<T, ClientError> {
@@ -329,6 +332,7 @@ impl AgentCommand {
                 common.ask(|agent, format| client::versions(agent, &name, format))?;
             }
             Self::Alias(command) => command.dispatch()?,
+            Self::Kv(command) => command.dispatch()?,
             Self::Rollback {
                 name,
                 version,

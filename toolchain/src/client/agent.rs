@@ -166,7 +166,7 @@ impl Agent {
     }
 
     /// The response, if it is one of success.
-    fn success(&self, call: &Call<'_>) -> Result<Response<Body>, ClientError> {
+    pub(super) fn success(&self, call: &Call<'_>) -> Result<Response<Body>, ClientError> {
         let mut response = self.send(call)?;
         if response.status().is_success() {
             return Ok(response);

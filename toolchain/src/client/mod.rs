@@ -7,6 +7,7 @@
 //! deploy     crate or image -> upload -> version
 //! invoke     event or HTTP request -> response, outcome, exit code
 //! functions  ls, describe, versions, alias, rollback, rm
+//! kv         stores of keys and values, by entry and as a whole
 //! logs       lines of a function's log, followed or not
 //! insight    top, usage                                               (metrics: gauges of a scrape)
 //! ```
@@ -17,6 +18,7 @@ mod deploy;
 mod functions;
 mod insight;
 mod invoke;
+mod kv;
 mod logs;
 mod metrics;
 mod name;
@@ -44,6 +46,10 @@ pub(crate) use self::{
     },
     insight::{TopOptions, top, usage},
     invoke::{InvokeOptions, invoke},
+    kv::{
+        EntryRef, If, KvPut, kv_export, kv_get, kv_import, kv_list, kv_put, kv_remove,
+        kv_remove_store, kv_stores,
+    },
     logs::{LogOptions, follow, logs, now_ms},
     name::{FunctionRef, Since},
     token::user_folder,
@@ -105,6 +111,10 @@ pub(crate) enum ClientError {
     QualifiedHttp(Qualifier),
     #[error("{0} would be deleted for good: say --yes if that is what you want")]
     Unconfirmed(String),
+    #[error("cannot read {file}")]
+    Import { file: PathBuf, source: io::Error },
+    #[error("invalid line {number} of the import: {why}")]
+    ImportLine { number: u64, why: String },
     #[error("nothing is deleted")]
     Declined,
     #[error(
@@ -145,6 +155,8 @@ impl ClientError {
             | Self::NoName
             | Self::BadName(_)
             | Self::Manifest(_)
+            | Self::Import { .. }
+            | Self::ImportLine { .. }
             | Self::Event(_) => Some(Exit::Usage),
             Self::Unreachable { .. }
             | Self::Transfer { .. }
@@ -194,6 +206,11 @@ impl Problem {
     /// What `init` logged before it went wrong.
     pub(crate) fn print_logs(&self) {
         view::print_init_logs(&self.logs);
+    }
+
+    /// Whether it is of this kind.
+    fn is(&self, kind: &str) -> bool {
+        self.kind == kind
     }
 
     fn exit(&self) -> Exit {

@@ -49,7 +49,8 @@ impl RequestOptions {
         })
     }
 
-    fn body(&self) -> Result<Vec<u8>, EventError> {
+    /// The bytes of the event.
+    pub(crate) fn body(&self) -> Result<Vec<u8>, EventError> {
         let body = match (&self.event, &self.event_file) {
             (Some(text), _) => text.clone().into_bytes(),
             (None, None) => vec![],
