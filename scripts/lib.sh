@@ -22,6 +22,38 @@ STEP=start
 set -E
 trap 'printf "error: %s failed\n" "$STEP" >&2' ERR
 
+# aside NAME COMMAND...: starts a command that runs beside the steps that follow, on what CPU time they leave. Its output
+# is kept until `join_aside` waits for it and returns its status. If a step fails first, the command is ended.
+aside() {
+    ASIDE=$1
+    ASIDE_OUTPUT=$(mktemp)
+    shift
+    say "$ASIDE, beside what follows"
+    # Idle among its own, and its session, where the kernel groups by that, idle among others.
+    # shellcheck disable=SC2016 # It is for the shell that is started.
+    setsid bash -c '{ echo 19 >/proc/self/autogroup; } 2>/dev/null || true; exec chrt --idle 0 "$@"' aside "$@" \
+        >"$ASIDE_OUTPUT" 2>&1 </dev/null &
+    ASIDE_PID=$!
+    trap end_aside EXIT
+}
+
+end_aside() {
+    kill -- "-$ASIDE_PID" 2>/dev/null && say "$ASIDE: ended, as something failed before it was done; so far it said"
+    wait "$ASIDE_PID" || true
+    cat "$ASIDE_OUTPUT" >&2
+    rm -f "$ASIDE_OUTPUT"
+}
+
+join_aside() {
+    local status=0
+    say "$ASIDE, after $SECONDS s"
+    wait "$ASIDE_PID" || status=$?
+    trap - EXIT
+    cat "$ASIDE_OUTPUT" >&2
+    rm -f "$ASIDE_OUTPUT"
+    return "$status"
+}
+
 # need COMMAND PACKAGE: installs a Debian package if the command is missing and we may.
 need() {
     command -v "$1" >/dev/null && return
