@@ -330,7 +330,7 @@ fn fill_and_ask(kind: FileSystem, bytes: u64) {
     assert_eq!(refused.problem(), "platform", "{}", refused.text());
     let mut counts = Counts::default();
     let mut random = Random(7);
-    (0..50).for_each(|_| load.ask(&agent.client, &mut random, &mut counts));
+    (0..50).for_each(|_| load.ask(load.epoch(), &agent.client, &mut random, &mut counts));
     assert_eq!((counts.right, counts.platform), (50, 0), "{counts}");
     load.check_acknowledged(&agent.client);
     disk.free().expect("it was full");

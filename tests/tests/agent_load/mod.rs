@@ -176,6 +176,11 @@ impl Load {
         self.disk_epoch.fetch_add(1, SeqCst);
     }
 
+    /// Odd while there is no agent.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch.load(SeqCst)
+    }
+
     fn client(&self) -> Client {
         self.client.read().expect("not poisoned").clone()
     }
@@ -203,7 +208,7 @@ impl Load {
     pub(crate) fn check_acknowledged(&self, client: &Client) {
         for _ in 0..ATTEMPTS_MAX {
             let mut counts = Counts::default();
-            self.ask_mark(client, &mut counts);
+            self.ask_mark(self.epoch(), client, &mut counts);
             if counts.right == 1 {
                 return;
             }
@@ -247,23 +252,31 @@ impl Load {
     pub(crate) fn ask_until_done(&self, seed: u64) {
         let (mut random, mut counts) = (Random(seed), Counts::default());
         while !self.is_done.load(SeqCst) {
-            if self.epoch.load(SeqCst) % 2 == 1 {
+            // Before the client, which may be that of an agent that goes meanwhile.
+            let epoch = self.epoch();
+            if epoch % 2 == 1 {
                 thread::sleep(WAIT);
                 continue;
             }
-            self.ask(&self.client(), &mut random, &mut counts);
+            self.ask(epoch, &self.client(), &mut random, &mut counts);
         }
         self.counts.lock().expect("not poisoned").add(&counts);
     }
 
-    /// One request of any kind.
-    pub(crate) fn ask(&self, client: &Client, random: &mut Random, counts: &mut Counts) {
+    /// One request of any kind. Only if the epoch is another by then may it get no answer.
+    pub(crate) fn ask(
+        &self,
+        epoch: u64,
+        client: &Client,
+        random: &mut Random,
+        counts: &mut Counts,
+    ) {
         let number = random.next();
         match random.below(100) {
             0..40 => {
                 let event = format!(r#"{{"name":"{number}"}}"#);
                 let right = format!(r#"{{"greeting":"Hello, {number}!"}}"#);
-                self.request(client, counts, "hello", event.as_bytes(), |answer| {
+                self.request(epoch, client, counts, "hello", event.as_bytes(), |answer| {
                     answer.status == 200 && answer.body == right.as_bytes()
                 });
             }
@@ -277,18 +290,18 @@ impl Load {
                 let body: Vec<u8> = (0..bytes / 8)
                     .flat_map(|_| random.next().to_le_bytes())
                     .collect();
-                self.request(client, counts, "echo", &body, |answer| {
+                self.request(epoch, client, counts, "echo", &body, |answer| {
                     answer.status == 200 && answer.body == body
                 });
                 counts.bytes += bytes;
             }
             65..75 => {
                 let event = format!("log {number}");
-                self.request(client, counts, "reuse", event.as_bytes(), |answer| {
+                self.request(epoch, client, counts, "reuse", event.as_bytes(), |answer| {
                     answer.status == 200 && answer.body == number.to_string().as_bytes()
                 });
             }
-            75..90 => self.ask_mark(client, counts),
+            75..90 => self.ask_mark(epoch, client, counts),
             kind => {
                 let (kind, problem) = match kind % 6 {
                     0 => ("error", "function-error"),
@@ -299,17 +312,22 @@ impl Load {
                     _ => ("nonsense", "bad-event"),
                 };
                 let event = format!(r#"{{"kind":"{kind}"}}"#);
-                self.request(client, counts, "faults", event.as_bytes(), |answer| {
-                    answer.problem() == problem
-                });
+                self.request(
+                    epoch,
+                    client,
+                    counts,
+                    "faults",
+                    event.as_bytes(),
+                    |answer| answer.problem() == problem,
+                );
             }
         }
     }
 
-    fn ask_mark(&self, client: &Client, counts: &mut Counts) {
+    fn ask_mark(&self, epoch: u64, client: &Client, counts: &mut Counts) {
         // The answer may be of a version that was deployed meanwhile, but of no older one.
         let oldest = self.acknowledged.load(SeqCst);
-        self.request(client, counts, DEPLOYED, b"env MARK", |answer| {
+        self.request(epoch, client, counts, DEPLOYED, b"env MARK", |answer| {
             let mark = answer.text().parse::<u64>();
             mark.is_ok_and(|mark| (oldest..=self.sent.load(SeqCst)).contains(&mark))
         });
@@ -317,13 +335,13 @@ impl Load {
 
     fn request(
         &self,
+        epoch: u64,
         client: &Client,
         counts: &mut Counts,
         function: &str,
         event: &[u8],
         is_right: impl FnOnce(&Answer) -> bool,
     ) {
-        let epoch = self.epoch.load(SeqCst);
         let path = format!("/v1/functions/{function}/invoke");
         match client.send("POST", &path, &[], event) {
             Ok(answer) if is_right(&answer) => counts.right += 1,
@@ -344,11 +362,7 @@ impl Load {
                 );
             }
             Err(error) => {
-                let now = self.epoch.load(SeqCst);
-                assert!(
-                    now != epoch || epoch % 2 == 1,
-                    "{function} gave no answer: {error}"
-                );
+                assert!(self.epoch() != epoch, "{function} gave no answer: {error}");
                 counts.lost += 1;
             }
         }
