@@ -193,13 +193,14 @@ fn run_with(owner: ControlSocket, options: &Options, hooks: Hooks) -> Result<(),
     };
     let id = events.add_subscriber(spawner);
     let result = loop {
-        // Requests are answered and shells reaped in here.
-        if let Err(error) = events.run() {
-            break Err(wait_error(error));
-        }
+        // First, because it may have ended before there was anything to wait for.
         let spawner = events.subscriber_mut(id).map_err(wait_error)?;
         if let Some(result) = spawner.ended.take() {
             break result;
+        }
+        // Requests are answered and shells reaped in here.
+        if let Err(error) = events.run() {
+            break Err(wait_error(error));
         }
     };
     events.remove_subscriber(id).map_err(wait_error)?.end();
@@ -399,7 +400,7 @@ impl Spawner {
                 }
                 let process_id = pid.as_raw_nonzero().get().unsigned_abs();
                 let theirs = pidfd.try_clone().map_err(SpawnerError::Wait);
-                let ended = Events::with_data(&pidfd, slot, EventSet::IN);
+                let added = ops.add(Events::with_data(&pidfd, slot, EventSet::IN));
                 self.shells.insert(
                     slot,
                     Owned {
@@ -409,7 +410,11 @@ impl Spawner {
                         group,
                     },
                 );
-                ops.add(ended).map_err(wait_error)?;
+                if let Err(error) = added {
+                    // Nobody would hear of its end.
+                    self.shells.end_one(slot);
+                    return Err(wait_error(error));
+                }
                 Ok((SpawnReply::Shell { process_id }, Some(theirs?)))
             }
         }

@@ -66,6 +66,15 @@ impl Table {
         }
     }
 
+    /// Ends one.
+    pub(super) fn end_one(&mut self, slot: u32) {
+        if let Some(shell) = self.shells.remove(&slot) {
+            // It may have ended by itself.
+            let _ = pidfd_send_signal(&shell.pidfd, Signal::KILL);
+            shell.reap();
+        }
+    }
+
     /// Ends all of them.
     pub(super) fn end(self) {
         for shell in self.shells.values() {
