@@ -11,7 +11,7 @@ use std::{
 
 use jiffy_abi::log_ring::Level;
 use jiffy_control::{LogLoss, LogRecord, Request, Response};
-use jiffy_model::Outcome;
+use jiffy_model::{EndsRequest as _, Outcome};
 use tokio::sync::oneshot;
 
 use super::{
@@ -174,17 +174,24 @@ impl<V: Vms> Invocation<V> {
             };
             match running.lease.invoke(request).await {
                 Err(error) if is_squeezed_now(&error, running.lease.start) => {
-                    let record = running.end(Outcome::NoMemory);
+                    let has_called = matches!(error, VmError::SqueezedAfterCalls);
+                    let record = running.end(error.outcome());
                     let stats = running.lease.end_squeezed().await;
                     let record = record.map(|record| record.measured_at_end(&stats));
                     squeezed_cpu_us = record.as_ref().map_or(0, |record| record.cpu_us);
-                    if squeezed == SQUEEZED_MAX {
+                    if squeezed == SQUEEZED_MAX || has_called {
+                        let why = failure::of_request(&error);
                         // Whoever fills the memory of all does not compute for nothing.
                         if let Some(record) = record {
-                            self.observer.invoked(record, vec![]);
+                            let text = why.to_string();
+                            let level = Level::Error as u8;
+                            self.observer
+                                .invoked(record, vec![LogRecord { level, text }]);
                         }
-                        self.observer.metrics().unserved(name, Outcome::NoMemory);
-                        return Err(failure::of_request(&error));
+                        if !has_called {
+                            self.observer.metrics().unserved(name, why.outcome);
+                        }
+                        return Err(why);
                     }
                     squeezed += 1;
                 }
@@ -283,9 +290,9 @@ fn failure_text(why: &NoAnswer, facts: &InvokeFacts) -> String {
 
 /// Whether memory is short now, and the request is to be given to another VM, once there is room for that.
 ///
-/// It is, also when the handler has begun, because nothing else remains of the first time: a guest reaches nothing outside but
-/// its response, of which none was passed on, and its log, which ends with the VM. It has no record, but
-/// its CPU time is in that of the last VM. Functions that have effects elsewhere will have to be asked for a request only once.
+/// It is, also when the handler has begun, because nothing else remains of the first time: its response, of which none was
+/// passed on, and its log, which ends with the VM. It has no record, but its CPU time is in that of the last VM. A request that
+/// has made calls is not repeated: they are done.
 /// One that died idle may have done so long ago, and gave its memory back then.
 fn is_squeezed_now(error: &VmError, start: Start) -> bool {
     let was_idle = matches!(error, VmError::Undelivered(_)) && start != Start::Cold;

@@ -290,6 +290,21 @@ async fn a_request_whose_vm_was_ended_for_want_of_memory_is_given_to_another() {
 }
 
 #[tokio::test]
+async fn a_request_that_made_calls_is_not_repeated_and_the_pool_starts_fewer() {
+    let bench = Bench::new();
+    bench.deploy("f", b"one").await.expect("deployed");
+    let failure = bench.failure("f", "!squeezed-after-calls").await;
+    assert!(
+        failure.outcome == Outcome::Host && failure.text.contains("made twice"),
+        "{failure:?}"
+    );
+    assert_eq!(bench.service.pool().stats().vms_squeezed, 1);
+    bench.service.flush();
+    let usage = bench.service.usage().summary(Some(&name("f")), 0);
+    assert_eq!(usage[0].sums.requests, 1);
+}
+
+#[tokio::test]
 async fn a_request_that_no_frame_holds_costs_no_vm() {
     let bench = Bench::new();
     bench.deploy("f", b"one").await.expect("deployed");

@@ -9,6 +9,7 @@
 //! !context      responds with version and client context
 //! !error text   the handler returns an error                   !die               the process dies
 //! !bad          the event is none of the handler's             !malformed         the response is none
+//! !squeezed-after-calls  the same to a request that has made calls
 //! !squeezed     the kernel ends the process for want of memory, as often as `Behaviour::squeezes` says; then it is echoed
 //! !die-settling responds, and dies before the next request     !hang-settling     responds, and is never ready again
 //! ```
@@ -505,6 +506,7 @@ impl FakeInstance {
                 self.settled.stats.last_request_cpu_ns = 7000;
                 return Err(VmError::Died(Death::Squeezed));
             }
+            "!squeezed-after-calls" => return Err(VmError::SqueezedAfterCalls),
             "!malformed" => return Err(VmError::Malformed("the magic is none".into())),
             "!die-settling" => {
                 self.dies_settling = true;

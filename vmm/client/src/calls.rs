@@ -16,6 +16,10 @@ use jiffy_control::{Call, Exchange, Reply, Request};
 
 use crate::wait::write_some;
 
+/// Bytes of replies that are not written yet after which no further call is begun: a guest that reads none of them has
+/// its owner keep no more than these, and what the calls that were begun together come to.
+pub(crate) const REPLY_BYTES_HELD_MAX: usize = 2 << 20;
+
 /// What a call comes to. It is dropped when its request ends or its time is over, and everything of it with that.
 pub type CallFuture = Pin<Box<dyn Future<Output = Reply> + Send>>;
 
@@ -70,6 +74,11 @@ impl CallsInHand {
     /// Whether there is nothing to wait for and nothing to write.
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.calls.is_empty() && self.outgoing.is_empty()
+    }
+
+    /// Whether another call may be begun.
+    pub(crate) fn has_room(&self) -> bool {
+        self.outgoing.frames.len() - self.outgoing.taken <= REPLY_BYTES_HELD_MAX
     }
 
     /// Begins a call.
@@ -166,5 +175,20 @@ impl Outgoing {
         // Large ones are not kept for the rest of the request.
         self.frames = vec![];
         self.taken = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_call_is_begun_while_much_is_unread() {
+        let mut in_hand = CallsInHand::default();
+        assert!(in_hand.has_room());
+        in_hand.outgoing.frames = vec![0; 3 * REPLY_BYTES_HELD_MAX];
+        assert!(!in_hand.has_room());
+        in_hand.outgoing.taken = 2 * REPLY_BYTES_HELD_MAX;
+        assert!(in_hand.has_room());
     }
 }

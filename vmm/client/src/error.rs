@@ -21,6 +21,11 @@ pub enum VmError {
     /// As [`VmError::Died`], and the spawner is gone too, or it would have said how.
     #[error("the VM's process ended: nobody is there to say how")]
     Gone,
+    /// Another VM would make its calls again, and what they are for may be done.
+    #[error(
+        "memory ran out for all VMs together after the request had made calls: it is not repeated, lest they are made twice"
+    )]
+    SqueezedAfterCalls,
     /// It came to its end before it took the whole request: no handler has begun, and another VM can have it.
     #[error(transparent)]
     Undelivered(Box<VmError>),
@@ -49,6 +54,7 @@ impl VmError {
     pub fn is_squeeze(&self) -> bool {
         match self {
             Self::Died(death) => *death == Death::Squeezed,
+            Self::SqueezedAfterCalls => true,
             Self::Undelivered(end) => end.is_squeeze(),
             _ => false,
         }

@@ -21,6 +21,8 @@ impl EndsRequest for VmError {
             | Self::Gone
             | Self::OtherRelease(_)
             | Self::Unresponsive(_)
+            // Not as one that got no VM: who is told so asks again, and some of it is done.
+            | Self::SqueezedAfterCalls
             | Self::Host(_) => Outcome::Host,
         }
     }

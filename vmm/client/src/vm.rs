@@ -37,8 +37,6 @@ use crate::{
 pub const GRACE: Duration = Duration::from_secs(5);
 /// What handing over RAM may take, of the largest there is.
 const CAPTURE_TIMEOUT: Duration = Duration::from_secs(60);
-/// What is said of a request that cannot be given to another VM.
-const CALLS_LOST: &str = "memory ran out for all VMs together after the request had made calls: it is not repeated, lest they are made twice";
 /// Name of the file in memory that a captured VM's RAM goes through.
 const RAM_FILE_NAME: &str = "jiffy-ram";
 
@@ -293,7 +291,7 @@ impl<S: Sockets, L: LogSink> Vm<S, L> {
         };
         // Another VM would make them again, and what they are for may be done.
         if self.exchange.calls_made() > 0 && end.is_squeeze() {
-            return Err(VmError::Host(CALLS_LOST.into()));
+            return Err(VmError::SqueezedAfterCalls);
         }
         Err(match exchanged {
             Exchanged::Undelivered => VmError::Undelivered(Box::new(end)),
@@ -344,7 +342,10 @@ impl<S: Sockets, L: LogSink> Vm<S, L> {
                     }
                     self.begin_calls(&mut in_hand, request, began);
                 }
-                Step::Called => in_hand.reply(&mut self.exchange, self.sockets.stream()),
+                Step::Called => {
+                    in_hand.reply(&mut self.exchange, self.sockets.stream());
+                    self.begin_calls(&mut in_hand, request, began);
+                }
                 // Of a Unix stream this means that the other end was closed before all was read there (unix(7) calls it
                 // a reset as TCP does; `unix_release_sock` in Linux).
                 Step::Stream(Err(error)) => {
@@ -358,16 +359,22 @@ impl<S: Sockets, L: LogSink> Vm<S, L> {
         }
     }
 
-    /// Begins the calls that have come, and replies to those that are done at once.
+    /// Begins the calls that have come, as far as there is room for their replies, and replies to those that are done at
+    /// once. The others are begun when the guest has read what there is.
     fn begin_calls(&mut self, in_hand: &mut CallsInHand, request: &Request, began: Instant) {
-        let mut has_begun = false;
-        while let Some(call) = self.exchange.next_call() {
-            let deadline = self.limit.and_then(|limit| began.checked_add(limit));
-            let context = CallContext { request, deadline };
-            in_hand.begin(self.calls.as_deref(), call, &context);
-            has_begun = true;
-        }
-        if has_begun {
+        loop {
+            let mut has_begun = false;
+            while in_hand.has_room()
+                && let Some(call) = self.exchange.next_call()
+            {
+                let deadline = self.limit.and_then(|limit| began.checked_add(limit));
+                let context = CallContext { request, deadline };
+                in_hand.begin(self.calls.as_deref(), call, &context);
+                has_begun = true;
+            }
+            if !has_begun {
+                return;
+            }
             in_hand.reply(&mut self.exchange, self.sockets.stream());
         }
     }
