@@ -1,7 +1,7 @@
 //! Stores of keys and values: `jiffy::kv`. A function has those that its `jiffy.toml` names, of its own tenant.
 //!
-//! A read is made where the call comes in: it takes microseconds from memory, and a thread of its own would cost more. A
-//! write waits for the one that writes.
+//! A read is made on a thread that may wait for the disk, as it may have to: others of the agent wait for nothing. `jiffy run` has
+//! one thread. A write waits for the one that writes.
 
 use std::{collections::BTreeMap, error::Error, sync::Arc, time::Duration};
 
@@ -15,7 +15,10 @@ use jiffy_abi::{
 };
 use jiffy_client::{CallContext, CallFuture};
 use jiffy_control::{Call, Reply};
-use jiffy_kv::{Change, Condition, Entry, Kv, KvError, ListOptions, Page, StoreId, Write};
+use jiffy_kv::{
+    BATCH_MAX, Change, Condition, Entry, Kv, KvError, ListOptions, Page, StoreId, Write,
+};
+use tokio::runtime::Handle;
 
 use crate::{Capability, Config, Prepared, Version, reply, unknown_operation};
 
@@ -73,7 +76,15 @@ impl From<Refusal> for Reply {
                     | KvError::Format { .. } => (CallErrorKind::Failed, Sent::No),
                     KvError::Unknown(_) | KvError::Stopped => (CallErrorKind::Failed, Sent::Maybe),
                 };
-                Self::error(kind, sent, &error.to_string())
+                let text = match error {
+                    // It names files of the host.
+                    KvError::Storage(_) | KvError::Unknown(_) | KvError::Format { .. } => {
+                        tracing::warn!(%error, "a call to a store failed");
+                        "the host cannot read or write its stores: its log says why".into()
+                    }
+                    error => error.to_string(),
+                };
+                Self::error(kind, sent, &text)
             }
         }
     }
@@ -114,8 +125,8 @@ impl Prepared for StoresOf {
             return reply(Reply::error(CallErrorKind::Denied, Sent::No, &message));
         };
         let writes = match call.operation {
-            OPERATION_KV_GET => return at_once(self.get(store, &call.head)),
-            OPERATION_KV_LIST => return at_once(self.list(store, &call.head)),
+            OPERATION_KV_GET => return self.read(store, call, get),
+            OPERATION_KV_LIST => return self.read(store, call, list),
             OPERATION_KV_PUT | OPERATION_KV_DELETE => {
                 change(call.operation, &call.head, call.body).map(|write| vec![write])
             }
@@ -132,10 +143,6 @@ impl Prepared for StoresOf {
     }
 }
 
-fn at_once(result: Result<Reply, Refusal>) -> CallFuture {
-    reply(result.unwrap_or_else(Reply::from))
-}
-
 fn written(result: Result<Vec<jiffy_kv::Written>, KvError>) -> Result<Reply, Refusal> {
     let written = result?.into_iter().map(|written| Written {
         version: written.version,
@@ -145,47 +152,63 @@ fn written(result: Result<Vec<jiffy_kv::Written>, KvError>) -> Result<Reply, Ref
 }
 
 impl StoresOf {
-    fn get(&self, store: &StoreId, head: &[u8]) -> Result<Reply, Refusal> {
-        let key = Said::read(head)?.key;
-        let Some(entry) = self.kv.get(store, key)? else {
-            return Ok(Reply::ok(vec![]));
+    fn read(&self, store: &StoreId, call: Call, read: Read) -> CallFuture {
+        let (kv, store) = (Arc::clone(&self.kv), store.clone());
+        let read = move || read(&kv, &store, &call.head).unwrap_or_else(Reply::from);
+        let Ok(runtime) = Handle::try_current() else {
+            return reply(read());
         };
-        let Entry {
-            version,
-            value,
-            metadata,
-            expires_ms,
-        } = entry;
-        let fields = fields(version, &metadata, expires_ms)?;
-        Ok(Reply {
-            fields,
-            ..Reply::ok(value)
+        let reading = runtime.spawn_blocking(read);
+        Box::pin(async {
+            let why = "the host ends";
+            let ended = |_| Reply::error(CallErrorKind::Failed, Sent::No, why);
+            reading.await.unwrap_or_else(ended)
         })
     }
+}
 
-    fn list(&self, store: &StoreId, head: &[u8]) -> Result<Reply, Refusal> {
-        let said = Said::read(head)?;
-        let limit = said.count.unwrap_or(LIST_LEN_DEFAULT);
-        let options = ListOptions {
-            prefix: said.prefix,
-            cursor: said.cursor,
-            limit: usize::try_from(limit).unwrap_or(usize::MAX),
-        };
-        let Page { entries, next } = self.kv.list(store, options)?;
-        let mut body = vec![];
-        for entry in entries {
-            let mut head = fields(entry.version, &entry.metadata, entry.expires_ms)?;
-            let mut put = |piece: &[u8]| head.extend_from_slice(piece);
-            write_field(Tag::Key, entry.key.as_bytes(), &mut put)?;
-            write_field(Tag::ValueBytes, &entry.value_bytes.to_le_bytes(), &mut put)?;
-            write_item(&head, &[], |piece| body.extend_from_slice(piece))?;
-        }
-        let reply = Reply::ok(body);
-        Ok(match next {
-            Some(next) => reply.field(Tag::Cursor, next.as_bytes())?,
-            None => reply,
-        })
+type Read = fn(&Kv, &StoreId, &[u8]) -> Result<Reply, Refusal>;
+
+fn get(kv: &Kv, store: &StoreId, head: &[u8]) -> Result<Reply, Refusal> {
+    let key = Said::read(head)?.key;
+    let Some(entry) = kv.get(store, key)? else {
+        return Ok(Reply::ok(vec![]));
+    };
+    let Entry {
+        version,
+        value,
+        metadata,
+        expires_ms,
+    } = entry;
+    let fields = fields(version, &metadata, expires_ms)?;
+    Ok(Reply {
+        fields,
+        ..Reply::ok(value)
+    })
+}
+
+fn list(kv: &Kv, store: &StoreId, head: &[u8]) -> Result<Reply, Refusal> {
+    let said = Said::read(head)?;
+    let limit = said.count.unwrap_or(LIST_LEN_DEFAULT);
+    let options = ListOptions {
+        prefix: said.prefix,
+        cursor: said.cursor,
+        limit: usize::try_from(limit).unwrap_or(usize::MAX),
+    };
+    let Page { entries, next } = kv.list(store, options)?;
+    let mut body = vec![];
+    for entry in entries {
+        let mut head = fields(entry.version, &entry.metadata, entry.expires_ms)?;
+        let mut put = |piece: &[u8]| head.extend_from_slice(piece);
+        write_field(Tag::Key, entry.key.as_bytes(), &mut put)?;
+        write_field(Tag::ValueBytes, &entry.value_bytes.to_le_bytes(), &mut put)?;
+        write_item(&head, &[], |piece| body.extend_from_slice(piece))?;
     }
+    let reply = Reply::ok(body);
+    Ok(match next {
+        Some(next) => reply.field(Tag::Cursor, next.as_bytes())?,
+        None => reply,
+    })
 }
 
 fn fields(version: u64, metadata: &str, expires_ms: Option<u64>) -> Result<Vec<u8>, FrameError> {
@@ -202,7 +225,8 @@ fn fields(version: u64, metadata: &str, expires_ms: Option<u64>) -> Result<Vec<u
 }
 
 fn batch(body: &[u8]) -> Result<Vec<Write>, Refusal> {
-    let items = Items::new(body).map(|item| {
+    // One more than there may be is refused as what it is; the rest of a million is not even read.
+    let items = Items::new(body).take(BATCH_MAX + 1).map(|item| {
         let (head, value) = item?;
         let operation = Said::read(head)?.operation;
         change(operation, head, value.to_vec())
@@ -228,8 +252,10 @@ fn change(operation: u16, head: &[u8], value: Vec<u8>) -> Result<Write, Refusal>
             metadata: said.metadata.into(),
             ttl: said.ttl,
         },
-        OPERATION_KV_DELETE if !value.is_empty() || said.ttl.is_some() => {
-            let why = "invalid deletion: it has neither value nor time to live";
+        OPERATION_KV_DELETE
+            if !value.is_empty() || said.ttl.is_some() || !said.metadata.is_empty() =>
+        {
+            let why = "invalid deletion: must have no value, no metadata and no time to live";
             return Err(Refusal::Invalid(why.into()));
         }
         OPERATION_KV_DELETE => Change::Delete,

@@ -23,7 +23,7 @@ pub enum KvError {
         found: Option<u64>,
     },
     #[error(
-        "the store {store} would have {bytes} bytes: must be at most {bytes_max}, each entry with 64 more than it has"
+        "the store {store} would have {bytes} bytes: must be at most {bytes_max}, each entry with 64 more than it has; remove some, or raise kv.store_bytes_max"
     )]
     StoreFull {
         store: String,
@@ -34,7 +34,7 @@ pub enum KvError {
     TooManyStores(u64),
     #[error("too much waits to be written: try again later")]
     Busy,
-    #[error("the host's disk is full: nothing was changed")]
+    #[error("the host's disk is full, and nothing was changed: make room and try again")]
     DiskFull,
     #[error("the host cannot read or write its stores: {0}")]
     Storage(String),
@@ -42,7 +42,7 @@ pub enum KvError {
     #[error("the host does not know whether the change was made: {0}")]
     Unknown(String),
     #[error(
-        "the stores of this format ({found}) are of another release: this one has format {known}"
+        "the stores have format {found}: must be {known}, or the release that wrote them has to export them"
     )]
     Format { found: u64, known: u64 },
     #[error("the stores are being closed")]
@@ -62,7 +62,7 @@ pub enum Unfit {
     Metadata(String),
     #[error("invalid time to live {0} ms: must be 1 to {max}", max = TTL_MAX.as_millis())]
     Ttl(u128),
-    #[error("invalid batch of {0} changes: must be 1 to {BATCH_MAX}")]
+    #[error("invalid batch of {0} changes or more: must have 1 to {BATCH_MAX}")]
     Batch(usize),
     #[error("the key {0:?} is twice in a batch: change it once")]
     Twice(String),

@@ -58,6 +58,8 @@ pub const TTL_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 pub const ENTRY_OVERHEAD_BYTES: u64 = 64;
 /// Bytes of all writes that wait for the writer.
 pub const QUEUE_BYTES_MAX: usize = 64 << 20;
+/// What a write or a removal has in memory besides what it is to change, bytes, rounded up.
+const JOB_BYTES: usize = 512;
 
 /// Bytes of the file that are kept in memory at most.
 const CACHE_BYTES: usize = 64 << 20;
@@ -220,9 +222,9 @@ pub struct Written {
     pub existed: bool,
 }
 
-/// A write that is under way. It is made, whether or not anybody waits for it.
+/// A write that is under way. If this is dropped before its turn comes, it is not made; once it is in a commit, it is.
 #[derive(Debug)]
-#[must_use = "a write is acknowledged to who waits for it"]
+#[must_use = "a write that nobody waits for is not made"]
 pub struct Writing(Result<oneshot::Receiver<Result<Vec<Written>, KvError>>, Option<KvError>>);
 
 impl Writing {
@@ -378,7 +380,7 @@ impl Kv {
     }
 
     fn enqueue(&self, store: StoreId, writes: Option<Vec<Write>>) -> Writing {
-        let bytes = writes.iter().flatten().map(size_bytes).sum();
+        let bytes = JOB_BYTES + writes.iter().flatten().map(size_bytes).sum::<usize>();
         let queued = &self.shared.queued_bytes;
         if queued.fetch_add(bytes, SeqCst) + bytes > QUEUE_BYTES_MAX {
             queued.fetch_sub(bytes, SeqCst);
@@ -391,9 +393,13 @@ impl Kv {
             bytes,
             done,
         };
-        // If the writer is gone, so is the sender of `done`.
-        let _ = self.queue.as_ref().map(|queue| queue.send(job));
-        Writing(Ok(receiver))
+        match self.queue.as_ref().map(|queue| queue.send(job)) {
+            Some(Ok(())) => Writing(Ok(receiver)),
+            Some(Err(_)) | None => {
+                queued.fetch_sub(bytes, SeqCst);
+                Writing::refused(KvError::Stopped)
+            }
+        }
     }
 }
 

@@ -319,6 +319,27 @@ fn each_limit_holds_at_its_edge() {
 }
 
 #[test]
+fn what_nobody_waits_for_when_its_turn_comes_is_not_made() {
+    let (kv, _) = memory();
+    let (_sender, jobs) = mpsc::channel();
+    let mut writer = Writer::new(Arc::clone(&kv.shared), jobs);
+    let (gone, waits) = (oneshot::channel(), oneshot::channel());
+    drop(gone.1);
+    kv.shared.queued_bytes.fetch_add(3, SeqCst);
+    let job = |key, bytes, done| Job {
+        store: id("s"),
+        writes: Some(vec![put(key, b"1")]),
+        bytes,
+        done,
+    };
+    writer.commit(vec![job("gone", 1, gone.0), job("waits", 2, waits.0)]);
+    let written = waits.1.blocking_recv().expect("an outcome");
+    assert!(!written.expect("written")[0].existed);
+    assert_eq!(keys(&kv, "s", ""), ["waits"]);
+    assert_eq!(kv.shared.queued_bytes.load(SeqCst), 0);
+}
+
+#[test]
 fn a_store_has_a_budget_and_there_are_so_many() {
     let limits = Limits {
         store_bytes_max: 1000,

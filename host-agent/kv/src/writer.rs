@@ -125,10 +125,11 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, jobs: Vec<Job>) {
+    pub(crate) fn commit(&mut self, jobs: Vec<Job>) {
         let (mut work, mut waiting) = (vec![], vec![]);
-        for job in jobs {
-            self.shared.queued_bytes.fetch_sub(job.bytes, SeqCst);
+        let bytes = jobs.iter().map(|job| job.bytes).sum();
+        // Who waits no more may have asked again meanwhile, and would find it undone or done twice.
+        for job in jobs.into_iter().filter(|job| !job.done.is_closed()) {
             work.push((job.store, job.writes));
             waiting.push(job.done);
         }
@@ -151,6 +152,8 @@ impl Writer {
             tracing::warn!(%error, "cannot write to the stores");
             group.outcomes = vec![Err(error); waiting.len()];
         }
+        // They are in memory until here.
+        self.shared.queued_bytes.fetch_sub(bytes, SeqCst);
         for (done, outcome) in waiting.into_iter().zip(group.outcomes) {
             // Nobody may wait any more.
             let _ = done.send(outcome);

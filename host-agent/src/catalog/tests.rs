@@ -445,13 +445,16 @@ async fn a_file_is_there_again_and_belongs_to_one() {
         Catalog::new(Arc::new(RedbRegistry::open(&path)?), Limits::default())
     };
     // A predecessor was killed while it made the file.
-    std::fs::write(path.with_extension("new"), [0; 8192]).expect("write");
+    std::fs::write(path.with_file_name(".jiffy-new-registry"), [0; 8192]).expect("write");
     let catalog = open().expect("new");
     put(&catalog, "f", new("x", 1)).await;
     let second = jiffy_control::error_chain(&open().expect_err("it is in use"));
     assert_eq!(
         second,
-        "another jiffyd uses this data directory: stop it, or choose another data_dir"
+        format!(
+            "another process uses {}: stop it, or choose another file or data_dir",
+            path.display()
+        )
     );
     drop(catalog);
     let function = open().expect("again").function(&name("f")).expect("there");

@@ -12,6 +12,7 @@ pub mod testing;
 
 use std::{
     error::Error,
+    ffi::OsString,
     fmt,
     fs::{self, File, OpenOptions, Permissions},
     io,
@@ -38,8 +39,8 @@ pub type Open = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each message documents its variant")]
 pub enum TableFileError {
-    #[error("another jiffyd uses this data directory: stop it, or choose another data_dir")]
-    InUse,
+    #[error("another process uses {0}: stop it, or choose another file or data_dir")]
+    InUse(PathBuf),
     /// Whether a change is durable is not known until the file is read again.
     #[error("cannot read or write {path}: {}", why_of(&**source))]
     Storage {
@@ -91,10 +92,12 @@ impl TableFile {
         if !path.exists() {
             create(path)?;
         }
-        close_to_others(path).map_err(|error| unusable(path, error))?;
         let file = path.to_owned();
         let open = move || Database::builder().set_cache_size(cache_bytes).open(&file);
-        Self::with_open(path, Box::new(open))
+        let opened = Self::with_open(path, Box::new(open))?;
+        // Not before it is known to be one of ours.
+        close_to_others(path).map_err(|error| unusable(path, error))?;
+        Ok(opened)
     }
 
     /// The tables that `open` opens, in a file that messages call `path`.
@@ -166,7 +169,7 @@ impl TableFile {
         }
         if kept.is_none() {
             let opened = (self.open)().map_err(|error| match error {
-                DatabaseError::DatabaseAlreadyOpen => TableFileError::InUse,
+                DatabaseError::DatabaseAlreadyOpen => TableFileError::InUse(self.path.clone()),
                 error => unusable(&self.path, error),
             })?;
             *kept = Some(opened);
@@ -197,7 +200,10 @@ fn close_to_others(path: &Path) -> io::Result<()> {
 /// Makes a file without tables. It gets its name when it is complete, because `redb` does not open a file whose
 /// maker was killed half-way.
 fn create(path: &Path) -> Result<(), TableFileError> {
-    let temporary = path.with_extension("new");
+    // A name that nobody else gives.
+    let mut name = OsString::from(".jiffy-new-");
+    name.push(path.file_name().unwrap_or_default());
+    let temporary = path.with_file_name(name);
     match fs::remove_file(&temporary) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         removed => removed.map_err(|error| unusable(&temporary, error))?,
@@ -220,4 +226,30 @@ fn create(path: &Path) -> Result<(), TableFileError> {
     named
         .and_then(|()| File::open(parent)?.sync_all())
         .map_err(|error| unusable(path, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_others_stay_as_they_are() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let [tables, other, neighbour] =
+            ["app.db", "data.json", "app.new"].map(|name| folder.path().join(name));
+        for file in [&other, &neighbour] {
+            fs::write(file, "theirs").expect("a file");
+            fs::set_permissions(file, Permissions::from_mode(0o644)).expect("a mode");
+        }
+        drop(TableFile::open(&tables).expect("made"));
+        let mode = |file: &Path| fs::metadata(file).expect("there").permissions().mode() & 0o777;
+        assert_eq!(mode(&tables), FILE_MODE);
+        TableFile::open(&other).expect_err("no tables");
+        for file in [&other, &neighbour] {
+            assert_eq!(
+                (fs::read(file).expect("there"), mode(file)),
+                (b"theirs".to_vec(), 0o644)
+            );
+        }
+    }
 }

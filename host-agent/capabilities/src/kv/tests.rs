@@ -224,6 +224,20 @@ fn what_is_no_call_is_refused() {
     invalid(call(OPERATION_KV_LIST, &[(Tag::Count, &[0xff; 4])], b""));
     invalid(call(OPERATION_KV_BATCH, &[], b""));
     invalid(call(OPERATION_KV_BATCH, &[], b"\x01"));
+    // A million of them would take ten times what they came as.
+    let mut many = vec![];
+    let operation = head(&[(Tag::Operation, &OPERATION_KV_DELETE.to_le_bytes())]);
+    for _ in 0..100_000 {
+        write_item(&operation, &[], |piece| many.extend_from_slice(piece)).expect("short");
+    }
+    let reply = bench.own(call(OPERATION_KV_BATCH, &[], &many));
+    check_error(
+        &reply,
+        CallErrorKind::Invalid,
+        "invalid batch of 129 changes or more: must have 1 to 128",
+    );
+    let described = [(Tag::Key, &b"k"[..]), (Tag::Metadata, b"m")];
+    invalid(call(OPERATION_KV_DELETE, &described, b""));
     let mut body = vec![];
     let head = head(&[(Tag::Operation, &OPERATION_KV_GET.to_le_bytes()), key]);
     write_item(&head, b"", |piece| body.extend_from_slice(piece)).expect("small");
