@@ -320,7 +320,8 @@ fn stores<V: Vms>() -> Vec<Endpoint<V>> {
             .called("get_entry", "kv")
             .summary("A value. With `If-None-Match`, only if it is another than that.")
             .headers(&["KvKnown"])
-            .answers(&[Named("KvValue")]),
+            .answers(&[Named("KvValue")])
+            .problems(&[(304, "NotModified")]),
         put(ENTRY, Data, kv::put::<V>)
             .called("put_entry", "kv")
             .summary("Puts a value, in the place of what is there. With `If-Match` or `If-None-Match: *`, only if that holds.")

@@ -24,7 +24,7 @@ use super::{LIST_LEN_DEFAULT, LIST_LEN_MAX};
 use crate::{
     http::{
         backend::Backend,
-        bodies::collect,
+        bodies::{collect, counted},
         input::{Parameters, Segments},
         problem::Problem,
     },
@@ -184,7 +184,7 @@ pub(super) async fn get<V: Vms>(
     };
     let (status, body) = match is_known {
         true => (StatusCode::NOT_MODIFIED, Body::empty()),
-        false => (StatusCode::OK, value.into()),
+        false => (StatusCode::OK, counted(value, backend.held())?.into()),
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;
@@ -311,9 +311,11 @@ fn version_of(text: &str) -> Result<Tag, Problem> {
         .strip_prefix('"')
         .and_then(|text| text.strip_suffix('"'));
     let version = quoted.and_then(|digits| digits.parse().ok());
+    // One text for each version: +7 and 007 are none.
+    let version = version.filter(|version| etag(*version).as_bytes() == text.as_bytes());
     version.map(Tag::Version).ok_or_else(|| {
         invalid(format!(
-            "invalid ETag {text}: must be one that the agent gave, such as \"7\", or *"
+            "invalid ETag {text:?}: must be one that the agent gave, such as \"7\", or *"
         ))
     })
 }
@@ -384,6 +386,12 @@ mod tests {
         assert_eq!(second.status, 200, "{}", second.text());
         let got = server.get(PATH).await;
         assert!(got.header("jiffy-expires-ms").is_some() && got.header("jiffy-metadata").is_none());
+        for no_tag in ["", "7", "\"+7\"", "\"007\"", "\"7"] {
+            let refused = server
+                .send("DELETE", PATH, &[("if-match", no_tag)], b"")
+                .await;
+            assert_eq!(refused.status, 400, "{no_tag}: {}", refused.text());
+        }
         let late = server.send("DELETE", PATH, &matching, b"").await;
         assert_eq!(late.status, 412, "{}", late.text());
         let current = [("if-match", got.header("etag").expect("an etag"))];

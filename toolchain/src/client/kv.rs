@@ -10,6 +10,7 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use jiffy_console::{stderr, stdout};
+use jiffy_control::write_body;
 use jiffy_model::{
     BindingName,
     documents::{KvEntry, KvList, KvStoreList, KvWritten},
@@ -31,12 +32,10 @@ use crate::{
 };
 
 /// Bytes of a value that are taken from an agent: its most.
-const VALUE_BYTES_MAX: u64 = 1 << 20;
-/// Bytes of one line of an import: a value in base64, with all that is said of it.
-const LINE_BYTES_MAX: usize = 4 << 20;
-/// Parts of a list at most: more entries than a store can have.
-const PARTS_MAX: usize = 100_000_000;
-const PART_LEN: usize = 1000;
+const VALUE_BYTES_MAX: u64 = jiffy_kv::VALUE_BYTES_MAX as u64;
+/// Bytes of one line of an import: a value of control characters, each of which takes six, with all that is said of it.
+const LINE_BYTES_MAX: usize = 8 << 20;
+const PART_LEN: usize = jiffy_kv::PAGE_MAX;
 
 /// An entry of a store.
 #[derive(Clone, Debug)]
@@ -133,7 +132,11 @@ pub(crate) fn kv_get(agent: &Agent, entry: &EntryRef, format: Format) -> Result<
     let (headers, value) = get(agent, entry)?;
     match format {
         Format::Json => Ok(print_json(&Exported::new(&entry.key, &headers, value))?),
-        Format::Text => Ok(stdout().write_all(&value)?),
+        Format::Text => {
+            let mut out = stdout();
+            let is_terminal = out.is_terminal();
+            Ok(write_body(&mut out, &value, is_terminal)?)
+        }
     }
 }
 
@@ -182,12 +185,15 @@ fn put_value(
 
 /// Lists the stores.
 pub(crate) fn kv_stores(agent: &Agent, format: Format) -> Result<(), ClientError> {
-    let (mut stores, mut after) = (vec![], String::new());
-    for _ in 0..PARTS_MAX {
+    let (mut stores, mut after, mut last) = (vec![], String::new(), String::new());
+    loop {
         let mut part: KvStoreList = agent.get(format!("/v1/kv?limit={PART_LEN}{after}"))?;
         stores.append(&mut part.stores);
-        let Some(next) = part.next else { break };
+        let Some(next) = part.next.filter(|next| *next > last) else {
+            break;
+        };
         after = format!("&after={}", utf8_percent_encode(&next, NON_ALPHANUMERIC));
+        last = next;
     }
     if format == Format::Json {
         return Ok(print_json(&serde_json::json!({ "stores": stores }))?);
@@ -212,14 +218,17 @@ fn parts(
 ) -> Result<(), ClientError> {
     let prefix = utf8_percent_encode(prefix, NON_ALPHANUMERIC);
     let path = format!("/v1/kv/{store}?limit={PART_LEN}&prefix={prefix}");
-    let mut cursor = String::new();
-    for _ in 0..PARTS_MAX {
+    let (mut cursor, mut last) = (String::new(), String::new());
+    loop {
         let part: KvList = agent.get(format!("{path}{cursor}"))?;
         each(part.entries)?;
-        let Some(next) = part.next else { break };
+        // A list that does not go on has no end.
+        let Some(next) = part.next.filter(|next| *next > last) else {
+            return Ok(());
+        };
         cursor = format!("&cursor={}", utf8_percent_encode(&next, NON_ALPHANUMERIC));
+        last = next;
     }
-    Ok(())
 }
 
 /// Lists the entries of a store.
@@ -320,6 +329,11 @@ pub(crate) fn kv_import(
             break;
         }
         let bad = |why: String| ClientError::ImportLine { number, why };
+        if line.len() == LINE_BYTES_MAX {
+            return Err(bad(format!(
+                "it must have fewer than {LINE_BYTES_MAX} bytes"
+            )));
+        }
         let entry: Exported = serde_json::from_str(&line).map_err(|why| bad(why.to_string()))?;
         let Some(value) = entry.bytes() else {
             return Err(bad("it must have value, or value_base64 in base64".into()));

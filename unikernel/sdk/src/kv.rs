@@ -3,7 +3,7 @@
 //! A store belongs to the owner of the function and is shared by all of the owner's functions whose `jiffy.toml` names it:
 //!
 //! ```toml
-//! [kv.cart]
+//! [kv.visits]
 //! ```
 //!
 //! ```
@@ -48,6 +48,7 @@
 
 use alloc::{
     borrow::ToOwned,
+    format,
     string::{String, ToString},
     vec::Vec,
 };
@@ -79,7 +80,9 @@ pub fn open(name: &str) -> Result<Store, CallError> {
         false => Err(CallError::new(
             CallErrorKind::Invalid,
             Sent::No,
-            "a store's name has 1 to 64 letters, digits, hyphens and underscores",
+            &format!(
+                "invalid store name {name:?}: must be 1 to {NAME_CHARS_MAX} letters, digits, hyphens and underscores"
+            ),
         )),
     }
 }
