@@ -37,7 +37,7 @@ pub use format::{
     FORMAT_VERSION, FormatError, HEADER_BYTES, RamSummary, STATE_BYTES_MAX, STATE_FILE_BYTES_MAX,
     STATE_MAGIC, StateFile, seal,
 };
-pub use private::{PrivateDirError, SecretError, private_dir, read_secret};
+pub use private::{PrivateDirError, SecretError, private_dir, read_credential, read_secret};
 pub use ram::{PAGE_LEN, Page};
 pub use snapshot::{OpenError, Snapshot, Verified, VerifyError};
 pub use staging::CreateError;

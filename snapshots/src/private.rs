@@ -4,7 +4,7 @@
 //! Not here: files that are written; each is made with its mode, so that there is no moment in which others can open it.
 
 use std::{
-    fs::{DirBuilder, File, Permissions},
+    fs::{DirBuilder, File, Metadata, Permissions},
     io::{self, Read},
     os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -116,6 +116,23 @@ pub enum SecretError {
 /// Reads a file with a secret, of at most `bytes_max`, unless others may read or change it. Its group may read it if
 /// that is the group of this process.
 pub fn read_secret(path: &Path, bytes_max: u64) -> Result<String, SecretError> {
+    read_if(path, bytes_max, |metadata| {
+        let is_our_group = metadata.gid() == getegid().as_raw();
+        if is_our_group { 0o037 } else { OTHERS }
+    })
+}
+
+/// The same of a credential of systemd, whose list of who may read it shows as rights of its group.
+pub fn read_credential(path: &Path, bytes_max: u64) -> Result<String, SecretError> {
+    read_if(path, bytes_max, |_| 0o037)
+}
+
+/// Reads a file unless its mode has some of what is `forbidden`.
+fn read_if(
+    path: &Path,
+    bytes_max: u64,
+    forbidden: impl FnOnce(&Metadata) -> u32,
+) -> Result<String, SecretError> {
     let wrong = |source| SecretError::Read {
         path: path.to_owned(),
         source,
@@ -130,10 +147,8 @@ pub fn read_secret(path: &Path, bytes_max: u64) -> Result<String, SecretError> {
         let error = io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
         return Err(wrong(error));
     }
-    let is_our_group = metadata.gid() == getegid().as_raw();
-    let forbidden = if is_our_group { 0o037 } else { OTHERS };
     let mode = metadata.mode() & 0o7777;
-    if mode & forbidden != 0 {
+    if mode & forbidden(&metadata) != 0 {
         return Err(SecretError::Exposed {
             path: path.to_owned(),
             mode,
@@ -225,6 +240,7 @@ mod tests {
         if std::os::unix::fs::chown(&path, None, Some(65534)).is_ok() {
             let refused = read_secret(&path, 10).expect_err("another group");
             assert!(refused.to_string().contains("chmod 600"), "{refused}");
+            read_credential(&path, 10).expect("as systemd makes it");
         }
         fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("mode");
         assert!(matches!(

@@ -142,6 +142,12 @@ const RULES: &[Rule] = &[
         others: Others::Except(VMM_FIELD),
     },
     Rule {
+        // An engine, too.
+        package: "jiffy-secrets",
+        ours: &["jiffy-model", "jiffy-snapshots", "jiffy-tables"],
+        others: Others::Except(VMM_FIELD),
+    },
+    Rule {
         package: "jiffy-capabilities",
         ours: &[
             "jiffy-abi",

@@ -1,6 +1,6 @@
 //! Why a store does not do what it is asked.
 
-use std::{error::Error, io};
+use std::io;
 
 use jiffy_model::{EndsRequest, Outcome};
 use jiffy_tables::TableFileError;
@@ -105,23 +105,11 @@ impl EndsRequest for KvError {
 
 impl From<TableFileError> for KvError {
     fn from(error: TableFileError) -> Self {
-        match &error {
-            TableFileError::Storage { source, .. } if is_full(&**source) => Self::DiskFull,
-            _ => Self::Storage(error.to_string()),
+        match error.is_full() {
+            true => Self::DiskFull,
+            false => Self::Storage(error.to_string()),
         }
     }
-}
-
-/// Whether an error, or one that it comes from, is that there is no room.
-fn is_full(error: &(dyn Error + 'static)) -> bool {
-    let io = error.downcast_ref::<io::Error>();
-    let is_this = io.is_some_and(|error| {
-        matches!(
-            error.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-        )
-    });
-    is_this || error.source().is_some_and(is_full)
 }
 
 pub(crate) fn check_key(key: &str) -> Result<(), Unfit> {

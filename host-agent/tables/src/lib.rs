@@ -49,6 +49,28 @@ pub enum TableFileError {
     },
 }
 
+impl TableFileError {
+    /// Whether the disk has no room.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::InUse(_) => false,
+            Self::Storage { source, .. } => is_full(&**source),
+        }
+    }
+}
+
+/// Whether an error, or one that it comes from, is that there is no room.
+fn is_full(error: &(dyn Error + 'static)) -> bool {
+    let io = error.downcast_ref::<io::Error>();
+    let is_this = io.is_some_and(|error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    });
+    is_this || error.source().is_some_and(is_full)
+}
+
 /// Tables in one file.
 pub struct TableFile {
     path: PathBuf,
@@ -110,6 +132,11 @@ impl TableFile {
         };
         file.with(|_| Ok(()))?;
         Ok(file)
+    }
+
+    /// What messages call it.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// One transaction, durable when this returns; an error of either kind undoes it.
