@@ -42,6 +42,10 @@ pub const OPERATION_KV_LIST: u16 = 4;
 /// Of [`SERVICE_KV`]: several changes, all or none. The body is items, each with the fields and the body of a put or a delete,
 /// and which of them it is. The reply's body is what was written, one after the other.
 pub const OPERATION_KV_BATCH: u16 = 5;
+/// The service that has secrets; the binding is the secret.
+pub const SERVICE_SECRET: u16 = 17;
+/// Of [`SERVICE_SECRET`]: reads a secret, which is the reply's body.
+pub const OPERATION_SECRET_READ: u16 = 1;
 
 /// A call, the only thing besides a response that a guest sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

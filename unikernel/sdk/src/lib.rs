@@ -60,6 +60,7 @@ pub mod env;
 pub mod http;
 pub mod kv;
 pub mod random;
+pub mod secret;
 #[cfg(not(jiffy_guest))]
 pub mod testing;
 pub mod time;
@@ -67,6 +68,7 @@ pub mod time;
 pub use call::{host_info, join};
 pub use context::Context;
 pub use error::Error;
+pub use secret::secret;
 
 /// Makes a function the handler of its crate. It stands at the root of the crate, and a crate has
 /// one.

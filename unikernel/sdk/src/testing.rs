@@ -29,7 +29,7 @@ use alloc::{
 use core::time::Duration;
 
 use jiffy_abi::{
-    call::{ReplyHead, SERVICE_HOST, SERVICE_KV, Sent},
+    call::{ReplyHead, SERVICE_HOST, SERVICE_KV, SERVICE_SECRET, Sent},
     frame::{RequestKind, ResponseHead, ResponseKind, Tag},
 };
 use rand_chacha::ChaCha20Rng;
@@ -71,6 +71,7 @@ pub struct Call {
     head: Vec<u8>,
     body: Vec<u8>,
     stores: BTreeMap<String, Store>,
+    secrets: BTreeMap<String, Vec<u8>>,
     world: World,
 }
 
@@ -84,6 +85,7 @@ impl Call {
             head: Vec::new(),
             body: Vec::new(),
             stores: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             world,
         }
     }
@@ -170,6 +172,12 @@ impl Call {
         self
     }
 
+    /// Gives the handler a secret, such as `"signing"`, to read.
+    pub fn secret(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
+        self.secrets.insert(name.to_owned(), value.into());
+        self
+    }
+
     fn answers(mut self, service: u16, answer: Answer) -> Self {
         let encode = move |_: &platform::Call<'_>| encode(&answer);
         self.world.stand_ins.set(service, Box::new(encode));
@@ -184,10 +192,16 @@ impl Call {
             head,
             body,
             stores,
+            secrets,
             mut world,
         } = self;
         if !stores.is_empty() {
             world.stand_ins.set(SERVICE_KV, kv::stand_in(stores));
+        }
+        if !secrets.is_empty() {
+            world
+                .stand_ins
+                .set(SERVICE_SECRET, secret_stand_in(secrets));
         }
         logging::install();
         Outcome::new(platform::within(world, || {
@@ -202,6 +216,32 @@ impl Call {
         }
         self
     }
+}
+
+/// What answers for all secrets of a test.
+fn secret_stand_in(secrets: BTreeMap<String, Vec<u8>>) -> platform::StandIn {
+    Box::new(move |call| {
+        let name = call.binding;
+        let Some(value) = secrets.get(name) else {
+            let others: Vec<_> = secrets.keys().map(String::as_str).collect();
+            panic!(
+                "the handler reads the secret {name:?}, of which the test says nothing: add `.secret({name:?}, \"…\")`; it has {}",
+                others.join(", ")
+            )
+        };
+        let mut payload = Vec::new();
+        let written =
+            ReplyHead::write(0, None, Sent::Yes, |piece| payload.extend_from_slice(piece));
+        if let Err(error) = written {
+            panic!("{error}");
+        }
+        let head_bytes = payload.len();
+        payload.extend_from_slice(value);
+        platform::Reply {
+            head_bytes,
+            payload,
+        }
+    })
 }
 
 /// What [`Call::host_info`] or [`Call::host_info_fails`] was given.
