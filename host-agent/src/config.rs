@@ -19,6 +19,7 @@ use jiffy_abi::frame::{BODY_BYTES_MAX, HEAD_BYTES_MAX};
 use jiffy_snapshots::{SecretError, read_secret, why};
 pub use settings::{
     AddressHeader, FileConfig, JailSettings, KvSettings, LambdaSettings, Limits, LogFormat,
+    SecretsSettings,
 };
 
 /// Bytes of `jiffyd.toml`, of the token file or of the key file at most.
@@ -184,6 +185,9 @@ fn every_key() -> toml::Table {
         lambda: LambdaSettings {
             keys_file: Some(PathBuf::new()),
             ..default.lambda
+        },
+        secrets: SecretsSettings {
+            master_key_file: Some(PathBuf::new()),
         },
         ..default
     };

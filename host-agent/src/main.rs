@@ -28,7 +28,7 @@ use jiffy_control::Line;
 use jiffyd::{
     config::{Config, FileConfig, LogFormat, unknown_variables},
     front, memory,
-    service::{HostIdentity, Parts, Service, open_kv, open_registry},
+    service::{HostIdentity, Parts, Service, open_kv, open_registry, open_secrets},
     symbols::{self, Innermost, Symbolizer},
     vm::{JailedOptions, JailedVms},
 };
@@ -185,6 +185,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     // Before anything that costs time, so that a second agent says so at once.
     let registry = open_registry(&config).context("cannot open the registry")?;
     let kv = open_kv(&config).context("cannot open the stores of keys and values")?;
+    let credentials_dir = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
+    let secrets =
+        open_secrets(&config, credentials_dir.as_deref()).context("cannot open the secrets")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -198,6 +201,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
             cpu_full_ram_bytes: (full_ram_bytes > 0).then_some(full_ram_bytes),
             allow_missing_cgroups: config.jail.allow_missing_cgroups,
             kv: Arc::clone(&kv),
+            secrets: Arc::clone(&secrets),
         })
         .context("cannot run VMs")?
     };
@@ -212,6 +216,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
             host,
             registry,
             kv,
+            secrets,
             // This program, even after it was replaced by a newer one.
             symbolizer: Some(Symbolizer::new("/proc/self/exe".into())),
         })?;

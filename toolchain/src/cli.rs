@@ -351,7 +351,11 @@ impl Failure {
             | Self::Snapshot(SnapshotError::Settings(_)) => Exit::Usage,
             Self::Inspect(InspectError::Print(_))
             | Self::Run(
-                RunError::Vmm(_) | RunError::Kv(_) | RunError::Capability(_) | RunError::Print(_),
+                RunError::Vmm(_)
+                | RunError::Kv(_)
+                | RunError::Secrets(_)
+                | RunError::Capability(_)
+                | RunError::Print(_),
             )
             | Self::Snapshot(SnapshotError::Vmm(_) | SnapshotError::Print(_)) => Exit::Host,
             Self::Run(RunError::Launch(error)) | Self::Snapshot(SnapshotError::Launch(error)) => {

@@ -12,6 +12,7 @@
 
 mod host;
 mod kv;
+mod secrets;
 
 use std::{collections::BTreeMap, error::Error, fmt, future::ready, sync::Arc};
 
@@ -20,12 +21,15 @@ use jiffy_client::{CallContext, CallFuture, Calls};
 use jiffy_control::{Call, Reply};
 use jiffy_kv::Kv;
 use jiffy_model::{FunctionId, Grants};
+use jiffy_secrets::Secrets;
 
 /// What capabilities are configured with: what is the same for all functions of a process.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The stores of keys and values.
     pub kv: Arc<Kv>,
+    /// The secrets.
+    pub secrets: Arc<Secrets>,
     /// Release of the program that runs the functions.
     pub release: String,
 }
@@ -97,6 +101,7 @@ impl Capabilities {
         let mut all = Self(BTreeMap::new());
         all.add::<host::Host>(config)?;
         all.add::<kv::Stores>(config)?;
+        all.add::<secrets::AllSecrets>(config)?;
         Ok(all)
     }
 

@@ -12,6 +12,7 @@ fn call(call: Call) -> Reply {
         kv: Arc::new(
             Kv::in_memory(jiffy_kv::Limits::default(), jiffy_kv::system_clock()).expect("memory"),
         ),
+        secrets: Arc::new(Secrets::in_memory().expect("memory")),
         release: "1.2.3".into(),
     });
     let prepared = capabilities.expect("nothing to open").prepare(&Version {
@@ -69,7 +70,8 @@ fn what_nobody_has_is_an_error_that_can_be_told_from_others() {
         assert_eq!(String::from_utf8_lossy(&reply.body), message);
     };
     for service in [0, 2, u16::MAX] {
-        let message = format!("unknown service {service}: must be one of 1 (host), 16 (kv)");
+        let message =
+            format!("unknown service {service}: must be one of 1 (host), 16 (kv), 17 (secret)");
         check(
             Call {
                 service,

@@ -64,6 +64,8 @@ pub struct FileConfig {
     pub usage: UsageLimits,
     /// Stores of keys and values.
     pub kv: KvSettings,
+    /// Secrets.
+    pub secrets: SecretsSettings,
     /// The Lambda-compatible API.
     pub lambda: LambdaSettings,
 }
@@ -189,6 +191,15 @@ impl Default for KvSettings {
     }
 }
 
+/// Secrets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SecretsSettings {
+    /// The file with the master key, made at the first start. Default: systemd's credential `jiffyd.master-key`, or else `master-key`
+    /// in the data directory.
+    pub master_key_file: Option<PathBuf>,
+}
+
 /// The Lambda-compatible API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -232,6 +243,7 @@ impl Default for FileConfig {
             logs: LogLimits::default(),
             usage: UsageLimits::default(),
             kv: KvSettings::default(),
+            secrets: SecretsSettings::default(),
             lambda: LambdaSettings::default(),
         }
     }

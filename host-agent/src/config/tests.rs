@@ -35,13 +35,14 @@ fn the_sample_holds_every_default() {
     let (_folder, path) = file(&uncommented);
     let parsed = FileConfig::load(Some(&path), []).expect("the sample is valid");
     let default = FileConfig::default();
-    // The two keys that name files of secrets have none by default.
+    // The keys that name files of secrets have none by default.
     let parsed = FileConfig {
         token_file: default.token_file.clone(),
         lambda: LambdaSettings {
             keys_file: default.lambda.keys_file.clone(),
             ..parsed.lambda
         },
+        secrets: default.secrets.clone(),
         ..parsed
     };
     assert_eq!(parsed, default);

@@ -71,6 +71,7 @@ impl Server {
                 jiffy_kv::Kv::in_memory(jiffy_kv::Limits::default(), jiffy_kv::system_clock())
                     .expect("memory"),
             ),
+            secrets: Arc::new(jiffy_secrets::Secrets::in_memory().expect("memory")),
             symbolizer: None,
             config,
         })

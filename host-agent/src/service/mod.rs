@@ -14,6 +14,7 @@ mod deploy;
 use std::{
     collections::HashSet,
     fmt,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -23,6 +24,7 @@ use std::{
 
 use jiffy_control::error_chain;
 use jiffy_kv::{Kv, KvError, system_clock};
+use jiffy_secrets::{MasterKeySource, Secrets, SecretsError};
 use jiffy_snapshots::{PrivateDirError, private_dir};
 use parking_lot::{Mutex, RwLock};
 use tokio::{
@@ -90,6 +92,8 @@ pub struct Parts<V> {
     pub registry: Arc<dyn Registry>,
     /// The stores of keys and values.
     pub kv: Arc<Kv>,
+    /// The secrets.
+    pub secrets: Arc<Secrets>,
     /// What names functions, files and lines of a backtrace.
     pub symbolizer: Option<Symbolizer>,
 }
@@ -111,6 +115,8 @@ pub struct Service<V: Vms> {
     pub prepare: Arc<Preparation<V>>,
     /// The stores of keys and values.
     pub kv: Arc<Kv>,
+    /// The secrets.
+    pub secrets: Arc<Secrets>,
     invocation: Arc<Invocation<V>>,
     pool: Arc<Pool<V>>,
     observer: Arc<Observer>,
@@ -153,6 +159,17 @@ pub fn open_kv(config: &Config) -> Result<Arc<Kv>, KvError> {
     Kv::open(&path, limits, system_clock()).map(Arc::new)
 }
 
+/// Opens the secrets in the data directory of `config`, which is there already. `credentials_dir` is that of systemd.
+pub fn open_secrets(
+    config: &Config,
+    credentials_dir: Option<&Path>,
+) -> Result<Arc<Secrets>, SecretsError> {
+    let data_dir = &config.data_dir;
+    let configured = config.secrets.master_key_file.as_deref();
+    let key = MasterKeySource::find(configured, credentials_dir, data_dir);
+    Secrets::open(&data_dir.join("secrets"), key).map(Arc::new)
+}
+
 impl<V: Vms> Service<V> {
     /// Starts a service: reads the registry, begins to make shells, to rebuild the snapshots of another host and to
     /// collect garbage. Needs a tokio runtime to be called in. Blocks for a moment.
@@ -192,6 +209,7 @@ impl<V: Vms> Service<V> {
             catalog,
             prepare,
             kv: parts.kv,
+            secrets: parts.secrets,
             invocation,
             pool,
             observer,

@@ -61,6 +61,7 @@ impl Bench {
             kv: Arc::new(
                 Kv::in_memory(jiffy_kv::Limits::default(), system_clock()).expect("memory"),
             ),
+            secrets: Arc::new(jiffy_secrets::Secrets::in_memory().expect("memory")),
             symbolizer: None,
         });
         Self {

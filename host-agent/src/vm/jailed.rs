@@ -21,6 +21,7 @@ use jiffy_client::{
 };
 use jiffy_control::{LogRecord, Missing, Request, Response, environment_page};
 use jiffy_kv::Kv;
+use jiffy_secrets::Secrets;
 use jiffy_snapshots::{Digest, Store};
 use parking_lot::Mutex;
 use tokio::task::spawn_blocking;
@@ -46,6 +47,8 @@ pub struct JailedOptions {
     pub cpu_full_ram_bytes: Option<u64>,
     /// The stores of keys and values.
     pub kv: Arc<Kv>,
+    /// The secrets.
+    pub secrets: Arc<Secrets>,
     /// Go on where control groups, or some of their controllers, are missing.
     pub allow_missing_cgroups: bool,
 }
@@ -82,6 +85,7 @@ impl JailedVms {
         let spawner = start(&options)?;
         let capabilities = Capabilities::new(&Config {
             kv: Arc::clone(&options.kv),
+            secrets: Arc::clone(&options.secrets),
             release: env!("CARGO_PKG_VERSION").into(),
         });
         Ok(Self {

@@ -31,6 +31,7 @@ use jiffy_console::{Exit, stderr, stdout};
 use jiffy_control::{Missing, Phases, Request, Response, write_body};
 use jiffy_kv::{Kv, KvError, system_clock};
 use jiffy_model::{EnvironmentChanges, FunctionName, Outcome, SomeSettings};
+use jiffy_secrets::{Secrets, SecretsError};
 use jiffy_snapshots::{PageRun, Snapshot, write_working_set};
 use serde::Serialize;
 
@@ -103,6 +104,8 @@ pub(crate) enum RunError {
     Launch(#[from] LaunchError),
     #[error("cannot open the stores of keys and values")]
     Kv(#[from] KvError),
+    #[error("cannot keep the secrets in memory")]
+    Secrets(#[from] SecretsError),
     #[error(transparent)]
     Capability(#[from] CapabilityError),
     #[error("cannot print")]
@@ -172,6 +175,7 @@ impl Target {
         };
         let capabilities = Capabilities::new(&Config {
             kv: Arc::new(kv),
+            secrets: Arc::new(Secrets::in_memory()?),
             release: env!("CARGO_PKG_VERSION").into(),
         })?;
         let [function_name, _] = &self.function;
