@@ -251,6 +251,24 @@ pub struct KvWritten {
     pub version: u64,
 }
 
+/// A secret, without its value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretDocument {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: u64,
+    /// When it was set, milliseconds since 1970.
+    pub set_ms: u64,
+}
+
+/// All secrets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretList {
+    /// By name.
+    pub secrets: Vec<SecretDocument>,
+}
+
 /// An image that was uploaded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageDocument {

@@ -45,6 +45,8 @@ pub(crate) enum Scope {
     Invoke,
     /// To see and to change what functions keep.
     Data,
+    /// To set secrets, which nobody is told again.
+    Secrets,
     /// To change what there is.
     Deploy,
 }

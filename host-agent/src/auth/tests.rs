@@ -23,6 +23,7 @@ fn only_a_visitor_is_kept_to_what_is_public() {
         Scope::Read,
         Scope::Invoke,
         Scope::Data,
+        Scope::Secrets,
         Scope::Deploy,
     ] {
         for principal in [

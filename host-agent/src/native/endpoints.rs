@@ -12,6 +12,7 @@ use super::{
         Answer::{self, Done, Json, Named, Site},
         Sent, openapi,
     },
+    secrets,
 };
 use crate::{
     auth::Scope::{self, Data, Deploy, Invoke, Public, Read},
@@ -279,6 +280,7 @@ pub(super) fn endpoints<V: Vms>() -> Vec<Endpoint<V>> {
             .answers(&[Json(200, "Sums by function.", "UsageList")]),
     ];
     all.extend(stores());
+    all.extend(secrets());
     for (path, suffix) in SITE_PATHS {
         for (method, sent) in SITE_METHODS {
             let id = format!("http_{}{suffix}", method.as_str().to_ascii_lowercase());
@@ -338,5 +340,35 @@ fn stores<V: Vms>() -> Vec<Endpoint<V>> {
             .headers(&["KvIfMatch"])
             .answers(&[Done])
             .problems(&[(412, "PreconditionFailed"), (507, "Full")]),
+    ]
+}
+
+/// Those of secrets.
+fn secrets<V: Vms>() -> Vec<Endpoint<V>> {
+    const SECRET: &str = "/v1/secrets/{secret}";
+    vec![
+        get("/v1/secrets", Scope::Secrets, secrets::list::<V>)
+            .called("list_secrets", "secrets")
+            .summary("Secrets by name, all of them, without their values.")
+            .answers(&[Json(200, "The secrets.", "SecretList")]),
+        put(SECRET, Scope::Secrets, secrets::put::<V>)
+            .called("put_secret", "secrets")
+            .summary("Sets a secret to the body as it is, 1 to 65536 bytes. Nothing tells its value again, but to functions that may have it.")
+            .sent(Sent::Bytes(true))
+            .answers(&[
+                Json(200, "It replaced another.", "Secret"),
+                Json(201, "It is new.", "Secret"),
+            ])
+            .problems(&[(507, "Full")]),
+        delete(SECRET, Scope::Secrets, secrets::remove::<V>)
+            .called("delete_secret", "secrets")
+            .summary("Deletes a secret.")
+            .answers(&[Done])
+            .problems(&[(507, "Full")]),
+        post("/v1/secrets:rotate-key", Scope::Secrets, secrets::rotate_key::<V>)
+            .called("rotate_secrets_key", "secrets")
+            .summary("Makes a new master key, by which all secrets are encrypted from then on. A key that is a credential of systemd is not the agent's to change.")
+            .answers(&[Done])
+            .problems(&[(409, "Conflict"), (507, "Full")]),
     ]
 }

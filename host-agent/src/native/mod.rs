@@ -10,6 +10,7 @@ mod insight;
 mod invoke;
 mod kv;
 mod openapi;
+mod secrets;
 mod views;
 
 use axum::{

@@ -76,6 +76,7 @@ fn path_parameters(path: &str) -> Vec<Value> {
         ("{*path}", "Path"),
         ("{store}", "Store"),
         ("{*key}", "Key"),
+        ("{secret}", "Secret"),
     ];
     let named = named.iter().filter(|(segment, _)| path.contains(segment));
     named

@@ -68,7 +68,8 @@ async fn openapi_describes_exactly_the_routes() {
             .replace("{alias}", "a")
             .replace("{path}", "p")
             .replace("{store}", "s")
-            .replace("{key}", "k");
+            .replace("{key}", "k")
+            .replace("{secret}", "s");
         for method in ["GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "TRACE"] {
             let is_described = item.get(method.to_ascii_lowercase()).is_some();
             let answer = server.send(method, &target, &[], b"").await;
