@@ -2,6 +2,7 @@
 
 mod agent;
 mod kv;
+mod secret;
 
 use std::{ffi::OsString, io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -24,7 +25,7 @@ use crate::{
 use jiffy_abi::devices::DeviceId;
 use jiffy_client::{CreateSnapshotError, SpawnerOptions};
 use jiffy_console::{Exit, arguments, quantity::milliseconds, stderr, stdout};
-use jiffy_model::{EndsRequest as _, EnvironmentChanges, Isolation, SomeSettings};
+use jiffy_model::{BindingName, EndsRequest as _, EnvironmentChanges, Isolation, SomeSettings};
 use jiffy_symbols::Innermost;
 
 /// Makes, builds, runs and deploys functions, each request in a virtual machine of its own.
@@ -303,11 +304,26 @@ struct RunOptions {
     /// Keep stores of keys and values in this file. Default: they are empty, and gone afterwards.
     #[arg(long, value_name = "FILE")]
     kv_file: Option<PathBuf>,
+    /// Set a secret to what is in a file, without a newline at its end; may be given more than once. Which the function may
+    /// read jiffy.toml says.
+    #[arg(long = "secret", value_name = "NAME=FILE", value_parser = parse_secret)]
+    secrets: Vec<(BindingName, PathBuf)>,
     /// How to print the outcome; JSON has the statistics in any case.
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
     #[command(flatten)]
     jail: JailOptions,
+}
+
+/// `NAME=FILE` of a secret.
+fn parse_secret(text: &str) -> Result<(BindingName, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, file)) if !file.is_empty() => {
+            let name = name.parse::<BindingName>();
+            Ok((name.map_err(|error| error.to_string())?, file.into()))
+        }
+        _ => Err("must be NAME=FILE".into()),
+    }
 }
 
 /// Why a command failed.
@@ -347,7 +363,7 @@ impl Failure {
             }
             Self::Snapshot(SnapshotError::Verify { source, .. }) => exit_of_verify(source),
             Self::Inspect(InspectError::Image { .. }) => Exit::ImageRefused,
-            Self::Run(RunError::Event(_) | RunError::Settings(_))
+            Self::Run(RunError::Event(_) | RunError::SecretValue(_) | RunError::Settings(_))
             | Self::Snapshot(SnapshotError::Settings(_)) => Exit::Usage,
             Self::Inspect(InspectError::Print(_))
             | Self::Run(
@@ -482,6 +498,7 @@ impl From<RunOptions> for run::Options {
             requests: options.requests,
             stats: options.stats,
             kv_file: options.kv_file,
+            secrets: options.secrets,
             jail: options.jail.into(),
         }
     }

@@ -29,6 +29,7 @@ mod output;
 mod run;
 mod runnable;
 mod sdk;
+mod secret_value;
 mod snapshot;
 mod symbols;
 

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::{VmArguments, exit_of_runnable, kv::KvCommand};
+use super::{VmArguments, exit_of_runnable, kv::KvCommand, secret::SecretCommand};
 use crate::{
     client::{
         self, Agent, AliasTarget, ClientError, DeployOptions, Endpoint, InvokeOptions, LogOptions,
@@ -99,6 +99,9 @@ Examples:
     /// Stores of keys and values, which outlive the requests of functions.
     #[command(subcommand)]
     Kv(KvCommand),
+    /// Secrets, which lie encrypted in the agent for functions that may have them.
+    #[command(subcommand)]
+    Secret(SecretCommand),
     /// Prints what a function logged.
     #[command(after_help = "\
 Examples:
@@ -333,6 +336,7 @@ impl AgentCommand {
             }
             Self::Alias(command) => command.dispatch()?,
             Self::Kv(command) => command.dispatch()?,
+            Self::Secret(command) => command.dispatch()?,
             Self::Rollback {
                 name,
                 version,

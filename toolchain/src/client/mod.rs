@@ -8,6 +8,7 @@
 //! invoke     event or HTTP request -> response, outcome, exit code
 //! functions  ls, describe, versions, alias, rollback, rm
 //! kv         stores of keys and values, by entry and as a whole
+//! secret     secrets, whose values come in and not out
 //! logs       lines of a function's log, followed or not
 //! insight    top, usage                                               (metrics: gauges of a scrape)
 //! ```
@@ -22,6 +23,7 @@ mod kv;
 mod logs;
 mod metrics;
 mod name;
+mod secret;
 mod token;
 mod view;
 
@@ -52,6 +54,7 @@ pub(crate) use self::{
     },
     logs::{LogOptions, follow, logs, now_ms},
     name::{FunctionRef, Since},
+    secret::{secret_list, secret_remove, secret_rotate_key, secret_set},
     token::user_folder,
 };
 use crate::{
@@ -59,6 +62,7 @@ use crate::{
     output::{Line, Untrusted},
     run::EventError,
     runnable::RunnableError,
+    secret_value::SecretValueError,
 };
 
 /// Why a client verb failed.
@@ -133,6 +137,8 @@ pub(crate) enum ClientError {
     Runnable(#[from] RunnableError),
     #[error(transparent)]
     Event(#[from] EventError),
+    #[error(transparent)]
+    SecretValue(#[from] SecretValueError),
     #[error("cannot print")]
     Print(#[from] io::Error),
 }
@@ -157,6 +163,7 @@ impl ClientError {
             | Self::Manifest(_)
             | Self::Import { .. }
             | Self::ImportLine { .. }
+            | Self::SecretValue(_)
             | Self::Event(_) => Some(Exit::Usage),
             Self::Unreachable { .. }
             | Self::Transfer { .. }

@@ -30,7 +30,9 @@ use jiffy_client::{
 use jiffy_console::{Exit, stderr, stdout};
 use jiffy_control::{Missing, Phases, Request, Response, write_body};
 use jiffy_kv::{Kv, KvError, system_clock};
-use jiffy_model::{EnvironmentChanges, FunctionName, Outcome, SomeSettings};
+use jiffy_model::{
+    BindingName, EnvironmentChanges, FunctionId, FunctionName, Outcome, SomeSettings,
+};
 use jiffy_secrets::{Secrets, SecretsError};
 use jiffy_snapshots::{PageRun, Snapshot, write_working_set};
 use serde::Serialize;
@@ -49,6 +51,7 @@ use crate::{
     output::{Format, Line, Progress, Untrusted, chain, nanoseconds, print_json, print_log},
     runnable::{OpenSnapshotError, Runnable, RunnableError, open_snapshot},
     sdk::{self, SdkError},
+    secret_value::{SecretValue, SecretValueError},
     symbols::Symbols,
 };
 
@@ -67,6 +70,8 @@ pub(crate) struct Options {
     pub(crate) stats: bool,
     /// Where stores of keys and values are kept; otherwise they end with this.
     pub(crate) kv_file: Option<PathBuf>,
+    /// Secrets, and the files with their values.
+    pub(crate) secrets: Vec<(BindingName, PathBuf)>,
     pub(crate) jail: SpawnerOptions,
     /// What the VM gets besides the vsock device; not with a snapshot, which has what it was made with.
     pub(crate) devices: Vec<DeviceId>,
@@ -90,6 +95,8 @@ pub(crate) enum What {
 pub(crate) enum RunError {
     #[error(transparent)]
     Event(#[from] EventError),
+    #[error(transparent)]
+    SecretValue(#[from] SecretValueError),
     #[error(transparent)]
     Settings(#[from] SettingsError),
     #[error(transparent)]
@@ -167,23 +174,29 @@ impl Target {
     }
 
     /// What it may call for: what an agent of this release would give it.
-    fn calls(&self, kv_file: Option<&Path>) -> Result<Arc<PreparedVersion>, RunError> {
+    fn calls(&self, options: &Options) -> Result<Arc<PreparedVersion>, RunError> {
+        let [function_name, _] = &self.function;
+        // A package may be called what no function can be.
+        let unnamed = || FunctionName::try_from("unnamed".to_owned());
+        let function = FunctionName::from_str(function_name).or_else(|_| unnamed());
+        let function = FunctionId::from(function.expect("a name"));
+        let secrets = Secrets::in_memory()?;
+        for (name, file) in &options.secrets {
+            let SecretValue { value, .. } = SecretValue::of_file(file)?;
+            secrets.set(&function.tenant(), name, &value, 0)?;
+        }
         let limits = jiffy_kv::Limits::default();
-        let kv = match kv_file {
+        let kv = match &options.kv_file {
             Some(path) => Kv::open(path, limits, system_clock())?,
             None => Kv::in_memory(limits, system_clock())?,
         };
         let capabilities = Capabilities::new(&Config {
             kv: Arc::new(kv),
-            secrets: Arc::new(Secrets::in_memory()?),
+            secrets: Arc::new(secrets),
             release: env!("CARGO_PKG_VERSION").into(),
         })?;
-        let [function_name, _] = &self.function;
-        // A package may be called what no function can be.
-        let unnamed = || FunctionName::try_from("unnamed".to_owned());
-        let function = FunctionName::from_str(function_name).or_else(|_| unnamed());
         Ok(capabilities.prepare(&Version {
-            function: &function.expect("a name").into(),
+            function: &function,
             function_name,
             grants: &self.settings.grants,
         }))
@@ -271,7 +284,7 @@ pub(crate) fn run(options: &Options, format: Format) -> Result<Exit, RunError> {
     let request = options.request.request()?;
     let target = Target::find(&options.what)?;
     let vmm = sdk::vmm()?;
-    let calls = target.calls(options.kv_file.as_deref())?;
+    let calls = target.calls(options)?;
     let [name, version] = target.function.clone();
     let progress = Progress::new(format!("running {} {}", Line(&name), Line(&version)));
     let request = Request {
