@@ -1,12 +1,13 @@
 //! `jiffy deploy`: crate or image -> upload -> version.
 
 use std::{
+    collections::BTreeSet,
     io::{self, Write},
     path::PathBuf,
     time::Duration,
 };
 
-use jiffy_console::stdout;
+use jiffy_console::{stderr, stdout};
 use jiffy_model::{
     Deploy, EnvironmentChanges, FunctionName, Settings,
     documents::{Deployed, ImageDocument, VersionDocument},
@@ -46,8 +47,44 @@ pub(crate) struct DeployOptions {
 pub(crate) struct Made {
     pub(crate) name: FunctionName,
     pub(crate) made: Deployed,
+    /// Variables that were set and whose names are such as secrets have.
+    exposed: Vec<String>,
     /// The agent's own words.
     document: Value,
+}
+
+/// What words of a secret's name end with.
+const SECRET_WORDS: [&str; 8] = [
+    "CREDENTIAL",
+    "CREDENTIALS",
+    "KEY",
+    "PASSPHRASE",
+    "PASSWD",
+    "PASSWORD",
+    "SECRET",
+    "TOKEN",
+];
+
+/// Whether a variable of this name is likely to be a secret. It may be none: this is for a hint.
+fn looks_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    let mut words = name.split(|character: char| !character.is_ascii_alphanumeric());
+    let is_secret = |word: &str| SECRET_WORDS.iter().any(|end| word.ends_with(end));
+    !name.contains("PUBLIC") && words.any(is_secret)
+}
+
+/// Says where the values of such variables lie, and where they would be kept.
+fn warn_of_exposed(names: &[String]) {
+    for name in names {
+        let secret: String = name.to_ascii_lowercase();
+        let _ = writeln!(
+            stderr(),
+            "warning: the variable {} looks like a secret, and lies in clear in snapshots and in the registry: `jiffy secret set {}` keeps \
+             it encrypted, and [secrets] in jiffy.toml gives it to the function",
+            Line(name),
+            Line(&secret)
+        );
+    }
 }
 
 /// Deploys once: a crate is built first. Prints nothing but what cargo has to say.
@@ -77,6 +114,12 @@ pub(crate) fn deploy_once(agent: &Agent, options: &DeployOptions) -> Result<Made
         ..Call::new(Method::POST, "/v1/images")
     })?;
     let variables = &options.variables;
+    let set = variables.iter().filter(|(_, value)| value.is_some());
+    let set = set.map(|(name, _)| name);
+    let environment = manifest.settings.environment.iter().flatten();
+    let names: BTreeSet<_> = environment.map(|(name, _)| name).chain(set).collect();
+    let exposed = names.into_iter().filter(|name| looks_secret(name));
+    let exposed = exposed.cloned().collect();
     let wanted = Deploy {
         reset: options.reset,
         // Nothing if it is: an earlier agent, which publishes always, does not know the word.
@@ -90,6 +133,7 @@ pub(crate) fn deploy_once(agent: &Agent, options: &DeployOptions) -> Result<Made
     Ok(Made {
         name,
         made,
+        exposed,
         document,
     })
 }
@@ -105,6 +149,7 @@ pub(crate) fn deploy(
         problem.print_logs();
     }
     let deployed = deployed?;
+    warn_of_exposed(&deployed.exposed);
     match format {
         Format::Json => print_json(&deployed.document)?,
         Format::Text => {
