@@ -3,6 +3,7 @@
 //! ```text
 //! f PATTERN(16) HEAP_MIB(1) anything    fill: answers with the pattern, many times
 //! p FACTOR(8) PRODUCTS(2 x 8)           probe: answers with one line for each place
+//! s NAME                                reads a secret, leaves it in the heap, answers how many bytes it has
 //! ```
 //!
 //! A probe must not bring along what it looks for, so it is told the pattern's two words multiplied
@@ -14,7 +15,11 @@ extern crate alloc;
 
 mod registers;
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
 use core::{
     hint::black_box,
     ops::Range,
@@ -42,7 +47,7 @@ const RESPONSE_BYTES: usize = 128 << 10;
 
 static STATICS: [AtomicU8; STATIC_BYTES] = [const { AtomicU8::new(0) }; _];
 
-/// Fills or probes, as the event says.
+/// Fills, probes or reads a secret, as the event says.
 #[jiffy::function]
 pub fn canary(event: &[u8]) -> Result<Vec<u8>, &'static str> {
     let registers = Registers::now();
@@ -60,7 +65,13 @@ pub fn canary(event: &[u8]) -> Result<Vec<u8>, &'static str> {
             let [factor, low, high] = [0, 1, 2].map(|word| u64::from_le_bytes(words[word]));
             Ok(probe(&registers, &Key { factor, low, high }).into_bytes())
         }
-        _ => Err("neither fill nor probe"),
+        [b's', name @ ..] => {
+            let name = core::str::from_utf8(name).map_err(|_| "the name is not text")?;
+            let secret = jiffy::secret(name).map_err(|error| &*error.to_string().leak())?;
+            black_box(secret.as_bytes().to_vec().leak());
+            Ok(secret.as_bytes().len().to_string().into_bytes())
+        }
+        _ => Err("neither fill nor probe nor secret"),
     }
 }
 
