@@ -3,7 +3,6 @@
 //! A variable names a key, with two underscores behind a section: `JIFFYD_LISTEN`, `JIFFYD_POOL__SHELLS_MIN`.
 //! `jiffyd.toml` beside this crate explains each key. Not here: the command line itself (`main`).
 
-mod cidr;
 mod settings;
 
 use std::{
@@ -14,12 +13,14 @@ use std::{
 };
 
 use axum::http::uri::Authority;
-pub use cidr::Cidr;
 use jiffy_abi::frame::{BODY_BYTES_MAX, HEAD_BYTES_MAX};
+use jiffy_capabilities::Egress;
+pub use jiffy_model::Cidr;
+use jiffy_model::InvalidGrant;
 use jiffy_snapshots::{SecretError, read_secret, why};
 pub use settings::{
-    AddressHeader, FileConfig, JailSettings, KvSettings, LambdaSettings, Limits, LogFormat,
-    SecretsSettings,
+    AddressHeader, EgressSettings, FileConfig, JailSettings, KvSettings, LambdaSettings, Limits,
+    LogFormat, SecretsSettings,
 };
 
 /// Bytes of `jiffyd.toml`, of the token file or of the key file at most.
@@ -84,6 +85,10 @@ pub enum ConfigError {
     Proxy(String),
     #[error("{0} ranges in trusted_proxies: must be at most {PROXIES_MAX}")]
     Proxies(usize),
+    #[error("invalid value in egress.hosts: {0}")]
+    EgressHost(InvalidGrant),
+    #[error("invalid value in egress.private: {0}")]
+    EgressPrivate(String),
     #[error("invalid line {line} of {path}: must be ACCESS_KEY_ID:SECRET_ACCESS_KEY")]
     Keys { path: PathBuf, line: usize },
 }
@@ -120,6 +125,8 @@ pub struct Config {
     pub token: Option<Secret>,
     /// `trusted_proxies`, parsed.
     pub proxies: Vec<Cidr>,
+    /// Where functions may connect to.
+    pub egress: Egress,
     /// Keys of the Lambda-compatible API: id and secret. Without any, signatures are not checked.
     pub lambda_keys: Vec<(String, Secret)>,
 }
@@ -188,6 +195,10 @@ fn every_key() -> toml::Table {
         },
         secrets: SecretsSettings {
             master_key_file: Some(PathBuf::new()),
+        },
+        egress: EgressSettings {
+            ca_file: Some(PathBuf::new()),
+            ..default.egress
         },
         ..default
     };
@@ -271,7 +282,8 @@ impl Config {
         if settings.trusted_proxies.len() > PROXIES_MAX {
             return Err(ConfigError::Proxies(settings.trusted_proxies.len()));
         }
-        let proxies = settings.trusted_proxies.iter().map(|text| text.parse());
+        let parse = |text: &String| text.parse().map_err(|_| ConfigError::Proxy(text.clone()));
+        let proxies = settings.trusted_proxies.iter().map(parse);
         let proxies = proxies.collect::<Result<_, _>>()?;
         let token = settings.token_file.as_deref().map(read_token).transpose()?;
         if token.is_none() && !settings.listen.ip().is_loopback() {
@@ -279,6 +291,7 @@ impl Config {
         }
         let keys = settings.lambda.keys_file.as_deref().map(read_keys);
         Ok(Self {
+            egress: egress(&settings.egress)?,
             token,
             proxies,
             lambda_keys: keys.transpose()?.unwrap_or_default(),
@@ -396,6 +409,25 @@ fn check_ranges(settings: &FileConfig) -> Result<(), ConfigError> {
         }
     }
     Ok(())
+}
+
+fn egress(settings: &EgressSettings) -> Result<Egress, ConfigError> {
+    let EgressSettings {
+        hosts,
+        private,
+        ca_file,
+    } = settings;
+    let hosts = hosts.iter().map(|text| text.parse());
+    let private = private.iter().map(|text| text.parse());
+    Ok(Egress {
+        hosts: hosts
+            .collect::<Result<_, _>>()
+            .map_err(ConfigError::EgressHost)?,
+        private: private
+            .collect::<Result<_, _>>()
+            .map_err(ConfigError::EgressPrivate)?,
+        ca_file: ca_file.clone(),
+    })
 }
 
 fn check_hosts(hosts: &[String]) -> Result<(), ConfigError> {

@@ -202,6 +202,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
             allow_missing_cgroups: config.jail.allow_missing_cgroups,
             kv: Arc::clone(&kv),
             secrets: Arc::clone(&secrets),
+            egress: config.egress.clone(),
         })
         .context("cannot run VMs")?
     };

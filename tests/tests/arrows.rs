@@ -154,6 +154,7 @@ const RULES: &[Rule] = &[
             "jiffy-client",
             "jiffy-control",
             "jiffy-kv",
+            "jiffy-files",
             "jiffy-model",
             "jiffy-secrets",
         ],

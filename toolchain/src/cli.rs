@@ -23,6 +23,7 @@ use crate::{
     symbols,
 };
 use jiffy_abi::devices::DeviceId;
+use jiffy_capabilities::{Egress, Private};
 use jiffy_client::{CreateSnapshotError, SpawnerOptions};
 use jiffy_console::{Exit, arguments, quantity::milliseconds, stderr, stdout};
 use jiffy_model::{BindingName, EndsRequest as _, EnvironmentChanges, Isolation, SomeSettings};
@@ -253,6 +254,28 @@ impl VmArguments {
     }
 }
 
+/// Where a function may connect to, beside what its jiffy.toml says; as in `[egress]` of jiffyd.toml.
+#[derive(Args, Clone, Debug)]
+struct EgressArguments {
+    /// An address, a range or a host that is not of the public Internet, and that calls may reach, such as 127.0.0.1; may be given
+    /// more than once.
+    #[arg(long, value_name = "ADDRESS")]
+    egress_private: Vec<Private>,
+    /// Certificates of authorities to trust beside those of the system, PEM.
+    #[arg(long, value_name = "FILE")]
+    egress_ca_file: Option<PathBuf>,
+}
+
+impl From<EgressArguments> for Egress {
+    fn from(arguments: EgressArguments) -> Self {
+        Self {
+            hosts: vec![],
+            private: arguments.egress_private,
+            ca_file: arguments.egress_ca_file,
+        }
+    }
+}
+
 /// How a VM's process is locked up.
 #[derive(Args, Clone, Copy, Debug)]
 struct JailOptions {
@@ -311,6 +334,8 @@ struct RunOptions {
     /// How to print the outcome; JSON has the statistics in any case.
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
+    #[command(flatten)]
+    egress: EgressArguments,
     #[command(flatten)]
     jail: JailOptions,
 }
@@ -499,6 +524,7 @@ impl From<RunOptions> for run::Options {
             stats: options.stats,
             kv_file: options.kv_file,
             secrets: options.secrets,
+            egress: options.egress.into(),
             jail: options.jail.into(),
         }
     }

@@ -11,11 +11,13 @@
 #![forbid(unsafe_code)]
 
 mod host;
+mod http;
 mod kv;
 mod secrets;
 
 use std::{collections::BTreeMap, error::Error, fmt, future::ready, sync::Arc};
 
+pub use http::{Egress, Private};
 use jiffy_abi::call::{CallErrorKind, Sent};
 use jiffy_client::{CallContext, CallFuture, Calls};
 use jiffy_control::{Call, Reply};
@@ -30,6 +32,8 @@ pub struct Config {
     pub kv: Arc<Kv>,
     /// The secrets.
     pub secrets: Arc<Secrets>,
+    /// Where functions may connect to, whatever their authors say.
+    pub egress: Egress,
     /// Release of the program that runs the functions.
     pub release: String,
 }
@@ -102,6 +106,7 @@ impl Capabilities {
         all.add::<host::Host>(config)?;
         all.add::<kv::Stores>(config)?;
         all.add::<secrets::AllSecrets>(config)?;
+        all.add::<http::Http>(config)?;
         Ok(all)
     }
 

@@ -13,6 +13,7 @@ fn call(call: Call) -> Reply {
             Kv::in_memory(jiffy_kv::Limits::default(), jiffy_kv::system_clock()).expect("memory"),
         ),
         secrets: Arc::new(Secrets::in_memory().expect("memory")),
+        egress: Egress::default(),
         release: "1.2.3".into(),
     });
     let prepared = capabilities.expect("nothing to open").prepare(&Version {
@@ -69,9 +70,10 @@ fn what_nobody_has_is_an_error_that_can_be_told_from_others() {
         assert_eq!((reply.error, reply.sent), (Some(kind), Sent::No));
         assert_eq!(String::from_utf8_lossy(&reply.body), message);
     };
-    for service in [0, 2, u16::MAX] {
-        let message =
-            format!("unknown service {service}: must be one of 1 (host), 16 (kv), 17 (secret)");
+    for service in [0, 9999, u16::MAX] {
+        let message = format!(
+            "unknown service {service}: must be one of 1 (host), 2 (http), 16 (kv), 17 (secret)"
+        );
         check(
             Call {
                 service,

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! outcome      how a request ended: name, blame, HTTP status, Lambda's error, exit code in one table
+//! cidr         ranges of addresses
 //! blame        who is to blame for what went wrong
 //! function     tenants, names, version numbers, qualifiers
 //! grants       what a function may ask its host for
@@ -15,6 +16,7 @@
 
 mod alias;
 mod blame;
+mod cidr;
 pub mod documents;
 mod environment;
 mod function;
@@ -25,6 +27,7 @@ mod settings;
 
 pub use alias::{ALIAS_TARGETS_MAX, Alias, AliasTarget};
 pub use blame::Blame;
+pub use cidr::{Cidr, InvalidCidr};
 pub use environment::{
     ENVIRONMENT_BYTES_MAX, ENVIRONMENT_COST_BYTES_MAX, EnvironmentError, TIMEOUT_MS_DEFAULT,
     TIMEOUT_MS_MAX, VARIABLE_COST_BYTES, environment_page,

@@ -66,6 +66,8 @@ pub struct FileConfig {
     pub kv: KvSettings,
     /// Secrets.
     pub secrets: SecretsSettings,
+    /// Where functions may connect to.
+    pub egress: EgressSettings,
     /// The Lambda-compatible API.
     pub lambda: LambdaSettings,
 }
@@ -200,6 +202,18 @@ pub struct SecretsSettings {
     pub master_key_file: Option<PathBuf>,
 }
 
+/// Where functions may connect to, whatever their authors say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EgressSettings {
+    /// The only hosts that functions may reach; all, if there are none.
+    pub hosts: Vec<String>,
+    /// Addresses, ranges and hosts that are not of the public Internet and may be reached all the same.
+    pub private: Vec<String>,
+    /// Certificates of authorities beside those of the system.
+    pub ca_file: Option<PathBuf>,
+}
+
 /// The Lambda-compatible API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -244,6 +258,7 @@ impl Default for FileConfig {
             usage: UsageLimits::default(),
             kv: KvSettings::default(),
             secrets: SecretsSettings::default(),
+            egress: EgressSettings::default(),
             lambda: LambdaSettings::default(),
         }
     }

@@ -35,9 +35,13 @@ fn the_sample_holds_every_default() {
     let (_folder, path) = file(&uncommented);
     let parsed = FileConfig::load(Some(&path), []).expect("the sample is valid");
     let default = FileConfig::default();
-    // The keys that name files of secrets have none by default.
+    // The keys that name files of secrets and of authorities have none by default.
     let parsed = FileConfig {
         token_file: default.token_file.clone(),
+        egress: EgressSettings {
+            ca_file: default.egress.ca_file.clone(),
+            ..parsed.egress
+        },
         lambda: LambdaSettings {
             keys_file: default.lambda.keys_file.clone(),
             ..parsed.lambda
@@ -59,6 +63,36 @@ fn the_sample_holds_every_default() {
             );
         }
     }
+}
+
+#[test]
+fn where_functions_may_connect_to_is_checked() {
+    let check = |hosts: &str, private: &str| {
+        let list = |text: &str| text.split_whitespace().map(Into::into).collect();
+        let egress = EgressSettings {
+            hosts: list(hosts),
+            private: list(private),
+            ca_file: None,
+        };
+        let settings = FileConfig {
+            egress,
+            ..FileConfig::default()
+        };
+        Config::new(settings).map_err(|error| error.to_string())
+    };
+    let config = check("*.example.com 10.0.0.1", "10.0.0.0/8 fd00::/8 db.internal");
+    let egress = config.expect("valid").egress;
+    assert_eq!((egress.hosts.len(), egress.private.len()), (2, 3));
+    let error = check("example.com/", "").expect_err("a path");
+    assert!(
+        error.starts_with("invalid value in egress.hosts: invalid host"),
+        "{error}"
+    );
+    let error = check("", "10.0.0.0/33").expect_err("no range");
+    assert!(
+        error.starts_with("invalid value in egress.private: invalid \"10.0.0.0/33\""),
+        "{error}"
+    );
 }
 
 #[test]

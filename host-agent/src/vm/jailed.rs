@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use jiffy_capabilities::{Capabilities, Config, Version};
+use jiffy_capabilities::{Capabilities, Config, Egress, Version};
 use jiffy_client::{
     Calls, GRACE, Shell, SpawnError, Spawner, SpawnerOptions, Vm, VmError, page_reader,
 };
@@ -51,6 +51,8 @@ pub struct JailedOptions {
     pub secrets: Arc<Secrets>,
     /// Go on where control groups, or some of their controllers, are missing.
     pub allow_missing_cgroups: bool,
+    /// Where functions may connect to.
+    pub egress: Egress,
 }
 
 /// Makes jailed VMs.
@@ -86,6 +88,7 @@ impl JailedVms {
         let capabilities = Capabilities::new(&Config {
             kv: Arc::clone(&options.kv),
             secrets: Arc::clone(&options.secrets),
+            egress: options.egress.clone(),
             release: env!("CARGO_PKG_VERSION").into(),
         });
         Ok(Self {

@@ -22,7 +22,7 @@ use std::{
 };
 
 use jiffy_abi::devices::DeviceId;
-use jiffy_capabilities::{Capabilities, CapabilityError, Config, PreparedVersion, Version};
+use jiffy_capabilities::{Capabilities, CapabilityError, Config, Egress, PreparedVersion, Version};
 use jiffy_client::{
     Calls, CreateSnapshotError, Instance, Launch, LaunchError, Source, SpawnerOptions, VmError,
     capture_snapshot,
@@ -72,6 +72,8 @@ pub(crate) struct Options {
     pub(crate) kv_file: Option<PathBuf>,
     /// Secrets, and the files with their values.
     pub(crate) secrets: Vec<(BindingName, PathBuf)>,
+    /// Where it may connect to, whatever its jiffy.toml says.
+    pub(crate) egress: Egress,
     pub(crate) jail: SpawnerOptions,
     /// What the VM gets besides the vsock device; not with a snapshot, which has what it was made with.
     pub(crate) devices: Vec<DeviceId>,
@@ -191,6 +193,7 @@ impl Target {
             None => Kv::in_memory(limits, system_clock())?,
         };
         let capabilities = Capabilities::new(&Config {
+            egress: options.egress.clone(),
             kv: Arc::new(kv),
             secrets: Arc::new(secrets),
             release: env!("CARGO_PKG_VERSION").into(),

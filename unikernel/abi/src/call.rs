@@ -46,6 +46,11 @@ pub const OPERATION_KV_BATCH: u16 = 5;
 pub const SERVICE_SECRET: u16 = 17;
 /// Of [`SERVICE_SECRET`]: reads a secret, which is the reply's body.
 pub const OPERATION_SECRET_READ: u16 = 1;
+/// The service that makes HTTP requests.
+pub const SERVICE_HTTP: u16 = 2;
+/// Of [`SERVICE_HTTP`]: one request. Fields: method, target (the whole URL), headers; the binding is the secret to put into
+/// it. The reply has status and headers, and the body.
+pub const OPERATION_HTTP_REQUEST: u16 = 1;
 
 /// A call, the only thing besides a response that a guest sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -23,14 +23,15 @@ use alloc::{
     borrow::ToOwned,
     boxed::Box,
     collections::BTreeMap,
+    format,
     string::{String, ToString},
     vec::Vec,
 };
 use core::time::Duration;
 
 use jiffy_abi::{
-    call::{ReplyHead, SERVICE_HOST, SERVICE_KV, SERVICE_SECRET, Sent},
-    frame::{RequestKind, ResponseHead, ResponseKind, Tag},
+    call::{ReplyHead, SERVICE_HOST, SERVICE_HTTP, SERVICE_KV, SERVICE_SECRET, Sent},
+    frame::{Fields, RequestKind, ResponseHead, ResponseKind, Tag},
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
@@ -72,7 +73,15 @@ pub struct Call {
     body: Vec<u8>,
     stores: BTreeMap<String, Store>,
     secrets: BTreeMap<String, Vec<u8>>,
+    http_answers: Vec<HttpAnswer>,
     world: World,
+}
+
+/// What an HTTP request of the handler gets: method and URL, and the answer.
+#[derive(Clone, Debug)]
+struct HttpAnswer {
+    request: String,
+    answer: Result<http::Response, CallError>,
 }
 
 impl Call {
@@ -86,6 +95,7 @@ impl Call {
             body: Vec::new(),
             stores: BTreeMap::new(),
             secrets: BTreeMap::new(),
+            http_answers: Vec::new(),
             world,
         }
     }
@@ -178,8 +188,41 @@ impl Call {
         self
     }
 
+    /// Has an HTTP request of the handler with this method to this URL answered so, as often as it is made; several answers are
+    /// given one after the other, and the last one again.
+    #[track_caller]
+    pub fn http_call(self, method: &str, url: &str, status: u16, body: impl Into<Vec<u8>>) -> Self {
+        match http::Response::builder().status(status).body(body) {
+            Ok(response) => self.http_call_with(method, url, response),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// The same with a whole response.
+    pub fn http_call_with(self, method: &str, url: &str, response: http::Response) -> Self {
+        self.http_answer(method, url, Ok(response))
+    }
+
+    /// The same, but it fails so.
+    pub fn http_call_fails(self, method: &str, url: &str, error: CallError) -> Self {
+        self.http_answer(method, url, Err(error))
+    }
+
+    fn http_answer(
+        mut self,
+        method: &str,
+        url: &str,
+        answer: Result<http::Response, CallError>,
+    ) -> Self {
+        let request = format!("{method} {url}");
+        self.http_answers.push(HttpAnswer { request, answer });
+        self
+    }
+
     fn answers(mut self, service: u16, answer: Answer) -> Self {
-        let encode = move |_: &platform::Call<'_>| encode(&answer);
+        let encode = move |_: &platform::Call<'_>| {
+            encode(answer.as_ref().map(|info| (info_fields(info), &[][..])))
+        };
         self.world.stand_ins.set(service, Box::new(encode));
         self
     }
@@ -193,6 +236,7 @@ impl Call {
             body,
             stores,
             secrets,
+            http_answers,
             mut world,
         } = self;
         if !stores.is_empty() {
@@ -203,6 +247,9 @@ impl Call {
                 .stand_ins
                 .set(SERVICE_SECRET, secret_stand_in(secrets));
         }
+        world
+            .stand_ins
+            .set(SERVICE_HTTP, http_stand_in(http_answers));
         logging::install();
         Outcome::new(platform::within(world, || {
             dispatch(function, kind, &head, &body)
@@ -247,32 +294,78 @@ fn secret_stand_in(secrets: BTreeMap<String, Vec<u8>>) -> platform::StandIn {
 /// What [`Call::host_info`] or [`Call::host_info_fails`] was given.
 pub(crate) type Answer = Result<HostInfo, CallError>;
 
-/// The reply that a host would send, without the call's number, which nobody looks at here.
-fn encode(answer: &Answer) -> platform::Reply {
+/// The fields of a reply to `host_info`.
+fn info_fields(info: &HostInfo) -> Vec<u8> {
+    let fields = [
+        (Tag::Release, &info.release),
+        (Tag::FunctionName, &info.function_name),
+        (Tag::FunctionVersion, &info.function_version),
+        (Tag::RequestId, &info.request_id),
+    ];
+    let mut encoded = Vec::new();
+    for (tag, text) in fields {
+        if let Err(error) = put_field(&mut encoded, tag, text.as_bytes()) {
+            panic!("{error}");
+        }
+    }
+    encoded
+}
+
+/// What answers HTTP requests; a request that the test says nothing of is the test's mistake.
+fn http_stand_in(answers: Vec<HttpAnswer>) -> platform::StandIn {
+    let mut given = alloc::vec![false; answers.len()];
+    Box::new(move |call| {
+        let field = |wanted| {
+            let mut fields = Fields::new(call.fields).flatten();
+            let value = fields.find_map(|(tag, value)| (tag == wanted).then_some(value));
+            String::from_utf8_lossy(value.unwrap_or_default()).into_owned()
+        };
+        let (method, url) = (field(Tag::Method), field(Tag::Target));
+        let request = format!("{method} {url}");
+        let is_it = |index: &usize| answers[*index].request == request;
+        let mut all = (0..answers.len()).filter(is_it);
+        let next = all.clone().find(|index| !given[*index]);
+        let Some(index) = next.or_else(|| all.next_back()) else {
+            let alike = |answer: &&HttpAnswer| {
+                let both = answer.request.bytes().zip(request.bytes());
+                both.take_while(|(a, b)| a == b).count()
+            };
+            let nearest = match answers.iter().max_by_key(alike) {
+                Some(nearest) => format!("; the nearest that it answers is {}", nearest.request),
+                None => String::new(),
+            };
+            panic!(
+                "the handler makes the request {request}, of which the test says nothing: add \
+                 `.http_call({method:?}, {url:?}, 200, …)`{nearest}"
+            )
+        };
+        given[index] = true;
+        let answer = answers[index].answer.as_ref();
+        encode(answer.map(|response| match response.fields() {
+            Ok(fields) => (fields, response.body()),
+            Err(error) => panic!("{error}"),
+        }))
+    })
+}
+
+/// The reply that a host would send, without the call's number, which nobody looks at here: fields and a body.
+fn encode(answer: Result<(Vec<u8>, &[u8]), &CallError>) -> platform::Reply {
     let mut payload = Vec::new();
     let (error, sent) = match answer {
         Ok(_) => (None, Sent::Yes),
         Err(error) => (Some(error.kind()), error.sent()),
     };
     let written = ReplyHead::write(0, error, sent, |piece| payload.extend_from_slice(piece));
-    let fields = answer.iter().flat_map(|info| {
-        [
-            (Tag::Release, &info.release),
-            (Tag::FunctionName, &info.function_name),
-            (Tag::FunctionVersion, &info.function_version),
-            (Tag::RequestId, &info.request_id),
-        ]
-    });
-    let written = fields.fold(written, |written, (tag, text)| {
-        written.and_then(|()| put_field(&mut payload, tag, text.as_bytes()))
-    });
     if let Err(error) = written {
         panic!("{error}");
     }
+    let (fields, body) = match answer {
+        Ok((fields, body)) => (fields, body.to_vec()),
+        Err(error) => (Vec::new(), error.to_string().into_bytes()),
+    };
+    payload.extend(fields);
     let head_bytes = payload.len();
-    if let Err(error) = answer {
-        payload.extend_from_slice(error.to_string().as_bytes());
-    }
+    payload.extend(body);
     platform::Reply {
         head_bytes,
         payload,

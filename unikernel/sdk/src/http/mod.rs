@@ -24,7 +24,29 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! A function makes requests itself with [`get`], [`post`] and the others, if its `jiffy.toml` allows them:
+//!
+//! ```
+//! #[jiffy::function]
+//! pub fn price(event: &[u8]) -> Result<Vec<u8>, jiffy::Error> {
+//!     let base = "https://prices.example.com";
+//!     let (net, tax) = jiffy::join((
+//!         jiffy::http::get(&format!("{base}/net")).header("accept", "text/plain"),
+//!         jiffy::http::post(&format!("{base}/tax")).body(event),
+//!     ))?;
+//!     Ok([net.body(), b"+", tax.body()].concat())
+//! }
+//!
+//! # fn main() {
+//! let call = jiffy::testing::call!()
+//!     .http_call("GET", "https://prices.example.com/net", 200, "3")
+//!     .http_call("POST", "https://prices.example.com/tax", 200, "1");
+//! assert_eq!(call.run().text(), "3+1");
+//! # }
+//! ```
 
+mod client;
 mod header;
 mod method;
 mod request;
@@ -36,6 +58,7 @@ use alloc::string::String;
 use core::fmt;
 
 pub use self::{
+    client::{delete, get, head, patch, post, put, request},
     header::{HeaderMap, HeaderValue, Headers},
     method::Method,
     request::{Request, RequestBuilder},

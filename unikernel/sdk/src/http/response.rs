@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 #[cfg(not(jiffy_guest))]
 use jiffy_abi::frame::ResponseHead;
-use jiffy_abi::frame::{FrameError, ResponseKind, Tag};
+use jiffy_abi::frame::{self, FrameError, ResponseKind, Tag};
 
 use super::{Error, HeaderMap, StatusCode};
 use crate::dispatch::{Reply, put_field, too_large};
@@ -87,15 +87,34 @@ impl Response {
     /// The response of a decoded head; what [`Response::into_reply`] made is always one.
     #[cfg(not(jiffy_guest))]
     pub(crate) fn from_head(head: &ResponseHead<'_>, body: Vec<u8>) -> Result<Self, Error> {
+        Self::from_parts(head.status, head.headers(), body)
+    }
+
+    pub(crate) fn from_parts(
+        status: u16,
+        fields: frame::Headers<'_>,
+        body: Vec<u8>,
+    ) -> Result<Self, Error> {
         let mut headers = HeaderMap::new();
-        for (name, value) in head.headers() {
+        for (name, value) in fields {
             headers.append(name, value)?;
         }
         Ok(Self {
-            status: head.status.try_into()?,
+            status: status.try_into()?,
             headers,
             body,
         })
+    }
+
+    /// What it carries as JSON; it may borrow from it.
+    pub fn json<'a, T: serde::Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
+        serde_json::from_slice(&self.body)
+    }
+
+    /// Head and body as they travel, for stand-ins.
+    #[cfg(not(jiffy_guest))]
+    pub(crate) fn fields(&self) -> Result<Vec<u8>, FrameError> {
+        self.encode_head()
     }
 }
 

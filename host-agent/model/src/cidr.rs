@@ -2,14 +2,17 @@
 
 use std::{net::IpAddr, str::FromStr};
 
-use super::ConfigError;
-
 /// Addresses with the same first bits; of IPv4 those of the mapped IPv6 address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cidr {
     address: u128,
     bits: u32,
 }
+
+/// Why a text is no range of addresses.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invalid range {0:?}: must be an address or a range such as 10.0.0.0/8")]
+pub struct InvalidCidr(pub String);
 
 /// What IPv4 addresses begin with when they are mapped (RFC 4291, 2.5.5.2).
 const MAPPED_BITS: u32 = 96;
@@ -31,10 +34,10 @@ impl Cidr {
 
 /// `10.0.0.0/8`, `fd00::/8`, or one address.
 impl FromStr for Cidr {
-    type Err = ConfigError;
+    type Err = InvalidCidr;
 
-    fn from_str(text: &str) -> Result<Self, ConfigError> {
-        let wrong = || ConfigError::Proxy(text.to_owned());
+    fn from_str(text: &str) -> Result<Self, InvalidCidr> {
+        let wrong = || InvalidCidr(text.to_owned());
         let (address, bits) = match text.split_once('/') {
             Some((address, bits)) => (address, Some(bits)),
             None => (text, None),

@@ -1,0 +1,304 @@
+//! Makes HTTP requests for functions: `jiffy::http::get` and the others.
+//!
+//! ```text
+//! call ─ request: taken apart ─ policy: origin, method ─ pool: a connection that waits ──────────────┬─ request ─ reply
+//!                                        └─ connect: name → addresses, each checked → TCP → TLS ─────┘
+//! ```
+//!
+//! A redirect is a response: where it leads is asked for by the function, and checked then. What comes compressed stays so.
+//! Nothing that a function was sent says where a request goes. No variable of the environment names a proxy.
+
+mod address;
+mod connect;
+mod egress;
+mod policy;
+mod pool;
+mod request;
+mod tls;
+
+use std::{
+    error::Error,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    task::{Context, Poll},
+};
+
+use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
+use jiffy_abi::{
+    call::{CallErrorKind, OPERATION_HTTP_REQUEST, SERVICE_HTTP, Sent},
+    frame::{HEAD_BYTES_MAX, STATUSES, Tag},
+};
+use jiffy_client::{CallContext, CallFuture};
+use jiffy_control::{Call, Reply};
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    sync::Semaphore,
+    task::JoinHandle,
+};
+
+pub use self::egress::{Egress, Private};
+use self::{
+    connect::{CONNECTIONS_MAX, Connector, SystemResolver},
+    policy::Policy,
+    pool::{
+        Answer, Connection, IDLE_MAX, IDLE_PER_ORIGIN_MAX, NoAnswer, Pool, ROOM_BYTES_MAX,
+        ROOM_PER_VERSION_BYTES_MAX, Room, chain,
+    },
+    request::Wanted,
+    tls::Tls,
+};
+use crate::{Capability, Config, Prepared, Version, reply, unknown_operation};
+
+/// Bytes of a reply's head that are not fields of the response.
+const HEAD_BYTES_RESERVED: usize = 64;
+/// Headers of a response that are of its connection.
+const HEADERS_OF_CONNECTION: &[&str] = &[
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Why a call has no result.
+#[derive(Debug)]
+struct Failure {
+    kind: CallErrorKind,
+    sent: Sent,
+    message: String,
+}
+
+impl Failure {
+    fn new(kind: CallErrorKind, sent: Sent, message: String) -> Self {
+        Self {
+            kind,
+            sent,
+            message,
+        }
+    }
+}
+
+/// For all functions.
+#[derive(Debug)]
+pub(crate) struct Http {
+    connector: Arc<Connector>,
+    /// Places for connections that wait.
+    places: Arc<Semaphore>,
+    /// Bytes that all responses may have yet.
+    room: Arc<Semaphore>,
+    runtime: Arc<OnceLock<Runtime>>,
+}
+
+/// For one version.
+#[derive(Debug)]
+pub(crate) struct HttpOf {
+    client: Arc<Client>,
+    runtime: Arc<OnceLock<Runtime>>,
+}
+
+/// What makes requests for one version.
+#[derive(Debug)]
+struct Client {
+    policy: Policy,
+    connector: Arc<Connector>,
+    pool: Arc<Pool>,
+    room: Room,
+}
+
+impl Capability for Http {
+    const SERVICE: u16 = SERVICE_HTTP;
+    const NAME: &'static str = "http";
+    type Prepared = HttpOf;
+
+    fn configure(config: &Config) -> Result<Self, Box<dyn Error + Send + Sync>> {
+        let connector = Connector {
+            tls: Tls::new(config.egress.ca_file.as_deref())?,
+            egress: config.egress.clone(),
+            resolver: Box::new(SystemResolver::default()),
+            places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+        };
+        Ok(Self {
+            connector: Arc::new(connector),
+            places: Arc::new(Semaphore::new(IDLE_MAX)),
+            room: Arc::new(Semaphore::new(ROOM_BYTES_MAX)),
+            runtime: Arc::default(),
+        })
+    }
+
+    fn prepare(&self, version: &Version<'_>) -> HttpOf {
+        HttpOf {
+            client: Arc::new(Client {
+                policy: Policy::new(version.grants),
+                connector: Arc::clone(&self.connector),
+                pool: Pool::new(&self.places),
+                room: Room {
+                    own: Semaphore::new(ROOM_PER_VERSION_BYTES_MAX),
+                    all: Arc::clone(&self.room),
+                },
+            }),
+            runtime: Arc::clone(&self.runtime),
+        }
+    }
+}
+
+impl Prepared for HttpOf {
+    fn call(&self, call: Call, context: &CallContext<'_>) -> CallFuture {
+        if call.operation != OPERATION_HTTP_REQUEST {
+            return reply(unknown_operation(Http::NAME, &call));
+        }
+        let client = Arc::clone(&self.client);
+        let traceparent = context.request.traceparent.clone();
+        let work = async move {
+            let answered = client.answer(call, traceparent.as_deref()).await;
+            let answered = answered.and_then(to_reply);
+            answered.unwrap_or_else(|failure| {
+                Reply::error(failure.kind, failure.sent, &failure.message)
+            })
+        };
+        // The agent's task drives it. A command has no runtime, and gets one when it is needed.
+        if Handle::try_current().is_ok() {
+            return Box::pin(work);
+        }
+        match self.runtime() {
+            Ok(runtime) => Box::pin(Elsewhere(runtime.spawn(work))),
+            Err(error) => reply(Reply::error(CallErrorKind::Failed, Sent::No, &error)),
+        }
+    }
+}
+
+impl HttpOf {
+    fn runtime(&self) -> Result<&Runtime, String> {
+        if let Some(runtime) = self.runtime.get() {
+            return Ok(runtime);
+        }
+        let mut builder = Builder::new_multi_thread();
+        let made = builder.worker_threads(1).enable_all().build();
+        let made = made.map_err(|error| format!("cannot start a thread: {error}"))?;
+        Ok(self.runtime.get_or_init(|| made))
+    }
+}
+
+/// Work of a runtime that is not the caller's; it ends when the caller loses interest.
+struct Elsewhere(JoinHandle<Reply>);
+
+impl Future for Elsewhere {
+    type Output = Reply;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Reply> {
+        let done = Pin::new(&mut self.0).poll(context);
+        done.map(|done| {
+            done.unwrap_or_else(|error| {
+                Reply::error(CallErrorKind::Failed, Sent::Maybe, &error.to_string())
+            })
+        })
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Client {
+    async fn answer(&self, call: Call, traceparent: Option<&str>) -> Result<Answer, Failure> {
+        let secret = call.binding.clone();
+        let mut wanted = Wanted::new(call)?;
+        let secret = self.policy.check(&wanted, &secret)?;
+        self.connector.egress.check_host(&wanted.origin.host)?;
+        let name = HeaderName::from_static("traceparent");
+        if let Some(traceparent) = traceparent
+            && let Ok(value) = HeaderValue::try_from(traceparent)
+        {
+            wanted.headers.entry(name).or_insert(value);
+        }
+        // Here a secret takes the place of the header that it is for: nothing of what was checked changes any more, and
+        // nothing is written before the connector has checked the addresses too.
+        if secret.is_some() {
+            let message = "this release puts no secrets into requests".into();
+            return Err(Failure::new(CallErrorKind::Unknown, Sent::No, message));
+        }
+        // One that waits may have been closed by its server meanwhile: then nothing was sent, and the next is tried.
+        for _ in 0..IDLE_PER_ORIGIN_MAX {
+            let Some(connection) = self.pool.take(&wanted.origin) else {
+                break;
+            };
+            match self.ask(connection, &wanted).await {
+                Err(NoAnswer::NotSent(_)) => {}
+                Err(NoAnswer::Failed(failure)) => return Err(failure),
+                Ok(answer) => return Ok(answer),
+            }
+        }
+        let not_sent = |error: &hyper::Error| {
+            let message = format!("cannot ask {}: {}", wanted.origin, chain(error));
+            Failure::new(CallErrorKind::Failed, Sent::No, message)
+        };
+        let stream = self.connector.connect(&wanted.origin).await?;
+        let connection = Connection::new(stream).await;
+        let connection = connection.map_err(|error| not_sent(&error))?;
+        self.ask(connection, &wanted)
+            .await
+            .map_err(|none| match none {
+                NoAnswer::NotSent(error) => not_sent(&error),
+                NoAnswer::Failed(failure) => failure,
+            })
+    }
+
+    async fn ask(&self, mut connection: Connection, wanted: &Wanted) -> Result<Answer, NoAnswer> {
+        let request = wanted.to_request(connection.version());
+        let request = request.map_err(NoAnswer::Failed)?;
+        let answer = connection.ask(request, &self.room).await?;
+        self.pool.keep(&wanted.origin, connection);
+        Ok(answer)
+    }
+}
+
+/// The reply that a response makes.
+fn to_reply(answer: Answer) -> Result<Reply, Failure> {
+    let refuse = |kind, message| Failure::new(kind, Sent::Yes, message);
+    let (mut head, body) = answer.into_parts();
+    let status = head.status.as_u16();
+    if !STATUSES.contains(&status) {
+        let message = format!("the response has the status {status}: must be 200 to 599");
+        return Err(refuse(CallErrorKind::Failed, message));
+    }
+    remove_headers_of_connection(&mut head.headers);
+    let too_large = |_| {
+        let message = format!("the response has more than {HEAD_BYTES_MAX} bytes of headers");
+        refuse(CallErrorKind::Limit, message)
+    };
+    let mut reply = Reply::ok(body);
+    let fields = head.headers.iter().flat_map(|(name, value)| {
+        let name = (Tag::HeaderName, name.as_str().as_bytes());
+        [name, (Tag::HeaderValue, value.as_bytes())]
+    });
+    let status = status.to_le_bytes();
+    for (tag, value) in [(Tag::Status, &status[..])].into_iter().chain(fields) {
+        reply = reply.field(tag, value).map_err(|_| too_large(()))?;
+    }
+    match reply.fields.len() + HEAD_BYTES_RESERVED > HEAD_BYTES_MAX as usize {
+        true => Err(too_large(())),
+        false => Ok(reply),
+    }
+}
+
+fn remove_headers_of_connection(headers: &mut HeaderMap) {
+    let named: Vec<_> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| HeaderName::try_from(name.trim()).ok())
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    for name in HEADERS_OF_CONNECTION {
+        headers.remove(*name);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,318 @@
+//! Connections that are kept. Each version of a function has a pool of its own, so that none that was made under one policy is
+//! used under another, and nobody's cookies or certificates meet.
+//!
+//! HTTP/1.1 is driven by the task of the call that uses it: a connection that waits is driven by nobody, and looked at before
+//! it is used. HTTP/2 carries many calls, so it has a task.
+
+use std::{
+    collections::HashMap,
+    future::poll_fn,
+    mem,
+    pin::{Pin, pin},
+    sync::{Arc, Weak},
+    task::{Context, Waker},
+    time::{Duration, Instant},
+};
+
+use http_body_util::{BodyExt, Full};
+use hyper::{
+    Request, Response, Version,
+    body::{Bytes, Incoming},
+    client::conn::{TrySendError, http1, http2},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use jiffy_abi::{
+    call::{CallErrorKind, Sent},
+    frame::{BODY_BYTES_MAX, HEAD_BYTES_MAX},
+};
+use jiffy_model::Origin;
+use parking_lot::Mutex;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit},
+    time::sleep,
+};
+
+use super::{Failure, connect::Stream};
+
+/// Idle connections of one version to one origin at most.
+pub(super) const IDLE_PER_ORIGIN_MAX: usize = 16;
+/// Idle connections of one version at most.
+const IDLE_PER_VERSION_MAX: usize = 128;
+/// Idle connections of all functions at most.
+pub(super) const IDLE_MAX: usize = 1024;
+/// How long a connection waits to be used again: shorter than most servers wait.
+const IDLE_TIME_MAX: Duration = Duration::from_secs(45);
+/// Bytes of all responses together, while they are read; and of those to one version, so that none has all of it.
+pub(super) const ROOM_BYTES_MAX: usize = 256 << 20;
+pub(super) const ROOM_PER_VERSION_BYTES_MAX: usize = 64 << 20;
+/// Headers of a response.
+const HEADERS_MAX: usize = 1024;
+
+type Body = Full<Bytes>;
+
+/// What came of a request: the response, with its whole body.
+pub(super) type Answer = Response<Vec<u8>>;
+
+/// A connection, ready for a request.
+pub(super) enum Connection {
+    Http1(Http1),
+    Http2(http2::SendRequest<Body>),
+}
+
+/// One of HTTP/1.1, and what drives it.
+pub(super) struct Http1 {
+    send: http1::SendRequest<Body>,
+    driver: Box<http1::Connection<TokioIo<Stream>, Body>>,
+}
+
+/// Why a request has no response.
+pub(super) enum NoAnswer {
+    /// Nothing of it was sent: it can go to another connection.
+    NotSent(hyper::Error),
+    Failed(Failure),
+}
+
+impl Connection {
+    /// Greets the server.
+    pub(super) async fn new(stream: Stream) -> hyper::Result<Self> {
+        if stream.is_http2() {
+            let mut builder = http2::Builder::new(TokioExecutor::new());
+            builder.max_header_list_size(HEAD_BYTES_MAX);
+            builder.timer(TokioTimer::new());
+            builder.keep_alive_interval(Some(Duration::from_secs(20)));
+            let (send, driver) = builder.handshake(TokioIo::new(stream)).await?;
+            tokio::spawn(driver);
+            return Ok(Self::Http2(send));
+        }
+        let mut builder = http1::Builder::new();
+        builder.max_headers(HEADERS_MAX);
+        let (send, driver) = builder.handshake(TokioIo::new(stream)).await?;
+        let driver = Box::new(driver);
+        Ok(Self::Http1(Http1 { send, driver }))
+    }
+
+    pub(super) fn version(&self) -> Version {
+        match self {
+            Self::Http1(_) => Version::HTTP_11,
+            Self::Http2(_) => Version::HTTP_2,
+        }
+    }
+
+    /// Sends a request and reads the whole response, whose body takes its bytes of `room`.
+    pub(super) async fn ask(
+        &mut self,
+        request: Request<Body>,
+        room: &Room,
+    ) -> Result<Answer, NoAnswer> {
+        match self {
+            Self::Http2(send) => {
+                if let Err(error) = send.ready().await {
+                    return Err(NoAnswer::NotSent(error));
+                }
+                whole(send.try_send_request(request), room).await
+            }
+            Self::Http1(Http1 { send, driver }) => {
+                let mut asking = pin!(whole(send.try_send_request(request), room));
+                let mut is_driven = true;
+                poll_fn(|context| {
+                    // Whatever it comes to, the request is told.
+                    is_driven = is_driven && Pin::new(&mut **driver).poll(context).is_pending();
+                    asking.as_mut().poll(context)
+                })
+                .await
+            }
+        }
+    }
+
+    /// Whether it can take another request.
+    fn is_ready(&mut self) -> bool {
+        match self {
+            Self::Http2(send) => !send.is_closed(),
+            Self::Http1(Http1 { send, driver }) => {
+                // Nobody is woken: what happens from now on is seen when it is used again.
+                let mut context = Context::from_waker(Waker::noop());
+                Pin::new(&mut **driver).poll(&mut context).is_pending() && send.is_ready()
+            }
+        }
+    }
+}
+
+async fn whole(
+    sending: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<Body>>>>,
+    room: &Room,
+) -> Result<Answer, NoAnswer> {
+    let failed = |kind, sent, message| NoAnswer::Failed(Failure::new(kind, sent, message));
+    let response = sending
+        .await
+        .map_err(|mut error| match error.take_message() {
+            Some(_) => NoAnswer::NotSent(error.into_error()),
+            None => {
+                let message = format!("no response: {}", chain(&error.into_error()));
+                failed(CallErrorKind::Failed, Sent::Maybe, message)
+            }
+        })?;
+    let (head, body) = response.into_parts();
+    let body = read(body, room).await.map_err(NoAnswer::Failed)?;
+    Ok(Response::from_parts(head, body))
+}
+
+/// Reads a body to its end, within what one may have and what all may have together.
+async fn read(mut body: Incoming, room: &Room) -> Result<Vec<u8>, Failure> {
+    let refuse = |kind, message| Failure::new(kind, Sent::Yes, message);
+    let (mut bytes, mut taken) = (vec![], None::<Taken<'_>>);
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            let message = format!("the response ends too early: {}", chain(&error));
+            refuse(CallErrorKind::Failed, message)
+        })?;
+        let Ok(data) = frame.into_data() else {
+            continue; // Trailers.
+        };
+        if bytes.len() + data.len() > BODY_BYTES_MAX as usize {
+            let message = format!("the response has more than {BODY_BYTES_MAX} bytes");
+            return Err(refuse(CallErrorKind::Limit, message));
+        }
+        let more = room.take(data.len());
+        let more = more.map_err(|message| refuse(CallErrorKind::Limit, message))?;
+        // One for all of them: a body may come byte by byte.
+        match &mut taken {
+            Some((own, all)) => {
+                own.merge(more.0);
+                all.merge(more.1);
+            }
+            None => taken = Some(more),
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes)
+}
+
+/// What responses may have yet while they are read, in bytes.
+#[derive(Debug)]
+pub(super) struct Room {
+    /// Those to one version.
+    pub(super) own: Semaphore,
+    /// All of them.
+    pub(super) all: Arc<Semaphore>,
+}
+
+type Taken<'a> = (SemaphorePermit<'a>, SemaphorePermit<'a>);
+
+impl Room {
+    fn take(&self, bytes: usize) -> Result<Taken<'_>, String> {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let full = |whose, max| {
+            move |_| format!("the responses to {whose} have {max} bytes: try it again later")
+        };
+        let own = self.own.try_acquire_many(bytes);
+        let own = own.map_err(full("this function", ROOM_PER_VERSION_BYTES_MAX))?;
+        let all = self.all.try_acquire_many(bytes);
+        Ok((own, all.map_err(full("all functions", ROOM_BYTES_MAX))?))
+    }
+}
+
+/// An error with its causes.
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// One that waits.
+struct Idle {
+    connection: Connection,
+    since: Instant,
+    /// Its place among all that wait.
+    _place: OwnedSemaphorePermit,
+}
+
+/// What waits to be used again.
+pub(super) struct Pool {
+    idle: Mutex<HashMap<Origin, Vec<Idle>>>,
+    places: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for Pool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").finish_non_exhaustive()
+    }
+}
+
+impl Pool {
+    /// A pool that shares `places` with others.
+    pub(super) fn new(places: &Arc<Semaphore>) -> Arc<Self> {
+        Arc::new(Self {
+            idle: Mutex::default(),
+            places: Arc::clone(places),
+        })
+    }
+
+    /// A connection to `origin` that can be used, the one that was used last.
+    pub(super) fn take(&self, origin: &Origin) -> Option<Connection> {
+        let mut all = self.idle.lock();
+        let waiting = all.get_mut(origin)?;
+        while let Some(mut idle) = waiting.pop() {
+            if idle.since.elapsed() < IDLE_TIME_MAX && idle.connection.is_ready() {
+                if let Connection::Http2(send) = &idle.connection {
+                    let shared = Connection::Http2(send.clone());
+                    waiting.push(idle);
+                    return Some(shared);
+                }
+                return Some(idle.connection);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection that is of further use, if there is a place for it.
+    pub(super) fn keep(self: &Arc<Self>, origin: &Origin, mut connection: Connection) {
+        if !connection.is_ready() {
+            return;
+        }
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            return;
+        };
+        let mut all = self.idle.lock();
+        let (is_first, count) = (all.is_empty(), all.values().map(Vec::len).sum::<usize>());
+        let waiting = all.entry(origin.clone()).or_default();
+        let is_http2 = |idle: &Idle| matches!(idle.connection, Connection::Http2(_));
+        if matches!(connection, Connection::Http2(_)) {
+            waiting.retain(|idle| !is_http2(idle));
+        }
+        if waiting.len() < IDLE_PER_ORIGIN_MAX && count < IDLE_PER_VERSION_MAX {
+            waiting.push(Idle {
+                connection,
+                since: Instant::now(),
+                _place: place,
+            });
+        }
+        drop(all);
+        if is_first {
+            tokio::spawn(sweep(Arc::downgrade(self)));
+        }
+    }
+
+    /// Closes what has waited for too long. Whether anything waits still.
+    fn close_old(&self) -> bool {
+        let mut all = self.idle.lock();
+        let mut old = vec![];
+        all.retain(|_, waiting| {
+            let is_old = |idle: &mut Idle| idle.since.elapsed() >= IDLE_TIME_MAX;
+            old.extend(waiting.extract_if(.., is_old));
+            !waiting.is_empty()
+        });
+        let is_used = !all.is_empty();
+        drop(all);
+        mem::drop(old);
+        is_used
+    }
+}
+
+/// Closes old connections until none is left or the pool is gone.
+async fn sweep(pool: Weak<Pool>) {
+    loop {
+        sleep(IDLE_TIME_MAX / 4).await;
+        if !pool.upgrade().is_some_and(|pool| pool.close_old()) {
+            return;
+        }
+    }
+}

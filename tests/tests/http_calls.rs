@@ -1,0 +1,425 @@
+//! HTTP requests that functions make, end to end: against nginx, through a proxy that breaks what it passes on, by an agent
+//! and by `jiffy run`. What each spelling of a place comes to: `host-agent/capabilities/src/http/tests`.
+
+mod agent_common;
+mod http_calls {
+    pub(crate) mod fault_proxy;
+    pub(crate) mod nginx;
+}
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpListener,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use agent_common::can_run;
+use http_calls::{
+    fault_proxy::{Fault, FaultProxy},
+    nginx::Nginx,
+};
+use jiffy_tests::{agent::Setup, jiffy, workspace_root};
+use serde_json::{Value, json};
+
+/// Where a name of its own leads to loopback on every host.
+const LOCALHOST: &str = r#"["localhost"]"#;
+
+fn get(url: &str) -> Value {
+    json!({ "method": "GET", "url": url })
+}
+
+/// The results of `fetcher` for these requests.
+fn fetched(answer: &[u8]) -> Vec<Value> {
+    let parsed = serde_json::from_slice(answer);
+    parsed.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(answer)))
+}
+
+#[track_caller]
+fn check_error(result: &Value, error: &str, word: &str) {
+    let message = result["message"].as_str().expect("a text");
+    assert_eq!(result["error"], error, "{message}");
+    assert!(message.contains(word), "{message}");
+}
+
+/// In clear, and by TLS with HTTP/1.1 and 2, at once and one after the other; connections are kept over requests.
+#[test]
+fn functions_of_an_agent_ask_nginx() {
+    if !can_run() {
+        return;
+    }
+    let Some(nginx) = Nginx::start() else { return };
+    let ca_file = nginx.ca_file();
+    let setup = Setup::new(&[
+        ("EGRESS__PRIVATE", LOCALHOST),
+        ("EGRESS__CA_FILE", &ca_file.to_string_lossy()),
+    ]);
+    let agent = setup.start();
+    let image = agent.upload("fetcher");
+    let allow = [nginx.http(), nginx.https(), nginx.https_1()];
+    let grants = json!({ "network": { "allow": allow, "methods": ["GET", "POST"] } });
+    agent
+        .deploy("fetcher", &image, json!({ "grants": grants }))
+        .expect(201);
+    let urls = allow.each_ref().map(|origin| format!("{origin}/told?a=b"));
+    for _ in 0..10 {
+        let wanted = json!([
+            get(&urls[0]), get(&urls[1]), get(&urls[2]),
+            { "method": "POST", "url": urls[1], "headers": [["x-mine", "1"]], "body": "some" },
+        ]);
+        let path = "/v1/functions/fetcher/invoke";
+        let trace = (
+            "traceparent",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        );
+        let answer = agent.send("POST", path, &[trace], wanted.to_string().as_bytes());
+        let results = fetched(&answer.expect("an answer").expect(200).body);
+        let told: Vec<_> = results
+            .iter()
+            .map(|result| result["body"].as_str().expect("a text"))
+            .collect();
+        let expected = [
+            ("GET HTTP/1.1", "", 0),
+            ("GET HTTP/2.0", "", 1),
+            ("GET HTTP/1.1", "", 2),
+            ("POST HTTP/2.0", "1", 1),
+        ];
+        for ((told, result), (line, mine, origin)) in told.iter().zip(&results).zip(expected) {
+            assert_eq!(result["status"], 200, "{result}");
+            let host = allow[origin].split_once("://").expect("an origin").1;
+            let line = format!(
+                "{line} {host} /told?a=b mine={mine} trace=00-0af7651916cd43dd8448eb211c80319c-"
+            );
+            assert!(told.starts_with(&line), "{told} {line}");
+        }
+    }
+    // Forty requests: one connection for each of two, and one for all of HTTP/2.
+    let connections = nginx.connections();
+    assert!((3..=6).contains(&connections), "{connections}");
+    let [refused, away] = &fetched(
+        &agent
+            .invoke(
+                "fetcher",
+                json!([
+                    { "method": "DELETE", "url": urls[0] }, get(&format!("{}/away", allow[0])),
+                ])
+                .to_string(),
+            )
+            .expect(200)
+            .body,
+    )[..] else {
+        panic!("two results")
+    };
+    check_error(refused, "Denied No", "the method DELETE is not granted");
+    assert_eq!(away["status"], 302);
+    let place = away["headers"]
+        .as_array()
+        .expect("headers")
+        .iter()
+        .find(|header| header[0] == "location");
+    let place = place.expect("a place")[1].as_str().expect("a text");
+    check_error(
+        &fetched(
+            &agent
+                .invoke("fetcher", json!([get(place)]).to_string())
+                .expect(200)
+                .body,
+        )[0],
+        "Denied No",
+        "is not granted",
+    );
+    agent.stop();
+}
+
+/// What an operator does not allow, no author can grant; and what an author does not grant is not there.
+#[test]
+fn an_agent_refuses_what_leads_into_its_host() {
+    if !can_run() {
+        return;
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    listener.set_nonblocking(true).expect("set");
+    let setup = Setup::new(&[]);
+    let agent = setup.start();
+    let image = agent.upload("fetcher");
+    let (own, metadata) = (agent.url().to_owned(), "http://169.254.169.254");
+    let (name, address) = (
+        format!("http://localhost:{port}"),
+        format!("http://127.0.0.1:{port}"),
+    );
+    let allow = [&*own, &name, &address, metadata];
+    let grants = json!({ "network": { "allow": allow } });
+    agent
+        .deploy("generous", &image, json!({ "grants": grants }))
+        .expect(201);
+    agent.deploy("silent", &image, json!({})).expect(201);
+    let wanted: Vec<_> = allow
+        .iter()
+        .map(|origin| get(&format!("{origin}/")))
+        .collect();
+    let wanted = json!(wanted).to_string();
+    let results = fetched(&agent.invoke("generous", &wanted).expect(200).body);
+    for (result, word) in results
+        .iter()
+        .zip(["loopback", "loopback", "loopback", "metadata"])
+    {
+        check_error(result, "Denied No", word);
+    }
+    for result in fetched(&agent.invoke("silent", &wanted).expect(200).body) {
+        check_error(&result, "Denied No", "is not granted");
+    }
+    // What is granted is a version's: the next one has other grants.
+    agent
+        .deploy("generous", &image, json!({ "grants": {} }))
+        .expect(200);
+    for result in fetched(&agent.invoke("generous", &wanted).expect(200).body) {
+        check_error(&result, "Denied No", "is not granted");
+    }
+    assert!(listener.accept().is_err(), "somebody has connected");
+    agent.stop();
+}
+
+/// Each fault is an error that says whether the request was sent, and no reply reaches another request.
+#[test]
+fn every_fault_on_the_way_has_its_error() {
+    if !can_run() {
+        return;
+    }
+    let Some(nginx) = Nginx::start() else { return };
+    let setup = Setup::new(&[("EGRESS__PRIVATE", LOCALHOST)]);
+    let agent = setup.start();
+    let image = agent.upload("fetcher");
+    let faults = [
+        (Fault::None, None),
+        (Fault::Delay(Duration::from_millis(300)), None),
+        (Fault::SlowBytes(Duration::from_millis(1)), None),
+        (Fault::Reset, Some(("Failed Maybe", "no response"))),
+        (Fault::Cut(30), Some(("Failed Maybe", "no response"))),
+        (Fault::CutBody(5), Some(("Failed Yes", "ends too early"))),
+        (Fault::LongerThanSaid, None),
+        (
+            Fault::ShorterThanSaid,
+            Some(("Failed Yes", "ends too early")),
+        ),
+        (Fault::Never, Some(("Timeout Maybe", "took longer"))),
+    ];
+    let proxies: Vec<_> = faults
+        .iter()
+        .map(|(fault, _)| FaultProxy::start(*fault, nginx.port()))
+        .collect();
+    let allow: Vec<_> = proxies.iter().map(FaultProxy::origin).collect();
+    let settings = json!({ "grants": { "network": { "allow": allow } }, "timeout_ms": 20_000 });
+    agent.deploy("fetcher", &image, settings).expect(201);
+    for round in 0..5 {
+        let wanted: Vec<_> = allow.iter().enumerate().map(|(index, origin)| {
+            json!({ "method": "GET", "url": format!("{origin}/told?{round}-{index}"), "timeout_ms": 2000 })
+        }).collect();
+        let results = fetched(
+            &agent
+                .invoke("fetcher", json!(wanted).to_string())
+                .expect(200)
+                .body,
+        );
+        for (index, (result, (fault, error))) in results.iter().zip(&faults).enumerate() {
+            match error {
+                Some((error, word)) => check_error(result, error, word),
+                None => {
+                    let told = result["body"].as_str().expect("a text");
+                    assert!(
+                        told.contains(&format!(" /told?{round}-{index} ")),
+                        "{fault:?}: {result}"
+                    );
+                }
+            }
+        }
+    }
+    agent.stop();
+}
+
+/// A server that says nothing sees its connection closed when the request has had its time.
+#[test]
+fn a_request_that_ends_takes_its_connections_along() {
+    if !can_run() {
+        return;
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let origin = format!(
+        "http://localhost:{}",
+        listener.local_addr().expect("an address").port()
+    );
+    let hung = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        let began = Instant::now();
+        let mut all = vec![];
+        stream.read_to_end(&mut all).expect("its end");
+        began.elapsed()
+    });
+    let setup = Setup::new(&[("EGRESS__PRIVATE", LOCALHOST)]);
+    let agent = setup.start();
+    let image = agent.upload("fetcher");
+    let settings = json!({ "grants": { "network": { "allow": [origin] } }, "timeout_ms": 500 });
+    agent.deploy("fetcher", &image, settings).expect(201);
+    agent
+        .invoke("fetcher", json!([get(&format!("{origin}/"))]).to_string())
+        .expect(504);
+    let after = hung.join().expect("a server").as_millis();
+    assert!((300..5000).contains(&after), "{after}");
+    agent.stop();
+}
+
+/// `jiffy run` reads the same manifest. No variable that names a proxy changes where a request goes.
+#[test]
+fn a_run_asks_by_the_manifest_and_by_no_proxy() {
+    if !can_run() {
+        return;
+    }
+    let Some(nginx) = Nginx::start() else { return };
+    let proxy = TcpListener::bind("127.0.0.1:0").expect("a port");
+    proxy.set_nonblocking(true).expect("set");
+    let url = format!("http://{}", proxy.local_addr().expect("an address"));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    function(folder.path(), &nginx.https());
+    // Cargo, unlike functions, would ask the proxy: it gets what it needs before there is one, and asks nobody then.
+    let mut build = jiffy();
+    build
+        .arg("build")
+        .arg(folder.path())
+        .env_remove("CARGO_TARGET_DIR");
+    let built = build.output().expect("jiffy");
+    assert!(built.status.success(), "{built:?}");
+    let run = |arguments: &[&str]| {
+        let mut command = jiffy();
+        for name in [
+            "http_proxy",
+            "HTTP_PROXY",
+            "https_proxy",
+            "HTTPS_PROXY",
+            "all_proxy",
+            "ALL_PROXY",
+        ] {
+            command.env(name, &url);
+        }
+        let wanted = json!([
+            get(&format!("{}/told", nginx.https())),
+            get("https://example.com/")
+        ]);
+        command.arg("run").arg(folder.path()).args([
+            "--event",
+            &wanted.to_string(),
+            "--requests",
+            "3",
+        ]);
+        let output = command
+            .args(arguments)
+            .env("CARGO_NET_OFFLINE", "true")
+            .env_remove("CARGO_TARGET_DIR")
+            .output()
+            .expect("jiffy");
+        assert!(output.status.success(), "{output:?}");
+        fetched(&output.stdout)
+    };
+    let ca_file = nginx.ca_file();
+    let allowed = [
+        "--egress-private",
+        "localhost",
+        "--egress-ca-file",
+        &ca_file.to_string_lossy(),
+    ];
+    let results = run(&allowed);
+    assert!(
+        results[0]["body"]
+            .as_str()
+            .expect("a text")
+            .starts_with("GET HTTP/2.0 "),
+        "{results:?}"
+    );
+    check_error(
+        &results[1],
+        "Denied No",
+        "https://example.com is not granted",
+    );
+    check_error(&run(&[])[0], "Denied No", "loopback");
+    check_error(&run(&allowed[..2])[0], "Failed No", "certificate");
+    assert!(proxy.accept().is_err(), "somebody asked the proxy");
+}
+
+/// `fetcher`, with a manifest that grants `origin`.
+fn function(folder: &Path, origin: &str) {
+    let root = workspace_root();
+    fs::create_dir(folder.join("src")).expect("a folder");
+    let source = root.join("tests/guests/fetcher/src/lib.rs");
+    fs::copy(source, folder.join("src/lib.rs")).expect("a copy");
+    let cargo =
+        fs::read_to_string(root.join("tests/guests/fetcher/Cargo.toml")).expect("the manifest");
+    let sdk = root.join("unikernel/sdk");
+    let cargo = cargo.replace("\"../../../unikernel/sdk\"", &format!("{sdk:?}"));
+    fs::write(folder.join("Cargo.toml"), cargo).expect("written");
+    let manifest = format!("[network]\nallow = [{origin:?}]\n");
+    fs::write(folder.join("jiffy.toml"), manifest).expect("written");
+}
+
+/// The example: three shops, of which one is slow and one has nothing.
+#[test]
+fn the_example_asks_three_shops_at_once() {
+    if !can_run() {
+        return;
+    }
+    let shop = |answer: &'static str, delay: Duration| {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.expect("a connection");
+                let _ = stream.read(&mut [0; 1024]);
+                thread::sleep(delay);
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        });
+        format!("http://localhost:{port}")
+    };
+    let wait = Duration::from_millis(200);
+    let shops = [
+        shop(
+            "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{\"cents\":95}",
+            wait,
+        ),
+        shop(
+            "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+            wait,
+        ),
+        shop(
+            "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{\"cents\":80}",
+            Duration::from_secs(3),
+        ),
+    ];
+    let setup = Setup::new(&[("EGRESS__PRIVATE", LOCALHOST)]);
+    let agent = setup.start();
+    let image = agent.upload("quotes");
+    let settings = json!({ "grants": { "network": { "allow": shops } }, "environment": { "SHOPS": shops.join(" ") } });
+    agent.deploy("quotes", &image, settings).expect(201);
+    let began = Instant::now();
+    let quote = agent
+        .invoke("quotes", r#"{"article":"pen-7"}"#)
+        .expect(200)
+        .json();
+    assert_eq!(
+        (&quote["shop"], &quote["cents"]),
+        (&json!(shops[0]), &json!(95)),
+        "{quote}"
+    );
+    let silent = quote["silent"].as_array().expect("a list");
+    assert_eq!(silent[0], format!("{}: status 404", shops[1]));
+    assert!(
+        silent[1].as_str().expect("a text").contains("took longer"),
+        "{quote}"
+    );
+    assert!(
+        began.elapsed() < Duration::from_millis(2500),
+        "one after the other: {:?}",
+        began.elapsed()
+    );
+    agent.stop();
+}

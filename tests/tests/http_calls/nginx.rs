@@ -1,0 +1,134 @@
+//! nginx with a configuration and certificates of its own, on ports of loopback.
+
+use std::{
+    fs,
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use jiffy_tests::{agent::within, skip};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use tempfile::TempDir;
+
+const START_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// One that runs; it ends with this.
+#[derive(Debug)]
+pub(crate) struct Nginx {
+    folder: TempDir,
+    process: Child,
+    /// In clear; TLS with HTTP/2; TLS without.
+    ports: [u16; 3],
+}
+
+impl Nginx {
+    /// Starts one, or says that there is none.
+    pub(crate) fn start() -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().display().to_string();
+        // Free a moment ago, which is as much as one can know of a port that another process is to have.
+        let free = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
+        let ports = free.map(|it| it.local_addr().expect("an address").port());
+        let [http, https, https_1] = ports;
+        certificates(&folder);
+        let configuration = format!(
+            "daemon off; master_process off; pid {path}/pid; error_log {path}/error.log;
+             events {{ worker_connections 256; }}
+             http {{
+                 log_format c '$connection';
+                 access_log {path}/access.log c;
+                 client_body_temp_path {path}/a; proxy_temp_path {path}/b; fastcgi_temp_path {path}/c;
+                 uwsgi_temp_path {path}/d; scgi_temp_path {path}/e;
+                 ssl_certificate {path}/server.pem; ssl_certificate_key {path}/key.pem;
+                 server {{
+                     listen 127.0.0.1:{http}; listen 127.0.0.1:{https} ssl http2; listen 127.0.0.1:{https_1} ssl;
+                     location /told {{
+                         return 200 '$request_method $server_protocol $http_host $request_uri mine=$http_x_mine trace=$http_traceparent';
+                     }}
+                     location /away {{ return 302 http://169.254.169.254/latest/meta-data/; }}
+                 }}
+             }}"
+        );
+        fs::write(folder.path().join("nginx.conf"), configuration).expect("written");
+        let mut command = Command::new("nginx");
+        command.arg("-c").arg(folder.path().join("nginx.conf"));
+        command.arg("-e").arg(folder.path().join("error.log"));
+        let started = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn();
+        let Ok(process) = started else {
+            skip("HTTP requests to nginx: install nginx");
+            return None;
+        };
+        let nginx = Self {
+            folder,
+            process,
+            ports,
+        };
+        let connect = || TcpStream::connect(("127.0.0.1", https_1)).ok();
+        let log = || fs::read_to_string(nginx.folder.path().join("error.log"));
+        assert!(within(START_TIME_MAX, connect).is_some(), "{:?}", log());
+        Some(nginx)
+    }
+
+    /// The port in clear.
+    pub(crate) fn port(&self) -> u16 {
+        self.ports[0]
+    }
+
+    pub(crate) fn http(&self) -> String {
+        format!("http://localhost:{}", self.ports[0])
+    }
+
+    pub(crate) fn https(&self) -> String {
+        format!("https://localhost:{}", self.ports[1])
+    }
+
+    /// With HTTP/1.1 alone.
+    pub(crate) fn https_1(&self) -> String {
+        format!("https://localhost:{}", self.ports[2])
+    }
+
+    /// The authority of its certificate.
+    pub(crate) fn ca_file(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
+    }
+
+    /// Connections that had a request.
+    pub(crate) fn connections(&self) -> usize {
+        let log = fs::read_to_string(self.folder.path().join("access.log")).expect("a log");
+        let numbers: std::collections::BTreeSet<_> = log.lines().collect();
+        numbers.len()
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn certificates(folder: &TempDir) {
+    let write = |name: &str, text: String| {
+        fs::write(folder.path().join(name), text).expect("written");
+    };
+    let mut authority = CertificateParams::new(vec![]).expect("parameters");
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().expect("a key");
+    write(
+        "ca.pem",
+        authority.self_signed(&key).expect("a certificate").pem(),
+    );
+    let issuer = Issuer::new(authority, key);
+    let key = KeyPair::generate().expect("a key");
+    let server = CertificateParams::new(vec!["localhost".to_owned()]).expect("parameters");
+    write(
+        "server.pem",
+        server
+            .signed_by(&key, &issuer)
+            .expect("a certificate")
+            .pem(),
+    );
+    write("key.pem", key.serialize_pem());
+}
