@@ -2,7 +2,7 @@
 //!
 //! One at a time over one connection: `agent.cold` (a VM is restored for the request; a shell waits), `agent.fresh` (a VM that
 //! was reset), `agent.warm` (isolation `reuse`: a VM as it was left). As many as go, in a closed loop: `agent.fresh_rps`,
-//! `agent.cold_rps`. At half of that rate, in an open loop: `agent.fresh_loaded`, `agent.cold_loaded`.
+//! `agent.cold_rps`, and over many connections `agent.fresh_rps_64`, `agent.fresh_rps_256`. At half of that rate, in an open loop: `agent.fresh_loaded`, `agent.cold_loaded`.
 //! Client, agent and VMs share the processors.
 
 use std::{
@@ -40,6 +40,8 @@ const LOAD_FULL: Duration = Duration::from_secs(15);
 /// Connections of the closed loops.
 const FRESH_CONNECTIONS: usize = 16;
 const COLD_CONNECTIONS: usize = 8;
+/// Connections of the closed loops that show whether more of them are served as well.
+const MANY_CONNECTIONS: [usize; 2] = [64, 256];
 /// Connections of the open loops: enough for what comes while a request takes a few milliseconds.
 const OPEN_CONNECTIONS: usize = 32;
 /// Part of what goes that the open loops send.
@@ -89,7 +91,12 @@ fn fresh_and_warm(run: &mut Run) -> Fallible<()> {
     alone(run, "agent.warm", &asked, times, Duration::ZERO)?;
     asked = Asked::new(asked.agent, &[fresh], Start::Fresh);
     alone(run, "agent.fresh", &asked, times, Duration::ZERO)?;
-    loaded(run, "agent.fresh", &asked, FRESH_CONNECTIONS)
+    loaded(run, "agent.fresh", &asked, FRESH_CONNECTIONS)?;
+    for connections in MANY_CONNECTIONS {
+        let name = format!("agent.fresh_rps_{connections}");
+        rate(run, &name, &asked, connections)?;
+    }
+    Ok(())
 }
 
 /// Functions that are asked in turn.
@@ -200,22 +207,29 @@ fn alone(
     Ok(())
 }
 
-/// As many as go, then half of that on a schedule.
-fn loaded(run: &mut Run, name: &str, asked: &Asked, connections: usize) -> Fallible<()> {
-    let lasting = if run.full { LOAD_FULL } else { LOAD };
-    let seconds = lasting.as_secs_f64();
-    let rps_name = format!("{name}_rps");
+/// As many as go: how many a second.
+fn rate(run: &mut Run, name: &str, asked: &Asked, connections: usize) -> Fallible<f64> {
+    let seconds = lasting(run).as_secs_f64();
     run.progress(&format!(
-        "{rps_name}: {connections} connections for {seconds} s"
+        "{name}: {connections} connections for {seconds} s"
     ));
     closed_loop(asked.clients(connections)?, WARM_UP)?;
     asked.forget();
-    let per_s = closed_loop(asked.clients(connections)?, lasting)?;
-    asked.check(&rps_name, whole(per_s * seconds))?;
-    run.found(Measured::single(rps_name, "1/s", per_s));
+    let per_s = closed_loop(asked.clients(connections)?, lasting(run))?;
+    asked.check(name, whole(per_s * seconds))?;
+    run.found(Measured::single(name, "1/s", per_s));
+    Ok(per_s)
+}
 
+fn lasting(run: &Run) -> Duration {
+    if run.full { LOAD_FULL } else { LOAD }
+}
+
+/// As many as go, then half of that on a schedule.
+fn loaded(run: &mut Run, name: &str, asked: &Asked, connections: usize) -> Fallible<()> {
+    let per_s = LOADED_PART * rate(run, &format!("{name}_rps"), asked, connections)?;
+    let seconds = lasting(run).as_secs_f64();
     let loaded_name = format!("{name}_loaded");
-    let per_s = per_s * LOADED_PART;
     run.progress(&format!(
         "{loaded_name}: {per_s:.0} requests a second for {seconds} s"
     ));
