@@ -128,7 +128,14 @@ pub fn bench_path() -> PathBuf {
 pub fn jiffy() -> Command {
     let mut command = Command::new(jiffy_path());
     command.env("JIFFY_VMM", target_dir().join("release/jiffy-vmm"));
+    share_build_dir(&mut command);
     command
+}
+
+/// What a command has cargo build on the way to its artifacts is built once for all of them: each author's crate would build
+/// `syn` and its kind anew.
+pub fn share_build_dir(command: &mut Command) {
+    command.env("CARGO_BUILD_BUILD_DIR", cache_dir().join("build"));
 }
 
 fn binary(name: &str) -> PathBuf {

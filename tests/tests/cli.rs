@@ -8,7 +8,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use jiffy_tests::{check, image, jiffy, require_kvm, vmm_path, workspace_root};
+use jiffy_tests::{check, image, jiffy, require_kvm, share_build_dir, vmm_path, workspace_root};
 use serde_json::Value;
 
 fn text(bytes: &[u8]) -> String {
@@ -46,6 +46,7 @@ fn from_nothing_to_an_answer() {
     check(jiffy().args(["new", "greeter"]).current_dir(&folder));
     let function = folder.path().join("greeter");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    share_build_dir(&mut cargo);
     check(
         cargo
             .arg("test")

@@ -13,7 +13,7 @@ use std::{
 };
 
 use agent_common::can_run;
-use jiffy_tests::{bench_path, target_dir, workspace_root};
+use jiffy_tests::{bench_path, share_build_dir, target_dir, workspace_root};
 
 const AGENT: &str = "127.0.0.1:7070";
 const ANSWER: &str = r#"{"greeting":"Hello, Ada!"}"#;
@@ -86,7 +86,9 @@ fn every_command_of_the_readme_works_on_the_function_of_the_readme() {
     }
     let _ = bench_path(); // All programs are there.
     let path = env::var("PATH").unwrap_or_default();
-    let output = Command::new("bash")
+    let mut bash = Command::new("bash");
+    share_build_dir(&mut bash);
+    let output = bash
         .args(["-euc", &script])
         .current_dir(&folder)
         .env(

@@ -6,7 +6,7 @@
 mod deed;
 
 use std::{
-    io::{self, Write},
+    io::Write,
     ops::Range,
     path::PathBuf,
     sync::atomic::{AtomicU32, Ordering::Relaxed},
@@ -237,8 +237,11 @@ impl Progress {
         let done = self.done.fetch_add(1, Relaxed) + 1;
         if done.is_multiple_of(PROGRESS_REQUESTS) {
             let (all, seconds) = (self.all, self.began.elapsed().as_secs());
-            writeln!(io::stderr(), "{done} of {all} requests, {seconds} s")
-                .expect("standard error");
+            writeln!(
+                jiffy_console::stderr(),
+                "{done} of {all} requests, {seconds} s"
+            )
+            .expect("standard error");
         }
     }
 }

@@ -135,7 +135,8 @@ fn is_build_setting(name: &str) -> bool {
     ];
     const PREFIXES: [&str; 3] = ["CARGO_BUILD_", "CARGO_TARGET_", "CARGO_PROFILE_"];
     let is_setting = NAMES.contains(&name) || PREFIXES.iter().any(|start| name.starts_with(start));
-    is_setting && name != "CARGO_BUILD_JOBS"
+    // These two change what it takes, and not what comes out.
+    is_setting && !["CARGO_BUILD_JOBS", "CARGO_BUILD_BUILD_DIR"].contains(&name)
 }
 
 fn encoded_flags(package: &Package, wrapper: &Wrapper) -> OsString {
@@ -265,6 +266,7 @@ mod tests {
             "PATH",
             "CARGO_HOME",
             "CARGO_BUILD_JOBS",
+            "CARGO_BUILD_BUILD_DIR",
             "RUSTUP_TOOLCHAIN",
             "CARGO_NET_OFFLINE",
         ] {
