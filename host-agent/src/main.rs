@@ -23,6 +23,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand};
+use jiffy_capabilities::Invoker;
 use jiffy_console::{Exit, arguments, stderr, stdout};
 use jiffy_control::Line;
 use jiffyd::{
@@ -192,6 +193,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start threads")?;
+    let invoker = Invoker::default();
     // On this thread, which lives as long as the agent: VMs die with the thread that made their parent.
     let vms = {
         let _entered = runtime.enter();
@@ -203,6 +205,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
             kv: Arc::clone(&kv),
             secrets: Arc::clone(&secrets),
             egress: config.egress.clone(),
+            invoker: invoker.clone(),
         })
         .context("cannot run VMs")?
     };
@@ -218,6 +221,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
             registry,
             kv,
             secrets,
+            invoker,
             // This program, even after it was replaced by a newer one.
             symbolizer: Some(Symbolizer::new("/proc/self/exe".into())),
         })?;

@@ -10,6 +10,7 @@
 //! limits (`jiffy-abi`, `jiffy-control`).
 #![forbid(unsafe_code)]
 
+mod functions;
 mod host;
 mod http;
 mod kv;
@@ -25,6 +26,8 @@ use jiffy_kv::Kv;
 use jiffy_model::{FunctionId, Grants};
 use jiffy_secrets::Secrets;
 
+pub use self::functions::{Answering, CHAIN_LEN_MAX, Event, Invoke, Invoker, Unanswered};
+
 /// What capabilities are configured with: what is the same for all functions of a process.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -34,6 +37,8 @@ pub struct Config {
     pub secrets: Arc<Secrets>,
     /// Where functions may connect to, whatever their authors say.
     pub egress: Egress,
+    /// What runs other functions.
+    pub invoker: Invoker,
     /// Release of the program that runs the functions.
     pub release: String,
 }
@@ -107,6 +112,7 @@ impl Capabilities {
         all.add::<kv::Stores>(config)?;
         all.add::<secrets::AllSecrets>(config)?;
         all.add::<http::Http>(config)?;
+        all.add::<functions::Functions>(config)?;
         Ok(all)
     }
 

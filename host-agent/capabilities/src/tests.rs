@@ -14,6 +14,7 @@ fn call(call: Call) -> Reply {
         ),
         secrets: Arc::new(Secrets::in_memory().expect("memory")),
         egress: Egress::default(),
+        invoker: Invoker::default(),
         release: "1.2.3".into(),
     });
     let prepared = capabilities.expect("nothing to open").prepare(&Version {
@@ -72,7 +73,7 @@ fn what_nobody_has_is_an_error_that_can_be_told_from_others() {
     };
     for service in [0, 9999, u16::MAX] {
         let message = format!(
-            "unknown service {service}: must be one of 1 (host), 2 (http), 16 (kv), 17 (secret)"
+            "unknown service {service}: must be one of 1 (host), 2 (http), 16 (kv), 17 (secret), 18 (functions)"
         );
         check(
             Call {

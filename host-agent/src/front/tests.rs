@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiffy_capabilities::Invoker;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{
@@ -72,6 +73,7 @@ impl Server {
                     .expect("memory"),
             ),
             secrets: Arc::new(jiffy_secrets::Secrets::in_memory().expect("memory")),
+            invoker: Invoker::default(),
             symbolizer: None,
             config,
         })

@@ -4,10 +4,12 @@
 //! route: name, qualifier ─▶ version ─▶ prepare: its snapshot ─▶ admit: a VM ─▶ run ─▶ response ── after it ─▶ log, usage
 //! ```
 //!
+//! A function invokes another by the same way (`called`).
 //! Not here: HTTP (`api`, `lambda`); what is deployed (`catalog`); snapshots (`prepare`); which VM a request gets (`pool`).
 
 mod admit;
 mod after;
+mod called;
 mod failure;
 mod outcome;
 mod route;

@@ -16,12 +16,13 @@ use std::{
     fmt,
     path::Path,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
 };
 
+use jiffy_capabilities::Invoker;
 use jiffy_control::error_chain;
 use jiffy_kv::{Kv, KvError, system_clock};
 use jiffy_secrets::{MasterKeySource, Secrets, SecretsError};
@@ -94,6 +95,8 @@ pub struct Parts<V> {
     pub kv: Arc<Kv>,
     /// The secrets.
     pub secrets: Arc<Secrets>,
+    /// What functions invoke others by: the service answers.
+    pub invoker: Invoker,
     /// What names functions, files and lines of a backtrace.
     pub symbolizer: Option<Symbolizer>,
 }
@@ -198,6 +201,8 @@ impl<V: Vms> Service<V> {
             observer: Arc::clone(&observer),
             symbolizer: parts.symbolizer,
         });
+        let answering: Weak<Invocation<V>> = Arc::downgrade(&invocation);
+        parts.invoker.set(answering);
         let follower = Arc::downgrade(&prepare);
         catalog.followed_by(Box::new(move |followed| {
             if let Some(prepare) = follower.upgrade() {

@@ -62,6 +62,7 @@ impl Bench {
                 Kv::in_memory(jiffy_kv::Limits::default(), system_clock()).expect("memory"),
             ),
             secrets: Arc::new(jiffy_secrets::Secrets::in_memory().expect("memory")),
+            invoker: Invoker::default(),
             symbolizer: None,
         });
         Self {

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use jiffy_capabilities::{Capabilities, Config, Egress, Version};
+use jiffy_capabilities::{Capabilities, Config, Egress, Invoker, Version};
 use jiffy_client::{
     Calls, GRACE, Shell, SpawnError, Spawner, SpawnerOptions, Vm, VmError, page_reader,
 };
@@ -49,6 +49,8 @@ pub struct JailedOptions {
     pub kv: Arc<Kv>,
     /// The secrets.
     pub secrets: Arc<Secrets>,
+    /// What runs other functions.
+    pub invoker: Invoker,
     /// Go on where control groups, or some of their controllers, are missing.
     pub allow_missing_cgroups: bool,
     /// Where functions may connect to.
@@ -89,6 +91,7 @@ impl JailedVms {
             kv: Arc::clone(&options.kv),
             secrets: Arc::clone(&options.secrets),
             egress: options.egress.clone(),
+            invoker: options.invoker.clone(),
             release: env!("CARGO_PKG_VERSION").into(),
         });
         Ok(Self {

@@ -22,7 +22,9 @@ use std::{
 };
 
 use jiffy_abi::devices::DeviceId;
-use jiffy_capabilities::{Capabilities, CapabilityError, Config, Egress, PreparedVersion, Version};
+use jiffy_capabilities::{
+    Capabilities, CapabilityError, Config, Egress, Invoker, PreparedVersion, Version,
+};
 use jiffy_client::{
     Calls, CreateSnapshotError, Instance, Launch, LaunchError, Source, SpawnerOptions, VmError,
     capture_snapshot,
@@ -196,6 +198,7 @@ impl Target {
             egress: options.egress.clone(),
             kv: Arc::new(kv),
             secrets: Arc::new(secrets),
+            invoker: Invoker::default(),
             release: env!("CARGO_PKG_VERSION").into(),
         })?;
         Ok(capabilities.prepare(&Version {

@@ -52,6 +52,11 @@ pub const SERVICE_HTTP: u16 = 2;
 /// it. The reply has status and headers, and the body.
 pub const OPERATION_HTTP_REQUEST: u16 = 1;
 
+/// The service that has other functions answer; the binding is the function's name.
+pub const SERVICE_FUNCTIONS: u16 = 18;
+/// Of [`SERVICE_FUNCTIONS`]: sends an event, the body. The reply's body is what the function returned.
+pub const OPERATION_INVOKE: u16 = 1;
+
 /// A call, the only thing besides a response that a guest sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallKind;

@@ -57,6 +57,7 @@ mod state;
 
 pub mod call;
 pub mod env;
+pub mod functions;
 pub mod http;
 pub mod kv;
 pub mod random;
@@ -68,6 +69,7 @@ pub mod time;
 pub use call::{host_info, join};
 pub use context::Context;
 pub use error::Error;
+pub use functions::invoke;
 pub use secret::secret;
 
 /// Makes a function the handler of its crate. It stands at the root of the crate, and a crate has

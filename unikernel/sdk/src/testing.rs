@@ -17,6 +17,7 @@
 //! # }
 //! ```
 
+mod functions;
 mod kv;
 
 use alloc::{
@@ -27,14 +28,17 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
-use core::time::Duration;
+use core::{fmt, time::Duration};
 
 use jiffy_abi::{
-    call::{ReplyHead, SERVICE_HOST, SERVICE_HTTP, SERVICE_KV, SERVICE_SECRET, Sent},
+    call::{
+        ReplyHead, SERVICE_FUNCTIONS, SERVICE_HOST, SERVICE_HTTP, SERVICE_KV, SERVICE_SECRET, Sent,
+    },
     frame::{Fields, RequestKind, ResponseHead, ResponseKind, Tag},
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
+use serde::{Serialize, de::DeserializeOwned};
 
 pub use self::kv::Store;
 #[doc(inline)]
@@ -74,6 +78,7 @@ pub struct Call {
     stores: BTreeMap<String, Store>,
     secrets: BTreeMap<String, Vec<u8>>,
     http_answers: Vec<HttpAnswer>,
+    functions: Functions,
     world: World,
 }
 
@@ -82,6 +87,15 @@ pub struct Call {
 struct HttpAnswer {
     request: String,
     answer: Result<http::Response, CallError>,
+}
+
+/// By their names.
+struct Functions(BTreeMap<String, functions::Answering>);
+
+impl fmt::Debug for Functions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
 }
 
 impl Call {
@@ -96,6 +110,7 @@ impl Call {
             stores: BTreeMap::new(),
             secrets: BTreeMap::new(),
             http_answers: Vec::new(),
+            functions: Functions(BTreeMap::new()),
             world,
         }
     }
@@ -219,6 +234,17 @@ impl Call {
         self
     }
 
+    /// Has another function, which the handler [invokes](crate::functions), answer so.
+    pub fn invokes<E: DeserializeOwned, T: Serialize>(
+        mut self,
+        name: &str,
+        answer: impl FnMut(E) -> Result<T, CallError> + 'static,
+    ) -> Self {
+        let answering = functions::answering(answer);
+        self.functions.0.insert(name.to_owned(), answering);
+        self
+    }
+
     fn answers(mut self, service: u16, answer: Answer) -> Self {
         let encode = move |_: &platform::Call<'_>| {
             encode(answer.as_ref().map(|info| (info_fields(info), &[][..])))
@@ -237,6 +263,7 @@ impl Call {
             stores,
             secrets,
             http_answers,
+            functions: Functions(functions),
             mut world,
         } = self;
         if !stores.is_empty() {
@@ -250,6 +277,10 @@ impl Call {
         world
             .stand_ins
             .set(SERVICE_HTTP, http_stand_in(http_answers));
+        if !functions.is_empty() {
+            let stand_in = functions::stand_in(functions);
+            world.stand_ins.set(SERVICE_FUNCTIONS, stand_in);
+        }
         logging::install();
         Outcome::new(platform::within(world, || {
             dispatch(function, kind, &head, &body)

@@ -13,7 +13,7 @@ use std::{
 };
 
 use jiffy_abi::{
-    call::{CallErrorKind, SERVICE_HOST, SERVICE_KV, SERVICE_SECRET, Sent},
+    call::{CallErrorKind, SERVICE_FUNCTIONS, SERVICE_HOST, SERVICE_KV, SERVICE_SECRET, Sent},
     log_ring::Level,
 };
 use rand_chacha::ChaCha20Rng;
@@ -165,6 +165,7 @@ pub(crate) fn start_call(call: Call<'_>) -> Result<u32, CallError> {
         SERVICE_HOST => "host_info",
         SERVICE_KV => "kv",
         SERVICE_SECRET => "secret",
+        SERVICE_FUNCTIONS => "invokes",
         _ => "a service",
     };
     let Some(stand_in) = stand_in else {

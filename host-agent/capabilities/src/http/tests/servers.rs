@@ -620,6 +620,7 @@ fn a_caller_without_a_runtime_is_answered_too() {
     ];
     let kv = jiffy_kv::Kv::in_memory(jiffy_kv::Limits::default(), jiffy_kv::system_clock());
     let config = Config {
+        invoker: crate::Invoker::default(),
         kv: Arc::new(kv.expect("memory")),
         secrets: Arc::new(jiffy_secrets::Secrets::in_memory().expect("memory")),
         egress: egress(&["127.0.0.1"], None),
