@@ -11,6 +11,12 @@ use crate::{
 const POOLED_AT_MOST: f64 = 1.4;
 /// Promised of `invoke.fresh` beside a bare reset and a bare round trip.
 const FRESH_AT_MOST: f64 = 1.5;
+/// Promised of a call that does nothing beside a bare round trip and a bare exit.
+const CALL_AT_MOST: f64 = 2.0;
+/// Promised of sixteen calls at once beside one.
+const BATCH_AT_MOST: f64 = 2.0;
+/// Promised of a read of a store beside a call that does nothing, and of a change beside the same change without a VM.
+const KV_AT_MOST: f64 = 1.3;
 const AGENT_FRESH_US_MAX: f64 = 150.0;
 const AGENT_COLD_US_MAX: f64 = 600.0;
 /// Of a waiting `hello`, with kernel memory.
@@ -62,6 +68,29 @@ pub fn of(results: &[Measured], neighbours: &[Neighbour], is_full: bool) -> Vec<
         "invoke.warm / floor.roundtrip",
         over(p50("invoke.warm"), p50("floor.roundtrip")),
         None,
+    );
+    let exit = p50("floor.roundtrip")
+        .zip(p50("floor.exit"))
+        .map(|(round_trip, exit)| round_trip + exit);
+    tell(
+        "call.null / (floor.roundtrip + floor.exit)",
+        over(p50("call.null"), exit),
+        Some(Promise::AtMost(CALL_AT_MOST)),
+    );
+    tell(
+        "call.batch / call.null",
+        over(p50("call.batch"), p50("call.null")),
+        Some(Promise::AtMost(BATCH_AT_MOST)),
+    );
+    tell(
+        "call.kv_get / call.null",
+        over(p50("call.kv_get"), p50("call.null")),
+        Some(Promise::AtMost(KV_AT_MOST)),
+    );
+    tell(
+        "call.kv_put / floor.commit",
+        over(p50("call.kv_put"), p50("floor.commit")),
+        Some(Promise::AtMost(KV_AT_MOST)),
     );
     for (name, floor, over_floor, bound) in [
         (

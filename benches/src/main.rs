@@ -86,7 +86,7 @@ struct Options {
     /// A description of another neighbour, as those in benches/peers/specs; may be given more than once.
     #[arg(long, value_name = "SPEC.toml")]
     peers: Vec<PathBuf>,
-    /// A folder with `hello.elf` and `dirty.elf`. Default: they are built from this jiffy's checkout.
+    /// A folder with `hello.elf`, `dirty.elf` and `calls.elf`. Default: they are built from this jiffy's checkout.
     #[arg(long, value_name = "FOLDER")]
     images: Option<PathBuf>,
 }
@@ -137,6 +137,8 @@ enum Suite {
     Fresh,
     /// Requests to a VM that keeps its state.
     Warm,
+    /// What a request's calls to its host take.
+    Calls,
     /// Requests over HTTP, through the agent.
     Agent,
     /// What a VM costs in memory, and how fast they are made.
@@ -148,12 +150,13 @@ enum Suite {
 }
 
 /// In the order in which they run.
-const ALL: [Suite; 9] = [
+const ALL: [Suite; 10] = [
     Suite::Floor,
     Suite::Boot,
     Suite::Restore,
     Suite::Fresh,
     Suite::Warm,
+    Suite::Calls,
     Suite::Agent,
     Suite::Density,
     Suite::Scale,
@@ -174,6 +177,7 @@ impl Suite {
             Self::Restore => suites::restore::run(run),
             Self::Fresh => suites::invoke::fresh(run),
             Self::Warm => suites::invoke::warm(run),
+            Self::Calls => suites::calls::run(run),
             Self::Agent => suites::agent::run(run),
             Self::Density => suites::density::run(run),
             Self::Scale => suites::scale::run(run),
@@ -226,6 +230,7 @@ fn bench(options: &Options) -> Fallible<bool> {
     let mut run = Run {
         hello: PathBuf::new(),
         dirty: PathBuf::new(),
+        calls: PathBuf::new(),
         iterations: options.iterations.map(|times| times as usize),
         full: options.full,
         table_on_stderr: [&json, &page]
@@ -244,7 +249,7 @@ fn bench(options: &Options) -> Fallible<bool> {
         Some(folder) => Images::in_folder(folder)?,
         None => Images::build(&run.programs)?,
     };
-    (run.hello, run.dirty) = (images.hello(), images.dirty());
+    (run.hello, run.dirty, run.calls) = (images.hello(), images.dirty(), images.calls());
 
     run.say(&host.line());
     for warning in host.warnings() {

@@ -30,9 +30,10 @@ pub const HELLO_EVENT: &[u8] = br#"{"name":"Ada"}"#;
 /// What it answers.
 pub const HELLO_ANSWER: &[u8] = br#"{"greeting":"Hello, Ada!"}"#;
 /// Functions under measure: name of the image, and the folder of the crate.
-const FUNCTIONS: [(&str, &str); 2] = [
+const FUNCTIONS: [(&str, &str); 3] = [
     ("hello.elf", "examples/hello"),
     ("dirty.elf", "benches/guests/dirty"),
+    ("calls.elf", "benches/guests/calls"),
 ];
 
 /// The folder of `jiffy`, `jiffy-vmm` and `jiffyd`: where this program is, or one that `PATH` names.
@@ -48,7 +49,7 @@ pub fn programs() -> Fallible<PathBuf> {
     })
 }
 
-/// Images of the functions under measure: `hello` and `dirty`.
+/// Images of the functions under measure: `hello`, `dirty` and `calls`.
 #[derive(Debug)]
 pub struct Images {
     folder: PathBuf,
@@ -57,7 +58,7 @@ pub struct Images {
 }
 
 impl Images {
-    /// Those in `folder`, which has a `hello.elf` and a `dirty.elf`.
+    /// Those in `folder`, which has a `hello.elf`, a `dirty.elf` and a `calls.elf`.
     pub fn in_folder(folder: &Path) -> Fallible<Self> {
         for (name, source) in FUNCTIONS {
             if !folder.join(name).is_file() {
@@ -108,6 +109,11 @@ impl Images {
     /// The image of the function that writes as many pages as its event says.
     pub fn dirty(&self) -> PathBuf {
         self.folder.join(FUNCTIONS[1].0)
+    }
+
+    /// The image of the function that calls its host as often as its event says.
+    pub fn calls(&self) -> PathBuf {
+        self.folder.join(FUNCTIONS[2].0)
     }
 }
 

@@ -215,17 +215,22 @@ const RULES: &[Rule] = &[
     },
     Rule {
         package: "jiffy-benches",
-        // The floor reads the page map as the VMM does, and a restore is measured in one process too.
+        // The floor reads the page map as the VMM does, a restore is measured in one process too, and calls are made as an
+        // agent makes them.
         ours: &[
             "jiffy-abi",
+            "jiffy-capabilities",
             "jiffy-client",
             "jiffy-console",
             "jiffy-control",
+            "jiffy-kv",
+            "jiffy-model",
+            "jiffy-secrets",
             "jiffy-snapshots",
             "jiffy-socket",
             "jiffy-vmm",
         ],
-        others: Others::Except(&["tokio"]),
+        others: Others::Except(&["axum"]),
     },
 ];
 

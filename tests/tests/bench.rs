@@ -16,6 +16,12 @@ const RESULTS: &[&str] = &[
     "restore.in_process",
     "invoke.fresh",
     "invoke.warm",
+    "floor.exit",
+    "call.null",
+    "call.batch",
+    "call.kv_get",
+    "floor.commit",
+    "call.kv_put",
 ];
 const QUANTILES: [&str; 6] = ["min", "p50", "p90", "p99", "p999", "max"];
 
@@ -32,7 +38,7 @@ fn a_run_has_every_result_and_compares_with_itself() {
     }
     let suites = [
         "--suite",
-        "floor,boot,restore,fresh,warm",
+        "floor,boot,restore,fresh,warm,calls",
         "--iterations",
         "20",
     ];

@@ -7,7 +7,7 @@ mod process;
 mod vm;
 
 pub use process::{ECHO, Echo, RESTORE, Waiting, be_echo, be_waiting};
-pub use vm::{Resets, Vm, ram_file};
+pub use vm::{Exits, Resets, Vm, ram_file};
 
 /// Of a page.
 pub const PAGE_BYTES: usize = 4096;

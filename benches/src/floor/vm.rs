@@ -200,6 +200,24 @@ impl Vm {
     }
 }
 
+/// A VM that exits again and again.
+#[derive(Debug)]
+pub struct Exits(Vm);
+
+impl Exits {
+    /// As [`Vm::new`], with a guest that writes one page; it has run once.
+    pub fn new(ram_bytes: usize) -> io::Result<Self> {
+        let mut vm = Vm::new(ram_bytes, 1)?;
+        vm.restore(&ram_file(ram_bytes)?)?;
+        Ok(Self(vm))
+    }
+
+    /// Runs to the next exit.
+    pub fn exit(&mut self) -> io::Result<()> {
+        self.0.run()
+    }
+}
+
 /// A VM that is put back to its file again and again.
 #[derive(Debug)]
 pub struct Resets {

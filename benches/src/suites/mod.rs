@@ -4,6 +4,7 @@
 
 pub mod agent;
 pub mod boot;
+pub mod calls;
 pub mod density;
 pub mod floor;
 pub mod invoke;
@@ -45,6 +46,8 @@ pub struct Run {
     pub hello: PathBuf,
     /// The image of the function that writes as many pages as its event says.
     pub dirty: PathBuf,
+    /// The image of the function that calls its host as often as its event says.
+    pub calls: PathBuf,
     /// Times that each thing is done; `None`: the suite's own number, so that all suites together take two minutes.
     pub iterations: Option<usize>,
     /// The large things too: 2,000 VMs for `density`, 5,000 for `scale`.

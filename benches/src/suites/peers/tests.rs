@@ -27,6 +27,7 @@ fn some_run() -> Run {
         programs: PathBuf::from("/nonexistent/release"),
         hello: PathBuf::new(),
         dirty: PathBuf::new(),
+        calls: PathBuf::new(),
         iterations: Some(2),
         full: false,
         table_on_stderr: true,

@@ -1,0 +1,63 @@
+//! Calls its host as often as the event says, `WHAT ROUNDS AT_ONCE`, so many at once in each round; for measuring what a
+//! call costs. `WHAT` is `null`, or `get` or `put` of an entry of the store `bench`.
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
+use alloc::{format, string::String, vec::Vec};
+
+use jiffy::call::CallError;
+
+/// Answers with nothing.
+#[jiffy::function]
+pub fn calls(event: &[u8]) -> Result<Vec<u8>, String> {
+    let text = core::str::from_utf8(event).map_err(|_| "the event is not text")?;
+    let words: Vec<&str> = text.split(' ').collect();
+    let [what, rounds, at_once] = words[..] else {
+        return Err("the event is not three words".into());
+    };
+    let number = |word: &str| word.parse::<u32>().map_err(|error| format!("{error}"));
+    let at_once = number(at_once)?;
+    for _ in 0..number(rounds)? {
+        round(what, at_once).map_err(|error| format!("{error}"))?;
+    }
+    Ok(Vec::new())
+}
+
+fn round(what: &str, at_once: u32) -> Result<(), CallError> {
+    let numbers = 0..at_once;
+    match what {
+        "get" => {
+            let store = jiffy::kv::open("bench")?;
+            let keys: Vec<_> = numbers.map(|number| format!("{number}")).collect();
+            jiffy::join(keys.iter().map(|key| store.get(key)).collect::<Vec<_>>()).map(drop)
+        }
+        "put" => {
+            let store = jiffy::kv::open("bench")?;
+            let keys: Vec<_> = numbers.map(|number| format!("{number}")).collect();
+            let put = |key: &String| store.put(key, "a value of some bytes");
+            jiffy::join(keys.iter().map(put).collect::<Vec<_>>()).map(drop)
+        }
+        _ => jiffy::join(numbers.map(|_| jiffy::host_info()).collect::<Vec<_>>()).map(drop),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiffy::testing::{Outcome, Store, call};
+
+    #[test]
+    fn it_calls_as_often_as_it_is_told() {
+        let ask = |event: &str| {
+            call!()
+                .event(event)
+                .host_info(Default::default())
+                .kv("bench", &Store::default())
+                .run()
+        };
+        for event in ["null 3 16", "put 2 2", "get 1 1"] {
+            assert_eq!(ask(event).text(), "");
+        }
+        assert!(matches!(ask("null 3"), Outcome::FunctionError(_)));
+    }
+}
