@@ -232,10 +232,23 @@ const RULES: &[Rule] = &[
         ],
         others: Others::Except(&["axum"]),
     },
+    Rule {
+        package: "jiffy-fuzz",
+        ours: &[
+            "jiffy-abi",
+            "jiffy-control",
+            "jiffy-image",
+            "jiffy-snapshots",
+            "jiffy-socket",
+            "jiffy-vmm",
+            "jiffyd",
+        ],
+        others: Others::Except(&[]),
+    },
 ];
 
 /// Nothing depends on these, except where a rule names them.
-const LEAVES: &[&str] = &["jiffy-tests", "jiffy-benches"];
+const LEAVES: &[&str] = &["jiffy-tests", "jiffy-benches", "jiffy-fuzz"];
 
 /// Nobody but these parses ELF files: there is one reader of images, and symbols are no part of what a VMM relies on.
 const ELF_READERS: &[&str] = &["jiffy-image", "jiffy-symbols"];
