@@ -23,7 +23,7 @@ use std::{
 };
 
 use jiffy_console::quantity::bytes_or_text;
-use jiffy_control::{LogLoss, Stats, error_chain};
+use jiffy_control::{Called, LogLoss, Stats, error_chain};
 use jiffy_model::Outcome;
 use jiffy_snapshots::why;
 use parking_lot::Mutex;
@@ -81,6 +81,15 @@ pub struct UsageRecord {
     pub bytes_in: u64,
     /// Bytes of the response.
     pub bytes_out: u64,
+    /// Calls that it made to its host.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub calls: u64,
+    /// Bytes of its calls.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub call_bytes: u64,
+    /// Bytes of the replies to them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reply_bytes: u64,
     /// RAM of the VM, bytes.
     pub memory_bytes: u64,
     /// RAM that the VM wrote since it was made, bytes; if its process was killed, the most memory that had, up to the VM's RAM.
@@ -91,6 +100,14 @@ pub struct UsageRecord {
 }
 
 impl UsageRecord {
+    /// The record with what its calls came to.
+    #[must_use]
+    pub fn with_calls(mut self, called: &Called) -> Self {
+        self.calls = called.calls.into();
+        (self.call_bytes, self.reply_bytes) = (called.call_bytes, called.reply_bytes);
+        self
+    }
+
     /// The record with what the VM counted for its last request. Its CPU time is on top of what VMs before it took for the same one.
     #[must_use]
     pub fn measured(mut self, stats: &Stats) -> Self {
@@ -135,6 +152,13 @@ impl UsageRecord {
             self.pages_written,
             self.exits,
         );
+        if self.calls > 0 {
+            let _ = write!(
+                text,
+                "\tCalls: {}\tCall Bytes: {}\tReply Bytes: {}",
+                self.calls, self.call_bytes, self.reply_bytes
+            );
+        }
         let LogLoss {
             records,
             bytes,
@@ -148,6 +172,11 @@ impl UsageRecord {
         }
         text
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Microseconds, written as milliseconds with three places.
@@ -411,6 +440,9 @@ pub(crate) mod testing {
             bytes_out: 200,
             memory_bytes: 16 << 20,
             memory_touched_bytes: 24 * 4096,
+            calls: 0,
+            call_bytes: 0,
+            reply_bytes: 0,
             log_lost: super::LogLoss::default(),
         }
     }

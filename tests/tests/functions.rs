@@ -56,6 +56,16 @@ fn functions_are_answered_by_those_they_may_invoke() {
         assert!(status == 500 && detail.contains(why), "{status} {text}");
     }
     assert_eq!(ask(&agent, "first", &["first"; 7]), (200, "7".into()));
+    // One for each name that somebody was asked for, whatever came of it; the last of each chain asks nobody.
+    let metered = || {
+        let usage = agent.get("/v1/usage?function=third").expect(200).json();
+        let usage = &usage["usage"][0];
+        let is_metered = usage["calls"] == 1
+            && usage["call_bytes"].as_u64() > Some(24)
+            && usage["reply_bytes"].as_u64() > Some(24);
+        is_metered.then_some(())
+    };
+    within(Duration::from_secs(20), metered).expect("calls in its usage");
     agent.stop();
 }
 

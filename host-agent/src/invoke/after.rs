@@ -52,6 +52,7 @@ impl<V: Vms> After<V> {
             true => self.record.measured_at_end(&stats),
             false => self.record.measured(&stats),
         };
+        self.record = self.record.with_calls(&settled.called);
         let memory_bytes = self.record.memory_bytes;
         self.record.memory_touched_bytes = self.record.memory_touched_bytes.min(memory_bytes);
         let (by_vmm, by_agent) = (stats.last_request_log_lost, settled.log_lost);

@@ -62,12 +62,14 @@ impl<V: Vms> Drop for Running<'_, V> {
             let invocation = Arc::clone(self.invocation);
             self.lease.on_settled(Box::new(move |settled| {
                 let Settled {
-                    stats, mut logs, ..
+                    stats,
+                    called,
+                    mut logs,
+                    ..
                 } = settled.unwrap_or_default();
                 logs.push(left);
-                invocation
-                    .observer
-                    .invoked(record.measured_at_end(&stats), logs);
+                let record = record.measured_at_end(&stats).with_calls(&called);
+                invocation.observer.invoked(record, logs);
             }));
         }
     }
@@ -176,8 +178,9 @@ impl<V: Vms> Invocation<V> {
                 Err(error) if is_squeezed_now(&error, running.lease.start) => {
                     let has_called = matches!(error, VmError::SqueezedAfterCalls);
                     let record = running.end(error.outcome());
-                    let stats = running.lease.end_squeezed().await;
-                    let record = record.map(|record| record.measured_at_end(&stats));
+                    let Settled { stats, called, .. } = running.lease.end_squeezed().await;
+                    let record =
+                        record.map(|record| record.measured_at_end(&stats).with_calls(&called));
                     squeezed_cpu_us = record.as_ref().map_or(0, |record| record.cpu_us);
                     if squeezed == SQUEEZED_MAX || has_called {
                         let why = failure::of_request(&error);
@@ -318,6 +321,9 @@ fn record<V: Vms>(request: &Request, deployed: &Deployed, lease: &Lease<V>) -> U
         exits: 0,
         bytes_in: request.body.len() as u64,
         bytes_out: 0,
+        calls: 0,
+        call_bytes: 0,
+        reply_bytes: 0,
         memory_bytes: deployed.settings.memory_bytes,
         memory_touched_bytes: 0,
         log_lost: LogLoss::default(),

@@ -11,7 +11,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use jiffy_control::{Request, Response, Stats};
+use jiffy_control::{Request, Response};
 use tokio::time::timeout;
 
 use super::{Deployed, Pool, VmId, Vms, resident_bytes};
@@ -142,9 +142,9 @@ impl<V: Vms> Lease<V> {
 
     /// After its VM was ended for want of memory: tells the pool what it had written by then, and returns when the pool knows that
     /// fewer VMs fit. What it took for the request is to be paid for.
-    pub async fn end_squeezed(&mut self) -> Stats {
+    pub async fn end_squeezed(&mut self) -> Settled {
         let Some(mut instance) = self.instance.take() else {
-            return Stats::default();
+            return Settled::default();
         };
         let guard = GoneUnlessDone {
             pool: Arc::clone(&self.pool),
@@ -154,7 +154,7 @@ impl<V: Vms> Lease<V> {
         let time_max = Duration::from_millis(self.pool.config.settle_ms_max);
         let settled = settled(&mut instance, time_max).await.ok();
         guard.squeezed(settled.as_ref());
-        settled.map_or_else(Stats::default, |settled| settled.stats)
+        settled.unwrap_or_default()
     }
 
     /// Gives the VM back. What is left to do happens in the background.

@@ -26,6 +26,7 @@ macro_rules! sums {
             pub starts: BTreeMap<Start, u64>,
             $(
                 /// As in [`UsageRecord`].
+                #[serde(default)]
                 pub $of_record: u64,
             )*
             /// RAM of the VM times `run_us`: MiB microseconds.
@@ -59,7 +60,8 @@ macro_rules! sums {
 }
 
 sums! {
-    queue_us, restore_us, run_us, wall_us, cpu_us, reset_us, pages_written, exits, bytes_in, bytes_out
+    queue_us, restore_us, run_us, wall_us, cpu_us, reset_us, pages_written, exits, bytes_in, bytes_out,
+    calls, call_bytes, reply_bytes
 }
 
 fn add(sum: &mut u64, added: u64) {

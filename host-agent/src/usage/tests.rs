@@ -70,6 +70,21 @@ fn a_vms_counters_go_into_the_record() {
         (41, 5, 3)
     );
     assert_eq!((record.exits, record.memory_touched_bytes), (3, 9 * 4096));
+    let called = Called {
+        calls: 2,
+        call_bytes: 300,
+        reply_bytes: 4000,
+    };
+    let record = record.with_calls(&called);
+    assert_eq!(
+        (record.calls, record.call_bytes, record.reply_bytes),
+        (2, 300, 4000)
+    );
+    let report = record.report_line();
+    assert!(
+        report.ends_with("\tCalls: 2\tCall Bytes: 300\tReply Bytes: 4000"),
+        "{report}"
+    );
     let ended = unmeasured.measured_at_end(&stats);
     assert_eq!(
         (ended.cpu_us, ended.reset_us, ended.pages_written),
@@ -94,7 +109,8 @@ fn sums_are_by_function_and_time() {
     let golden = serde_json::json!([{
         "function": "b", "requests": 1, "outcomes": {"ok": 1}, "starts": {"fresh": 1},
         "queue_us": 5, "restore_us": 0, "run_us": 1234, "wall_us": 1300, "cpu_us": 40, "reset_us": 12,
-        "pages_written": 24, "exits": 1, "bytes_in": 100, "bytes_out": 200, "memory_mib_us": 1234 * 16,
+        "pages_written": 24, "exits": 1, "bytes_in": 100, "bytes_out": 200,
+        "calls": 0, "call_bytes": 0, "reply_bytes": 0, "memory_mib_us": 1234 * 16,
     }]);
     assert_eq!(json, golden);
     let mut failed = record("b", 20);

@@ -381,6 +381,7 @@ impl VmInstance for FakeInstance {
             stats: self.settled.stats,
             logs: std::mem::take(&mut self.settled.logs),
             log_lost: std::mem::take(&mut self.settled.log_lost),
+            called: self.settled.called,
             working_set: records.then(|| vec![(1, 2)]),
             fault: None,
             gone: None,

@@ -293,6 +293,7 @@ impl VmInstance for JailedInstance {
             stats,
             logs,
             log_lost,
+            called: self.vm.called(),
             working_set: self.vm.working_set_told(),
             fault: None,
             gone: None,

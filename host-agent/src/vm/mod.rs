@@ -25,7 +25,7 @@ use std::{
 
 use jiffy_capabilities::PreparedVersion;
 pub use jiffy_client::VmError;
-use jiffy_control::{LogLoss, LogRecord, Request, Response, Stats, StreamFault};
+use jiffy_control::{Called, LogLoss, LogRecord, Request, Response, Stats, StreamFault};
 use jiffy_snapshots::{Digest, Snapshot};
 
 use crate::model::{FunctionId, Grants, Isolation, Settings};
@@ -65,6 +65,8 @@ pub struct Settled {
     pub logs: Vec<LogRecord>,
     /// Log that the agent could not hold; what the VMM dropped is in `stats`.
     pub log_lost: LogLoss,
+    /// What its calls came to.
+    pub called: Called,
     /// Pages written until the first response, if the snapshot had no working set.
     pub working_set: Option<Vec<(u64, u64)>>,
     /// What the guest did after its response that no guest may: the VM has ended for it.

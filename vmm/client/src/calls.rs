@@ -113,10 +113,15 @@ impl CallsInHand {
         let mut context = Context::from_waker(Waker::noop());
         // A future that is polled with a waker that wakes nobody is polled again before it is waited for.
         let _ = self.waiting.poll(&mut context);
-        for (id, reply) in self.waiting.done.drain(..) {
-            exchange.reply(id, reply, &mut self.outgoing.frames);
-        }
         let Outgoing { frames, taken } = &mut self.outgoing;
+        // A guest that reads steadily and slowly would have all of them kept.
+        if *taken > REPLY_BYTES_HELD_MAX {
+            frames.drain(..*taken);
+            *taken = 0;
+        }
+        for (id, reply) in self.waiting.done.drain(..) {
+            exchange.reply(id, reply, frames);
+        }
         if let Err(error) = write_some(stream, frames, taken)
             && error.kind() == ErrorKind::WouldBlock
         {

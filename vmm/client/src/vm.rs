@@ -20,8 +20,8 @@ use std::{
 
 use jiffy_abi::{devices::DeviceId, layout::PAGE_BYTES};
 use jiffy_control::{
-    Command, Exchange, Frame, Isolation, Missing, Packet, PacketError, PageRuns, Phases, Request,
-    Response, Stats, StreamFault,
+    Called, Command, Exchange, Frame, Isolation, Missing, Packet, PacketError, PageRuns, Phases,
+    Request, Response, Stats, StreamFault,
 };
 use jiffy_snapshots::{Snapshot, State};
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -195,6 +195,11 @@ impl<S: Sockets, L: LogSink> Vm<S, L> {
         self.exchange.prove_empty(done)
     }
 
+    /// What the calls of the last request came to.
+    pub fn called(&self) -> Called {
+        self.exchange.called()
+    }
+
     /// The pages that a restored VM wrote until its first response, as (first page, pages): the VMM tells them once, right
     /// behind that response, if its snapshot has no working set. `None`: it did not tell within `limit`, or was asked
     /// before. They are the VMM's word and unchecked.
@@ -290,7 +295,7 @@ impl<S: Sockets, L: LogSink> Vm<S, L> {
             None => self.end().await,
         };
         // Another VM would make them again, and what they are for may be done.
-        if self.exchange.calls_made() > 0 && end.is_squeeze() {
+        if self.exchange.called().calls > 0 && end.is_squeeze() {
             return Err(VmError::SqueezedAfterCalls);
         }
         Err(match exchanged {

@@ -126,6 +126,19 @@ pub struct Exchange {
     asked: u64,
     written_bytes: u64,
     read_bytes: u64,
+    /// Of the last request that is not in hand any more.
+    called: Called,
+}
+
+/// What the calls of a request came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Called {
+    /// Calls that were made.
+    pub calls: u32,
+    /// Bytes of their frames.
+    pub call_bytes: u64,
+    /// Bytes of the frames of replies.
+    pub reply_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -152,11 +165,8 @@ struct Incoming {
 struct Calls {
     /// Those that nobody has taken yet.
     arrived: VecDeque<Call>,
-    made: u32,
     in_flight: u32,
-    /// Of frames, made and replied.
-    made_bytes: u64,
-    replied_bytes: u64,
+    counted: Called,
 }
 
 impl Exchange {
@@ -176,6 +186,7 @@ impl Exchange {
             asked: 0,
             written_bytes: 0,
             read_bytes: 0,
+            called: Called::default(),
         }
     }
 
@@ -242,11 +253,13 @@ impl Exchange {
             return Err(StreamFault::Surplus(bytes as u64));
         };
         let response = incoming.take();
+        let called = incoming.calls.counted;
         match &response {
-            Ok(None) => {}
+            Ok(None) => return response,
             Ok(Some(_)) => self.state = State::Answered,
             Err(_) => self.state = State::Broken,
         }
+        self.called = called;
         response
     }
 
@@ -266,7 +279,7 @@ impl Exchange {
         };
         let (nonce, calls) = (incoming.nonce, &mut incoming.calls);
         let start = frames.len();
-        let room = CALL_BYTES_MAX - calls.replied_bytes.min(CALL_BYTES_MAX);
+        let room = CALL_BYTES_MAX - calls.counted.reply_bytes.min(CALL_BYTES_MAX);
         let why = match reply.frame_bytes() <= room || reply.error.is_some() {
             true => reply.write(id, nonce, frames).err(),
             false => None,
@@ -284,22 +297,24 @@ impl Exchange {
         }
         let bytes = (frames.len() - start) as u64;
         calls.in_flight = calls.in_flight.saturating_sub(1);
-        calls.replied_bytes += bytes;
+        calls.counted.reply_bytes += bytes;
         self.written_bytes += bytes;
     }
 
-    /// Calls that were made for the request in hand; zero when it is answered.
-    pub fn calls_made(&self) -> u32 {
+    /// What the calls of the request in hand have come to so far, or else those of the last one.
+    pub fn called(&self) -> Called {
         match &self.state {
-            State::Asked(incoming) => incoming.calls.made,
-            State::Idle | State::Answered | State::Broken => 0,
+            State::Asked(incoming) => incoming.calls.counted,
+            State::Idle | State::Answered | State::Broken => self.called,
         }
     }
 
     /// Whether anything that a handler does has been seen: any byte of the response to the request in hand, or a call.
     pub fn has_begun(&self) -> bool {
         match &self.state {
-            State::Asked(incoming) => !incoming.start.is_empty() || incoming.calls.made > 0,
+            State::Asked(incoming) => {
+                !incoming.start.is_empty() || incoming.calls.counted.calls > 0
+            }
             State::Idle | State::Answered | State::Broken => true,
         }
     }
@@ -479,13 +494,13 @@ impl Incoming {
         self.header = None;
         let body = mem::take(&mut self.body);
         let call = Call::new(frame[HEADER_BYTES..].to_vec(), body).map_err(StreamFault::Call)?;
-        if call.id != self.calls.made {
+        if call.id != self.calls.counted.calls {
             return Err(StreamFault::CallId {
                 found: call.id,
-                expected: self.calls.made,
+                expected: self.calls.counted.calls,
             });
         }
-        self.calls.made += 1;
+        self.calls.counted.calls += 1;
         self.calls.in_flight += 1;
         self.calls.arrived.push_back(call);
         Ok(())
@@ -515,12 +530,12 @@ impl Calls {
         if self.in_flight >= IN_FLIGHT_MAX {
             return Err(StreamFault::CallsInFlight);
         }
-        if self.made >= CALLS_MAX {
+        if self.counted.calls >= CALLS_MAX {
             return Err(StreamFault::Calls);
         }
-        self.made_bytes += (HEADER_BYTES + header.payload_len()) as u64;
-        if self.made_bytes > CALL_BYTES_MAX {
-            return Err(StreamFault::CallBytes(self.made_bytes));
+        self.counted.call_bytes += (HEADER_BYTES + header.payload_len()) as u64;
+        if self.counted.call_bytes > CALL_BYTES_MAX {
+            return Err(StreamFault::CallBytes(self.counted.call_bytes));
         }
         Ok(())
     }

@@ -27,7 +27,7 @@ pub use event::{
     BACKTRACE_FRAMES_MAX, Backtrace, Death, Event, Exits, GuestFault, LEVEL_NAMES, LogRecord,
     Phases, ProcessUsage, Report, Stats, VmEnd, bound_text,
 };
-pub use exchange::{Exchange, Frame, RequestError, ResponseError, StreamFault};
+pub use exchange::{Called, Exchange, Frame, RequestError, ResponseError, StreamFault};
 pub use jiffy_abi::devices::DEVICES_MAX;
 pub use jiffy_model::{Blame, Isolation, Outcome, TIMEOUT_MS_DEFAULT, environment_page};
 pub use log::{
