@@ -39,13 +39,20 @@ async fn with<V: Vms, T: Send + 'static>(
     Ok(done.map_err(|error| Problem::new(Outcome::Host, error.to_string()))??)
 }
 
-/// Tells the agent's log who changed what. A value is in none of its fields.
-fn audit<V: Vms>(backend: &Backend<V>, parts: &Parts, secret: Option<&str>, what: &'static str) {
+/// Who changes something.
+fn who<V: Vms>(
+    backend: &Backend<V>,
+    parts: &Parts,
+) -> impl Fn(Option<&BindingName>, &'static str) + use<V> {
     let caller = parts.extensions.get::<Caller>();
     let principal = caller.map(|caller| caller.principal);
     let client = backend.client(parts).address;
-    let secret = secret.map(tracing::field::display);
-    tracing::info!(secret, ?principal, %client, "{what}");
+    // Tells the agent's log what was changed. Right behind the change, on the same thread: whoever asked for it may have left. A
+    // value is in none of its fields.
+    move |secret, what| {
+        let secret = secret.map(tracing::field::display);
+        tracing::info!(secret, ?principal, %client, "{what}");
+    }
 }
 
 /// `GET /v1/secrets`
@@ -67,11 +74,13 @@ pub(super) async fn put<V: Vms>(
     let mut intake = backend.intake();
     let value = collect(body, SECRET_BYTES_MAX, &mut intake).await?;
     let value = Clear::from(Vec::from(value));
+    let audit = who(&backend, &parts);
     let set = with(&backend, move |secrets| {
-        secrets.set(&TenantName::default(), &name, &value, system_clock()())
+        let set = secrets.set(&TenantName::default(), &name, &value, system_clock()())?;
+        audit(Some(&name), "a secret is set");
+        Ok(set)
     });
     let set = set.await?;
-    audit(&backend, &parts, Some(&set.info.name), "a secret is set");
     let status = match set.existed {
         true => StatusCode::OK,
         false => StatusCode::CREATED,
@@ -85,15 +94,19 @@ pub(super) async fn remove<V: Vms>(
     Segments(name): Segments<BindingName>,
     parts: Parts,
 ) -> Result<StatusCode, Problem> {
-    let removed = name.clone();
+    let audit = who(&backend, &parts);
+    let of = name.clone();
     let removed = with(&backend, move |secrets| {
-        secrets.remove(&TenantName::default(), &removed)
+        let removed = secrets.remove(&TenantName::default(), &of)?;
+        if removed {
+            audit(Some(&of), "a secret is removed");
+        }
+        Ok(removed)
     });
     if !removed.await? {
         let detail = format!("there is no secret {name}");
         return Err(Problem::new(Outcome::NotFound, detail));
     }
-    audit(&backend, &parts, Some(name.as_ref()), "a secret is removed");
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -102,13 +115,13 @@ pub(super) async fn rotate_key<V: Vms>(
     State(backend): State<Backend<V>>,
     parts: Parts,
 ) -> Result<StatusCode, Problem> {
-    with(&backend, Secrets::rotate_key).await?;
-    audit(
-        &backend,
-        &parts,
-        None,
-        "the master key of secrets is another",
-    );
+    let audit = who(&backend, &parts);
+    let rotated = with(&backend, move |secrets| {
+        secrets.rotate_key()?;
+        audit(None, "the master key of secrets is another");
+        Ok(())
+    });
+    rotated.await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
