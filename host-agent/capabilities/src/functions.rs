@@ -15,12 +15,17 @@ use jiffy_abi::call::{CallErrorKind, OPERATION_INVOKE, SERVICE_FUNCTIONS, Sent};
 use jiffy_client::{CallContext, CallFuture};
 use jiffy_control::{Call, Reply};
 use jiffy_model::{FunctionId, FunctionName, TenantName};
-use tokio::task_local;
+use tokio::{sync::Semaphore, task_local};
 
 use crate::{Capability, Config, Prepared, Version, reply, unknown_operation};
 
 /// Functions of which each was invoked by the one before it, at most: a request of a client is one.
 pub const CHAIN_LEN_MAX: u32 = 8;
+/// Functions that were invoked by others and have not answered yet, at most: each has a VM while another waits in its own. Of one
+/// version's calls, and of all functions'.
+pub const INVOKED_PER_VERSION_MAX: usize = 64;
+/// See [`INVOKED_PER_VERSION_MAX`].
+pub const INVOKED_MAX: usize = 256;
 
 task_local! {
     /// Functions that wait for the one that runs in this task, with it: calls are made in the task of their request.
@@ -74,12 +79,17 @@ impl Invoker {
 }
 
 #[derive(Debug)]
-pub(crate) struct Functions(Invoker);
+pub(crate) struct Functions {
+    invoker: Invoker,
+    places: Arc<Semaphore>,
+}
 
 /// For one version.
 #[derive(Debug)]
 pub(crate) struct FunctionsOf {
     invoker: Invoker,
+    own_places: Arc<Semaphore>,
+    places: Arc<Semaphore>,
     tenant: TenantName,
     allowed: Vec<FunctionName>,
 }
@@ -90,12 +100,17 @@ impl Capability for Functions {
     type Prepared = FunctionsOf;
 
     fn configure(config: &Config) -> Result<Self, Box<dyn Error + Send + Sync>> {
-        Ok(Self(config.invoker.clone()))
+        Ok(Self {
+            invoker: config.invoker.clone(),
+            places: Arc::new(Semaphore::new(INVOKED_MAX)),
+        })
     }
 
     fn prepare(&self, version: &Version<'_>) -> FunctionsOf {
         FunctionsOf {
-            invoker: self.0.clone(),
+            invoker: self.invoker.clone(),
+            own_places: Arc::new(Semaphore::new(INVOKED_PER_VERSION_MAX)),
+            places: Arc::clone(&self.places),
             tenant: version.function.tenant(),
             allowed: version.grants.invoke.allow.clone(),
         }
@@ -121,6 +136,14 @@ impl Prepared for FunctionsOf {
                 format!("too many functions wait for one another: must be at most {CHAIN_LEN_MAX}");
             return refused(CallErrorKind::Limit, &message);
         }
+        let place = |places: &Arc<Semaphore>| Arc::clone(places).try_acquire_owned();
+        let (Ok(own_place), Ok(all_place)) = (place(&self.own_places), place(&self.places)) else {
+            let message = format!(
+                "too many functions have been invoked by others and not answered: must be at most {INVOKED_PER_VERSION_MAX} by one and \
+                 {INVOKED_MAX} by all; try again later"
+            );
+            return refused(CallErrorKind::Limit, &message);
+        };
         let Some(invoke) = self.invoker.0.get().and_then(Weak::upgrade) else {
             let message =
                 "nobody runs other functions here: deploy them to an agent, and this one too";
@@ -132,7 +155,8 @@ impl Prepared for FunctionsOf {
             traceparent: context.request.traceparent.clone(),
         };
         let answering = CHAIN_LEN.scope(chain_len + 1, invoke.answer_call(event));
-        Box::pin(async {
+        Box::pin(async move {
+            let _places = (own_place, all_place);
             match answering.await {
                 Ok(body) => Reply::ok(body),
                 Err(why) => Reply::error(CallErrorKind::Failed, why.sent, &why.text),

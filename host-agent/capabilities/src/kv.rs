@@ -1,7 +1,6 @@
 //! Stores of keys and values: `jiffy::kv`. A function has those that its `jiffy.toml` names, of its own tenant.
 //!
-//! A read is made on a thread that may wait for the disk, as it may have to: others of the agent wait for nothing. `jiffy run` has
-//! one thread. A write waits for the one that writes.
+//! A read is made on a thread that may wait for the disk (`reads`), a write by the one that writes.
 
 use std::{collections::BTreeMap, error::Error, sync::Arc, time::Duration};
 
@@ -18,9 +17,8 @@ use jiffy_control::{Call, Reply};
 use jiffy_kv::{
     BATCH_MAX, Change, Condition, Entry, Kv, KvError, ListOptions, Page, StoreId, Write,
 };
-use tokio::runtime::Handle;
 
-use crate::{Capability, Config, Prepared, Version, reply, unknown_operation};
+use crate::{Capability, Config, Prepared, Version, reads::Reads, reply, unknown_operation};
 
 /// Entries of a part of a list, if the function does not say.
 const LIST_LEN_DEFAULT: u32 = 100;
@@ -28,12 +26,14 @@ const LIST_LEN_DEFAULT: u32 = 100;
 #[derive(Debug)]
 pub(crate) struct Stores {
     kv: Arc<Kv>,
+    reads: Reads,
 }
 
 /// For one version.
 #[derive(Debug)]
 pub(crate) struct StoresOf {
     kv: Arc<Kv>,
+    reads: Reads,
     /// By what the function calls them.
     stores: BTreeMap<String, StoreId>,
 }
@@ -97,7 +97,8 @@ impl Capability for Stores {
 
     fn configure(config: &Config) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let kv = Arc::clone(&config.kv);
-        Ok(Self { kv })
+        let reads = Reads::default();
+        Ok(Self { kv, reads })
     }
 
     fn prepare(&self, version: &Version<'_>) -> StoresOf {
@@ -105,6 +106,7 @@ impl Capability for Stores {
         let store = |name: &str| (name.to_owned(), StoreId::new(&tenant, name));
         StoresOf {
             kv: Arc::clone(&self.kv),
+            reads: self.reads.clone(),
             stores: version
                 .grants
                 .kv
@@ -154,16 +156,8 @@ fn written(result: Result<Vec<jiffy_kv::Written>, KvError>) -> Result<Reply, Ref
 impl StoresOf {
     fn read(&self, store: &StoreId, call: Call, read: Read) -> CallFuture {
         let (kv, store) = (Arc::clone(&self.kv), store.clone());
-        let read = move || read(&kv, &store, &call.head).unwrap_or_else(Reply::from);
-        let Ok(runtime) = Handle::try_current() else {
-            return reply(read());
-        };
-        let reading = runtime.spawn_blocking(read);
-        Box::pin(async {
-            let why = "the host ends";
-            let ended = |_| Reply::error(CallErrorKind::Failed, Sent::No, why);
-            reading.await.unwrap_or_else(ended)
-        })
+        self.reads
+            .read(move || read(&kv, &store, &call.head).unwrap_or_else(Reply::from))
     }
 }
 

@@ -14,6 +14,7 @@ mod functions;
 mod host;
 mod http;
 mod kv;
+mod reads;
 mod secrets;
 
 use std::{collections::BTreeMap, error::Error, fmt, future::ready, sync::Arc};
@@ -26,7 +27,10 @@ use jiffy_kv::Kv;
 use jiffy_model::{FunctionId, Grants};
 use jiffy_secrets::Secrets;
 
-pub use self::functions::{Answering, CHAIN_LEN_MAX, Event, Invoke, Invoker, Unanswered};
+pub use self::functions::{
+    Answering, CHAIN_LEN_MAX, Event, INVOKED_MAX, INVOKED_PER_VERSION_MAX, Invoke, Invoker,
+    Unanswered,
+};
 
 /// What capabilities are configured with: what is the same for all functions of a process.
 #[derive(Clone, Debug)]

@@ -10,19 +10,20 @@ use jiffy_client::{CallContext, CallFuture};
 use jiffy_control::{Call, Reply};
 use jiffy_model::{BindingName, SecretGrant, TenantName};
 use jiffy_secrets::{Secrets, SecretsError};
-use tokio::runtime::Handle;
 
-use crate::{Capability, Config, Prepared, Version, reply, unknown_operation};
+use crate::{Capability, Config, Prepared, Version, reads::Reads, reply, unknown_operation};
 
 #[derive(Debug)]
 pub(crate) struct AllSecrets {
     secrets: Arc<Secrets>,
+    reads: Reads,
 }
 
 /// For one version.
 #[derive(Debug)]
 pub(crate) struct SecretsOf {
     secrets: Arc<Secrets>,
+    reads: Reads,
     tenant: TenantName,
     granted: BTreeMap<BindingName, SecretGrant>,
 }
@@ -34,12 +35,14 @@ impl Capability for AllSecrets {
 
     fn configure(config: &Config) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let secrets = Arc::clone(&config.secrets);
-        Ok(Self { secrets })
+        let reads = Reads::default();
+        Ok(Self { secrets, reads })
     }
 
     fn prepare(&self, version: &Version<'_>) -> SecretsOf {
         SecretsOf {
             secrets: Arc::clone(&self.secrets),
+            reads: self.reads.clone(),
             tenant: version.function.tenant(),
             granted: version.grants.secrets.clone(),
         }
@@ -67,16 +70,7 @@ impl Prepared for SecretsOf {
         }
         let (secrets, tenant, name) =
             (Arc::clone(&self.secrets), self.tenant.clone(), name.clone());
-        let read = move || read(&secrets, &tenant, &name);
-        // `jiffy run` has one thread; the agent's others do not wait for the disk.
-        let Ok(runtime) = Handle::try_current() else {
-            return reply(read());
-        };
-        let reading = runtime.spawn_blocking(read);
-        Box::pin(async {
-            let ended = |_| Reply::error(CallErrorKind::Failed, Sent::No, "the host ends");
-            reading.await.unwrap_or_else(ended)
-        })
+        self.reads.read(move || read(&secrets, &tenant, &name))
     }
 }
 

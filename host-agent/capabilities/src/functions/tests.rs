@@ -31,11 +31,25 @@ fn prepared(invoker: &Invoker, allowed: &[&str]) -> FunctionsOf {
         },
         ..Grants::default()
     };
-    Functions(invoker.clone()).prepare(&Version {
-        function: &"caller".parse().expect("a name"),
-        function_name: "caller",
-        grants: &grants,
-    })
+    let config = Config {
+        kv: Arc::new(
+            jiffy_kv::Kv::in_memory(jiffy_kv::Limits::default(), jiffy_kv::system_clock())
+                .expect("memory"),
+        ),
+        secrets: Arc::new(jiffy_secrets::Secrets::in_memory().expect("memory")),
+        egress: crate::Egress::default(),
+        invoker: invoker.clone(),
+        release: "1".into(),
+    };
+    let functions = Functions::configure(&config).expect("nothing to open");
+    Capability::prepare(
+        &functions,
+        &Version {
+            function: &"caller".parse().expect("a name"),
+            function_name: "caller",
+            grants: &grants,
+        },
+    )
 }
 
 fn call(binding: &str, body: &[u8]) -> Call {
@@ -158,5 +172,39 @@ async fn a_chain_has_an_end() {
         assert!(text.contains("Limit too many functions wait"), "{text}");
         // The first of the chain is the client's.
         assert_eq!(deep.invoked.swap(0, Relaxed), CHAIN_LEN_MAX - 1);
+    }
+}
+
+/// A function that never answers.
+struct Silent;
+
+impl Invoke for Silent {
+    fn answer_call(self: Arc<Self>, _: Event) -> Answering {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn so_many_are_invoked_at_once_and_no_more() {
+    let invoker = Invoker::default();
+    let silent: Arc<dyn Invoke> = Arc::new(Silent);
+    invoker.set(Arc::downgrade(&silent));
+    let functions = prepared(&invoker, &["silent"]);
+    let request = Request::default();
+    let context = CallContext {
+        request: &request,
+        deadline: None,
+    };
+    let ask_all = || -> Vec<_> {
+        let calls = (0..INVOKED_PER_VERSION_MAX).map(|_| call("silent", b""));
+        calls.map(|call| functions.call(call, &context)).collect()
+    };
+    for _ in 0..2 {
+        let waiting = ask_all();
+        let (kind, sent, _) = ask(&functions, call("silent", b""))
+            .await
+            .expect_err("a limit");
+        assert_eq!((kind, sent), (CallErrorKind::Limit, Sent::No));
+        drop(waiting);
     }
 }

@@ -39,6 +39,8 @@ const NEXT_ADDRESS_TIME: Duration = Duration::from_millis(250);
 const ADDRESSES_MAX: usize = 8;
 /// Connections of all functions at most, those that wait for use among them.
 pub(super) const CONNECTIONS_MAX: usize = 8192;
+/// Connections of one version at most.
+pub(super) const CONNECTIONS_PER_VERSION_MAX: usize = 1024;
 
 /// A name's addresses, or why there are none.
 pub(super) type Resolving = Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, String>> + Send>>;
@@ -89,8 +91,8 @@ impl Resolve for SystemResolver {
 /// A stream to a server.
 pub(super) struct Stream {
     kind: Kind,
-    /// Its place among all connections.
-    _place: OwnedSemaphorePermit,
+    /// Its places among the connections of its version and among all.
+    _places: [OwnedSemaphorePermit; 2],
 }
 
 /// In clear or not.
@@ -169,13 +171,20 @@ fn too_late(origin: &Origin, what: &str, limit: Duration) -> Failure {
 
 impl Connector {
     /// Connects to an origin that the caller's policy allows.
-    pub(super) async fn connect(&self, origin: &Origin) -> Result<Stream, Failure> {
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            let message = format!(
-                "all functions together have {CONNECTIONS_MAX} connections: try it again later"
-            );
-            return Err(Failure::new(CallErrorKind::Limit, Sent::No, message));
+    pub(super) async fn connect(
+        &self,
+        origin: &Origin,
+        own_places: &Arc<Semaphore>,
+    ) -> Result<Stream, Failure> {
+        let place = |places: &Arc<Semaphore>, whose, max| {
+            Arc::clone(places).try_acquire_owned().map_err(|_| {
+                let message = format!("{whose} {max} connections: try it again later");
+                Failure::new(CallErrorKind::Limit, Sent::No, message)
+            })
         };
+        let own = place(own_places, "this function has", CONNECTIONS_PER_VERSION_MAX)?;
+        let all = place(&self.places, "all functions together have", CONNECTIONS_MAX)?;
+        let places = [own, all];
         let addresses = self.addresses(origin).await?;
         let connecting = async {
             let stream = first_of(addresses, origin.port).await;
@@ -189,7 +198,7 @@ impl Connector {
             };
             Ok(Stream {
                 kind,
-                _place: place,
+                _places: places,
             })
         };
         let connected = timeout(CONNECT_TIME_MAX, connecting).await;

@@ -18,9 +18,7 @@ mod tls;
 
 use std::{
     error::Error,
-    pin::Pin,
     sync::{Arc, OnceLock},
-    task::{Context, Poll},
 };
 
 use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
@@ -33,12 +31,11 @@ use jiffy_control::{Call, Reply};
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     sync::Semaphore,
-    task::JoinHandle,
 };
 
 pub use self::egress::{Egress, Private};
 use self::{
-    connect::{CONNECTIONS_MAX, Connector, SystemResolver},
+    connect::{CONNECTIONS_MAX, CONNECTIONS_PER_VERSION_MAX, Connector, SystemResolver},
     policy::Policy,
     pool::{
         Answer, Connection, IDLE_MAX, IDLE_PER_ORIGIN_MAX, NoAnswer, Pool, ROOM_BYTES_MAX,
@@ -47,7 +44,7 @@ use self::{
     request::Wanted,
     tls::Tls,
 };
-use crate::{Capability, Config, Prepared, Version, reply, unknown_operation};
+use crate::{Capability, Config, Prepared, Version, reads::Work, reply, unknown_operation};
 
 /// Bytes of a reply's head that are not fields of the response.
 const HEAD_BYTES_RESERVED: usize = 64;
@@ -104,6 +101,8 @@ struct Client {
     policy: Policy,
     connector: Arc<Connector>,
     pool: Arc<Pool>,
+    /// Places for connections, so that no version has all there are.
+    places: Arc<Semaphore>,
     room: Room,
 }
 
@@ -133,6 +132,7 @@ impl Capability for Http {
                 policy: Policy::new(version.grants),
                 connector: Arc::clone(&self.connector),
                 pool: Pool::new(&self.places),
+                places: Arc::new(Semaphore::new(CONNECTIONS_PER_VERSION_MAX)),
                 room: Room {
                     own: Semaphore::new(ROOM_PER_VERSION_BYTES_MAX),
                     all: Arc::clone(&self.room),
@@ -162,7 +162,14 @@ impl Prepared for HttpOf {
             return Box::pin(work);
         }
         match self.runtime() {
-            Ok(runtime) => Box::pin(Elsewhere(runtime.spawn(work))),
+            Ok(runtime) => {
+                let work = Work(runtime.spawn(work));
+                Box::pin(async {
+                    let ended =
+                        || Reply::error(CallErrorKind::Failed, Sent::Maybe, "the host ends");
+                    work.await.unwrap_or_else(ended)
+                })
+            }
             Err(error) => reply(Reply::error(CallErrorKind::Failed, Sent::No, &error)),
         }
     }
@@ -177,28 +184,6 @@ impl HttpOf {
         let made = builder.worker_threads(1).enable_all().build();
         let made = made.map_err(|error| format!("cannot start a thread: {error}"))?;
         Ok(self.runtime.get_or_init(|| made))
-    }
-}
-
-/// Work of a runtime that is not the caller's; it ends when the caller loses interest.
-struct Elsewhere(JoinHandle<Reply>);
-
-impl Future for Elsewhere {
-    type Output = Reply;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Reply> {
-        let done = Pin::new(&mut self.0).poll(context);
-        done.map(|done| {
-            done.unwrap_or_else(|error| {
-                Reply::error(CallErrorKind::Failed, Sent::Maybe, &error.to_string())
-            })
-        })
-    }
-}
-
-impl Drop for Elsewhere {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 
@@ -235,7 +220,7 @@ impl Client {
             let message = format!("cannot ask {}: {}", wanted.origin, chain(error));
             Failure::new(CallErrorKind::Failed, Sent::No, message)
         };
-        let stream = self.connector.connect(&wanted.origin).await?;
+        let stream = self.connector.connect(&wanted.origin, &self.places).await?;
         let connection = Connection::new(stream).await;
         let connection = connection.map_err(|error| not_sent(&error))?;
         self.ask(connection, &wanted)
@@ -250,7 +235,12 @@ impl Client {
         let request = wanted.to_request(connection.version());
         let request = request.map_err(NoAnswer::Failed)?;
         let answer = connection.ask(request, &self.room).await?;
-        self.pool.keep(&wanted.origin, connection);
+        // A server that answers before it has read the body, and does not say that it reads no more, would have it kept here.
+        if wanted.body.is_empty() || wanted.body.is_unique() {
+            self.pool.keep(&wanted.origin, connection);
+        } else {
+            connection.end();
+        }
         Ok(answer)
     }
 }

@@ -2,7 +2,7 @@
 //! used under another, and nobody's cookies or certificates meet.
 //!
 //! HTTP/1.1 is driven by the task of the call that uses it: a connection that waits is driven by nobody, and looked at before
-//! it is used. HTTP/2 carries many calls, so it has a task.
+//! it is used. HTTP/2 carries many calls, so it has tasks; they end with the last that uses the connection.
 
 use std::{
     collections::HashMap,
@@ -19,8 +19,9 @@ use hyper::{
     Request, Response, Version,
     body::{Bytes, Incoming},
     client::conn::{TrySendError, http1, http2},
+    rt::Executor,
 };
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use jiffy_abi::{
     call::{CallErrorKind, Sent},
     frame::{BODY_BYTES_MAX, HEAD_BYTES_MAX},
@@ -29,6 +30,7 @@ use jiffy_model::Origin;
 use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit},
+    task::JoinSet,
     time::sleep,
 };
 
@@ -56,13 +58,44 @@ pub(super) type Answer = Response<Vec<u8>>;
 /// A connection, ready for a request.
 pub(super) enum Connection {
     Http1(Http1),
-    Http2(http2::SendRequest<Body>),
+    Http2(Http2),
 }
 
 /// One of HTTP/1.1, and what drives it.
 pub(super) struct Http1 {
     send: http1::SendRequest<Body>,
     driver: Box<http1::Connection<TokioIo<Stream>, Body>>,
+}
+
+/// One of HTTP/2. A clone is the same one.
+#[derive(Clone)]
+pub(super) struct Http2 {
+    send: http2::SendRequest<Body>,
+    tasks: Arc<EndsTasks>,
+}
+
+/// What drives a connection of HTTP/2, and what sends the bodies of its requests. A server that reads nothing keeps both for
+/// ever, so they are ended.
+#[derive(Clone, Default)]
+struct Tasks(Arc<Mutex<JoinSet<()>>>);
+
+impl<F: Future<Output: Send + 'static> + Send + 'static> Executor<F> for Tasks {
+    fn execute(&self, future: F) {
+        let mut tasks = self.0.lock();
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(async move {
+            future.await;
+        });
+    }
+}
+
+/// Ends tasks when it is dropped. They have the set that they are in, too, so that alone would not end them.
+struct EndsTasks(Tasks);
+
+impl Drop for EndsTasks {
+    fn drop(&mut self) {
+        self.0.0.lock().abort_all();
+    }
 }
 
 /// Why a request has no response.
@@ -76,13 +109,15 @@ impl Connection {
     /// Greets the server.
     pub(super) async fn new(stream: Stream) -> hyper::Result<Self> {
         if stream.is_http2() {
-            let mut builder = http2::Builder::new(TokioExecutor::new());
+            let tasks = Tasks::default();
+            let mut builder = http2::Builder::new(tasks.clone());
             builder.max_header_list_size(HEAD_BYTES_MAX);
             builder.timer(TokioTimer::new());
             builder.keep_alive_interval(Some(Duration::from_secs(20)));
             let (send, driver) = builder.handshake(TokioIo::new(stream)).await?;
-            tokio::spawn(driver);
-            return Ok(Self::Http2(send));
+            tasks.execute(driver);
+            let tasks = Arc::new(EndsTasks(tasks));
+            return Ok(Self::Http2(Http2 { send, tasks }));
         }
         let mut builder = http1::Builder::new();
         builder.max_headers(HEADERS_MAX);
@@ -105,7 +140,7 @@ impl Connection {
         room: &Room,
     ) -> Result<Answer, NoAnswer> {
         match self {
-            Self::Http2(send) => {
+            Self::Http2(Http2 { send, .. }) => {
                 if let Err(error) = send.ready().await {
                     return Err(NoAnswer::NotSent(error));
                 }
@@ -124,10 +159,17 @@ impl Connection {
         }
     }
 
+    /// Ends it for all that use it.
+    pub(super) fn end(self) {
+        if let Self::Http2(Http2 { tasks, .. }) = self {
+            tasks.0.0.lock().abort_all();
+        }
+    }
+
     /// Whether it can take another request.
     fn is_ready(&mut self) -> bool {
         match self {
-            Self::Http2(send) => !send.is_closed(),
+            Self::Http2(Http2 { send, .. }) => !send.is_closed(),
             Self::Http1(Http1 { send, driver }) => {
                 // Nobody is woken: what happens from now on is seen when it is used again.
                 let mut context = Context::from_waker(Waker::noop());
@@ -252,8 +294,8 @@ impl Pool {
         let waiting = all.get_mut(origin)?;
         while let Some(mut idle) = waiting.pop() {
             if idle.since.elapsed() < IDLE_TIME_MAX && idle.connection.is_ready() {
-                if let Connection::Http2(send) = &idle.connection {
-                    let shared = Connection::Http2(send.clone());
+                if let Connection::Http2(http2) = &idle.connection {
+                    let shared = Connection::Http2(http2.clone());
                     waiting.push(idle);
                     return Some(shared);
                 }

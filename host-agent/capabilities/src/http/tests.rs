@@ -79,6 +79,7 @@ fn client_of(grants: &Grants, egress: Egress, names: Names) -> Client {
         policy: Policy::new(grants),
         connector: Arc::new(connector),
         pool: Pool::new(&Arc::new(Semaphore::new(IDLE_MAX))),
+        places: Arc::new(Semaphore::new(16)),
         room: Room {
             own: Semaphore::new(ROOM_PER_VERSION_BYTES_MAX),
             all: Arc::new(Semaphore::new(32 << 20)),

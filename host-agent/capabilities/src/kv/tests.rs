@@ -31,6 +31,7 @@ impl Bench {
             ..Grants::default()
         };
         let capability = Stores {
+            reads: Reads::default(),
             kv: Arc::clone(&self.kv),
         };
         let prepared = capability.prepare(&Version {

@@ -41,7 +41,10 @@ fn call(operation: u16, binding: &str) -> Reply {
         .into(),
         ..Grants::default()
     };
-    let capability = AllSecrets { secrets: secrets() };
+    let capability = AllSecrets {
+        secrets: secrets(),
+        reads: Reads::default(),
+    };
     let prepared = capability.prepare(&Version {
         function: &function,
         function_name: "f",

@@ -13,7 +13,10 @@ use std::{
 };
 
 use jiffy_abi::{
-    call::{CallErrorKind, SERVICE_FUNCTIONS, SERVICE_HOST, SERVICE_KV, SERVICE_SECRET, Sent},
+    call::{
+        CallErrorKind, SERVICE_FUNCTIONS, SERVICE_HOST, SERVICE_HTTP, SERVICE_KV, SERVICE_SECRET,
+        Sent,
+    },
     log_ring::Level,
 };
 use rand_chacha::ChaCha20Rng;
@@ -163,6 +166,7 @@ pub(crate) fn start_call(call: Call<'_>) -> Result<u32, CallError> {
     let stand_in = in_world(|world| world.stand_ins.services.remove(&service));
     let name = match service {
         SERVICE_HOST => "host_info",
+        SERVICE_HTTP => "http_call",
         SERVICE_KV => "kv",
         SERVICE_SECRET => "secret",
         SERVICE_FUNCTIONS => "invokes",

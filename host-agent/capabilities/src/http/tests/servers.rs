@@ -1,6 +1,7 @@
 //! What servers do. Each is on loopback, under the name `server.example`.
 
 use std::{
+    pin::Pin,
     sync::atomic::{AtomicU32, Ordering::SeqCst},
     time::Duration,
 };
@@ -362,6 +363,9 @@ async fn what_is_shared_is_limited() {
     let all = places.try_acquire_many(32).expect("all are free");
     check(ask().await, Sent::No, "connections");
     drop(all);
+    let own = client.places.try_acquire_many(16).expect("all are free");
+    check(ask().await, Sent::No, "this function has");
+    drop(own);
     ask().await.expect("an answer");
     assert_eq!(places.available_permits(), 31, "one is kept");
     let own = client
@@ -448,7 +452,7 @@ impl Certificates {
         }
     }
 
-    async fn serve(&self, protocols: &[&[u8]]) -> u16 {
+    fn acceptor(&self, protocols: &[&[u8]]) -> TlsAcceptor {
         let builder =
             ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
         let builder = builder
@@ -459,7 +463,11 @@ impl Certificates {
             .with_single_cert(vec![self.server.clone()], self.key.clone_key())
             .expect("a certificate");
         config.alpn_protocols = protocols.iter().map(|it| it.to_vec()).collect();
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        TlsAcceptor::from(Arc::new(config))
+    }
+
+    async fn serve(&self, protocols: &[&[u8]]) -> u16 {
+        let acceptor = self.acceptor(protocols);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         tokio::spawn(async move {
@@ -578,6 +586,66 @@ async fn tls_is_spoken_with_whom_the_certificate_names() {
             .to_string();
         assert!(error.contains(&*file.to_string_lossy()), "{error}");
     }
+}
+
+/// Frames of HTTP/2 (RFC 9113): a window of 0 for bodies, an acknowledgement, and a response of status 200 to the first request.
+const ANSWER_UNREAD: &[u8] = &[
+    0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, // SETTINGS
+    0, 0, 0, 4, 1, 0, 0, 0, 0, // SETTINGS, ACK
+    0, 0, 1, 1, 5, 0, 0, 0, 1,
+    0x88, // HEADERS, END_STREAM and END_HEADERS: `:status: 200` of the static table
+];
+
+/// A server of HTTP/2 that answers and takes nothing of the body holds neither the body nor the connection; nor does one that
+/// nobody uses any more.
+#[tokio::test]
+async fn what_an_http2_server_does_not_read_is_not_kept() {
+    let certificates = Certificates::new();
+    let ca_file = certificates.folder.path().join("ca.pem");
+    let acceptor = certificates.acceptor(&[b"h2"]);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let mut stream = acceptor.accept(stream).await.expect("TLS");
+            tokio::spawn(async move {
+                // The preface, and what comes with it.
+                let mut bytes = vec![0; 1 << 16];
+                let read = stream.read(&mut bytes).await.expect("a preface");
+                assert!(read > 0);
+                sleep(Duration::from_millis(50)).await;
+                stream.write_all(ANSWER_UNREAD).await.expect("written");
+                while stream.read(&mut bytes).await.is_ok_and(|read| read > 0) {}
+            });
+        }
+    });
+    let names = Names::new(&[(NAME, &[&["127.0.0.1"]])]);
+    let allow = format!("https://{NAME}:{port}");
+    let client = client(&[&allow], egress(&["127.0.0.1"], Some(&ca_file)), names);
+    let places = Arc::clone(&client.connector.places);
+    let all_free = async || {
+        let free = async {
+            while places.available_permits() < 32 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(Duration::from_secs(10), free)
+            .await
+            .expect("closed");
+    };
+    let post = Call {
+        body: vec![b'x'; 1 << 20],
+        ..request("POST", &format!("{allow}/"), &[])
+    };
+    let answer = client.answer(post, None).await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    all_free().await;
+    // One without a body is kept, and ends with the version.
+    let get = request("GET", &format!("{allow}/"), &[]);
+    client.answer(get, None).await.expect("an answer");
+    assert_eq!(places.available_permits(), 31);
+    drop(client);
+    all_free().await;
 }
 
 /// The first address is of nobody here: the next one is tried.
