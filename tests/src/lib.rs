@@ -91,6 +91,11 @@ pub fn target_dir() -> PathBuf {
     env::var_os("CARGO_TARGET_DIR").map_or_else(default, PathBuf::from)
 }
 
+/// Where cargo builds the programs to that are tested.
+pub fn programs_dir() -> PathBuf {
+    target_dir().join("tested")
+}
+
 /// A directory for what the tests make; kept from run to run.
 pub fn cache_dir() -> PathBuf {
     let cache = target_dir().join("jiffy-tests");
@@ -98,28 +103,28 @@ pub fn cache_dir() -> PathBuf {
     cache
 }
 
-/// `jiffy-vmm`, built for release and up to date.
+/// `jiffy-vmm`, optimized and up to date.
 pub fn vmm_path() -> PathBuf {
     binary("jiffy-vmm")
 }
 
-/// `hostile-vmm`, built for release and up to date. In a debug build the standard library asks, when it
+/// `hostile-vmm`, optimized and up to date. In a debug build the standard library asks, when it
 /// closes a descriptor, whether that was open, which the jail does not allow.
 pub fn hostile_vmm_path() -> PathBuf {
     binary("hostile-vmm")
 }
 
-/// `jiffy`, built for release and up to date.
+/// `jiffy`, optimized and up to date.
 pub fn jiffy_path() -> PathBuf {
     binary("jiffy")
 }
 
-/// `jiffyd`, built for release and up to date.
+/// `jiffyd`, optimized and up to date.
 pub fn jiffyd_path() -> PathBuf {
     binary("jiffyd")
 }
 
-/// `jiffy-bench`, built for release and up to date, as is what it measures.
+/// `jiffy-bench`, optimized and up to date, as is what it measures.
 pub fn bench_path() -> PathBuf {
     binary("jiffy-bench")
 }
@@ -127,7 +132,7 @@ pub fn bench_path() -> PathBuf {
 /// A `jiffy` command that finds the `jiffy-vmm` of this run.
 pub fn jiffy() -> Command {
     let mut command = Command::new(jiffy_path());
-    command.env("JIFFY_VMM", target_dir().join("release/jiffy-vmm"));
+    command.env("JIFFY_VMM", programs_dir().join("jiffy-vmm"));
     share_build_dir(&mut command);
     command
 }
@@ -151,9 +156,13 @@ fn binary(name: &str) -> PathBuf {
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.current_dir(workspace_root());
         let packages = PACKAGES.map(|package| ["-p", package]);
-        check(cargo.args(["build", "--release"]).args(packages.concat()));
+        check(
+            cargo
+                .args(["build", "--profile", "tested"])
+                .args(packages.concat()),
+        );
     });
-    target_dir().join("release").join(name)
+    programs_dir().join(name)
 }
 
 /// The image of `examples/NAME` or, for functions that no author would write, `tests/guests/NAME`;

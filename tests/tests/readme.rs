@@ -13,7 +13,7 @@ use std::{
 };
 
 use agent_common::can_run;
-use jiffy_tests::{bench_path, share_build_dir, target_dir, workspace_root};
+use jiffy_tests::{bench_path, programs_dir, share_build_dir, workspace_root};
 
 const AGENT: &str = "127.0.0.1:7070";
 const ANSWER: &str = r#"{"greeting":"Hello, Ada!"}"#;
@@ -91,10 +91,7 @@ fn every_command_of_the_readme_works_on_the_function_of_the_readme() {
     let output = bash
         .args(["-euc", &script])
         .current_dir(&folder)
-        .env(
-            "PATH",
-            format!("{}:{path}", target_dir().join("release").display()),
-        )
+        .env("PATH", format!("{}:{path}", programs_dir().display()))
         .env("CARGO_HOME", home_of("CARGO_HOME", ".cargo"))
         .env("RUSTUP_HOME", home_of("RUSTUP_HOME", ".rustup"))
         .env("HOME", folder.path())
