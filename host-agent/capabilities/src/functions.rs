@@ -17,7 +17,7 @@ use jiffy_control::{Call, Reply};
 use jiffy_model::{FunctionId, FunctionName, TenantName};
 use tokio::{sync::Semaphore, task_local};
 
-use crate::{Capability, Config, Prepared, Version, reply, unknown_operation};
+use crate::{Capability, Config, Prepared, Version, net::Net, reply, unknown_operation};
 
 /// Functions of which each was invoked by the one before it, at most: a request of a client is one.
 pub const CHAIN_LEN_MAX: u32 = 8;
@@ -99,7 +99,7 @@ impl Capability for Functions {
     const NAME: &'static str = "functions";
     type Prepared = FunctionsOf;
 
-    fn configure(config: &Config) -> Result<Self, Box<dyn Error + Send + Sync>> {
+    fn configure(config: &Config, _: &Net) -> Result<Self, Box<dyn Error + Send + Sync>> {
         Ok(Self {
             invoker: config.invoker.clone(),
             places: Arc::new(Semaphore::new(INVOKED_MAX)),

@@ -9,7 +9,7 @@ use jiffy_abi::{
 use jiffy_client::{CallContext, CallFuture};
 use jiffy_control::{Call, Reply};
 
-use crate::{Capability, Config, Prepared, Version, reply, unknown_operation};
+use crate::{Capability, Config, Prepared, Version, net::Net, reply, unknown_operation};
 
 #[derive(Debug)]
 pub(crate) struct Host {
@@ -28,7 +28,7 @@ impl Capability for Host {
     const NAME: &'static str = "host";
     type Prepared = HostOf;
 
-    fn configure(config: &Config) -> Result<Self, Box<dyn Error + Send + Sync>> {
+    fn configure(config: &Config, _: &Net) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let release = config.release.clone();
         Ok(Self { release })
     }

@@ -18,7 +18,9 @@ use jiffy_kv::{
     BATCH_MAX, Change, Condition, Entry, Kv, KvError, ListOptions, Page, StoreId, Write,
 };
 
-use crate::{Capability, Config, Prepared, Version, reads::Reads, reply, unknown_operation};
+use crate::{
+    Capability, Config, Prepared, Version, net::Net, reads::Reads, reply, unknown_operation,
+};
 
 /// Entries of a part of a list, if the function does not say.
 const LIST_LEN_DEFAULT: u32 = 100;
@@ -95,7 +97,7 @@ impl Capability for Stores {
     const NAME: &'static str = "kv";
     type Prepared = StoresOf;
 
-    fn configure(config: &Config) -> Result<Self, Box<dyn Error + Send + Sync>> {
+    fn configure(config: &Config, _: &Net) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let kv = Arc::clone(&config.kv);
         let reads = Reads::default();
         Ok(Self { kv, reads })

@@ -14,12 +14,12 @@ mod functions;
 mod host;
 mod http;
 mod kv;
+mod net;
 mod reads;
 mod secrets;
 
 use std::{collections::BTreeMap, error::Error, fmt, future::ready, sync::Arc};
 
-pub use http::{Egress, Private};
 use jiffy_abi::call::{CallErrorKind, Sent};
 use jiffy_client::{CallContext, CallFuture, Calls};
 use jiffy_control::{Call, Reply};
@@ -31,6 +31,8 @@ pub use self::functions::{
     Answering, CHAIN_LEN_MAX, Event, INVOKED_MAX, INVOKED_PER_VERSION_MAX, Invoke, Invoker,
     Unanswered,
 };
+use self::net::Net;
+pub use self::net::{Egress, Private};
 
 /// What capabilities are configured with: what is the same for all functions of a process.
 #[derive(Clone, Debug)]
@@ -79,7 +81,7 @@ trait Capability: fmt::Debug + Send + Sync + 'static {
     type Prepared: Prepared;
 
     /// Configures it, which may read and open files.
-    fn configure(config: &Config) -> Result<Self, Box<dyn Error + Send + Sync>>
+    fn configure(config: &Config, net: &Net) -> Result<Self, Box<dyn Error + Send + Sync>>
     where
         Self: Sized;
 
@@ -111,18 +113,23 @@ pub struct Capabilities(BTreeMap<u16, (&'static str, Box<dyn Prepares>)>);
 impl Capabilities {
     /// Configures all there are.
     pub fn new(config: &Config) -> Result<Self, CapabilityError> {
+        let net = Net::new(config.egress.clone());
+        let net = net.map_err(|source| CapabilityError {
+            name: "network",
+            source: source.into(),
+        })?;
         let mut all = Self(BTreeMap::new());
-        all.add::<host::Host>(config)?;
-        all.add::<kv::Stores>(config)?;
-        all.add::<secrets::AllSecrets>(config)?;
-        all.add::<http::Http>(config)?;
-        all.add::<functions::Functions>(config)?;
+        all.add::<host::Host>(config, &net)?;
+        all.add::<kv::Stores>(config, &net)?;
+        all.add::<secrets::AllSecrets>(config, &net)?;
+        all.add::<http::Http>(config, &net)?;
+        all.add::<functions::Functions>(config, &net)?;
         Ok(all)
     }
 
-    fn add<C: Capability>(&mut self, config: &Config) -> Result<(), CapabilityError> {
+    fn add<C: Capability>(&mut self, config: &Config, net: &Net) -> Result<(), CapabilityError> {
         let name = C::NAME;
-        let configured = C::configure(config);
+        let configured = C::configure(config, net);
         let configured = configured.map_err(|source| CapabilityError { name, source })?;
         self.0.insert(C::SERVICE, (name, Box::new(configured)));
         Ok(())
@@ -160,6 +167,29 @@ impl Calls for PreparedVersion {
                 reply(Reply::error(CallErrorKind::Unknown, Sent::No, &message))
             }
         }
+    }
+}
+
+/// Why a call has no result.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    kind: CallErrorKind,
+    sent: Sent,
+    message: String,
+}
+
+impl Failure {
+    pub(crate) fn new(kind: CallErrorKind, sent: Sent, message: String) -> Self {
+        Self {
+            kind,
+            sent,
+            message,
+        }
+    }
+
+    /// The same for the guest.
+    pub(crate) fn into_reply(self) -> Reply {
+        Reply::error(self.kind, self.sent, &self.message)
     }
 }
 

@@ -11,7 +11,9 @@ use jiffy_control::{Call, Reply};
 use jiffy_model::{BindingName, SecretGrant, TenantName};
 use jiffy_secrets::{Secrets, SecretsError};
 
-use crate::{Capability, Config, Prepared, Version, reads::Reads, reply, unknown_operation};
+use crate::{
+    Capability, Config, Prepared, Version, net::Net, reads::Reads, reply, unknown_operation,
+};
 
 #[derive(Debug)]
 pub(crate) struct AllSecrets {
@@ -33,7 +35,7 @@ impl Capability for AllSecrets {
     const NAME: &'static str = "secret";
     type Prepared = SecretsOf;
 
-    fn configure(config: &Config) -> Result<Self, Box<dyn Error + Send + Sync>> {
+    fn configure(config: &Config, _: &Net) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let secrets = Arc::clone(&config.secrets);
         let reads = Reads::default();
         Ok(Self { secrets, reads })

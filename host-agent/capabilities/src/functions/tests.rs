@@ -41,7 +41,8 @@ fn prepared(invoker: &Invoker, allowed: &[&str]) -> FunctionsOf {
         invoker: invoker.clone(),
         release: "1".into(),
     };
-    let functions = Functions::configure(&config).expect("nothing to open");
+    let net = Net::new(config.egress.clone()).expect("no file to read");
+    let functions = Functions::configure(&config, &net).expect("nothing to open");
     Capability::prepare(
         &functions,
         &Version {

@@ -8,18 +8,11 @@
 //! A redirect is a response: where it leads is asked for by the function, and checked then. What comes compressed stays so.
 //! Nothing that a function was sent says where a request goes. No variable of the environment names a proxy.
 
-mod address;
-mod connect;
-mod egress;
 mod policy;
 mod pool;
 mod request;
-mod tls;
 
-use std::{
-    error::Error,
-    sync::{Arc, OnceLock},
-};
+use std::{error::Error, sync::Arc};
 
 use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
 use jiffy_abi::{
@@ -28,23 +21,21 @@ use jiffy_abi::{
 };
 use jiffy_client::{CallContext, CallFuture};
 use jiffy_control::{Call, Reply};
-use tokio::{
-    runtime::{Builder, Handle, Runtime},
-    sync::Semaphore,
-};
+use tokio::sync::Semaphore;
 
-pub use self::egress::{Egress, Private};
 use self::{
-    connect::{CONNECTIONS_MAX, CONNECTIONS_PER_VERSION_MAX, Connector, SystemResolver},
     policy::Policy,
     pool::{
         Answer, Connection, IDLE_MAX, IDLE_PER_ORIGIN_MAX, NoAnswer, Pool, ROOM_BYTES_MAX,
         ROOM_PER_VERSION_BYTES_MAX, Room, chain,
     },
     request::Wanted,
-    tls::Tls,
 };
-use crate::{Capability, Config, Prepared, Version, reads::Work, reply, unknown_operation};
+use crate::{
+    Capability, Config, Failure, Prepared, Version,
+    net::{CONNECTIONS_PER_VERSION_MAX, Connector, Driver, Net},
+    reply, unknown_operation,
+};
 
 /// Bytes of a reply's head that are not fields of the response.
 const HEAD_BYTES_RESERVED: usize = 64;
@@ -59,24 +50,6 @@ const HEADERS_OF_CONNECTION: &[&str] = &[
     "upgrade",
 ];
 
-/// Why a call has no result.
-#[derive(Debug)]
-struct Failure {
-    kind: CallErrorKind,
-    sent: Sent,
-    message: String,
-}
-
-impl Failure {
-    fn new(kind: CallErrorKind, sent: Sent, message: String) -> Self {
-        Self {
-            kind,
-            sent,
-            message,
-        }
-    }
-}
-
 /// For all functions.
 #[derive(Debug)]
 pub(crate) struct Http {
@@ -85,14 +58,14 @@ pub(crate) struct Http {
     places: Arc<Semaphore>,
     /// Bytes that all responses may have yet.
     room: Arc<Semaphore>,
-    runtime: Arc<OnceLock<Runtime>>,
+    driver: Driver,
 }
 
 /// For one version.
 #[derive(Debug)]
 pub(crate) struct HttpOf {
     client: Arc<Client>,
-    runtime: Arc<OnceLock<Runtime>>,
+    driver: Driver,
 }
 
 /// What makes requests for one version.
@@ -111,18 +84,12 @@ impl Capability for Http {
     const NAME: &'static str = "http";
     type Prepared = HttpOf;
 
-    fn configure(config: &Config) -> Result<Self, Box<dyn Error + Send + Sync>> {
-        let connector = Connector {
-            tls: Tls::new(config.egress.ca_file.as_deref())?,
-            egress: config.egress.clone(),
-            resolver: Box::new(SystemResolver::default()),
-            places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
-        };
+    fn configure(_: &Config, net: &Net) -> Result<Self, Box<dyn Error + Send + Sync>> {
         Ok(Self {
-            connector: Arc::new(connector),
+            connector: Arc::clone(&net.connector),
             places: Arc::new(Semaphore::new(IDLE_MAX)),
             room: Arc::new(Semaphore::new(ROOM_BYTES_MAX)),
-            runtime: Arc::default(),
+            driver: net.driver.clone(),
         })
     }
 
@@ -138,7 +105,7 @@ impl Capability for Http {
                     all: Arc::clone(&self.room),
                 },
             }),
-            runtime: Arc::clone(&self.runtime),
+            driver: self.driver.clone(),
         }
     }
 }
@@ -150,40 +117,11 @@ impl Prepared for HttpOf {
         }
         let client = Arc::clone(&self.client);
         let traceparent = context.request.traceparent.clone();
-        let work = async move {
+        self.driver.drive(async move {
             let answered = client.answer(call, traceparent.as_deref()).await;
             let answered = answered.and_then(to_reply);
-            answered.unwrap_or_else(|failure| {
-                Reply::error(failure.kind, failure.sent, &failure.message)
-            })
-        };
-        // The agent's task drives it. A command has no runtime, and gets one when it is needed.
-        if Handle::try_current().is_ok() {
-            return Box::pin(work);
-        }
-        match self.runtime() {
-            Ok(runtime) => {
-                let work = Work(runtime.spawn(work));
-                Box::pin(async {
-                    let ended =
-                        || Reply::error(CallErrorKind::Failed, Sent::Maybe, "the host ends");
-                    work.await.unwrap_or_else(ended)
-                })
-            }
-            Err(error) => reply(Reply::error(CallErrorKind::Failed, Sent::No, &error)),
-        }
-    }
-}
-
-impl HttpOf {
-    fn runtime(&self) -> Result<&Runtime, String> {
-        if let Some(runtime) = self.runtime.get() {
-            return Ok(runtime);
-        }
-        let mut builder = Builder::new_multi_thread();
-        let made = builder.worker_threads(1).enable_all().build();
-        let made = made.map_err(|error| format!("cannot start a thread: {error}"))?;
-        Ok(self.runtime.get_or_init(|| made))
+            answered.unwrap_or_else(Failure::into_reply)
+        })
     }
 }
 

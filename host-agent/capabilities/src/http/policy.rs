@@ -3,7 +3,8 @@
 use jiffy_abi::call::{CallErrorKind, Sent};
 use jiffy_model::{GrantedMethod, Grants, OriginPattern, Scheme, SecretGrant};
 
-use super::{Failure, request::Wanted};
+use super::request::Wanted;
+use crate::Failure;
 
 /// What a version was granted, as far as it concerns HTTP.
 #[derive(Clone, Debug)]

@@ -34,7 +34,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{Failure, connect::Stream};
+use crate::{Failure, net::Stream};
 
 /// Idle connections of one version to one origin at most.
 pub(super) const IDLE_PER_ORIGIN_MAX: usize = 16;

@@ -15,9 +15,9 @@ use jiffy_abi::{
     frame::{Fields, Tag},
 };
 use jiffy_control::Call;
-use jiffy_model::{Host, Origin, Scheme};
+use jiffy_model::{Origin, Scheme};
 
-use super::Failure;
+use crate::Failure;
 
 /// Bytes of a URL at most: what the agent takes of its own clients.
 pub(super) const URL_BYTES_MAX: usize = 8 << 10;
@@ -160,13 +160,5 @@ fn parse_url(url: &str) -> Result<(Origin, PathAndQuery), Failure> {
     match PathAndQuery::try_from(target) {
         Ok(target) => Ok((origin, target)),
         Err(error) => wrong(&error.to_string()),
-    }
-}
-
-/// For TLS: the host as a certificate names it.
-pub(super) fn server_name(host: &Host) -> String {
-    match host {
-        Host::Name(name) => name.clone(),
-        Host::Address(address) => address.to_string(),
     }
 }

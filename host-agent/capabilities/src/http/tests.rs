@@ -14,10 +14,8 @@ use std::{
 use jiffy_abi::frame::write_field;
 use jiffy_model::Grants;
 
-use super::{
-    connect::{Resolve, Resolving},
-    *,
-};
+use super::*;
+use crate::net::{Egress, Resolve, Resolving, Tls};
 
 /// Knows some names; each time it is asked for one it gives the next answer, and the last one again.
 #[derive(Debug, Default)]

@@ -1,6 +1,7 @@
 //! Attempts to get where a function may not, each with the refusal that it gets: nothing is connected to, nothing is sent.
 
 use super::*;
+use crate::net::Private;
 
 const DENIED: CallErrorKind = CallErrorKind::Denied;
 const INVALID: CallErrorKind = CallErrorKind::Invalid;

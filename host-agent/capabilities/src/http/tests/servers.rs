@@ -667,7 +667,7 @@ fn a_caller_without_a_runtime_is_answered_too() {
     let (port, stop) = std::sync::mpsc::channel();
     let (done, is_done) = std::sync::mpsc::channel::<()>();
     let serving = std::thread::spawn(move || {
-        let runtime = Builder::new_current_thread()
+        let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .expect("a runtime");
@@ -694,7 +694,8 @@ fn a_caller_without_a_runtime_is_answered_too() {
         egress: egress(&["127.0.0.1"], None),
         release: "1".into(),
     };
-    let http = Http::configure(&config).expect("configured");
+    let net = Net::new(config.egress.clone()).expect("no file to read");
+    let http = Http::configure(&config, &net).expect("configured");
     let prepared = Capability::prepare(
         &http,
         &Version {
@@ -714,7 +715,9 @@ fn a_caller_without_a_runtime_is_answered_too() {
             &context,
         )
     };
-    let waiting = Builder::new_current_thread().build().expect("a runtime");
+    let waiting = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
     drop(call());
     let reply = {
         let future = call();

@@ -47,7 +47,7 @@ const MULTICAST: &str = "multicast";
 const EMBEDS: &str = "one of IPv4 within one of IPv6";
 
 /// What an address is, if it is not public.
-pub(super) fn not_public(address: IpAddr) -> Option<&'static str> {
+pub(crate) fn not_public(address: IpAddr) -> Option<&'static str> {
     match address {
         IpAddr::V4(address) => not_public_4(address),
         IpAddr::V6(address) => not_public_6(address),
@@ -55,7 +55,7 @@ pub(super) fn not_public(address: IpAddr) -> Option<&'static str> {
 }
 
 /// Whether even an operator cannot allow an address: nobody has it.
-pub(super) fn is_nobodys(address: IpAddr) -> bool {
+pub(crate) fn is_nobodys(address: IpAddr) -> bool {
     matches!(not_public(address), Some(UNSPECIFIED | MULTICAST | EMBEDS))
 }
 

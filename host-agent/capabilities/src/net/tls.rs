@@ -15,12 +15,10 @@ use rustls::{
 
 /// Bytes of a file of certificates at most.
 const CA_FILE_BYTES_MAX: u64 = 4 << 20;
-/// What is spoken over it, as ALPN names it.
-const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// What a client of TLS needs.
 #[derive(Debug)]
-pub(super) struct Tls {
+pub(crate) struct Tls {
     /// Of the operator's authorities.
     certificates: Vec<CertificateDer<'static>>,
     /// Made for the first connection: reading the system's authorities takes milliseconds, and most functions call nothing.
@@ -29,7 +27,7 @@ pub(super) struct Tls {
 
 impl Tls {
     /// Reads the operator's authorities, if there are any.
-    pub(super) fn new(ca_file: Option<&Path>) -> io::Result<Self> {
+    pub(crate) fn new(ca_file: Option<&Path>) -> io::Result<Self> {
         let certificates = ca_file.map_or(Ok(vec![]), read)?;
         Ok(Self {
             certificates,
@@ -38,7 +36,7 @@ impl Tls {
     }
 
     /// What a connection is made with.
-    pub(super) fn config(&self) -> Arc<ClientConfig> {
+    pub(crate) fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(self.config.get_or_init(|| Arc::new(self.make())))
     }
 
@@ -51,7 +49,6 @@ impl Tls {
         let builder = builder.with_safe_default_protocol_versions();
         let builder = builder.expect("ring knows the versions that rustls takes by default");
         let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-        config.alpn_protocols = PROTOCOLS.map(Vec::from).into();
         // A session that is resumed ties two functions together in their server's eyes. Connections are kept instead.
         config.resumption = Resumption::disabled();
         config

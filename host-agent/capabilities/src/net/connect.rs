@@ -1,7 +1,7 @@
 //! Connects: name → addresses → each of them checked → one of the checked ones → TLS with the name.
 //!
 //! The addresses that are checked are those that are connected to: a name that leads elsewhere a moment later changes nothing.
-//! Not here: which origins a function was granted (`policy`), connections that are kept (`pool`).
+//! Not here: which origins a function was granted and connections that are kept, which are the capabilities'.
 
 use std::{
     fmt,
@@ -27,33 +27,37 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{Failure, egress::Egress, request::server_name, tls::Tls};
+use super::{Egress, tls::Tls};
+use crate::Failure;
 
 /// What a name's addresses may take.
 const RESOLVE_TIME_MAX: Duration = Duration::from_secs(5);
-/// What a connection may take, all addresses together; and TLS on it.
+/// What a connection may take, all addresses together; and TLS on it, as much.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long one address is tried alone before the next is tried beside it: RFC 8305's.
 const NEXT_ADDRESS_TIME: Duration = Duration::from_millis(250);
 /// Addresses of a name that are tried.
 const ADDRESSES_MAX: usize = 8;
 /// Connections of all functions at most, those that wait for use among them.
-pub(super) const CONNECTIONS_MAX: usize = 8192;
+pub(crate) const CONNECTIONS_MAX: usize = 8192;
 /// Connections of one version at most.
-pub(super) const CONNECTIONS_PER_VERSION_MAX: usize = 1024;
+pub(crate) const CONNECTIONS_PER_VERSION_MAX: usize = 1024;
+
+/// What HTTP may be spoken over TLS, as ALPN names it.
+const HTTP_PROTOCOLS: &[&[u8]] = &[b"h2", b"http/1.1"];
 
 /// A name's addresses, or why there are none.
-pub(super) type Resolving = Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, String>> + Send>>;
+pub(crate) type Resolving = Pin<Box<dyn Future<Output = Result<Vec<IpAddr>, String>> + Send>>;
 
 /// Finds the addresses of names.
-pub(super) trait Resolve: fmt::Debug + Send + Sync {
+pub(crate) trait Resolve: fmt::Debug + Send + Sync {
     /// Finds those of `name`.
     fn resolve(&self, name: &str) -> Resolving;
 }
 
 /// As the host's own configuration says: its hosts file and name servers. Keeps answers as long as they say.
 #[derive(Default)]
-pub(super) struct SystemResolver(Arc<OnceCell<TokioResolver>>);
+pub(crate) struct SystemResolver(Arc<OnceCell<TokioResolver>>);
 
 impl fmt::Debug for SystemResolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -89,10 +93,10 @@ impl Resolve for SystemResolver {
 }
 
 /// A stream to a server.
-pub(super) struct Stream {
+pub(crate) struct Stream {
     kind: Kind,
     /// Its places among the connections of its version and among all.
-    _places: [OwnedSemaphorePermit; 2],
+    places: [OwnedSemaphorePermit; 2],
 }
 
 /// In clear or not.
@@ -103,7 +107,7 @@ enum Kind {
 
 impl Stream {
     /// Whether HTTP/2 was agreed on.
-    pub(super) fn is_http2(&self) -> bool {
+    pub(crate) fn is_http2(&self) -> bool {
         match &self.kind {
             Kind::Clear(_) => false,
             Kind::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
@@ -151,12 +155,12 @@ impl AsyncWrite for Stream {
 
 /// Makes connections for all functions.
 #[derive(Debug)]
-pub(super) struct Connector {
-    pub(super) egress: Egress,
-    pub(super) resolver: Box<dyn Resolve>,
-    pub(super) tls: Tls,
+pub(crate) struct Connector {
+    pub(crate) egress: Egress,
+    pub(crate) resolver: Box<dyn Resolve>,
+    pub(crate) tls: Tls,
     /// Places for connections.
-    pub(super) places: Arc<Semaphore>,
+    pub(crate) places: Arc<Semaphore>,
 }
 
 fn failed(origin: &Origin, why: impl fmt::Display) -> Failure {
@@ -170,8 +174,21 @@ fn too_late(origin: &Origin, what: &str, limit: Duration) -> Failure {
 }
 
 impl Connector {
-    /// Connects to an origin that the caller's policy allows.
-    pub(super) async fn connect(
+    /// Connects to an origin that the caller's policy allows, for HTTP: encrypted if its scheme says so.
+    pub(crate) async fn connect(
+        &self,
+        origin: &Origin,
+        own_places: &Arc<Semaphore>,
+    ) -> Result<Stream, Failure> {
+        let stream = self.connect_clear(origin, own_places).await?;
+        match origin.scheme {
+            Scheme::Https => self.encrypt(stream, origin, HTTP_PROTOCOLS).await,
+            Scheme::Http | Scheme::Tcp => Ok(stream),
+        }
+    }
+
+    /// Connects to an origin that the caller's policy allows. Nothing is encrypted yet.
+    pub(crate) async fn connect_clear(
         &self,
         origin: &Origin,
         own_places: &Arc<Semaphore>,
@@ -184,29 +201,50 @@ impl Connector {
         };
         let own = place(own_places, "this function has", CONNECTIONS_PER_VERSION_MAX)?;
         let all = place(&self.places, "all functions together have", CONNECTIONS_MAX)?;
-        let places = [own, all];
         let addresses = self.addresses(origin).await?;
-        let connecting = async {
-            let stream = first_of(addresses, origin.port).await;
-            let stream = stream.map_err(|error| failed(origin, error))?;
-            self.check_ends(&stream, origin)?;
-            // Small requests go out at once.
-            let _ = stream.set_nodelay(true);
-            let kind = match origin.scheme {
-                Scheme::Https => self.encrypt(stream, origin).await?,
-                Scheme::Http | Scheme::Tcp => Kind::Clear(stream),
-            };
-            Ok(Stream {
-                kind,
-                _places: places,
-            })
+        let connecting = timeout(CONNECT_TIME_MAX, first_of(addresses, origin.port)).await;
+        let connecting =
+            connecting.map_err(|_| too_late(origin, "connecting to", CONNECT_TIME_MAX))?;
+        let stream = connecting.map_err(|error| failed(origin, error))?;
+        self.check_ends(&stream, origin)?;
+        // Small requests go out at once.
+        let _ = stream.set_nodelay(true);
+        Ok(Stream {
+            kind: Kind::Clear(stream),
+            places: [own, all],
+        })
+    }
+
+    /// The same stream, encrypted from here on. The server's certificate has to name the host; `protocols` are what may be
+    /// spoken over it, as ALPN names it.
+    pub(crate) async fn encrypt(
+        &self,
+        stream: Stream,
+        origin: &Origin,
+        protocols: &[&[u8]],
+    ) -> Result<Stream, Failure> {
+        let Stream { kind, places } = stream;
+        let clear = match kind {
+            Kind::Clear(clear) => clear,
+            kind @ Kind::Tls(_) => return Ok(Stream { kind, places }),
         };
-        let connected = timeout(CONNECT_TIME_MAX, connecting).await;
-        connected.unwrap_or_else(|_| Err(too_late(origin, "connecting to", CONNECT_TIME_MAX)))
+        let name = ServerName::try_from(server_name(&origin.host));
+        let name = name.map_err(|error| failed(origin, error))?;
+        let protocols = protocols.iter().map(|it| it.to_vec()).collect();
+        let connector = TlsConnector::from(self.tls.config());
+        let encrypting = connector.with_alpn(protocols).connect(name, clear);
+        let encrypting = timeout(CONNECT_TIME_MAX, encrypting).await;
+        let encrypting =
+            encrypting.map_err(|_| too_late(origin, "encrypting to", CONNECT_TIME_MAX))?;
+        let encrypted = encrypting.map_err(|error| failed(origin, error))?;
+        Ok(Stream {
+            kind: Kind::Tls(Box::new(encrypted)),
+            places,
+        })
     }
 
     /// The addresses of an origin, each of which may be connected to.
-    pub(super) async fn addresses(&self, origin: &Origin) -> Result<Vec<IpAddr>, Failure> {
+    pub(crate) async fn addresses(&self, origin: &Origin) -> Result<Vec<IpAddr>, Failure> {
         let mut addresses = match &origin.host {
             Host::Address(address) => vec![*address],
             Host::Name(name) => {
@@ -233,14 +271,13 @@ impl Connector {
         let (own, address) = ends.map_err(|error| failed(origin, error))?;
         self.egress.check_own(&origin.host, own, address)
     }
+}
 
-    async fn encrypt(&self, stream: TcpStream, origin: &Origin) -> Result<Kind, Failure> {
-        let name = ServerName::try_from(server_name(&origin.host));
-        let name = name.map_err(|error| failed(origin, error))?;
-        let connector = TlsConnector::from(self.tls.config());
-        let stream = connector.connect(name, stream).await;
-        let stream = stream.map_err(|error| failed(origin, error))?;
-        Ok(Kind::Tls(Box::new(stream)))
+/// The host as a certificate names it.
+fn server_name(host: &Host) -> String {
+    match host {
+        Host::Name(name) => name.clone(),
+        Host::Address(address) => address.to_string(),
     }
 }
 

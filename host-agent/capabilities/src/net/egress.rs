@@ -5,7 +5,8 @@ use std::{net::IpAddr, path::PathBuf, str::FromStr};
 use jiffy_abi::call::{CallErrorKind, Sent};
 use jiffy_model::{Cidr, Host, HostPattern};
 
-use super::{Failure, address};
+use super::address;
+use crate::Failure;
 
 /// What an operator says of all functions together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,7 +45,7 @@ impl FromStr for Private {
 
 impl Egress {
     /// Whether functions may reach `host` at all.
-    pub(super) fn check_host(&self, host: &Host) -> Result<(), Failure> {
+    pub(crate) fn check_host(&self, host: &Host) -> Result<(), Failure> {
         match self.hosts.is_empty() || self.hosts.iter().any(|it| it.matches(host)) {
             true => Ok(()),
             false => Err(denied(format!(
@@ -54,7 +55,7 @@ impl Egress {
     }
 
     /// Whether a connection to `host` may go to `address`.
-    pub(super) fn check(&self, host: &Host, address: IpAddr) -> Result<(), Failure> {
+    pub(crate) fn check(&self, host: &Host, address: IpAddr) -> Result<(), Failure> {
         match address::not_public(address) {
             Some(kind) => self.check_private(host, address, kind),
             None => Ok(()),
@@ -63,7 +64,7 @@ impl Egress {
 
     /// Whether a connection to `host` that goes to `address` from `own` may be used: the host has public addresses too, and
     /// behind those are what listens on it and no firewall. The system connects to an address of its own from that address.
-    pub(super) fn check_own(
+    pub(crate) fn check_own(
         &self,
         host: &Host,
         own: IpAddr,
