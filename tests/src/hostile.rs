@@ -3,7 +3,7 @@
 //! A [`Script`] knows how a good driver of the vsock device behaves, so that a deed can begin where
 //! a good driver has just got to.
 
-use std::{fs, path::PathBuf, process::Command, sync::OnceLock, time::Duration};
+use std::{fs, path::PathBuf, sync::OnceLock, time::Duration};
 
 use jiffy_abi::{
     devices::{CONSOLE_PORT, DeviceId},
@@ -18,7 +18,7 @@ use jiffy_abi::{
 use jiffy_control::{GuestFault, VmEnd};
 
 use crate::{
-    cache_dir, check, once_in_a_run,
+    cache_dir, cargo, check, once_in_a_run,
     script::{CODE_BYTES_MAX, CODE_MARK, EXIT_SURVIVED, OP_BYTES, OPS_MARK, OPS_MAX, Op, Width},
     vm::{Ending, TIMEOUT_AMPLE, Vm, event},
     workspace_root,
@@ -416,7 +416,7 @@ pub fn raw_image(name: &str) -> PathBuf {
             "-Clink-arg=-znostart-stop-gc".into(),
             format!("-Clink-arg=-T{}/unikernel/rt/image.ld", root.display()),
         ];
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let mut cargo = cargo();
         cargo.current_dir(root.join("tests/guests"));
         cargo.args(["build", "--release", "--locked", "-p", name]);
         cargo

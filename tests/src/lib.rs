@@ -143,6 +143,19 @@ pub fn share_build_dir(command: &mut Command) {
     command.env("CARGO_BUILD_BUILD_DIR", cache_dir().join("build"));
 }
 
+/// Cargo, without what it tells tests of their own crate: build scripts look at that, and what they made outside of tests would
+/// be made again, with all that depends on it.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(&name);
+        }
+    }
+    cargo
+}
+
 fn binary(name: &str) -> PathBuf {
     // Those of `build_tested` in scripts/lib.sh: with others, features differ and all is built again.
     const PACKAGES: [&str; 5] = [
@@ -153,7 +166,7 @@ fn binary(name: &str) -> PathBuf {
         "jiffy-tests",
     ];
     once_in_a_run("binaries", || {
-        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let mut cargo = cargo();
         cargo.current_dir(workspace_root());
         let packages = PACKAGES.map(|package| ["-p", package]);
         check(
