@@ -150,10 +150,20 @@ fn steps(random: &mut fastrand::Rng) -> (String, u32) {
     let (mut steps, mut answers) = (String::new(), 0);
     for _ in 0..random.u32(..5) {
         let number = random.u32(1..=16);
-        match random.u8(..5) {
+        match random.u8(..7) {
             0 | 1 => {
                 steps += &format!("{number} ");
                 answers += number;
+            }
+            5 => {
+                // Together with others that nobody waits for.
+                let number = number * 3;
+                steps += &format!("f1 a{number} ");
+                answers += number;
+            }
+            6 => {
+                steps += &format!("w{number} ");
+                answers += 1;
             }
             2 => {
                 let number = number.min(5);
@@ -226,6 +236,10 @@ fn a_call_is_one_exit_and_so_are_sixteen_at_once() {
         ("s1", 2),
         ("1", 2),
         ("16", 2),
+        ("a1", 2),
+        ("a16", 2),
+        ("f3 a13", 2),
+        ("a16 a16", 3),
         ("s3", 4),
         ("f1", 2),
         ("f16", 2),

@@ -11,6 +11,7 @@ const WHAT: &str = "the handler";
 /// A handler's signature, as far as the glue has to know it.
 pub(crate) struct Handler {
     name: Ident,
+    is_async: bool,
     event: Type,
     rest: Vec<Argument>,
 }
@@ -58,18 +59,29 @@ impl Handler {
         }
         Ok(Self {
             name: signature.ident.clone(),
+            is_async: signature.asyncness.is_some(),
             event: event.clone(),
             rest,
         })
     }
 
     pub(crate) fn glue(&self) -> TokenStream {
-        let Self { name, event, rest } = self;
+        let Self {
+            name,
+            is_async,
+            event,
+            rest,
+        } = self;
         let event_type = infer_lifetimes(event.to_token_stream());
         let decode = quote_spanned! { event.span() =>
             ::jiffy::__private::Event::<#event_type>::new().decode(call)
         };
         let rest = rest.iter().map(Argument::expression);
+        let call = quote! { #name(event, #(#rest),*) };
+        let call = match is_async {
+            true => quote_spanned! { name.span() => ::jiffy::__private::block_on(#call) },
+            false => call,
+        };
         let encode = quote_spanned! { name.span() =>
             match ::jiffy::__private::Returned(returned).split() {
                 ::core::result::Result::Ok(value) => ::jiffy::__private::Output(value).encode(),
@@ -96,7 +108,7 @@ impl Handler {
                     ::core::result::Result::Ok(event) => event,
                     ::core::result::Result::Err(reply) => return reply,
                 };
-                let returned = #name(event, #(#rest),*);
+                let returned = #call;
                 #encode
             }
         }
@@ -179,6 +191,7 @@ mod tests {
             "c",
         );
         check(parse_quote!(fn f(event: In, state: &State)), "s");
+        check(parse_quote!(async fn f(event: In, state: &State)), "s");
         check(
             parse_quote!(fn f(event: In, state: &State, context: &Context)),
             "sc",
@@ -201,10 +214,6 @@ mod tests {
         let check = |signature: Signature, message: &str| {
             check_refused(Handler::parse(&signature), message);
         };
-        check(
-            parse_quote!(async fn f(event: In)),
-            "the handler runs to its end on one thread: remove `async`",
-        );
         check(
             parse_quote!(fn f<T>(event: T)),
             "the handler is called with one type only: name it instead of a generic",

@@ -21,6 +21,11 @@ pub(crate) struct Init {
 impl Init {
     pub(crate) fn parse(signature: &Signature) -> syn::Result<Self> {
         check_plain(signature, WHAT)?;
+        if let Some(keyword) = &signature.asyncness {
+            let message =
+                "the initialisation has nothing to wait for, as it may not call: remove `async`";
+            return Err(Error::new_spanned(keyword, message));
+        }
         if let Some(argument) = signature.inputs.first() {
             let message = "the initialisation runs before there is a request: remove its arguments";
             return Err(Error::new_spanned(argument, message));
@@ -141,7 +146,7 @@ mod tests {
         };
         check(
             parse_quote!(async fn setup()),
-            "the initialisation runs to its end on one thread: remove `async`",
+            "the initialisation has nothing to wait for, as it may not call: remove `async`",
         );
         check(
             parse_quote!(fn setup(context: &Context)),

@@ -28,9 +28,6 @@ pub(crate) fn check_plain(signature: &Signature, what: &str) -> syn::Result<()> 
             format!("{what} {why}"),
         ))
     };
-    if let Some(keyword) = &signature.asyncness {
-        return refuse(keyword, "runs to its end on one thread: remove `async`");
-    }
     if let Safety::Unsafe(keyword) = &signature.safety {
         return refuse(keyword, "is called by safe code: remove `unsafe`");
     }

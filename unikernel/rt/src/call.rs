@@ -5,7 +5,7 @@
 //! Not here: what can be called for (`jiffy`, the SDK).
 
 use alloc::vec::Vec;
-use core::mem;
+use core::{mem, task::Waker};
 
 use jiffy_abi::{
     call::{CALL_BYTES_MAX, CALLS_MAX, CallHead, CallHeader, CallKind, IN_FLIGHT_MAX},
@@ -73,6 +73,8 @@ struct Calls {
     /// Frames that go out at the next wait.
     gathered: Vec<u8>,
     replies: Replies,
+    /// Of those who wait for replies, whichever comes.
+    wakers: Vec<Waker>,
 }
 
 /// The one server, once there is one.
@@ -90,6 +92,19 @@ pub fn wait_reply(id: u32) -> Reply {
         Some(server) => server.with(|server| server.wait(id)),
         None => not_called(),
     }
+}
+
+/// The reply to the call of this number, which is not taken yet, if it has come. Otherwise `waker` is woken when some reply
+/// has, which [`wait_any`] waits for.
+pub fn take_reply(id: u32, waker: &Waker) -> Option<Reply> {
+    SERVER.get()?.with(|server| server.take(id, waker))
+}
+
+/// Sends what was started and waits until a reply has come; false if none will.
+pub fn wait_any() -> bool {
+    SERVER
+        .get()
+        .is_some_and(|server| server.with(Server::wait_any))
 }
 
 impl Server {
@@ -117,6 +132,7 @@ impl Server {
         self.calls.made = 0;
         self.calls.made_bytes = 0;
         self.calls.replies.clear();
+        self.calls.wakers.clear();
     }
 
     fn start(&mut self, call: Call<'_>) -> Result<u32, NoCall> {
@@ -172,6 +188,26 @@ impl Server {
         }
     }
 
+    fn take(&mut self, id: u32, waker: &Waker) -> Option<Reply> {
+        let reply = self.calls.replies.take(id);
+        let wakers = &mut self.calls.wakers;
+        if reply.is_none() && !wakers.iter().any(|other| other.will_wake(waker)) {
+            wakers.push(waker.clone());
+        }
+        reply
+    }
+
+    fn wait_any(&mut self) -> bool {
+        let in_flight = self.calls.in_flight;
+        while self.calls.in_flight == in_flight {
+            if in_flight == 0 {
+                return false;
+            }
+            self.receive();
+        }
+        true
+    }
+
     /// Sends what was gathered.
     fn send(&mut self) {
         let frames = mem::take(&mut self.calls.gathered);
@@ -194,6 +230,11 @@ impl Server {
         match self.calls.in_flight.checked_sub(whole) {
             Some(in_flight) => self.calls.in_flight = in_flight,
             None => not_called(),
+        }
+        if whole > 0 {
+            for waker in mem::take(&mut self.calls.wakers) {
+                waker.wake();
+            }
         }
     }
 }

@@ -73,7 +73,7 @@ mod window;
 
 #[cfg(jiffy_guest)]
 pub use self::{
-    call::{Call, NoCall, start_call, wait_reply},
+    call::{Call, NoCall, start_call, take_reply, wait_any, wait_reply},
     clock::{deadline_ns, generation, monotonic_ns, sleep_until, wall_ns},
     doorbell::exit,
     entropy::fill_random,

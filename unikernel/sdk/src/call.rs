@@ -15,13 +15,37 @@
 //! # }
 //! ```
 //!
-//! A call blocks: a guest has one thread. To have several under way at once, [`start`](Call::start) them, or give them to
+//! A call blocks: a guest has one thread. In a handler that is an `async fn`, a call can be awaited as well, and whatever
+//! combines futures has several under way at once:
+//!
+//! ```
+//! #[jiffy::function]
+//! pub async fn releases(_event: &[u8]) -> Result<String, jiffy::call::CallError> {
+//!     let (first, second) = (jiffy::host_info().start(), jiffy::host_info().start());
+//!     Ok([first.await?.release, second.await?.release].join(" "))
+//! }
+//!
+//! # fn main() {
+//! # use jiffy::call::HostInfo;
+//! # let info = HostInfo { release: "1.2.3".into(), ..HostInfo::default() };
+//! # assert_eq!(jiffy::testing::call!().host_info(info).run().text(), r#""1.2.3 1.2.3""#);
+//! # }
+//! ```
+//!
+//! Nothing but calls wakes such a handler: a future that waits for anything else ends it. To have several under way at once, [`start`](Call::start) them, or give them to
 //! [`join`]: they go out together, at the first wait. What was started is made, and the response waits for it, even if
 //! nobody waits for its result. `#[jiffy::init]` may not call: every instance would go on with the answer that one got.
 //! A request may make 1,000 calls, and have 16 in flight; the 17th waits until one is answered.
 
 use alloc::{borrow::ToOwned, string::String, vec::Vec};
-use core::{fmt, marker::PhantomData, time::Duration};
+use core::{
+    fmt,
+    future::{Future, IntoFuture},
+    marker::PhantomData,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 #[doc(inline)]
 pub use jiffy_abi::call::{CallErrorKind, Sent};
@@ -154,21 +178,49 @@ pub struct Pending<T> {
 impl<T> Pending<T> {
     /// Waits for the result.
     pub fn wait(self) -> Result<T, CallError> {
-        let reply = platform::wait_reply(self.started?);
-        let (head, body) = reply.payload.split_at(reply.head_bytes);
-        let malformed = || CallError::new(CallErrorKind::Failed, Sent::Maybe, MALFORMED);
-        let fields = ReplyHead::parse(head).map_err(|_| malformed())?;
-        match fields.error {
-            Some(kind) => {
-                let message = String::from_utf8_lossy(body).into_owned();
-                Err(CallError {
-                    kind,
-                    sent: fields.sent,
-                    message,
-                })
-            }
-            None => (self.decode)(&fields, head, body).ok_or_else(malformed),
+        read_reply(self.decode, &platform::wait_reply(self.started?))
+    }
+}
+
+fn read_reply<T>(decode: Decode<T>, reply: &platform::Reply) -> Result<T, CallError> {
+    let (head, body) = reply.payload.split_at(reply.head_bytes);
+    let malformed = || CallError::new(CallErrorKind::Failed, Sent::Maybe, MALFORMED);
+    let fields = ReplyHead::parse(head).map_err(|_| malformed())?;
+    match fields.error {
+        Some(kind) => {
+            let message = String::from_utf8_lossy(body).into_owned();
+            Err(CallError {
+                kind,
+                sent: fields.sent,
+                message,
+            })
         }
+        None => decode(&fields, head, body).ok_or_else(malformed),
+    }
+}
+
+/// The same in a handler that is an `async fn`: others go on meanwhile.
+impl<T> Future for Pending<T> {
+    type Output = Result<T, CallError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let id = match &self.started {
+            Ok(id) => *id,
+            Err(error) => return Poll::Ready(Err(error.clone())),
+        };
+        match platform::take_reply(id, context.waker()) {
+            Some(reply) => Poll::Ready(read_reply(self.decode, &reply)),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<T> IntoFuture for Call<T> {
+    type Output = Result<T, CallError>;
+    type IntoFuture = Pending<T>;
+
+    fn into_future(self) -> Pending<T> {
+        self.start()
     }
 }
 

@@ -54,6 +54,7 @@ mod logging;
 mod output;
 mod platform;
 mod state;
+mod task;
 
 pub mod call;
 pub mod env;
@@ -119,13 +120,9 @@ pub use secret::secret;
 /// # }
 /// ```
 ///
-/// An event that does not parse never reaches the handler: the caller is told why.
+/// It may be an `async fn`, which awaits [calls](call). Nothing else wakes it, and a request is one task still.
 ///
-/// ```compile_fail
-/// #[jiffy::function]
-/// pub async fn later(event: &[u8]) {} // A handler runs to its end on one thread.
-/// # fn main() {}
-/// ```
+/// An event that does not parse never reaches the handler: the caller is told why.
 ///
 /// ```compile_fail
 /// #[jiffy::function]
@@ -190,6 +187,7 @@ pub mod __private {
         logging::log_info,
         output::{EncodeJson, Output, RaiseText, Raised, Returned, SplitPlain},
         state::{State, no_init},
+        task::block_on,
     };
     pub use alloc::string::String;
 

@@ -1,5 +1,5 @@
 //! Makes calls of `jiffy::host_info`, as a text of steps says, and compares each answer with its own request's id:
-//! `N` that many at once, `sN` one after the other, `fN` started and waited for by nobody, `tN` with a time limit of so
+//! `N` that many at once, `aN` as well and awaited, `wN` as well and awaited until the first is there, `sN` one after the other, `fN` started and waited for by nobody, `tN` with a time limit of so
 //! many milliseconds, `cN` computes so many rounds. It answers how many answers it had, or what was wrong with one.
 //! With the variable `INIT`, its init calls.
 #![cfg_attr(not(test), no_std)]
@@ -13,6 +13,7 @@ use alloc::{
 };
 use core::time::Duration;
 
+use futures_util::future::{join_all, select_all};
 use jiffy::{
     Context,
     call::{CallError, HostInfo},
@@ -32,7 +33,7 @@ fn setup() -> Result<(), String> {
 
 /// Does the steps.
 #[jiffy::function]
-pub fn caller(event: &[u8], context: &Context) -> Result<Vec<u8>, jiffy::Error> {
+pub async fn caller(event: &[u8], context: &Context<'_>) -> Result<Vec<u8>, jiffy::Error> {
     let steps = core::str::from_utf8(event)?;
     let mut answers = 0_u32;
     // Lambda's API takes JSON only: the same as a string.
@@ -41,6 +42,8 @@ pub fn caller(event: &[u8], context: &Context) -> Result<Vec<u8>, jiffy::Error> 
         let number: u32 = digits.parse()?;
         let infos = match step.as_bytes()[0] {
             b's' => sequence(number),
+            b'a' => all(number).await,
+            b'w' => first(number).await.map(|info| Vec::from([info])),
             b'f' => {
                 for _ in 0..number {
                     let _forgotten = jiffy::host_info().start();
@@ -68,6 +71,16 @@ pub fn caller(event: &[u8], context: &Context) -> Result<Vec<u8>, jiffy::Error> 
         }
     }
     Ok(answers.to_string().into_bytes())
+}
+
+async fn all(number: u32) -> Result<Vec<HostInfo>, CallError> {
+    let calls = (0..number).map(|_| jiffy::host_info().start());
+    join_all(calls).await.into_iter().collect()
+}
+
+async fn first(number: u32) -> Result<HostInfo, CallError> {
+    let calls = (0..number).map(|_| jiffy::host_info().start());
+    select_all(calls).await.0
 }
 
 fn sequence(number: u32) -> Result<Vec<HostInfo>, CallError> {

@@ -5,7 +5,7 @@ use jiffy_abi::{
     frame::{BODY_BYTES_MAX, HEAD_BYTES_MAX},
 };
 use jiffy_rt::NoCall;
-pub(crate) use jiffy_rt::{Call, wait_reply};
+pub(crate) use jiffy_rt::{Call, Reply, take_reply, wait_any, wait_reply};
 pub use jiffy_rt::{Request, Response};
 pub(crate) use jiffy_rt::{
     deadline_ns, fill_random, log, monotonic_ns, serve, sleep_until, wall_ns,

@@ -7,6 +7,7 @@ use std::{
     eprintln, fmt,
     hash::BuildHasher,
     sync::LazyLock,
+    task::Waker,
     thread,
     time::{Duration, Instant, SystemTime},
     vec::Vec,
@@ -186,6 +187,16 @@ pub(crate) fn start_call(call: Call<'_>) -> Result<u32, CallError> {
         replies.len() - 1
     });
     Ok(id.and_then(|id| u32::try_from(id).ok()).unwrap_or_default())
+}
+
+/// The reply to a call that was started in this world: it is there at once.
+pub(crate) fn take_reply(id: u32, _: &Waker) -> Option<Reply> {
+    Some(wait_reply(id))
+}
+
+/// No reply is under way, as each is there at once.
+pub(crate) fn wait_any() -> bool {
+    false
 }
 
 /// The reply to a call that was started in this world.

@@ -8,13 +8,13 @@ mod host;
 
 #[cfg(jiffy_guest)]
 pub(crate) use guest::{
-    Call, deadline_ns, fill_random, log, monotonic_ns, serve, sleep_until, start_call, variable,
-    wait_reply, wall_ns, within_init,
+    Call, Reply, deadline_ns, fill_random, log, monotonic_ns, serve, sleep_until, start_call,
+    take_reply, variable, wait_any, wait_reply, wall_ns, within_init,
 };
 #[cfg(jiffy_guest)]
 pub use guest::{Request, Response};
 #[cfg(not(jiffy_guest))]
 pub(crate) use host::{
     Call, Reply, StandIn, World, deadline_ns, fill_random, log, monotonic_ns, sleep_until,
-    start_call, variable, wait_reply, wall_ns, within, within_init,
+    start_call, take_reply, variable, wait_any, wait_reply, wall_ns, within, within_init,
 };
