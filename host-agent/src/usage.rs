@@ -90,6 +90,9 @@ pub struct UsageRecord {
     /// Bytes of the replies to them.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub reply_bytes: u64,
+    /// Time in which one call or more had no reply, microseconds: the function waited, or computed beside them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub calls_us: u64,
     /// RAM of the VM, bytes.
     pub memory_bytes: u64,
     /// RAM that the VM wrote since it was made, bytes; if its process was killed, the most memory that had, up to the VM's RAM.
@@ -105,6 +108,7 @@ impl UsageRecord {
     pub fn with_calls(mut self, called: &Called) -> Self {
         self.calls = called.calls.into();
         (self.call_bytes, self.reply_bytes) = (called.call_bytes, called.reply_bytes);
+        self.calls_us = called.calls_us;
         self
     }
 
@@ -155,8 +159,11 @@ impl UsageRecord {
         if self.calls > 0 {
             let _ = write!(
                 text,
-                "\tCalls: {}\tCall Bytes: {}\tReply Bytes: {}",
-                self.calls, self.call_bytes, self.reply_bytes
+                "\tCalls: {}\tCalls Duration: {} ms\tCall Bytes: {}\tReply Bytes: {}",
+                self.calls,
+                ms(self.calls_us),
+                self.call_bytes,
+                self.reply_bytes
             );
         }
         let LogLoss {
@@ -443,6 +450,7 @@ pub(crate) mod testing {
             calls: 0,
             call_bytes: 0,
             reply_bytes: 0,
+            calls_us: 0,
             log_lost: super::LogLoss::default(),
         }
     }

@@ -324,6 +324,7 @@ fn record<V: Vms>(request: &Request, deployed: &Deployed, lease: &Lease<V>) -> U
         calls: 0,
         call_bytes: 0,
         reply_bytes: 0,
+        calls_us: 0,
         memory_bytes: deployed.settings.memory_bytes,
         memory_touched_bytes: 0,
         log_lost: LogLoss::default(),

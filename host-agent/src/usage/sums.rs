@@ -61,7 +61,7 @@ macro_rules! sums {
 
 sums! {
     queue_us, restore_us, run_us, wall_us, cpu_us, reset_us, pages_written, exits, bytes_in, bytes_out,
-    calls, call_bytes, reply_bytes
+    calls, call_bytes, reply_bytes, calls_us
 }
 
 fn add(sum: &mut u64, added: u64) {

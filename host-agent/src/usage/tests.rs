@@ -74,15 +74,22 @@ fn a_vms_counters_go_into_the_record() {
         calls: 2,
         call_bytes: 300,
         reply_bytes: 4000,
+        calls_us: 1500,
     };
     let record = record.with_calls(&called);
     assert_eq!(
-        (record.calls, record.call_bytes, record.reply_bytes),
-        (2, 300, 4000)
+        (
+            record.calls,
+            record.call_bytes,
+            record.reply_bytes,
+            record.calls_us
+        ),
+        (2, 300, 4000, 1500)
     );
     let report = record.report_line();
     assert!(
-        report.ends_with("\tCalls: 2\tCall Bytes: 300\tReply Bytes: 4000"),
+        report
+            .ends_with("\tCalls: 2\tCalls Duration: 1.500 ms\tCall Bytes: 300\tReply Bytes: 4000"),
         "{report}"
     );
     let ended = unmeasured.measured_at_end(&stats);
@@ -110,7 +117,7 @@ fn sums_are_by_function_and_time() {
         "function": "b", "requests": 1, "outcomes": {"ok": 1}, "starts": {"fresh": 1},
         "queue_us": 5, "restore_us": 0, "run_us": 1234, "wall_us": 1300, "cpu_us": 40, "reset_us": 12,
         "pages_written": 24, "exits": 1, "bytes_in": 100, "bytes_out": 200,
-        "calls": 0, "call_bytes": 0, "reply_bytes": 0, "memory_mib_us": 1234 * 16,
+        "calls": 0, "call_bytes": 0, "reply_bytes": 0, "calls_us": 0, "memory_mib_us": 1234 * 16,
     }]);
     assert_eq!(json, golden);
     let mut failed = record("b", 20);

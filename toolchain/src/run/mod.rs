@@ -396,6 +396,9 @@ fn invoke(
             Err(error) => break Err(error),
         };
         times.last_request_ns = nanoseconds(begin.elapsed());
+        let called = instance.called();
+        times.last_request_calls = called.calls;
+        times.last_request_calls_ns = called.calls_us.saturating_mul(1000);
         round_trips_ns.push(times.last_request_ns);
         if let (1, Some(snapshot)) = (number, target.unrecorded()) {
             record_working_set(instance, snapshot);

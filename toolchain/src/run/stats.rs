@@ -16,6 +16,10 @@ pub(super) struct HostTimes {
     pub(super) start_ns: u64,
     /// From before the last request was written to its response.
     pub(super) last_request_ns: u64,
+    /// Calls of the last request.
+    pub(super) last_request_calls: u32,
+    /// Time in which one call of it or more had no reply.
+    pub(super) last_request_calls_ns: u64,
     /// All requests that got a response; `None`: none did.
     pub(super) round_trips: Option<RoundTrips>,
 }
@@ -140,6 +144,9 @@ impl fmt::Display for StatsView {
         row("start, all of it", self.host.start_ns);
         row("last request, in the VM", self.vmm.last_request_ns);
         row("last request, CPU", self.vmm.last_request_cpu_ns);
+        if self.host.last_request_calls > 0 {
+            row("last request, in calls", self.host.last_request_calls_ns);
+        }
         row("last request, from here", self.host.last_request_ns);
         if self.vmm.resets > 0 {
             row("last reset, after the response", self.vmm.last_reset_ns);
@@ -170,6 +177,9 @@ impl fmt::Display for StatsView {
         }
         let mut amounts = Table::new(&["amount", ""]);
         amounts.row(&[&"requests", &self.vmm.requests]);
+        if self.host.last_request_calls > 0 {
+            amounts.row(&[&"calls of the last request", &self.host.last_request_calls]);
+        }
         amounts.row(&[&"pages touched", &self.vmm.pages_touched]);
         if self.vmm.resets > 0 {
             amounts.row(&[&"resets", &self.vmm.resets]);
@@ -224,6 +234,8 @@ mod tests {
                 boot: None,
                 start_ns: 15_000,
                 last_request_ns: 6000,
+                last_request_calls: 2,
+                last_request_calls_ns: 4000,
                 round_trips: RoundTrips::of(&mut [6000]),
             },
             vmm,
@@ -234,6 +246,8 @@ mod tests {
             "process 5.0 µs",
             "guest boot and init 4.0 µs",
             "wait 7 0",
+            "last request, in calls 4.0 µs",
+            "calls of the last request 2",
             "together 7 0",
             "pages touched 33",
         ] {
@@ -278,6 +292,10 @@ mod tests {
         ] {
             assert!(lines.iter().any(|line| line == expected), "{lines:#?}");
         }
+        assert!(
+            !lines.iter().any(|line| line.contains("calls")),
+            "{lines:#?}"
+        );
     }
 
     #[test]

@@ -11,7 +11,8 @@ use std::{fmt, path::Path, sync::Arc, time::Duration};
 
 use jiffy_abi::{devices::DeviceId, layout::RAM_BYTES_DEFAULT};
 use jiffy_control::{
-    Isolation, LogRecord, Missing, PageRuns, Phases, Report, Request, Response, Stats, StreamFault,
+    Called, Isolation, LogRecord, Missing, PageRuns, Phases, Report, Request, Response, Stats,
+    StreamFault,
 };
 use jiffy_snapshots::Snapshot;
 
@@ -144,6 +145,11 @@ impl Instance {
     /// Has `calls` make the calls of its requests.
     pub fn serve_calls(&mut self, calls: Arc<dyn Calls>) {
         self.vm.serve_calls(calls);
+    }
+
+    /// What the calls of the last request came to.
+    pub fn called(&self) -> Called {
+        self.vm.called()
     }
 
     /// Id of the VMM's process.

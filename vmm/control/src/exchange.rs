@@ -32,6 +32,7 @@ use std::{
     collections::VecDeque,
     io::{self, Read, Write},
     mem,
+    time::Instant,
 };
 
 use jiffy_abi::{
@@ -139,6 +140,8 @@ pub struct Called {
     pub call_bytes: u64,
     /// Bytes of the frames of replies.
     pub reply_bytes: u64,
+    /// Time in which one call or more had no reply, microseconds.
+    pub calls_us: u64,
 }
 
 #[derive(Debug)]
@@ -166,6 +169,8 @@ struct Calls {
     /// Those that nobody has taken yet.
     arrived: VecDeque<Call>,
     in_flight: u32,
+    /// Since when it is not zero.
+    since: Option<Instant>,
     counted: Called,
 }
 
@@ -253,7 +258,7 @@ impl Exchange {
             return Err(StreamFault::Surplus(bytes as u64));
         };
         let response = incoming.take();
-        let called = incoming.calls.counted;
+        let called = incoming.calls.counted();
         match &response {
             Ok(None) => return response,
             Ok(Some(_)) => self.state = State::Answered,
@@ -296,7 +301,7 @@ impl Exchange {
             let _ = limit.write(id, nonce, frames);
         }
         let bytes = (frames.len() - start) as u64;
-        calls.in_flight = calls.in_flight.saturating_sub(1);
+        calls.replied();
         calls.counted.reply_bytes += bytes;
         self.written_bytes += bytes;
     }
@@ -304,7 +309,7 @@ impl Exchange {
     /// What the calls of the request in hand have come to so far, or else those of the last one.
     pub fn called(&self) -> Called {
         match &self.state {
-            State::Asked(incoming) => incoming.calls.counted,
+            State::Asked(incoming) => incoming.calls.counted(),
             State::Idle | State::Answered | State::Broken => self.called,
         }
     }
@@ -502,6 +507,7 @@ impl Incoming {
         }
         self.calls.counted.calls += 1;
         self.calls.in_flight += 1;
+        self.calls.since.get_or_insert_with(Instant::now);
         self.calls.arrived.push_back(call);
         Ok(())
     }
@@ -525,6 +531,25 @@ impl Incoming {
 }
 
 impl Calls {
+    /// One of them has its reply.
+    fn replied(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        if self.in_flight == 0 {
+            self.counted = self.counted();
+            self.since = None;
+        }
+    }
+
+    /// What they have come to so far.
+    fn counted(&self) -> Called {
+        let under_way = self.since.map(|since| since.elapsed().as_micros());
+        let under_way = under_way.map_or(0, |us| u64::try_from(us).unwrap_or(u64::MAX));
+        Called {
+            calls_us: self.counted.calls_us.saturating_add(under_way),
+            ..self.counted
+        }
+    }
+
     /// Whether one more may be made: nothing is kept of one that may not.
     fn admit(&mut self, header: &SentHeader) -> Result<(), StreamFault> {
         if self.in_flight >= IN_FLIGHT_MAX {
