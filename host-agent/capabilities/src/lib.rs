@@ -187,6 +187,11 @@ impl Failure {
         }
     }
 
+    /// Nothing was done, since whoever was to do it ends.
+    pub(crate) fn ended() -> Self {
+        Self::new(CallErrorKind::Failed, Sent::No, "the host ends".into())
+    }
+
     /// The same for the guest.
     pub(crate) fn into_reply(self) -> Reply {
         Reply::error(self.kind, self.sent, &self.message)

@@ -6,12 +6,11 @@ use std::{
     task::{Context, Poll},
 };
 
-use jiffy_abi::call::{CallErrorKind, Sent};
 use jiffy_client::CallFuture;
 use jiffy_control::Reply;
 use tokio::{runtime::Handle, sync::Semaphore, task::JoinHandle};
 
-use crate::reply;
+use crate::{Failure, reply};
 
 /// Reads of one capability at once: making VMs takes such threads, too, of which tokio has 512.
 const AT_ONCE_MAX: usize = 32;
@@ -32,36 +31,42 @@ impl Reads {
         let Ok(runtime) = Handle::try_current() else {
             return reply(read());
         };
-        let turns = Arc::clone(&self.0);
+        let reads = self.clone();
         Box::pin(async move {
-            let ended = || Reply::error(CallErrorKind::Failed, Sent::No, "the host ends");
-            let Ok(turn) = turns.acquire_owned().await else {
-                return ended();
-            };
-            let work = move || {
-                let reply = read();
-                drop(turn);
-                reply
-            };
-            let done = Work(runtime.spawn_blocking(work)).await;
-            done.unwrap_or_else(ended)
+            let done = reads.read_on(&runtime, read).await;
+            done.unwrap_or_else(|| Failure::ended().into_reply())
         })
+    }
+
+    /// The same for a read whose result is more than a reply, within a runtime.
+    pub(crate) async fn read_on<T: Send + 'static>(
+        &self,
+        runtime: &Handle,
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let turn = Arc::clone(&self.0).acquire_owned().await.ok()?;
+        let work = move || {
+            let read = read();
+            drop(turn);
+            read
+        };
+        Work(runtime.spawn_blocking(work)).await
     }
 }
 
 /// Work of another thread or task. If nobody waits for it any more it is ended, or not begun.
-pub(crate) struct Work(pub(crate) JoinHandle<Reply>);
+pub(crate) struct Work<T>(pub(crate) JoinHandle<T>);
 
-impl Future for Work {
+impl<T> Future for Work<T> {
     /// `None`: it ended without one.
-    type Output = Option<Reply>;
+    type Output = Option<T>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Reply>> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<T>> {
         Pin::new(&mut self.0).poll(context).map(Result::ok)
     }
 }
 
-impl Drop for Work {
+impl<T> Drop for Work<T> {
     fn drop(&mut self) {
         self.0.abort();
     }

@@ -1,7 +1,7 @@
 //! Secrets that a function reads: `jiffy::secret`. Those that its `jiffy.toml` names without hosts, of its own tenant.
 //!
 //! Which others there are, nobody learns: a secret that is not granted is refused as one that is not there.
-//! Not here: secrets that the host puts into requests.
+//! Not here: secrets that the host puts into requests (`http::injected`), which come from the same place.
 
 use std::{collections::BTreeMap, error::Error, sync::Arc};
 
@@ -9,10 +9,11 @@ use jiffy_abi::call::{CallErrorKind, OPERATION_SECRET_READ, SERVICE_SECRET, Sent
 use jiffy_client::{CallContext, CallFuture};
 use jiffy_control::{Call, Reply};
 use jiffy_model::{BindingName, SecretGrant, TenantName};
-use jiffy_secrets::{Secrets, SecretsError};
+use jiffy_secrets::{Clear, Secrets, SecretsError};
 
 use crate::{
-    Capability, Config, Prepared, Version, net::Net, reads::Reads, reply, unknown_operation,
+    Capability, Config, Failure, Prepared, Version, net::Net, reads::Reads, reply,
+    unknown_operation,
 };
 
 #[derive(Debug)]
@@ -72,24 +73,33 @@ impl Prepared for SecretsOf {
         }
         let (secrets, tenant, name) =
             (Arc::clone(&self.secrets), self.tenant.clone(), name.clone());
-        self.reads.read(move || read(&secrets, &tenant, &name))
+        self.reads
+            .read(move || match resolve(&secrets, &tenant, &name) {
+                Ok(value) => Reply::ok(value.to_vec()),
+                Err(failure) => failure.into_reply(),
+            })
     }
 }
 
-fn read(secrets: &Secrets, tenant: &TenantName, name: &BindingName) -> Reply {
-    let failed = |why: &str| Reply::error(CallErrorKind::Failed, Sent::No, why);
+/// A secret that was granted. It may wait for the disk.
+pub(crate) fn resolve(
+    secrets: &Secrets,
+    tenant: &TenantName,
+    name: &BindingName,
+) -> Result<Clear, Failure> {
+    let failed = |why: String| Err(Failure::new(CallErrorKind::Failed, Sent::No, why));
     match secrets.resolve(tenant, name) {
-        Ok(Some(value)) => Reply::ok(value.to_vec()),
-        Ok(None) => failed(&format!(
+        Ok(Some(value)) => Ok(value),
+        Ok(None) => failed(format!(
             "the secret {name} is granted and not set: `jiffy secret set {name}`, or `jiffy run --secret {name}=FILE`"
         )),
         Err(error @ (SecretsError::Damaged(_) | SecretsError::DamagedKey(_))) => {
-            failed(&error.to_string())
+            failed(error.to_string())
         }
         Err(error) => {
             // It names files of the host.
             tracing::warn!(%error, "a secret cannot be read");
-            failed("the host cannot read its secrets: its log says why")
+            failed("the host cannot read its secrets: its log says why".into())
         }
     }
 }

@@ -158,9 +158,10 @@ impl Default for SecretFormat {
 }
 
 impl SecretFormat {
-    /// The header's value.
-    pub fn with(&self, secret: &str) -> String {
-        self.0.replacen(PLACE, secret, 1)
+    /// The header's value, the only copy of the secret that is made.
+    pub fn with(&self, secret: &[u8]) -> Vec<u8> {
+        let (before, after) = self.0.split_once(PLACE).unwrap_or_default();
+        [before.as_bytes(), secret, after.as_bytes()].concat()
     }
 }
 

@@ -58,6 +58,12 @@ impl From<Vec<u8>> for Clear {
     }
 }
 
+impl AsRef<[u8]> for Clear {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl Deref for Clear {
     type Target = [u8];
 

@@ -1,13 +1,14 @@
 //! Makes HTTP requests for functions: `jiffy::http::get` and the others.
 //!
 //! ```text
-//! call ─ request: taken apart ─ policy: origin, method ─ pool: a connection that waits ──────────────┬─ request ─ reply
+//! call ─ request: taken apart ─ policy: origin, method, secret ─ pool: a connection that waits ──────┬─ secret ─ request ─ reply
 //!                                        └─ connect: name → addresses, each checked → TCP → TLS ─────┘
 //! ```
 //!
 //! A redirect is a response: where it leads is asked for by the function, and checked then. What comes compressed stays so.
 //! Nothing that a function was sent says where a request goes. No variable of the environment names a proxy.
 
+mod injected;
 mod policy;
 mod pool;
 mod request;
@@ -21,10 +22,13 @@ use jiffy_abi::{
 };
 use jiffy_client::{CallContext, CallFuture};
 use jiffy_control::{Call, Reply};
+use jiffy_model::Origin;
+use jiffy_secrets::Secrets;
 use tokio::sync::Semaphore;
 
 use self::{
-    policy::Policy,
+    injected::Injector,
+    policy::{GrantedSecret, Policy},
     pool::{
         Answer, Connection, IDLE_MAX, IDLE_PER_ORIGIN_MAX, NoAnswer, Pool, ROOM_BYTES_MAX,
         ROOM_PER_VERSION_BYTES_MAX, Room, chain,
@@ -34,6 +38,7 @@ use self::{
 use crate::{
     Capability, Config, Failure, Prepared, Version,
     net::{CONNECTIONS_PER_VERSION_MAX, Connector, Driver, Net},
+    reads::Reads,
     reply, unknown_operation,
 };
 
@@ -59,6 +64,8 @@ pub(crate) struct Http {
     /// Bytes that all responses may have yet.
     room: Arc<Semaphore>,
     driver: Driver,
+    secrets: Arc<Secrets>,
+    reads: Reads,
 }
 
 /// For one version.
@@ -77,6 +84,7 @@ struct Client {
     /// Places for connections, so that no version has all there are.
     places: Arc<Semaphore>,
     room: Room,
+    injector: Injector,
 }
 
 impl Capability for Http {
@@ -84,12 +92,14 @@ impl Capability for Http {
     const NAME: &'static str = "http";
     type Prepared = HttpOf;
 
-    fn configure(_: &Config, net: &Net) -> Result<Self, Box<dyn Error + Send + Sync>> {
+    fn configure(config: &Config, net: &Net) -> Result<Self, Box<dyn Error + Send + Sync>> {
         Ok(Self {
             connector: Arc::clone(&net.connector),
             places: Arc::new(Semaphore::new(IDLE_MAX)),
             room: Arc::new(Semaphore::new(ROOM_BYTES_MAX)),
             driver: net.driver.clone(),
+            secrets: Arc::clone(&config.secrets),
+            reads: Reads::default(),
         })
     }
 
@@ -103,6 +113,11 @@ impl Capability for Http {
                 room: Room {
                     own: Semaphore::new(ROOM_PER_VERSION_BYTES_MAX),
                     all: Arc::clone(&self.room),
+                },
+                injector: Injector {
+                    secrets: Arc::clone(&self.secrets),
+                    reads: self.reads.clone(),
+                    tenant: version.function.tenant(),
                 },
             }),
             driver: self.driver.clone(),
@@ -129,7 +144,7 @@ impl Client {
     async fn answer(&self, call: Call, traceparent: Option<&str>) -> Result<Answer, Failure> {
         let secret = call.binding.clone();
         let mut wanted = Wanted::new(call)?;
-        let secret = self.policy.check(&wanted, &secret)?;
+        let mut secret = self.policy.check(&wanted, &secret)?;
         self.connector.egress.check_host(&wanted.origin.host)?;
         let name = HeaderName::from_static("traceparent");
         if let Some(traceparent) = traceparent
@@ -137,36 +152,40 @@ impl Client {
         {
             wanted.headers.entry(name).or_insert(value);
         }
-        // Here a secret takes the place of the header that it is for: nothing of what was checked changes any more, and
-        // nothing is written before the connector has checked the addresses too.
-        if secret.is_some() {
-            let message = "this release puts no secrets into requests".into();
-            return Err(Failure::new(CallErrorKind::Unknown, Sent::No, message));
-        }
         // One that waits may have been closed by its server meanwhile: then nothing was sent, and the next is tried.
         for _ in 0..IDLE_PER_ORIGIN_MAX {
             let Some(connection) = self.pool.take(&wanted.origin) else {
                 break;
             };
+            self.inject(&mut wanted, &mut secret).await?;
             match self.ask(connection, &wanted).await {
                 Err(NoAnswer::NotSent(_)) => {}
                 Err(NoAnswer::Failed(failure)) => return Err(failure),
                 Ok(answer) => return Ok(answer),
             }
         }
-        let not_sent = |error: &hyper::Error| {
-            let message = format!("cannot ask {}: {}", wanted.origin, chain(error));
-            Failure::new(CallErrorKind::Failed, Sent::No, message)
-        };
         let stream = self.connector.connect(&wanted.origin, &self.places).await?;
         let connection = Connection::new(stream).await;
-        let connection = connection.map_err(|error| not_sent(&error))?;
+        let connection = connection.map_err(|error| not_sent(&wanted.origin, &error))?;
+        self.inject(&mut wanted, &mut secret).await?;
         self.ask(connection, &wanted)
             .await
             .map_err(|none| match none {
-                NoAnswer::NotSent(error) => not_sent(&error),
+                NoAnswer::NotSent(error) => not_sent(&wanted.origin, &error),
                 NoAnswer::Failed(failure) => failure,
             })
+    }
+
+    /// Puts the secret in, if there is one and it is not in yet: nothing of what was checked changes any more.
+    async fn inject(
+        &self,
+        wanted: &mut Wanted,
+        secret: &mut Option<GrantedSecret<'_>>,
+    ) -> Result<(), Failure> {
+        match secret.take() {
+            Some(secret) => self.injector.inject(wanted, secret).await,
+            None => Ok(()),
+        }
     }
 
     async fn ask(&self, mut connection: Connection, wanted: &Wanted) -> Result<Answer, NoAnswer> {
@@ -181,6 +200,11 @@ impl Client {
         }
         Ok(answer)
     }
+}
+
+fn not_sent(origin: &Origin, error: &hyper::Error) -> Failure {
+    let message = format!("cannot ask {origin}: {}", chain(error));
+    Failure::new(CallErrorKind::Failed, Sent::No, message)
 }
 
 /// The reply that a response makes.

@@ -1,7 +1,9 @@
 //! Whether a version was granted a request: origin, method, secret. Not here: what the operator says (`egress`), addresses.
 
+use std::collections::BTreeMap;
+
 use jiffy_abi::call::{CallErrorKind, Sent};
-use jiffy_model::{GrantedMethod, Grants, OriginPattern, Scheme, SecretGrant};
+use jiffy_model::{BindingName, GrantedMethod, Grants, OriginPattern, Scheme, SecretGrant};
 
 use super::request::Wanted;
 use crate::Failure;
@@ -11,8 +13,11 @@ use crate::Failure;
 pub(super) struct Policy {
     allow: Vec<OriginPattern>,
     methods: Vec<GrantedMethod>,
-    secrets: Vec<(String, SecretGrant)>,
+    secrets: BTreeMap<BindingName, SecretGrant>,
 }
+
+/// A secret that a request may have, and how.
+pub(super) type GrantedSecret<'a> = (&'a BindingName, &'a SecretGrant);
 
 fn denied(message: String) -> Failure {
     Failure::new(CallErrorKind::Denied, Sent::No, message)
@@ -20,21 +25,19 @@ fn denied(message: String) -> Failure {
 
 impl Policy {
     pub(super) fn new(grants: &Grants) -> Self {
-        let secrets = grants.secrets.iter();
-        let secrets = secrets.map(|(name, secret)| (name.to_string(), secret.clone()));
         Self {
             allow: grants.network.allow.clone(),
             methods: grants.network.methods.clone(),
-            secrets: secrets.collect(),
+            secrets: grants.secrets.clone(),
         }
     }
 
-    /// Whether this may be asked, with the secret of this name in it unless that is empty: what was granted of the secret.
+    /// Whether this may be asked, with the secret of this name in it unless that is empty: which one, and what was granted of it.
     pub(super) fn check(
         &self,
         wanted: &Wanted,
         secret: &str,
-    ) -> Result<Option<&SecretGrant>, Failure> {
+    ) -> Result<Option<GrantedSecret<'_>>, Failure> {
         let Wanted { method, origin, .. } = wanted;
         if !self.allow.iter().any(|allowed| allowed.matches(origin)) {
             return Err(denied(format!(
@@ -52,10 +55,9 @@ impl Policy {
         }
     }
 
-    fn check_secret(&self, wanted: &Wanted, name: &str) -> Result<&SecretGrant, Failure> {
+    fn check_secret(&self, wanted: &Wanted, name: &str) -> Result<GrantedSecret<'_>, Failure> {
         let origin = &wanted.origin;
-        let granted = self.secrets.iter().find(|(it, _)| it == name);
-        let Some((_, secret)) = granted else {
+        let Some((known, secret)) = self.secrets.get_key_value(name) else {
             return Err(denied(format!(
                 "the secret {name:?} is not granted: name it in [secrets] of jiffy.toml"
             )));
@@ -66,6 +68,6 @@ impl Policy {
                 "the secret {name:?} is not for {origin}: it is sent by https to its `hosts` in jiffy.toml alone"
             )));
         }
-        Ok(secret)
+        Ok((known, secret))
     }
 }

@@ -1,6 +1,11 @@
 //! Connections that are kept. Each version of a function has a pool of its own, so that none that was made under one policy is
 //! used under another, and nobody's cookies or certificates meet.
 //!
+//! A connection over which a secret was sent is kept as any other. The secret is a header of one request, which HTTP/1.1 and 2 both
+//! give to no other. A server that takes it for one of the connection, as with NTLM, would answer later requests of the same version
+//! as it did that one: each of those could have had the secret too, and no other version's is on it. What was set anew, such
+//! a server learns when the connection is closed.
+//!
 //! HTTP/1.1 is driven by the task of the call that uses it: a connection that waits is driven by nobody, and looked at before
 //! it is used. HTTP/2 carries many calls, so it has tasks; they end with the last that uses the connection.
 

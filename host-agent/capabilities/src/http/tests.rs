@@ -1,6 +1,7 @@
 //! What is refused, and how; then what servers do, good and bad ones, over loopback, which an operator has to allow.
 
 mod egress_table;
+mod injected;
 mod servers;
 
 use std::{
@@ -12,7 +13,7 @@ use std::{
 };
 
 use jiffy_abi::frame::write_field;
-use jiffy_model::Grants;
+use jiffy_model::{Grants, TenantName};
 
 use super::*;
 use crate::net::{Egress, Resolve, Resolving, Tls};
@@ -81,6 +82,11 @@ fn client_of(grants: &Grants, egress: Egress, names: Names) -> Client {
         room: Room {
             own: Semaphore::new(ROOM_PER_VERSION_BYTES_MAX),
             all: Arc::new(Semaphore::new(32 << 20)),
+        },
+        injector: Injector {
+            secrets: Arc::new(Secrets::in_memory().expect("memory")),
+            reads: Reads::default(),
+            tenant: TenantName::default(),
         },
     }
 }

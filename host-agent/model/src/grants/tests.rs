@@ -43,8 +43,8 @@ fn grants_are_read_back_and_told() {
     );
     let (header, format) = grants.secrets["stripe"].injected().expect("injected");
     assert_eq!(
-        (header.as_ref(), format.with("k{}")),
-        ("authorization", "Bearer k{}".into())
+        (header.as_ref(), format.with(b"k{}")),
+        ("authorization", b"Bearer k{}".to_vec())
     );
     assert!(grants.secrets["signing"].injected().is_none() && !grants.is_empty());
     let nothing = read(json!({})).expect("good");

@@ -20,7 +20,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 
-const NAME: &str = "server.example";
+pub(super) const NAME: &str = "server.example";
 
 /// A server that answers the n-th connection so; it counts them.
 struct Server {
@@ -425,14 +425,14 @@ async fn a_call_that_is_dropped_closes_its_connection() {
 }
 
 /// An authority of our own, and a certificate of it for `server.example`.
-struct Certificates {
-    folder: tempfile::TempDir,
+pub(super) struct Certificates {
+    pub(super) folder: tempfile::TempDir,
     server: CertificateDer<'static>,
     key: PrivateKeyDer<'static>,
 }
 
 impl Certificates {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let mut authority = CertificateParams::new(vec![]).expect("parameters");
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority_key = KeyPair::generate().expect("a key");
@@ -452,7 +452,7 @@ impl Certificates {
         }
     }
 
-    fn acceptor(&self, protocols: &[&[u8]]) -> TlsAcceptor {
+    pub(super) fn acceptor(&self, protocols: &[&[u8]]) -> TlsAcceptor {
         let builder =
             ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
         let builder = builder
