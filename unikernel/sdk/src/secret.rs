@@ -21,7 +21,7 @@
 //! # }
 //! ```
 //!
-//! One that names hosts is never in the function: the host puts it into requests to them. What is read is in this VM until that is
+//! One that names hosts is never in the function: the host puts it into requests to them, see [`http`](crate::http). What is read is in this VM until that is
 //! reset, behind the response; with isolation `reuse`, as long as the VM lives. So read a secret when it is needed, in each request, and
 //! send it to nobody: a log, an error and a response are read by others.
 

@@ -82,10 +82,11 @@ pub struct Call {
     world: World,
 }
 
-/// What an HTTP request of the handler gets: method and URL, and the answer.
+/// What an HTTP request of the handler gets: method and URL, the secret that it has to ask for, if that matters, and the answer.
 #[derive(Clone, Debug)]
 struct HttpAnswer {
     request: String,
+    secret: Option<String>,
     answer: Result<http::Response, CallError>,
 }
 
@@ -223,6 +224,17 @@ impl Call {
         self.http_answer(method, url, Err(error))
     }
 
+    /// Has the answer before this one, such as `.http_call(…).with_secret("stripe")`, given only to a request that asks for this
+    /// secret. Others are given whatever it asks for.
+    #[track_caller]
+    pub fn with_secret(mut self, name: &str) -> Self {
+        let Some(answer) = self.http_answers.last_mut() else {
+            panic!("`.with_secret({name:?})` has to stand behind an `.http_call(…)`")
+        };
+        answer.secret = Some(name.to_owned());
+        self
+    }
+
     fn http_answer(
         mut self,
         method: &str,
@@ -230,7 +242,11 @@ impl Call {
         answer: Result<http::Response, CallError>,
     ) -> Self {
         let request = format!("{method} {url}");
-        self.http_answers.push(HttpAnswer { request, answer });
+        self.http_answers.push(HttpAnswer {
+            request,
+            secret: None,
+            answer,
+        });
         self
     }
 
@@ -342,6 +358,21 @@ fn info_fields(info: &HostInfo) -> Vec<u8> {
     encoded
 }
 
+impl HttpAnswer {
+    /// Whether it is for this request, which asks for this secret, or for none.
+    fn is_for(&self, request: &str, secret: &str) -> bool {
+        self.request == request && self.secret.as_deref().is_none_or(|it| it == secret)
+    }
+}
+
+/// A request as a message has it.
+fn told(request: &str, secret: &str) -> String {
+    match secret {
+        "" => request.to_owned(),
+        secret => format!("{request} with the secret {secret:?}"),
+    }
+}
+
 /// What answers HTTP requests; a request that the test says nothing of is the test's mistake.
 fn http_stand_in(answers: Vec<HttpAnswer>) -> platform::StandIn {
     let mut given = alloc::vec![false; answers.len()];
@@ -353,7 +384,7 @@ fn http_stand_in(answers: Vec<HttpAnswer>) -> platform::StandIn {
         };
         let (method, url) = (field(Tag::Method), field(Tag::Target));
         let request = format!("{method} {url}");
-        let is_it = |index: &usize| answers[*index].request == request;
+        let is_it = |index: &usize| answers[*index].is_for(&request, call.binding);
         let mut all = (0..answers.len()).filter(is_it);
         let next = all.clone().find(|index| !given[*index]);
         let Some(index) = next.or_else(|| all.next_back()) else {
@@ -362,12 +393,18 @@ fn http_stand_in(answers: Vec<HttpAnswer>) -> platform::StandIn {
                 both.take_while(|(a, b)| a == b).count()
             };
             let nearest = match answers.iter().max_by_key(alike) {
-                Some(nearest) => format!("; the nearest that it answers is {}", nearest.request),
+                Some(HttpAnswer {
+                    request, secret, ..
+                }) => {
+                    let nearest = told(request, secret.as_deref().unwrap_or_default());
+                    format!("; the nearest that it answers is {nearest}")
+                }
                 None => String::new(),
             };
             panic!(
-                "the handler makes the request {request}, of which the test says nothing: add \
-                 `.http_call({method:?}, {url:?}, 200, …)`{nearest}"
+                "the handler makes the request {}, of which the test says nothing: add \
+                 `.http_call({method:?}, {url:?}, 200, …)`{nearest}",
+                told(&request, call.binding)
             )
         };
         given[index] = true;

@@ -65,7 +65,9 @@ impl Call<Response> {
         }
     }
 
-    /// Has the host put the secret of this name into it, as `jiffy.toml` says: the function never has it.
+    /// Has the host put the secret of this name into it, in the header that `jiffy.toml` says and in place of what the function has
+    /// there: the function never has it. [`Denied`](crate::call::CallErrorKind::Denied) if the request goes to none of its hosts
+    /// by https; [`Failed`](crate::call::CallErrorKind::Failed), not sent, if nobody has set it.
     pub fn secret(self, name: &str) -> Self {
         self.bound(name)
     }

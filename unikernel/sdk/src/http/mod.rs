@@ -45,6 +45,28 @@
 //! assert_eq!(call.run().text(), "3+1");
 //! # }
 //! ```
+//!
+//! A key goes into a request without ever being in the function: `jiffy.toml` says where, and [`secret`](crate::call::Call::secret) asks
+//! for it.
+//!
+//! ```toml
+//! [secrets]
+//! stripe = { hosts = ["api.stripe.com"], header = "authorization", format = "Bearer {}" }
+//! ```
+//!
+//! ```
+//! #[jiffy::function]
+//! pub fn balance(_: &[u8]) -> Result<Vec<u8>, jiffy::Error> {
+//!     let balance = jiffy::http::get("https://api.stripe.com/v1/balance").secret("stripe").send()?;
+//!     Ok(balance.into_body())
+//! }
+//!
+//! # fn main() {
+//! let url = "https://api.stripe.com/v1/balance";
+//! let call = jiffy::testing::call!().http_call("GET", url, 200, "{}").with_secret("stripe");
+//! assert_eq!(call.run().text(), "{}");
+//! # }
+//! ```
 
 mod client;
 mod header;

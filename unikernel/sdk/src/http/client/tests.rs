@@ -117,3 +117,33 @@ fn a_request_that_the_test_says_nothing_of_names_the_nearest() {
     };
     run(answers, |_| told(get(URL).send()));
 }
+
+#[test]
+fn a_test_sees_which_secret_a_request_asks_for() {
+    let handler = |_: &Invocation<'_>| {
+        for (secret, body) in [("", "none"), ("stripe", "stripe"), ("other", "none")] {
+            let answer = get(URL).secret(secret).send().expect("an answer");
+            assert_eq!(answer.body(), body.as_bytes(), "{secret}");
+        }
+        told(post(URL).secret("stripe").send())
+    };
+    let late = CallError::new(CallErrorKind::Timeout, Sent::Maybe, "too late");
+    let answers = |call: testing::Call| {
+        call.http_call("GET", URL, 200, "stripe")
+            .with_secret("stripe")
+            .http_call("GET", URL, 200, "none")
+            .http_call_fails("POST", URL, late)
+            .with_secret("stripe")
+    };
+    assert_eq!(run(answers, handler), b"Timeout Maybe too late");
+}
+
+#[test]
+#[should_panic(
+    expected = "the handler makes the request GET https://example.com/a?b=c, of which the test says nothing: add `.http_call(\"GET\", \
+                \"https://example.com/a?b=c\", 200, …)`; the nearest that it answers is GET https://example.com/a?b=c with the secret \"stripe\""
+)]
+fn a_request_without_its_secret_is_named() {
+    let answers = |call: testing::Call| call.http_call("GET", URL, 200, "").with_secret("stripe");
+    run(answers, |_| told(get(URL).send()));
+}
