@@ -304,7 +304,8 @@ fn a_run_asks_by_the_manifest_and_by_no_proxy() {
         }
         let wanted = json!([
             get(&format!("{}/told", nginx.https())),
-            get("https://example.com/")
+            get("https://example.com/"),
+            { "method": "GET", "url": format!("{}/seen", nginx.https()), "secret": "stripe" },
         ]);
         command.arg("run").arg(folder.path()).args([
             "--event",
@@ -322,13 +323,18 @@ fn a_run_asks_by_the_manifest_and_by_no_proxy() {
         fetched(&output.stdout)
     };
     let ca_file = nginx.ca_file();
+    let key = folder.path().join("key");
+    fs::write(&key, "k3y\n").expect("written");
+    let secret = format!("stripe={}", key.display());
     let allowed = [
         "--egress-private",
         "localhost",
         "--egress-ca-file",
         &ca_file.to_string_lossy(),
     ];
-    let results = run(&allowed);
+    let results = run(&[&allowed[..], &["--secret", &secret]].concat());
+    assert_eq!(results[2]["status"], 200, "{results:?}");
+    assert_eq!(nginx.seen(3), ["HTTP/2.0 Bearer k3y"; 3]);
     assert!(
         results[0]["body"]
             .as_str()
@@ -341,6 +347,8 @@ fn a_run_asks_by_the_manifest_and_by_no_proxy() {
         "Denied No",
         "https://example.com is not granted",
     );
+    let without = run(&allowed);
+    check_error(&without[2], "Failed No", "`jiffy run --secret stripe=FILE`");
     check_error(&run(&[])[0], "Denied No", "loopback");
     check_error(&run(&allowed[..2])[0], "Failed No", "certificate");
     assert!(proxy.accept().is_err(), "somebody asked the proxy");
@@ -357,7 +365,8 @@ fn function(folder: &Path, origin: &str) {
     let sdk = root.join("unikernel/sdk");
     let cargo = cargo.replace("\"../../../unikernel/sdk\"", &format!("{sdk:?}"));
     fs::write(folder.join("Cargo.toml"), cargo).expect("written");
-    let manifest = format!("[network]\nallow = [{origin:?}]\n");
+    let secret = r#"{ hosts = ["localhost"], header = "authorization", format = "Bearer {}" }"#;
+    let manifest = format!("[network]\nallow = [{origin:?}]\n[secrets]\nstripe = {secret}\n");
     fs::write(folder.join("jiffy.toml"), manifest).expect("written");
 }
 

@@ -1,7 +1,10 @@
 //! Secrets, end to end: a function reads what it was granted and nothing else; the value is nowhere but in the VM, for as long as the
-//! request lasts; people set it, and nobody is told it again.
+//! request lasts, or, if the host puts it into a request, nowhere but in its server; people set it, and nobody is told it again.
 
 mod agent_common;
+mod http_calls {
+    pub(crate) mod nginx;
+}
 
 use std::{
     fs,
@@ -12,6 +15,7 @@ use std::{
 };
 
 use agent_common::{can_run, processes_of, retry};
+use http_calls::nginx::Nginx;
 use jiffy_tests::{
     agent::{Answer, Client, Setup},
     jiffy, jiffy_path, workspace_root,
@@ -210,6 +214,71 @@ fn a_function_reads_what_it_was_granted_and_no_more() {
     agent.call("DELETE", "/v1/secrets/signing", b"").expect(204);
     refusal_after(&agent);
     agent.stop();
+}
+
+/// With isolation `reuse`, so that the VM would keep what it once had.
+#[test]
+fn a_secret_in_a_request_is_in_its_server_alone() {
+    if !can_run() {
+        return;
+    }
+    let Some(nginx) = Nginx::start() else { return };
+    let ca_file = nginx.ca_file();
+    let setup = Setup::new(&[
+        ("LOG", "trace"),
+        ("EGRESS__PRIVATE", r#"["localhost"]"#),
+        ("EGRESS__CA_FILE", &ca_file.to_string_lossy()),
+    ]);
+    let agent = setup.start();
+    let image = agent.upload("canary");
+    let origins = [nginx.https(), nginx.https_1(), nginx.http()];
+    let stripe =
+        json!({ "hosts": ["localhost"], "header": "authorization", "format": "Bearer {}" });
+    let mut settings = settings("reuse");
+    settings["grants"] =
+        json!({ "network": { "allow": origins }, "secrets": { "stripe": stripe } });
+    agent.deploy("canary", &image, settings).expect(201);
+    let url = |origin: &str| format!("{origin}/seen");
+    let ask = |origin: &str| agent.invoke("canary", format!("h{}", url(origin)));
+    let refusal = |origin: &str| ask(origin).expect(500).text();
+    let unset = refusal(&origins[0]);
+    assert!(unset.contains("`jiffy secret set stripe`"), "{unset}");
+    set(&agent, "stripe", &format!("{CANARY}\r\n")).expect(201);
+    let unfit = refusal(&origins[1]);
+    assert!(unfit.contains("printable ASCII"), "{unfit}");
+    set(&agent, "stripe", CANARY).expect(200);
+    // Not in clear, also if it is granted.
+    let clear = refusal(&origins[2]);
+    assert!(clear.contains("is not for"), "{clear}");
+    let before = probe(&agent, "canary");
+    for origin in &origins[..2] {
+        for _ in 0..3 {
+            assert_eq!(ask(origin).expect(200).text(), "200");
+        }
+    }
+    let after = probe(&agent, "canary");
+    assert_eq!(before, after, "it was in the VM");
+    let expected = ["2.0", "1.1"].map(|version| format!("HTTP/{version} Bearer {CANARY}"));
+    let [http2, http1] = expected.map(|line| vec![line; 3]);
+    assert_eq!(nginx.seen(6), [http2, http1].concat());
+    let mut processes = processes_of(&agent.instances());
+    processes.push(agent.process_id());
+    check_nowhere(&setup, &agent, &processes);
+    let log = setup.log();
+    assert!(log.contains("a secret is set secret=stripe"), "{log}");
+    // What is set anew is in the next request.
+    set(&agent, "stripe", OTHER).expect(200);
+    ask(&origins[0]).expect(200);
+    assert_eq!(nginx.seen(7)[6], format!("HTTP/2.0 Bearer {OTHER}"));
+    agent.stop();
+    check_stopped(&setup);
+}
+
+fn check_stopped(setup: &Setup) {
+    for canary in [CANARY, OTHER] {
+        assert_eq!(files_with(&setup.data(), canary), [""; 0]);
+        assert!(!has(setup.log().as_bytes(), canary), "the agent's log");
+    }
 }
 
 fn refusal_after(agent: &Client) {

@@ -1,4 +1,5 @@
 //! nginx with a configuration and certificates of its own, on ports of loopback.
+#![allow(dead_code, reason = "each test takes what it needs")]
 
 use std::{
     fs,
@@ -38,6 +39,7 @@ impl Nginx {
              events {{ worker_connections 256; }}
              http {{
                  log_format c '$connection';
+                 log_format seen escape=none '$server_protocol $http_authorization';
                  access_log {path}/access.log c;
                  client_body_temp_path {path}/a; proxy_temp_path {path}/b; fastcgi_temp_path {path}/c;
                  uwsgi_temp_path {path}/d; scgi_temp_path {path}/e;
@@ -47,6 +49,7 @@ impl Nginx {
                      location /told {{
                          return 200 '$request_method $server_protocol $http_host $request_uri mine=$http_x_mine trace=$http_traceparent';
                      }}
+                     location /seen {{ access_log {path}/seen.log seen; return 200 'seen'; }}
                      location /away {{ return 302 http://169.254.169.254/latest/meta-data/; }}
                  }}
              }}"
@@ -94,6 +97,16 @@ impl Nginx {
         self.folder.path().join("ca.pem")
     }
 
+    /// Protocol and `authorization` of the first so many requests for `/seen`, which it answers without telling.
+    pub(crate) fn seen(&self, count: usize) -> Vec<String> {
+        let read = || {
+            let log = fs::read_to_string(self.folder.path().join("seen.log")).ok()?;
+            let lines: Vec<_> = log.lines().map(str::to_owned).collect();
+            (log.ends_with('\n') && lines.len() >= count).then_some(lines)
+        };
+        within(START_TIME_MAX, read).expect("requests for /seen")
+    }
+
     /// Connections that had a request.
     pub(crate) fn connections(&self) -> usize {
         let log = fs::read_to_string(self.folder.path().join("access.log")).expect("a log");
@@ -109,7 +122,8 @@ impl Drop for Nginx {
     }
 }
 
-fn certificates(folder: &TempDir) {
+/// Makes an authority, `ca.pem`, and its certificate for localhost, `server.pem` with `key.pem`.
+pub(crate) fn certificates(folder: &TempDir) {
     let write = |name: &str, text: String| {
         fs::write(folder.path().join(name), text).expect("written");
     };

@@ -4,6 +4,7 @@
 //! f PATTERN(16) HEAP_MIB(1) anything    fill: answers with the pattern, many times
 //! p FACTOR(8) PRODUCTS(2 x 8)           probe: answers with one line for each place
 //! s NAME                                reads a secret, leaves it in the heap, answers how many bytes it has
+//! h URL                                 asks for it with the secret `stripe`, leaves what comes in the heap, answers the status
 //! ```
 //!
 //! A probe must not bring along what it looks for, so it is told the pattern's two words multiplied
@@ -47,7 +48,7 @@ const RESPONSE_BYTES: usize = 128 << 10;
 
 static STATICS: [AtomicU8; STATIC_BYTES] = [const { AtomicU8::new(0) }; _];
 
-/// Fills, probes or reads a secret, as the event says.
+/// Fills, probes, reads a secret or sends one, as the event says.
 #[jiffy::function]
 pub fn canary(event: &[u8]) -> Result<Vec<u8>, &'static str> {
     let registers = Registers::now();
@@ -71,7 +72,16 @@ pub fn canary(event: &[u8]) -> Result<Vec<u8>, &'static str> {
             black_box(secret.as_bytes().to_vec().leak());
             Ok(secret.as_bytes().len().to_string().into_bytes())
         }
-        _ => Err("neither fill nor probe nor secret"),
+        [b'h', url @ ..] => {
+            let url = core::str::from_utf8(url).map_err(|_| "the URL is not text")?;
+            let request = jiffy::http::get(url).header("authorization", "Bearer none");
+            let response = request.secret("stripe").send();
+            let response = response.map_err(|error| &*error.to_string().leak())?;
+            let status = response.status().to_string().into_bytes();
+            black_box(response.into_body().leak());
+            Ok(status)
+        }
+        _ => Err("neither fill nor probe nor secret nor request"),
     }
 }
 
