@@ -5,6 +5,7 @@ mod agent_common;
 mod http_calls {
     pub(crate) mod fault_proxy;
     pub(crate) mod nginx;
+    pub(crate) mod stripe;
 }
 
 use std::{
@@ -20,6 +21,7 @@ use agent_common::can_run;
 use http_calls::{
     fault_proxy::{Fault, FaultProxy},
     nginx::Nginx,
+    stripe::{DECLINED, LOST, Stripe},
 };
 use jiffy_tests::{agent::Setup, jiffy, workspace_root};
 use serde_json::{Value, json};
@@ -430,5 +432,67 @@ fn the_example_asks_three_shops_at_once() {
         "one after the other: {:?}",
         began.elapsed()
     );
+    agent.stop();
+}
+
+/// The example: a charge by a key that the function never has, made once, also if its answer is lost.
+#[test]
+fn the_example_charges_an_order_once() {
+    const KEY: &str = "sk_test_4eC39HqLyjWDarjtT1zdp7dc";
+    if !can_run() {
+        return;
+    }
+    let stripe = Stripe::start(KEY);
+    let ca_file = stripe.ca_file();
+    let setup = Setup::new(&[
+        ("EGRESS__PRIVATE", LOCALHOST),
+        ("EGRESS__CA_FILE", &ca_file.to_string_lossy()),
+    ]);
+    let agent = setup.start();
+    let set_key = |key: &str| agent.call("PUT", "/v1/secrets/stripe", key.as_bytes());
+    let image = agent.upload("payment");
+    let secret =
+        json!({ "hosts": ["localhost"], "header": "authorization", "format": "Bearer {}" });
+    let settings = json!({
+        "grants": { "network": { "allow": [stripe.origin()], "methods": ["POST"] }, "secrets": { "stripe": secret } },
+        "environment": { "STRIPE": stripe.origin() },
+        "timeout_ms": 30_000,
+    });
+    agent.deploy("payment", &image, settings).expect(201);
+    let pay = |order: &str, method: &str| {
+        let order = json!({ "order": order, "cents": 1999, "currency": "eur", "method": method });
+        agent.invoke("payment", order.to_string())
+    };
+    let refusal = |order: &str, method: &str| {
+        let problem = pay(order, method).expect(500).json();
+        assert!(!problem.to_string().contains(KEY), "{problem}");
+        problem["error_type"].as_str().expect("a type").to_owned()
+    };
+    // Nothing is sent without a key, and nothing is charged by a wrong one.
+    assert_eq!(refusal("A-1", "pm_card_visa"), "NotCharged");
+    assert_eq!(stripe.look(|books| books.keys.len()), 0);
+    set_key("sk_test_wrong").expect(201);
+    assert_eq!(refusal("A-1", "pm_card_visa"), "Broken");
+    set_key(KEY).expect(200);
+    let paid = |order: &str, method: &str| {
+        let paid = pay(order, method).expect(200).json();
+        paid["payment"].as_str().expect("a text").to_owned()
+    };
+    // The same order twice; another one.
+    assert_eq!(paid("A-1", "pm_card_visa"), "pi_1");
+    assert_eq!(paid("A-1", "pm_card_visa"), "pi_1");
+    assert_eq!(paid("A-2", "pm_card_visa"), "pi_2");
+    assert_eq!(refusal("A-3", DECLINED), "Declined");
+    // Charged, and nobody was told; it is not charged again.
+    assert_eq!(refusal("A-4", LOST), "Unknown");
+    assert_eq!(paid("A-4", LOST), "pi_3");
+    let (keys, charges) = stripe.look(|books| (books.keys.clone(), books.charges.clone()));
+    assert_eq!(keys[0], ["Bearer sk_test_wrong"]);
+    assert_eq!(keys[1..], vec![[format!("Bearer {KEY}")]; 6]);
+    let mut orders: Vec<_> = charges.keys().map(String::as_str).collect();
+    orders.sort_unstable();
+    assert_eq!(orders, ["order-A-1", "order-A-2", "order-A-4"]);
+    let form = "amount=1999&currency=eur&payment_method=pm_card_visa&confirm=true";
+    assert!(charges["order-A-1"].1.starts_with(form), "{charges:?}");
     agent.stop();
 }
