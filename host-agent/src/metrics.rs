@@ -1,7 +1,8 @@
 //! Counters, histograms and gauges for Prometheus and whoever speaks its formats.
 //!
 //! Series are bounded: latency is by kind of start only, counters by function for the first
-//! [`FUNCTION_LABELS_MAX`] functions and together under `(other)` beyond.
+//! [`FUNCTION_LABELS_MAX`] functions and together under `(other)` beyond; so is what functions ask of others by origin, of which
+//! `jiffy-capabilities` tells `ORIGINS_MAX` apart.
 //! Not here: what one request took (`usage`).
 
 mod exposition;

@@ -4,7 +4,7 @@ mod agent_common;
 
 use std::{thread, time::Duration};
 
-use agent_common::can_run;
+use agent_common::{can_run, metric};
 use jiffy_tests::{
     agent::{Agent, Setup, within},
     image, jiffy, require_kvm,
@@ -35,16 +35,6 @@ fn log(agent: &Agent, function: &str, reports: usize) -> Vec<Value> {
 
 fn text_of(line: &Value) -> &str {
     line["text"].as_str().expect("a text")
-}
-
-fn metric(agent: &Agent, name: &str) -> u64 {
-    let text = agent.get("/metrics").expect(200).text();
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no {name} in {text}"))
-        .parse()
-        .expect("a number")
 }
 
 #[test]

@@ -4,7 +4,7 @@ mod agent_common;
 
 use std::{fs, thread, time::Duration};
 
-use agent_common::can_run;
+use agent_common::{can_run, metric};
 use jiffy_tests::agent::{Agent, Answer, MemoryGroup, Setup, invoke_path, within};
 use serde_json::json;
 
@@ -73,18 +73,6 @@ fn check_answers(answers: &[Answer], mib: u32) {
         wrong.len(),
         answers.len()
     );
-}
-
-/// A counter or gauge of the agent's.
-#[track_caller]
-fn metric(agent: &Agent, name: &str) -> u64 {
-    let metrics = agent.get("/metrics").expect(200).text();
-    let found = metrics
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    found
-        .and_then(|number| number.parse().ok())
-        .expect("a metric")
 }
 
 /// No request was recorded as one that the platform failed, the agent serves on, and memory comes back.

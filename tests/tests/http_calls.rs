@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use agent_common::can_run;
+use agent_common::{can_run, metric};
 use http_calls::{
     fault_proxy::{Fault, FaultProxy},
     nginx::Nginx,
@@ -132,6 +132,25 @@ fn functions_of_an_agent_ask_nginx() {
         "Denied No",
         "is not granted",
     );
+    // As they were granted; what was not is counted for nobody.
+    for (origin, result, count) in [
+        (0, "2xx", 10),
+        (0, "3xx", 1),
+        (0, "denied", 0),
+        (1, "2xx", 20),
+        (2, "2xx", 10),
+    ] {
+        let name = format!(
+            "jiffy_outbound_requests_total{{origin=\"{}\",result=\"{result}\"}}",
+            allow[origin]
+        );
+        assert_eq!(metric(&agent, &name), count, "{name}");
+    }
+    let sent = format!(
+        "jiffy_outbound_request_body_bytes_total{{origin=\"{}\"}}",
+        allow[1]
+    );
+    assert_eq!(metric(&agent, &sent), 10 * "some".len() as u64);
     agent.stop();
 }
 

@@ -31,8 +31,8 @@ pub use self::functions::{
     Answering, CHAIN_LEN_MAX, Event, INVOKED_MAX, INVOKED_PER_VERSION_MAX, Invoke, Invoker,
     Unanswered,
 };
-use self::net::Net;
-pub use self::net::{Egress, Private};
+pub use self::net::{Egress, ORIGINS_MAX, Outbound, Private};
+use self::net::{Net, Traffic};
 
 /// What capabilities are configured with: what is the same for all functions of a process.
 #[derive(Clone, Debug)]
@@ -108,7 +108,10 @@ impl<C: Capability> Prepares for C {
 
 /// All capabilities of a process.
 #[derive(Debug)]
-pub struct Capabilities(BTreeMap<u16, (&'static str, Box<dyn Prepares>)>);
+pub struct Capabilities {
+    by_service: BTreeMap<u16, (&'static str, Box<dyn Prepares>)>,
+    traffic: Arc<Traffic>,
+}
 
 impl Capabilities {
     /// Configures all there are.
@@ -118,7 +121,10 @@ impl Capabilities {
             name: "network",
             source: source.into(),
         })?;
-        let mut all = Self(BTreeMap::new());
+        let mut all = Self {
+            by_service: BTreeMap::new(),
+            traffic: Arc::clone(&net.traffic),
+        };
         all.add::<host::Host>(config, &net)?;
         all.add::<kv::Stores>(config, &net)?;
         all.add::<secrets::AllSecrets>(config, &net)?;
@@ -131,13 +137,19 @@ impl Capabilities {
         let name = C::NAME;
         let configured = C::configure(config, net);
         let configured = configured.map_err(|source| CapabilityError { name, source })?;
-        self.0.insert(C::SERVICE, (name, Box::new(configured)));
+        self.by_service
+            .insert(C::SERVICE, (name, Box::new(configured)));
         Ok(())
+    }
+
+    /// What functions have asked of others so far, by origin.
+    pub fn outbound(&self) -> Vec<Outbound> {
+        self.traffic.all()
     }
 
     /// Prepares all of them for a version.
     pub fn prepare(&self, version: &Version<'_>) -> Arc<PreparedVersion> {
-        let prepared = self.0.iter().map(|(service, (name, capability))| {
+        let prepared = self.by_service.iter().map(|(service, (name, capability))| {
             let prepared = capability.prepare(version);
             (*service, (*name, prepared))
         });

@@ -2,15 +2,16 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use jiffy_capabilities::Outbound;
 use prometheus_client::{
-    metrics::{counter::Counter, gauge::Gauge},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::{Registry, Unit},
 };
 
 use crate::pool::PoolStats;
 
 /// What is true at the moment of a scrape.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gauges {
     /// Functions that are deployed.
     pub functions: usize,
@@ -20,6 +21,8 @@ pub struct Gauges {
     pub body_bytes: u64,
     /// Shells, VMs and who waits for them.
     pub pool: PoolStats,
+    /// Requests that functions have made, by origin.
+    pub outbound: Vec<Outbound>,
 }
 
 type Value = fn(&Gauges) -> u64;
@@ -29,6 +32,18 @@ type Value = fn(&Gauges) -> u64;
 pub(super) struct Shown {
     gauges: Vec<(Gauge<u64, AtomicU64>, Value)>,
     counters: Vec<(Counter, Value)>,
+    outbound: ByOrigin,
+}
+
+type OriginLabel = (&'static str, String);
+
+/// What functions ask of others: at most as many origins as `jiffy-capabilities` tells apart.
+#[derive(Debug, Default)]
+struct ByOrigin {
+    requests: Family<[OriginLabel; 2], Counter>,
+    sent: Family<[OriginLabel; 1], Counter>,
+    received: Family<[OriginLabel; 1], Counter>,
+    seconds: Family<[OriginLabel; 1], Counter<f64, AtomicU64>>,
 }
 
 #[rustfmt::skip]
@@ -65,6 +80,7 @@ impl Shown {
         let mut shown = Self {
             gauges: vec![],
             counters: vec![],
+            outbound: ByOrigin::register(registry),
         };
         for (name, help, value) in GAUGES {
             let gauge = Gauge::default();
@@ -89,8 +105,63 @@ impl Shown {
             gauge.set(value(gauges));
         }
         for (counter, value) in &self.counters {
-            // Of two scrapes at once the later count stays: a counter never goes back.
-            counter.inner().fetch_max(value(gauges), Ordering::Relaxed);
+            raise(counter, value(gauges));
         }
+        for outbound in &gauges.outbound {
+            self.outbound.set(outbound);
+        }
+    }
+}
+
+/// Of two scrapes at once the later count stays: a counter never goes back.
+fn raise(counter: &Counter, value: u64) {
+    counter.inner().fetch_max(value, Ordering::Relaxed);
+}
+
+impl ByOrigin {
+    fn register(registry: &mut Registry) -> Self {
+        let all = Self::default();
+        registry.register(
+            "outbound_requests",
+            "HTTP requests of functions that were granted, by the origin of the grant and how they ended",
+            all.requests.clone(),
+        );
+        registry.register_with_unit(
+            "outbound_request_body",
+            "Size of HTTP requests of functions",
+            Unit::Bytes,
+            all.sent.clone(),
+        );
+        registry.register_with_unit(
+            "outbound_response_body",
+            "Size of responses to HTTP requests of functions",
+            Unit::Bytes,
+            all.received.clone(),
+        );
+        registry.register_with_unit(
+            "outbound_request",
+            "Time from HTTP requests of functions to their results, all together",
+            Unit::Seconds,
+            all.seconds.clone(),
+        );
+        all
+    }
+
+    fn set(&self, outbound: &Outbound) {
+        let origin = || ("origin", outbound.origin.clone());
+        for (result, count) in outbound.results {
+            let labels = [origin(), ("result", result.to_owned())];
+            raise(&self.requests.get_or_create(&labels), count);
+        }
+        let label = [origin()];
+        raise(&self.sent.get_or_create(&label), outbound.sent_bytes);
+        raise(
+            &self.received.get_or_create(&label),
+            outbound.received_bytes,
+        );
+        // Positive doubles are in the order of their bits.
+        let bits = outbound.time.as_secs_f64().to_bits();
+        let seconds = self.seconds.get_or_create(&label);
+        seconds.inner().fetch_max(bits, Ordering::Relaxed);
     }
 }

@@ -1,8 +1,10 @@
 use std::{
     io::Write,
     process::{Command, Stdio},
+    time::Duration,
 };
 
+use jiffy_capabilities::Outbound;
 use jiffy_model::EndsRequest as _;
 
 use super::*;
@@ -28,27 +30,43 @@ fn filled() -> Metrics {
     metrics
 }
 
-const GAUGES: Gauges = Gauges {
-    functions: 1,
-    log_bytes: 2,
-    body_bytes: 16,
-    pool: PoolStats {
-        shells_ready: 3,
-        shells_making: 4,
-        vms_starting: 5,
-        vms_busy: 6,
-        vms_settling: 7,
-        vms_idle: 8,
-        requests_waiting: 9,
-        memory_charged_bytes: 10,
-        memory_bytes_max: 1 << 34,
-        vms_started: 12,
-        vms_evicted: 13,
-        vms_expired: 14,
-        vms_squeezed: 17,
-        shells_failed: 15,
-    },
-};
+fn gauges() -> Gauges {
+    let outbound = |origin: &str, count| Outbound {
+        origin: origin.into(),
+        results: [
+            "2xx", "3xx", "4xx", "5xx", "denied", "failed", "limit", "timeout", "aborted",
+        ]
+        .map(|name| (name, count)),
+        sent_bytes: 20,
+        received_bytes: 21,
+        time: Duration::from_millis(2500),
+    };
+    Gauges {
+        functions: 1,
+        log_bytes: 2,
+        body_bytes: 16,
+        pool: PoolStats {
+            shells_ready: 3,
+            shells_making: 4,
+            vms_starting: 5,
+            vms_busy: 6,
+            vms_settling: 7,
+            vms_idle: 8,
+            requests_waiting: 9,
+            memory_charged_bytes: 10,
+            memory_bytes_max: 1 << 34,
+            vms_started: 12,
+            vms_evicted: 13,
+            vms_expired: 14,
+            vms_squeezed: 17,
+            shells_failed: 15,
+        },
+        outbound: vec![
+            outbound("https://*.example.org", 18),
+            outbound("(other)", 19),
+        ],
+    }
+}
 
 /// Runs a checker that reads `text`. A machine that lacks it is told so, and the test says nothing.
 fn check_with(command: &mut Command, text: &str) {
@@ -78,7 +96,7 @@ fn check_with(command: &mut Command, text: &str) {
 #[test]
 fn promtool_accepts_what_prometheus_gets() {
     for metrics in [Metrics::new(), filled()] {
-        let text = metrics.encode(&GAUGES, Exposition::Prometheus);
+        let text = metrics.encode(&gauges(), Exposition::Prometheus);
         check_with(Command::new("promtool").args(["check", "metrics"]), &text);
     }
 }
@@ -95,14 +113,14 @@ families = {family.name: family for family in parse(sys.stdin.read())}
 assert len(families['jiffy_request_duration_seconds'].samples) == 3 * 29, families.keys()
 ";
     for metrics in [Metrics::new(), filled()] {
-        let text = metrics.encode(&GAUGES, Exposition::OpenMetrics);
+        let text = metrics.encode(&gauges(), Exposition::OpenMetrics);
         check_with(Command::new("python3").args(["-c", parse]), &text);
     }
 }
 
 #[test]
 fn numbers_are_where_they_belong() {
-    let text = filled().encode(&GAUGES, Exposition::OpenMetrics);
+    let text = filled().encode(&gauges(), Exposition::OpenMetrics);
     for line in [
         "# TYPE jiffy_requests counter",
         r#"jiffy_requests_total{function="hello",outcome="out-of-memory"} 1"#,
@@ -122,6 +140,11 @@ fn numbers_are_where_they_belong() {
         "jiffy_vms_squeezed_total 17",
         "jiffy_function_logs_bytes 2",
         "jiffy_memory_budget_bytes 17179869184",
+        r#"jiffy_outbound_requests_total{origin="https://*.example.org",result="2xx"} 18"#,
+        r#"jiffy_outbound_requests_total{origin="(other)",result="aborted"} 19"#,
+        r#"jiffy_outbound_request_body_bytes_total{origin="(other)"} 20"#,
+        r#"jiffy_outbound_response_body_bytes_total{origin="https://*.example.org"} 21"#,
+        r#"jiffy_outbound_request_seconds_total{origin="(other)"} 2.5"#,
     ] {
         assert!(
             text.lines().any(|found| found == line),
@@ -129,7 +152,7 @@ fn numbers_are_where_they_belong() {
         );
     }
     assert!(text.ends_with("# EOF\n"));
-    let text = filled().encode(&GAUGES, Exposition::Prometheus);
+    let text = filled().encode(&gauges(), Exposition::Prometheus);
     assert!(text.contains("# TYPE jiffy_requests_total counter\n"));
     assert!(!text.contains("# UNIT") && !text.contains("# EOF"));
 }
@@ -163,7 +186,7 @@ fn series_are_bounded_and_go_with_their_function() {
         metrics.invoked(&record(&format!("f{index}"), 0));
     }
     let count = |what: &str| {
-        let text = metrics.encode(&GAUGES, Exposition::OpenMetrics);
+        let text = metrics.encode(&gauges(), Exposition::OpenMetrics);
         text.lines().filter(|line| line.contains(what)).count()
     };
     assert_eq!(count("jiffy_requests_total{"), FUNCTION_LABELS_MAX + 1);

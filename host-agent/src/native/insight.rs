@@ -56,6 +56,7 @@ pub(super) async fn metrics<V: Vms>(
         log_bytes: backend.service.logs().total_bytes(),
         body_bytes: backend.bodies.held_bytes(),
         pool: backend.service.pool().stats(),
+        outbound: backend.service.pool().vms().outbound(),
     };
     let text = backend.service.metrics().encode(&gauges, exposition);
     typed(exposition.content_type(), text)

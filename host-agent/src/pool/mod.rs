@@ -315,6 +315,11 @@ impl<V: Vms> Pool<V> {
         self.with(|state, now| state.plan.set_memory(now, memory_bytes_max));
     }
 
+    /// What makes its VMs.
+    pub fn vms(&self) -> &V {
+        &self.vms
+    }
+
     /// Gauges and counters.
     pub fn stats(&self) -> PoolStats {
         self.with(|state, _| state.plan.stats())

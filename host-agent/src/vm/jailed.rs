@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use jiffy_capabilities::{Capabilities, Config, Egress, Invoker, Version};
+use jiffy_capabilities::{Capabilities, Config, Egress, Invoker, Outbound, Version};
 use jiffy_client::{
     Calls, GRACE, Shell, SpawnError, Spawner, SpawnerOptions, Vm, VmError, page_reader,
 };
@@ -212,6 +212,10 @@ impl Vms for JailedVms {
         }
         let is_broken = false;
         Ok(JailedInstance { vm, is_broken })
+    }
+
+    fn outbound(&self) -> Vec<Outbound> {
+        self.capabilities.outbound()
     }
 
     async fn build(

@@ -23,7 +23,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use jiffy_capabilities::PreparedVersion;
+use jiffy_capabilities::{Outbound, PreparedVersion};
 pub use jiffy_client::VmError;
 use jiffy_control::{Called, LogLoss, LogRecord, Request, Response, Stats, StreamFault};
 use jiffy_snapshots::{Digest, Snapshot};
@@ -107,6 +107,11 @@ pub trait Vms: Send + Sync + 'static {
         settings: &Settings,
         store: &Path,
     ) -> impl Future<Output = (Result<Digest, VmError>, Vec<LogRecord>)> + Send;
+
+    /// What their functions have asked of others so far, by origin.
+    fn outbound(&self) -> Vec<Outbound> {
+        vec![]
+    }
 }
 
 /// A VM with a function in it: one request at a time. Dropping it kills its process.

@@ -3,7 +3,7 @@
 
 use std::{env, time::Duration};
 
-use jiffy_tests::agent::within;
+use jiffy_tests::agent::{Client, within};
 use serde_json::Value;
 
 /// Whether an agent can run here with all that belongs to it.
@@ -26,4 +26,14 @@ pub(crate) fn processes_of(instances: &[Value]) -> Vec<u32> {
     let numbers = instances.iter().filter_map(|vm| vm["process_id"].as_u64());
     let numbers = numbers.filter_map(|number| u32::try_from(number).ok());
     numbers.filter(|number| *number > 0).collect()
+}
+
+/// The value of a series of the agent's metrics, whose name has its labels.
+#[track_caller]
+pub(crate) fn metric(agent: &Client, name: &str) -> u64 {
+    let text = agent.get("/metrics").expect(200).text();
+    let mut lines = text.lines();
+    let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let value = value.unwrap_or_else(|| panic!("no {name} in {text}"));
+    value.parse().expect("a number")
 }

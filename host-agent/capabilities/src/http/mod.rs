@@ -37,7 +37,7 @@ use self::{
 };
 use crate::{
     Capability, Config, Failure, Prepared, Version,
-    net::{CONNECTIONS_PER_VERSION_MAX, Connector, Driver, Net},
+    net::{CONNECTIONS_PER_VERSION_MAX, Connector, Driver, Net, Traffic},
     reads::Reads,
     reply, unknown_operation,
 };
@@ -66,6 +66,7 @@ pub(crate) struct Http {
     driver: Driver,
     secrets: Arc<Secrets>,
     reads: Reads,
+    traffic: Arc<Traffic>,
 }
 
 /// For one version.
@@ -85,6 +86,7 @@ struct Client {
     places: Arc<Semaphore>,
     room: Room,
     injector: Injector,
+    traffic: Arc<Traffic>,
 }
 
 impl Capability for Http {
@@ -100,6 +102,7 @@ impl Capability for Http {
             driver: net.driver.clone(),
             secrets: Arc::clone(&config.secrets),
             reads: Reads::default(),
+            traffic: Arc::clone(&net.traffic),
         })
     }
 
@@ -119,6 +122,7 @@ impl Capability for Http {
                     reads: self.reads.clone(),
                     tenant: version.function.tenant(),
                 },
+                traffic: Arc::clone(&self.traffic),
             }),
             driver: self.driver.clone(),
         }
@@ -143,8 +147,24 @@ impl Prepared for HttpOf {
 impl Client {
     async fn answer(&self, call: Call, traceparent: Option<&str>) -> Result<Answer, Failure> {
         let secret = call.binding.clone();
-        let mut wanted = Wanted::new(call)?;
-        let mut secret = self.policy.check(&wanted, &secret)?;
+        let wanted = Wanted::new(call)?;
+        let granted = self.policy.check(&wanted, &secret)?;
+        let counted = self.traffic.begin(granted.by, wanted.body.len());
+        let answered = self.exchange(wanted, granted.secret, traceparent).await;
+        match &answered {
+            Ok(answer) => counted.answered(answer.status().as_u16(), answer.body().len()),
+            Err(failure) => counted.failed(failure),
+        }
+        answered
+    }
+
+    /// Makes a request that was granted.
+    async fn exchange(
+        &self,
+        mut wanted: Wanted,
+        mut secret: Option<GrantedSecret<'_>>,
+        traceparent: Option<&str>,
+    ) -> Result<Answer, Failure> {
         self.connector.egress.check_host(&wanted.origin.host)?;
         let name = HeaderName::from_static("traceparent");
         if let Some(traceparent) = traceparent

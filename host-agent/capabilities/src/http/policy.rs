@@ -16,6 +16,13 @@ pub(super) struct Policy {
     secrets: BTreeMap<BindingName, SecretGrant>,
 }
 
+/// What was granted of a request.
+pub(super) struct Granted<'a> {
+    /// By what.
+    pub(super) by: &'a OriginPattern,
+    pub(super) secret: Option<GrantedSecret<'a>>,
+}
+
 /// A secret that a request may have, and how.
 pub(super) type GrantedSecret<'a> = (&'a BindingName, &'a SecretGrant);
 
@@ -32,27 +39,24 @@ impl Policy {
         }
     }
 
-    /// Whether this may be asked, with the secret of this name in it unless that is empty: which one, and what was granted of it.
-    pub(super) fn check(
-        &self,
-        wanted: &Wanted,
-        secret: &str,
-    ) -> Result<Option<GrantedSecret<'_>>, Failure> {
+    /// Whether this may be asked, with the secret of this name in it unless that is empty.
+    pub(super) fn check(&self, wanted: &Wanted, secret: &str) -> Result<Granted<'_>, Failure> {
         let Wanted { method, origin, .. } = wanted;
-        if !self.allow.iter().any(|allowed| allowed.matches(origin)) {
+        let Some(by) = self.allow.iter().find(|allowed| allowed.matches(origin)) else {
             return Err(denied(format!(
                 "{origin} is not granted: name it in `allow` of [network] in jiffy.toml"
             )));
-        }
+        };
         if !self.methods.iter().any(|it| it.name() == method.as_str()) {
             return Err(denied(format!(
                 "the method {method} is not granted: name it in `methods` of [network] in jiffy.toml"
             )));
         }
-        match secret {
-            "" => Ok(None),
-            name => self.check_secret(wanted, name).map(Some),
-        }
+        let secret = match secret {
+            "" => None,
+            name => Some(self.check_secret(wanted, name)?),
+        };
+        Ok(Granted { by, secret })
     }
 
     fn check_secret(&self, wanted: &Wanted, name: &str) -> Result<GrantedSecret<'_>, Failure> {

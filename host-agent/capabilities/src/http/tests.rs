@@ -88,6 +88,18 @@ fn client_of(grants: &Grants, egress: Egress, names: Names) -> Client {
             reads: Reads::default(),
             tenant: TenantName::default(),
         },
+        traffic: Arc::default(),
+    }
+}
+
+impl Client {
+    /// How its requests ended, if it has asked one origin.
+    fn counted(&self) -> Vec<(&'static str, u64)> {
+        let [origin] = &self.traffic.all()[..] else {
+            panic!("one origin: {:?}", self.traffic)
+        };
+        let results = origin.results.into_iter();
+        results.filter(|(_, count)| *count > 0).collect()
     }
 }
 

@@ -5,6 +5,7 @@ mod connect;
 mod drive;
 mod egress;
 mod tls;
+mod traffic;
 
 use std::{io, sync::Arc};
 
@@ -14,10 +15,12 @@ use self::connect::{CONNECTIONS_MAX, SystemResolver};
 #[cfg(test)]
 pub(crate) use self::connect::{Resolve, Resolving};
 pub use self::egress::{Egress, Private};
+pub use self::traffic::{ORIGINS_MAX, Outbound};
 pub(crate) use self::{
     connect::{CONNECTIONS_PER_VERSION_MAX, Connector, Stream},
     drive::Driver,
     tls::Tls,
+    traffic::Traffic,
 };
 
 /// What those capabilities share that connect to others.
@@ -25,6 +28,7 @@ pub(crate) use self::{
 pub(crate) struct Net {
     pub(crate) connector: Arc<Connector>,
     pub(crate) driver: Driver,
+    pub(crate) traffic: Arc<Traffic>,
 }
 
 impl Net {
@@ -39,6 +43,7 @@ impl Net {
         Ok(Self {
             connector: Arc::new(connector),
             driver: Driver::default(),
+            traffic: Arc::default(),
         })
     }
 }

@@ -245,9 +245,9 @@ async fn nothing_prints_a_request_with_its_secret() {
     let client = server.client(|egress| egress);
     set(&client, "default", KEY.as_bytes());
     let mut wanted = Wanted::new(server.ask(NAME, "stripe", &[])).expect("a request");
-    let mut secret = client.policy.check(&wanted, "stripe").expect("granted");
+    let mut granted = client.policy.check(&wanted, "stripe").expect("granted");
     client
-        .inject(&mut wanted, &mut secret)
+        .inject(&mut wanted, &mut granted.secret)
         .await
         .expect("it is set");
     let request = wanted.to_request(hyper::Version::HTTP_2).expect("whole");

@@ -202,6 +202,8 @@ async fn a_redirect_is_not_followed() {
         .to_owned();
     let failure = client.answer(request("GET", &location, &[]), None).await;
     assert_eq!(failure.expect_err("denied").kind, CallErrorKind::Denied);
+    // What was not granted is not counted, or a function could name the counters.
+    assert_eq!(client.counted(), [("3xx", 1)]);
 }
 
 /// What breaks, and whether it may have been done.
@@ -418,6 +420,7 @@ async fn a_call_that_is_dropped_closes_its_connection() {
     let client = server.client();
     let call = client.answer(request("GET", &server.url("/"), &[]), None);
     assert!(timeout(Duration::from_millis(100), call).await.is_err());
+    assert_eq!(client.counted(), [("aborted", 1)]);
     timeout(Duration::from_secs(10), is_closed.recv())
         .await
         .expect("closed")
