@@ -28,22 +28,24 @@ impl Default for Reads {
 impl Reads {
     /// Reads when it is its turn. `jiffy run` has one thread and no runtime, and reads at once.
     pub(crate) fn read(&self, read: impl FnOnce() -> Reply + Send + 'static) -> CallFuture {
-        let Ok(runtime) = Handle::try_current() else {
+        if Handle::try_current().is_err() {
             return reply(read());
-        };
+        }
         let reads = self.clone();
         Box::pin(async move {
-            let done = reads.read_on(&runtime, read).await;
+            let done = reads.result_of(read).await;
             done.unwrap_or_else(|| Failure::ended().into_reply())
         })
     }
 
-    /// The same for a read whose result is more than a reply, within a runtime.
-    pub(crate) async fn read_on<T: Send + 'static>(
+    /// The same for a read that is a part of a call. `None`: the host ends.
+    pub(crate) async fn result_of<T: Send + 'static>(
         &self,
-        runtime: &Handle,
         read: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
+        let Ok(runtime) = Handle::try_current() else {
+            return Some(read());
+        };
         let turn = Arc::clone(&self.0).acquire_owned().await.ok()?;
         let work = move || {
             let read = read();

@@ -13,7 +13,6 @@ use hyper::{
 use jiffy_abi::call::{CallErrorKind, Sent};
 use jiffy_model::TenantName;
 use jiffy_secrets::{Clear, Secrets};
-use tokio::runtime::Handle;
 
 use super::{policy::GrantedSecret, request::Wanted};
 use crate::{Failure, reads::Reads, secrets};
@@ -42,7 +41,7 @@ impl Injector {
             .map_err(|_| failed(format!("the header {header} cannot have a secret")))?;
         let (secrets, tenant, of) = (Arc::clone(&self.secrets), self.tenant.clone(), name.clone());
         let resolve = move || secrets::resolve(&secrets, &tenant, &of);
-        let value = self.reads.read_on(&Handle::current(), resolve).await;
+        let value = self.reads.result_of(resolve).await;
         let value = value.unwrap_or_else(|| Err(Failure::ended()))?;
         let unfit = || {
             failed(format!(
