@@ -328,7 +328,7 @@ struct RunOptions {
     #[arg(long, value_name = "FILE")]
     kv_file: Option<PathBuf>,
     /// Set a secret to what is in a file, without a newline at its end; may be given more than once. Which the function may
-    /// read jiffy.toml says.
+    /// read, and which are put into its requests, jiffy.toml says.
     #[arg(long = "secret", value_name = "NAME=FILE", value_parser = parse_secret)]
     secrets: Vec<(BindingName, PathBuf)>,
     /// How to print the outcome; JSON has the statistics in any case.
