@@ -52,6 +52,13 @@ pub const SERVICE_HTTP: u16 = 2;
 /// it. The reply has status and headers, and the body.
 pub const OPERATION_HTTP_REQUEST: u16 = 1;
 
+/// The service that sends commands to Redis databases; the binding is the database. See [`crate::redis`].
+pub const SERVICE_REDIS: u16 = 4;
+/// Of [`SERVICE_REDIS`]: one command, the body. The reply's body is the server's, unless that is an error.
+pub const OPERATION_REDIS_COMMAND: u16 = 1;
+/// Of [`SERVICE_REDIS`]: several commands, the body, with nobody's between them. The reply's body is an array of the server's replies.
+pub const OPERATION_REDIS_ATOMIC: u16 = 2;
+
 /// The service that has other functions answer; the binding is the function's name.
 pub const SERVICE_FUNCTIONS: u16 = 18;
 /// Of [`SERVICE_FUNCTIONS`]: sends an event, the body. The reply's body is what the function returned.

@@ -17,6 +17,7 @@ pub mod kv;
 pub mod layout;
 pub mod log_ring;
 pub mod note;
+pub mod redis;
 pub mod resume_page;
 pub mod virtio_mmio;
 pub mod vsock;
