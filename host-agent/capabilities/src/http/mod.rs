@@ -31,13 +31,13 @@ use self::{
     policy::{GrantedSecret, Policy},
     pool::{
         Answer, Connection, IDLE_MAX, IDLE_PER_ORIGIN_MAX, NoAnswer, Pool, ROOM_BYTES_MAX,
-        ROOM_PER_VERSION_BYTES_MAX, Room, chain,
+        ROOM_PER_VERSION_BYTES_MAX, chain,
     },
     request::Wanted,
 };
 use crate::{
     Capability, Config, Failure, Prepared, Version,
-    net::{CONNECTIONS_PER_VERSION_MAX, Connector, Driver, Net, Traffic},
+    net::{CONNECTIONS_PER_VERSION_MAX, Connector, Driver, Net, Room, Traffic},
     reads::Reads,
     reply, unknown_operation,
 };

@@ -34,12 +34,15 @@ use jiffy_abi::{
 use jiffy_model::Origin;
 use parking_lot::Mutex;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit},
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::sleep,
 };
 
-use crate::{Failure, net::Stream};
+use crate::{
+    Failure,
+    net::{Room, Stream, Taken},
+};
 
 /// Idle connections of one version to one origin at most.
 pub(super) const IDLE_PER_ORIGIN_MAX: usize = 16;
@@ -206,7 +209,7 @@ async fn whole(
 /// Reads a body to its end, within what one may have and what all may have together.
 async fn read(mut body: Incoming, room: &Room) -> Result<Vec<u8>, Failure> {
     let refuse = |kind, message| Failure::new(kind, Sent::Yes, message);
-    let (mut bytes, mut taken) = (vec![], None::<Taken<'_>>);
+    let (mut bytes, mut taken) = (vec![], Taken::default());
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
             let message = format!("the response ends too early: {}", chain(&error));
@@ -219,43 +222,11 @@ async fn read(mut body: Incoming, room: &Room) -> Result<Vec<u8>, Failure> {
             let message = format!("the response has more than {BODY_BYTES_MAX} bytes");
             return Err(refuse(CallErrorKind::Limit, message));
         }
-        let more = room.take(data.len());
-        let more = more.map_err(|message| refuse(CallErrorKind::Limit, message))?;
-        // One for all of them: a body may come byte by byte.
-        match &mut taken {
-            Some((own, all)) => {
-                own.merge(more.0);
-                all.merge(more.1);
-            }
-            None => taken = Some(more),
-        }
+        let more = room.take(&mut taken, data.len());
+        more.map_err(|message| refuse(CallErrorKind::Limit, message))?;
         bytes.extend_from_slice(&data);
     }
     Ok(bytes)
-}
-
-/// What responses may have yet while they are read, in bytes.
-#[derive(Debug)]
-pub(super) struct Room {
-    /// Those to one version.
-    pub(super) own: Semaphore,
-    /// All of them.
-    pub(super) all: Arc<Semaphore>,
-}
-
-type Taken<'a> = (SemaphorePermit<'a>, SemaphorePermit<'a>);
-
-impl Room {
-    fn take(&self, bytes: usize) -> Result<Taken<'_>, String> {
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let full = |whose, max| {
-            move |_| format!("the responses to {whose} have {max} bytes: try it again later")
-        };
-        let own = self.own.try_acquire_many(bytes);
-        let own = own.map_err(full("this function", ROOM_PER_VERSION_BYTES_MAX))?;
-        let all = self.all.try_acquire_many(bytes);
-        Ok((own, all.map_err(full("all functions", ROOM_BYTES_MAX))?))
-    }
 }
 
 /// An error with its causes.

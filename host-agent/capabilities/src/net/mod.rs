@@ -4,6 +4,7 @@ mod address;
 mod connect;
 mod drive;
 mod egress;
+mod room;
 mod tls;
 mod traffic;
 
@@ -19,6 +20,7 @@ pub use self::traffic::{ORIGINS_MAX, Outbound};
 pub(crate) use self::{
     connect::{CONNECTIONS_PER_VERSION_MAX, Connector, Stream},
     drive::Driver,
+    room::{Room, Taken},
     tls::Tls,
     traffic::Traffic,
 };
