@@ -16,6 +16,7 @@ mod http;
 mod kv;
 mod net;
 mod reads;
+mod redis;
 mod secrets;
 
 use std::{collections::BTreeMap, error::Error, fmt, future::ready, sync::Arc};
@@ -129,6 +130,7 @@ impl Capabilities {
         all.add::<kv::Stores>(config, &net)?;
         all.add::<secrets::AllSecrets>(config, &net)?;
         all.add::<http::Http>(config, &net)?;
+        all.add::<redis::Redis>(config, &net)?;
         all.add::<functions::Functions>(config, &net)?;
         Ok(all)
     }
