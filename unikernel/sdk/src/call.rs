@@ -32,12 +32,12 @@
 //! # }
 //! ```
 //!
-//! Nothing but calls wakes such a handler: a future that waits for anything else ends it. To have several under way at once, [`start`](Call::start) them, or give them to
-//! [`join`]: they go out together, at the first wait. What was started is made, and the response waits for it, even if
+//! Nothing but calls wakes such a handler: a future that waits for anything else ends it. Without `async`, to have several
+//! under way at once, [`start`](Call::start) them, or give them to [`join`]: they go out together, at the first wait. What was started is made, and the response waits for it, even if
 //! nobody waits for its result. `#[jiffy::init]` may not call: every instance would go on with the answer that one got.
 //! A request may make 1,000 calls, and have 16 in flight; the 17th waits until one is answered.
 
-use alloc::{borrow::ToOwned, string::String, vec::Vec};
+use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 use core::{
     fmt,
     future::{Future, IntoFuture},
@@ -55,6 +55,8 @@ use jiffy_abi::{
 };
 
 use crate::{dispatch::put_field, platform};
+
+const NAME_CHARS_MAX: usize = 64;
 
 /// What a call's result is made of.
 pub(crate) type Decode<T> = fn(&ReplyHead<'_>, &[u8], &[u8]) -> Option<T>;
@@ -275,6 +277,21 @@ impl fmt::Display for CallError {
 }
 
 impl core::error::Error for CallError {}
+
+/// The name of something that a function was given, if it may be one.
+pub(crate) fn checked_name(what: &str, name: &str) -> Result<String, CallError> {
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    match (1..=NAME_CHARS_MAX).contains(&name.len()) && name.bytes().all(is_of_name) {
+        true => Ok(name.to_owned()),
+        false => Err(CallError::new(
+            CallErrorKind::Invalid,
+            Sent::No,
+            &format!(
+                "invalid {what} name {name:?}: must be 1 to {NAME_CHARS_MAX} letters, digits, hyphens and underscores"
+            ),
+        )),
+    }
+}
 
 /// What [`join`] takes: tuples, arrays and vectors of calls, started or not.
 pub trait Join {

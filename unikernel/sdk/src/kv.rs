@@ -48,7 +48,6 @@
 
 use alloc::{
     borrow::ToOwned,
-    format,
     string::{String, ToString},
     vec::Vec,
 };
@@ -66,25 +65,14 @@ use jiffy_abi::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    call::{Call, CallError, CallErrorKind, Join, Pending, Sent},
+    call::{Call, CallError, CallErrorKind, Join, Pending, Sent, checked_name},
     dispatch::put_field,
 };
 
-const NAME_CHARS_MAX: usize = 64;
-
 /// Opens a store by its name. Nothing is asked yet: whether the function may use it, the first call says.
 pub fn open(name: &str) -> Result<Store, CallError> {
-    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    match (1..=NAME_CHARS_MAX).contains(&name.len()) && name.bytes().all(is_of_name) {
-        true => Ok(Store { name: name.into() }),
-        false => Err(CallError::new(
-            CallErrorKind::Invalid,
-            Sent::No,
-            &format!(
-                "invalid store name {name:?}: must be 1 to {NAME_CHARS_MAX} letters, digits, hyphens and underscores"
-            ),
-        )),
-    }
+    let name = checked_name("store", name)?;
+    Ok(Store { name })
 }
 
 /// A store.

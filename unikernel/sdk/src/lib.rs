@@ -62,6 +62,7 @@ pub mod functions;
 pub mod http;
 pub mod kv;
 pub mod random;
+pub mod redis;
 pub mod secret;
 #[cfg(not(jiffy_guest))]
 pub mod testing;

@@ -19,6 +19,7 @@
 
 mod functions;
 mod kv;
+mod redis;
 
 use alloc::{
     borrow::ToOwned,
@@ -32,7 +33,8 @@ use core::{fmt, time::Duration};
 
 use jiffy_abi::{
     call::{
-        ReplyHead, SERVICE_FUNCTIONS, SERVICE_HOST, SERVICE_HTTP, SERVICE_KV, SERVICE_SECRET, Sent,
+        ReplyHead, SERVICE_FUNCTIONS, SERVICE_HOST, SERVICE_HTTP, SERVICE_KV, SERVICE_REDIS,
+        SERVICE_SECRET, Sent,
     },
     frame::{Fields, RequestKind, ResponseHead, ResponseKind, Tag},
 };
@@ -79,6 +81,7 @@ pub struct Call {
     secrets: BTreeMap<String, Vec<u8>>,
     http_answers: Vec<HttpAnswer>,
     functions: Functions,
+    databases: Databases,
     world: World,
 }
 
@@ -99,6 +102,15 @@ impl fmt::Debug for Functions {
     }
 }
 
+/// Redis databases, by their names.
+struct Databases(BTreeMap<String, redis::Answering>);
+
+impl fmt::Debug for Databases {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
 impl Call {
     /// Begins a call; [`call!`] knows the argument.
     pub fn new(function: Function) -> Self {
@@ -112,6 +124,7 @@ impl Call {
             secrets: BTreeMap::new(),
             http_answers: Vec::new(),
             functions: Functions(BTreeMap::new()),
+            databases: Databases(BTreeMap::new()),
             world,
         }
     }
@@ -261,6 +274,25 @@ impl Call {
         self
     }
 
+    /// Has a [Redis database](crate::redis) reply so to each command, as its words: with a
+    /// [`Value`](crate::redis::Value), or what makes one. An error among them is the server's.
+    pub fn redis<V: Into<crate::redis::Value>>(
+        mut self,
+        name: &str,
+        answer: impl FnMut(&[&str]) -> V + 'static,
+    ) -> Self {
+        let answering = redis::answering(answer);
+        self.databases.0.insert(name.to_owned(), answering);
+        self
+    }
+
+    /// Has every call for a Redis database fail so.
+    pub fn redis_fails(mut self, name: &str, error: CallError) -> Self {
+        let answering = redis::failing(error);
+        self.databases.0.insert(name.to_owned(), answering);
+        self
+    }
+
     fn answers(mut self, service: u16, answer: Answer) -> Self {
         let encode = move |_: &platform::Call<'_>| {
             encode(answer.as_ref().map(|info| (info_fields(info), &[][..])))
@@ -280,6 +312,7 @@ impl Call {
             secrets,
             http_answers,
             functions: Functions(functions),
+            databases: Databases(databases),
             mut world,
         } = self;
         if !stores.is_empty() {
@@ -296,6 +329,10 @@ impl Call {
         if !functions.is_empty() {
             let stand_in = functions::stand_in(functions);
             world.stand_ins.set(SERVICE_FUNCTIONS, stand_in);
+        }
+        if !databases.is_empty() {
+            let stand_in = redis::stand_in(databases);
+            world.stand_ins.set(SERVICE_REDIS, stand_in);
         }
         logging::install();
         Outcome::new(platform::within(world, || {
