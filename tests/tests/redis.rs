@@ -316,7 +316,8 @@ fn what_a_function_may_not_do_is_refused_without_a_word_of_the_server() {
         check_error(&ask(&agent, &[one(command)])[0], "Denied No", word);
     }
     let reader = json!({ "database": "reader", "command": ["GET", "k"] });
-    let unset = &ask(&agent, &[reader.clone()])[0];
+    let reader = std::slice::from_ref(&reader);
+    let unset = &ask(&agent, reader)[0];
     check_error(unset, "Failed No", "`jiffy secret set reader_url`");
     // Another password: connections that stand go on, those that are made anew have it.
     assert_eq!(values(&agent, &[one("SET k v")]), ["OK"]);
@@ -356,7 +357,7 @@ fn what_a_function_may_not_do_is_refused_without_a_word_of_the_server() {
         ),
     ] {
         set(&agent, "reader_url", url);
-        check_error(&ask(&agent, &[reader.clone()])[0], "Failed No", word);
+        check_error(&ask(&agent, reader)[0], "Failed No", word);
     }
     agent.stop();
     assert!(!setup.log().contains("canary"), "{}", setup.log());
