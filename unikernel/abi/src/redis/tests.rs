@@ -139,3 +139,48 @@ fn commands_are_taken_apart() {
     let too_large = large(COMMAND_BYTES_MAX);
     assert_eq!(commands(&too_large), Err(RespError::CommandBytes));
 }
+
+/// Replies of any shape, and what comes of them when a byte is another, end where they end however they are cut: [`ends`] looks.
+#[test]
+fn replies_of_any_shape_end_however_they_are_cut() {
+    // xorshift64: the same replies every time.
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut below = |limit: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % limit).expect("small")
+    };
+    let (mut whole, mut broken) = (0, 0);
+    for _ in 0..2000 {
+        let mut reply = String::new();
+        let mut lacking = 1;
+        while lacking > 0 {
+            lacking -= 1;
+            let count = below(4);
+            match below(6) {
+                0 => reply.push_str("+OK\r\n"),
+                1 => reply.push_str("-ERR no\r\n"),
+                2 => reply.push_str(&format!(":-{}\r\n", count + 1)),
+                3 => reply.push_str("$-1\r\n"),
+                4 if reply.len() < 200 => {
+                    reply.push_str(&format!("*{count}\r\n"));
+                    lacking += count;
+                }
+                _ => reply.push_str(&format!("${}\r\n{}\r\n", 2 * count, "\r\n".repeat(count))),
+            }
+        }
+        assert_eq!(ends(reply.as_bytes()), Ok(Some(reply.len())), "{reply}");
+        let mut bytes = reply.into_bytes();
+        let place = below(bytes.len() as u64);
+        bytes[place] = b"\r\n+-:$*019a\0"[below(12)];
+        match ends(&bytes) {
+            Ok(Some(end)) => {
+                whole += 1;
+                assert!(end <= bytes.len());
+            }
+            Ok(None) | Err(_) => broken += 1,
+        }
+    }
+    assert!(whole > 100 && broken > 100, "{whole} {broken}");
+}
