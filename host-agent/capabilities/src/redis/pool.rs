@@ -6,13 +6,13 @@
 use std::{
     mem,
     sync::{Arc, Weak},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::sleep,
+    time::{Instant, sleep},
 };
 
 use super::connection::Connection;
@@ -39,7 +39,7 @@ pub(super) struct Pool {
     /// Places for those that have a call.
     pub(super) turns: Semaphore,
     /// Places for those of all functions that wait.
-    places: Arc<Semaphore>,
+    pub(super) places: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Pool {

@@ -363,6 +363,46 @@ async fn a_reply_that_nobody_waits_for_answers_no_other_call() {
     assert!(closed.is_ok());
 }
 
+#[tokio::test]
+async fn a_connection_that_waits_for_minutes_is_closed() {
+    let (ended, mut is_ended) = mpsc::unbounded_channel();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            echo_all(stream).await;
+            let _ = ended.send(());
+        }
+    });
+    let function = function(&format!("redis://127.0.0.1:{port}"), &["127.0.0.1"]);
+    ask(&function, "GET k").await.expect("an answer");
+    let places = Arc::clone(&function.databases["cache"].pool.places);
+    assert_eq!(places.available_permits(), IDLE_MAX - 1);
+    let wait = async |minutes: u64| {
+        tokio::time::pause();
+        for _ in 0..minutes {
+            tokio::time::advance(Duration::from_secs(60)).await;
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+        }
+        tokio::time::resume();
+    };
+    wait(4).await;
+    assert!(is_ended.try_recv().is_err());
+    ask(&function, "GET k").await.expect("an answer");
+    wait(4).await;
+    assert_eq!(
+        places.available_permits(),
+        IDLE_MAX - 1,
+        "it was used meanwhile"
+    );
+    wait(3).await;
+    let closed = timeout(Duration::from_secs(5), is_ended.recv()).await;
+    assert_eq!(closed, Ok(Some(())));
+    assert_eq!(places.available_permits(), IDLE_MAX);
+}
+
 /// Each is a typed error; memory is bounded; the next call is right.
 #[tokio::test]
 async fn hostile_replies_harm_nobody() {
