@@ -29,6 +29,7 @@ fn call(call: Call) -> Reply {
     };
     let context = CallContext {
         request: &request,
+        scope: &jiffy_client::Scope::default(),
         deadline: None,
     };
     let mut reply = prepared.call(call, &context);

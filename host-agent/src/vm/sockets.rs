@@ -104,7 +104,9 @@ impl Sockets for Watched {
         news: Option<&mut News<L>>,
         calls: &mut CallsInHand,
     ) -> Step<usize> {
-        let CallsInHand { waiting, outgoing } = calls;
+        let CallsInHand {
+            waiting, outgoing, ..
+        } = calls;
         let until = waiting.until();
         tokio::select! {
             biased;

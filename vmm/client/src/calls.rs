@@ -14,7 +14,7 @@ use std::{
 use jiffy_abi::call::{CallErrorKind, Sent};
 use jiffy_control::{Call, Exchange, Reply, Request};
 
-use crate::wait::write_some;
+use crate::{Scope, wait::write_some};
 
 /// Bytes of replies that are not written yet after which no further call is begun: a guest that reads none of them has
 /// its owner keep no more than these, and what the calls that were begun together come to.
@@ -28,6 +28,8 @@ pub type CallFuture = Pin<Box<dyn Future<Output = Reply> + Send>>;
 pub struct CallContext<'a> {
     /// The request in hand.
     pub request: &'a Request,
+    /// What the calls of this request keep for one another.
+    pub scope: &'a Scope,
     /// When nobody waits for the reply any more.
     pub deadline: Option<Instant>,
 }
@@ -45,6 +47,8 @@ pub struct CallsInHand {
     pub waiting: Waiting,
     /// Frames that are on their way.
     pub outgoing: Outgoing,
+    /// What calls keep for later ones; behind those that are waited for, so that they end first.
+    pub(crate) scope: Scope,
 }
 
 /// Calls that are waited for: at most [`jiffy_abi::call::IN_FLIGHT_MAX`].
@@ -86,7 +90,8 @@ impl CallsInHand {
         &mut self,
         calls: Option<&dyn Calls>,
         call: Call,
-        context: &CallContext<'_>,
+        request: &Request,
+        deadline: Option<Instant>,
     ) {
         let Some(calls) = calls else {
             return self.waiting.done.push((call.id, Reply::nobody()));
@@ -94,16 +99,14 @@ impl CallsInHand {
         let until = call
             .timeout
             .and_then(|timeout| Instant::now().checked_add(timeout));
-        let until = until.filter(|until| context.deadline.is_none_or(|deadline| *until < deadline));
-        let deadline = until.or(context.deadline);
+        let until = until.filter(|until| deadline.is_none_or(|deadline| *until < deadline));
+        let context = CallContext {
+            request,
+            scope: &self.scope,
+            deadline: until.or(deadline),
+        };
         let id = call.id;
-        let future = calls.call(
-            call,
-            &CallContext {
-                deadline,
-                ..*context
-            },
-        );
+        let future = calls.call(call, &context);
         self.waiting.calls.push(InHand { id, until, future });
     }
 

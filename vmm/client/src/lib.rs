@@ -4,6 +4,7 @@
 //! ```text
 //! spawner   the process that makes shells
 //! vm        what is said to a VM, as futures           news   what it told
+//! calls     what a guest asks for meanwhile        scope  what calls of a request keep for later ones
 //! wait      how one waits for it: in the calling thread, or as a runtime does
 //! instance  a VM for who waits in the calling thread   launch, capture   how it is started, and made a snapshot of
 //! ```
@@ -18,6 +19,7 @@ mod instance;
 mod launch;
 mod news;
 mod outcome;
+mod scope;
 mod spawner;
 mod vm;
 mod wait;
@@ -30,6 +32,7 @@ pub use error::VmError;
 pub use instance::Instance;
 pub use launch::{Launch, LaunchError, Source, boot_packet, restore_packet};
 pub use news::{LogSink, News};
+pub use scope::Scope;
 pub use spawner::{Shell, ShellProcess, SpawnError, Spawner, SpawnerOptions};
 pub use vm::{Captured, GRACE, Vm};
 pub use wait::{Sockets, Step, write_some};

@@ -27,7 +27,7 @@ use jiffy_snapshots::{Snapshot, State};
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::{
-    CallContext, Calls, CallsInHand, Shell, ShellProcess, VmError, boot_packet,
+    Calls, CallsInHand, Shell, ShellProcess, VmError, boot_packet,
     news::{LogSink, News},
     restore_packet,
     wait::{Sockets, Step, write_some},
@@ -373,8 +373,7 @@ impl<S: Sockets, L: LogSink> Vm<S, L> {
                 && let Some(call) = self.exchange.next_call()
             {
                 let deadline = self.limit.and_then(|limit| began.checked_add(limit));
-                let context = CallContext { request, deadline };
-                in_hand.begin(self.calls.as_deref(), call, &context);
+                in_hand.begin(self.calls.as_deref(), call, request, deadline);
                 has_begun = true;
             }
             if !has_begun {

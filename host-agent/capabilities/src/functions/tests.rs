@@ -73,6 +73,7 @@ async fn ask(
     };
     let context = CallContext {
         request: &request,
+        scope: &jiffy_client::Scope::default(),
         deadline: None,
     };
     let reply = functions.call(call, &context).await;
@@ -194,6 +195,7 @@ async fn so_many_are_invoked_at_once_and_no_more() {
     let request = Request::default();
     let context = CallContext {
         request: &request,
+        scope: &jiffy_client::Scope::default(),
         deadline: None,
     };
     let ask_all = || -> Vec<_> {

@@ -41,6 +41,7 @@ impl Bench {
         });
         let context = CallContext {
             request: &Request::default(),
+            scope: &jiffy_client::Scope::default(),
             deadline: None,
         };
         let mut future = pin!(prepared.call(call, &context));
