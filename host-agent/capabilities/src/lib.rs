@@ -18,6 +18,7 @@ mod net;
 mod reads;
 mod redis;
 mod secrets;
+mod sql;
 
 use std::{collections::BTreeMap, error::Error, fmt, future::ready, sync::Arc};
 
@@ -132,6 +133,7 @@ impl Capabilities {
         all.add::<http::Http>(config, &net)?;
         all.add::<redis::Redis>(config, &net)?;
         all.add::<functions::Functions>(config, &net)?;
+        all.add::<sql::Sql>(config, &net)?;
         Ok(all)
     }
 

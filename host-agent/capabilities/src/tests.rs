@@ -74,7 +74,7 @@ fn what_nobody_has_is_an_error_that_can_be_told_from_others() {
     };
     for service in [0, 9999, u16::MAX] {
         let message = format!(
-            "unknown service {service}: must be one of 1 (host), 2 (http), 4 (redis), 16 (kv), 17 (secret), 18 (functions)"
+            "unknown service {service}: must be one of 1 (host), 2 (http), 3 (sql), 4 (redis), 16 (kv), 17 (secret), 18 (functions)"
         );
         check(
             Call {

@@ -51,6 +51,19 @@ pub const SERVICE_HTTP: u16 = 2;
 /// Of [`SERVICE_HTTP`]: one request. Fields: method, target (the whole URL), headers; the binding is the secret to put into
 /// it. The reply has status and headers, and the body.
 pub const OPERATION_HTTP_REQUEST: u16 = 1;
+/// The service that asks SQL databases; the binding is the database.
+pub const SERVICE_SQL: u16 = 3;
+/// Of [`SERVICE_SQL`]: runs a statement (fields: statement, transaction if it is of one); the body is its parameters, a JSON array, or
+/// nothing. The reply's body is its rows, a JSON array of objects.
+pub const OPERATION_SQL_QUERY: u16 = 1;
+/// Of [`SERVICE_SQL`]: runs a statement, whose rows nobody wants. The reply's field is how many rows were changed.
+pub const OPERATION_SQL_EXECUTE: u16 = 2;
+/// Of [`SERVICE_SQL`]: begins a transaction (fields: isolation, read only). The reply's field is its number.
+pub const OPERATION_SQL_BEGIN: u16 = 3;
+/// Of [`SERVICE_SQL`]: commits a transaction (field: transaction).
+pub const OPERATION_SQL_COMMIT: u16 = 4;
+/// Of [`SERVICE_SQL`]: rolls a transaction back (field: transaction). One that is open when its request ends is rolled back, too.
+pub const OPERATION_SQL_ROLLBACK: u16 = 5;
 
 /// The service that sends commands to Redis databases; the binding is the database. See [`crate::redis`].
 pub const SERVICE_REDIS: u16 = 4;

@@ -305,6 +305,16 @@ pub enum Tag {
     Count = 89,
     /// KV reply: bytes of a value, u32.
     ValueBytes = 90,
+    /// SQL call: a statement, UTF-8.
+    Statement = 96,
+    /// SQL: the number of a transaction in its request, u32.
+    Transaction = 97,
+    /// SQL reply: how many rows were changed, u64.
+    Changed = 98,
+    /// SQL call: how a transaction is isolated, u8: 1 read committed, 2 repeatable read, 3 serializable.
+    Isolation = 99,
+    /// SQL call: whether a transaction only reads, u8.
+    ReadOnly = 100,
 }
 
 impl Tag {
@@ -341,6 +351,11 @@ impl Tag {
             88 => Self::Cursor,
             89 => Self::Count,
             90 => Self::ValueBytes,
+            96 => Self::Statement,
+            97 => Self::Transaction,
+            98 => Self::Changed,
+            99 => Self::Isolation,
+            100 => Self::ReadOnly,
             _ => return None,
         })
     }

@@ -61,6 +61,9 @@ const NAME_CHARS_MAX: usize = 64;
 /// What a call's result is made of.
 pub(crate) type Decode<T> = fn(&ReplyHead<'_>, &[u8], &[u8]) -> Option<T>;
 
+/// What a reply that is none of these means.
+pub(crate) type Explain = fn(&[u8]) -> CallError;
+
 /// A call that is being prepared.
 #[must_use = "a call calls when it is sent or started"]
 pub struct Call<T> {
@@ -73,6 +76,7 @@ pub struct Call<T> {
     /// Why it cannot be made, if it cannot.
     invalid: Option<CallError>,
     decode: Decode<T>,
+    explain: Option<Explain>,
 }
 
 impl<T> Call<T> {
@@ -86,7 +90,14 @@ impl<T> Call<T> {
             body: Vec::new(),
             invalid: None,
             decode,
+            explain: None,
         }
+    }
+
+    /// Says what is wrong with the body of a reply that cannot be decoded, if that can be the function's fault.
+    pub(crate) const fn explained(mut self, explain: Explain) -> Self {
+        self.explain = Some(explain);
+        self
     }
 
     /// Under which name the function was given what it asks for.
@@ -154,6 +165,7 @@ impl<T> Call<T> {
         Pending {
             started: self.invalid.map_or_else(start, Err),
             decode: self.decode,
+            explain: self.explain,
             _not_send: PhantomData,
         }
     }
@@ -173,6 +185,7 @@ impl<T> fmt::Debug for Call<T> {
 pub struct Pending<T> {
     started: Result<u32, CallError>,
     decode: Decode<T>,
+    explain: Option<Explain>,
     /// It is of the request that is in hand on this thread.
     _not_send: PhantomData<*const ()>,
 }
@@ -180,11 +193,19 @@ pub struct Pending<T> {
 impl<T> Pending<T> {
     /// Waits for the result.
     pub fn wait(self) -> Result<T, CallError> {
-        read_reply(self.decode, &platform::wait_reply(self.started?))
+        read_reply(
+            self.decode,
+            self.explain,
+            &platform::wait_reply(self.started?),
+        )
     }
 }
 
-fn read_reply<T>(decode: Decode<T>, reply: &platform::Reply) -> Result<T, CallError> {
+fn read_reply<T>(
+    decode: Decode<T>,
+    explain: Option<Explain>,
+    reply: &platform::Reply,
+) -> Result<T, CallError> {
     let (head, body) = reply.payload.split_at(reply.head_bytes);
     let malformed = || CallError::new(CallErrorKind::Failed, Sent::Maybe, MALFORMED);
     let fields = ReplyHead::parse(head).map_err(|_| malformed())?;
@@ -197,7 +218,10 @@ fn read_reply<T>(decode: Decode<T>, reply: &platform::Reply) -> Result<T, CallEr
                 message,
             })
         }
-        None => decode(&fields, head, body).ok_or_else(malformed),
+        None => {
+            let why = || explain.map_or_else(malformed, |explain| explain(body));
+            decode(&fields, head, body).ok_or_else(why)
+        }
     }
 }
 
@@ -211,7 +235,7 @@ impl<T> Future for Pending<T> {
             Err(error) => return Poll::Ready(Err(error.clone())),
         };
         match platform::take_reply(id, context.waker()) {
-            Some(reply) => Poll::Ready(read_reply(self.decode, &reply)),
+            Some(reply) => Poll::Ready(read_reply(self.decode, self.explain, &reply)),
             None => Poll::Pending,
         }
     }

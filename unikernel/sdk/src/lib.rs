@@ -64,6 +64,7 @@ pub mod kv;
 pub mod random;
 pub mod redis;
 pub mod secret;
+pub mod sql;
 #[cfg(not(jiffy_guest))]
 pub mod testing;
 pub mod time;

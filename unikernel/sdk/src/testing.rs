@@ -20,6 +20,7 @@
 mod functions;
 mod kv;
 mod redis;
+mod sql;
 
 use alloc::{
     borrow::ToOwned,
@@ -34,7 +35,7 @@ use core::{fmt, time::Duration};
 use jiffy_abi::{
     call::{
         ReplyHead, SERVICE_FUNCTIONS, SERVICE_HOST, SERVICE_HTTP, SERVICE_KV, SERVICE_REDIS,
-        SERVICE_SECRET, Sent,
+        SERVICE_SECRET, SERVICE_SQL, Sent,
     },
     frame::{Fields, RequestKind, ResponseHead, ResponseKind, Tag},
 };
@@ -80,8 +81,9 @@ pub struct Call {
     stores: BTreeMap<String, Store>,
     secrets: BTreeMap<String, Vec<u8>>,
     http_answers: Vec<HttpAnswer>,
-    functions: Functions,
-    databases: Databases,
+    functions: Named<functions::Answering>,
+    sql: Named<sql::Answering>,
+    redis: Named<redis::Answering>,
     world: World,
 }
 
@@ -93,19 +95,16 @@ struct HttpAnswer {
     answer: Result<http::Response, CallError>,
 }
 
-/// By their names.
-struct Functions(BTreeMap<String, functions::Answering>);
+/// What answers for the functions or databases of a test, by their names.
+struct Named<T>(BTreeMap<String, T>);
 
-impl fmt::Debug for Functions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+impl<T> Default for Named<T> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
     }
 }
 
-/// Redis databases, by their names.
-struct Databases(BTreeMap<String, redis::Answering>);
-
-impl fmt::Debug for Databases {
+impl<T> fmt::Debug for Named<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
     }
@@ -123,8 +122,9 @@ impl Call {
             stores: BTreeMap::new(),
             secrets: BTreeMap::new(),
             http_answers: Vec::new(),
-            functions: Functions(BTreeMap::new()),
-            databases: Databases(BTreeMap::new()),
+            functions: Named::default(),
+            sql: Named::default(),
+            redis: Named::default(),
             world,
         }
     }
@@ -282,14 +282,26 @@ impl Call {
         answer: impl FnMut(&[&str]) -> V + 'static,
     ) -> Self {
         let answering = redis::answering(answer);
-        self.databases.0.insert(name.to_owned(), answering);
+        self.redis.0.insert(name.to_owned(), answering);
         self
     }
 
     /// Has every call for a Redis database fail so.
     pub fn redis_fails(mut self, name: &str, error: CallError) -> Self {
         let answering = redis::failing(error);
-        self.databases.0.insert(name.to_owned(), answering);
+        self.redis.0.insert(name.to_owned(), answering);
+        self
+    }
+
+    /// Has a [database](crate::sql) answer a statement and its parameters, a JSON array: with rows, or with how many are changed.
+    /// Transactions begin and end without it.
+    pub fn sql<T: Serialize>(
+        mut self,
+        name: &str,
+        answer: impl FnMut(&str, &serde_json::Value) -> Result<T, CallError> + 'static,
+    ) -> Self {
+        let answering = sql::answering(answer);
+        self.sql.0.insert(name.to_owned(), answering);
         self
     }
 
@@ -311,8 +323,9 @@ impl Call {
             stores,
             secrets,
             http_answers,
-            functions: Functions(functions),
-            databases: Databases(databases),
+            functions: Named(functions),
+            sql: Named(sql),
+            redis: Named(redis),
             mut world,
         } = self;
         if !stores.is_empty() {
@@ -330,9 +343,12 @@ impl Call {
             let stand_in = functions::stand_in(functions);
             world.stand_ins.set(SERVICE_FUNCTIONS, stand_in);
         }
-        if !databases.is_empty() {
-            let stand_in = redis::stand_in(databases);
+        if !redis.is_empty() {
+            let stand_in = redis::stand_in(redis);
             world.stand_ins.set(SERVICE_REDIS, stand_in);
+        }
+        if !sql.is_empty() {
+            world.stand_ins.set(SERVICE_SQL, sql::stand_in(sql));
         }
         logging::install();
         Outcome::new(platform::within(world, || {

@@ -27,7 +27,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::{Egress, tls::Tls};
+use super::{Egress, address::not_public, tls::Tls};
 use crate::Failure;
 
 /// What a name's addresses may take.
@@ -106,6 +106,24 @@ enum Kind {
 }
 
 impl Stream {
+    /// The certificate of whom TLS is spoken with.
+    pub(crate) fn certificate(&self) -> Option<&[u8]> {
+        match &self.kind {
+            Kind::Clear(_) => None,
+            Kind::Tls(stream) => Some(stream.get_ref().1.peer_certificates()?.first()?),
+        }
+    }
+
+    /// Whether it leads to an address of the public Internet; also if that is not known.
+    pub(crate) fn is_to_public(&self) -> bool {
+        let stream = match &self.kind {
+            Kind::Clear(stream) => stream,
+            Kind::Tls(stream) => stream.get_ref().0,
+        };
+        let address = stream.peer_addr();
+        !address.is_ok_and(|address| not_public(address.ip()).is_some())
+    }
+
     /// Whether HTTP/2 was agreed on.
     pub(crate) fn is_http2(&self) -> bool {
         match &self.kind {

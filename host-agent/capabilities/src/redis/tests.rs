@@ -79,6 +79,7 @@ async fn made(function: &RedisOf, call: Call) -> Answer {
     let context = CallContext {
         request: &Request::default(),
         deadline: None,
+        scope: &jiffy_client::Scope::default(),
     };
     let reply = function.call(call, &context).await;
     let text = String::from_utf8_lossy(&reply.body).into_owned();

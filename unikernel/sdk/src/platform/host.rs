@@ -16,7 +16,7 @@ use std::{
 use jiffy_abi::{
     call::{
         CallErrorKind, SERVICE_FUNCTIONS, SERVICE_HOST, SERVICE_HTTP, SERVICE_KV, SERVICE_REDIS,
-        SERVICE_SECRET, Sent,
+        SERVICE_SECRET, SERVICE_SQL, Sent,
     },
     log_ring::Level,
 };
@@ -172,6 +172,7 @@ pub(crate) fn start_call(call: Call<'_>) -> Result<u32, CallError> {
         SERVICE_REDIS => "redis",
         SERVICE_SECRET => "secret",
         SERVICE_FUNCTIONS => "invokes",
+        SERVICE_SQL => "sql",
         _ => "a service",
     };
     let Some(stand_in) = stand_in else {

@@ -656,6 +656,7 @@ fn calls_are_made_without_a_runtime_too() {
     let context = CallContext {
         request: &Request::default(),
         deadline: None,
+        scope: &jiffy_client::Scope::default(),
     };
     for word in ["a", "b"] {
         let call = call(OPERATION_REDIS_COMMAND, encoded(&format!("GET {word}")));

@@ -1,0 +1,424 @@
+//! One connection to a database: made, asked, put back in order for the next request, and ended.
+//!
+//! A task drives it. It is ended with the connection, so that a database that says nothing keeps none.
+
+use std::{
+    collections::HashMap,
+    future::poll_fn,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::{StreamExt, pin_mut};
+use jiffy_abi::call::{CallErrorKind, Sent};
+use serde_json::value::RawValue;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_postgres::{CancelToken, Client, Error, SimpleQueryMessage, Statement};
+
+use super::{
+    binding::AsItIs,
+    failures::{self, Step},
+    parameters,
+    room::Room,
+    rows::Rows,
+    stream::{Meter, Metered},
+    url::{Encryption, Target},
+};
+use crate::{
+    Failure,
+    net::{Connector, Stream},
+};
+
+/// What all of it may take together: address, TCP, TLS, password.
+const OPEN_TIME_MAX: Duration = Duration::from_secs(10);
+/// What putting it in order may take, and what ending a statement may.
+const AFTER_TIME_MAX: Duration = Duration::from_secs(5);
+/// Prepared statements that a connection keeps at most.
+const KEPT_STATEMENTS_MAX: usize = 100;
+/// Bytes of a statement that is kept prepared at most.
+const KEPT_STATEMENT_BYTES_MAX: usize = 8 << 10;
+/// Bytes that a database may send for one thing that it is asked.
+const OPENING_BYTES_MAX: u64 = 256 << 10;
+const PREPARING_BYTES_MAX: u64 = 1 << 20;
+const RUNNING_BYTES_MAX: u64 = 16 << 20;
+/// What Postgres takes TLS for, as ALPN names it.
+const PROTOCOLS: &[&[u8]] = &[b"postgresql"];
+/// Asks whether TLS is spoken: 8 bytes, 1234, 5679.
+const TLS_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+
+/// Undoes what a request may have left in its session, so that the next one, which is another, sees nothing of it: what `discard all`
+/// undoes, but for statements that are kept prepared. False: it is
+/// still in a transaction, or has prepared statements of its own. It is one message, and so one transaction.
+const RESET: &str = "close all; set session authorization default; reset role; reset all; unlisten *; \
+     select pg_catalog.pg_advisory_unlock_all(); discard temp; discard sequences; \
+     select pg_catalog.now() = pg_catalog.statement_timestamp() \
+     and not exists (select from pg_catalog.pg_prepared_statements where from_sql)";
+
+/// How to reach a database, for one version.
+#[derive(Clone, Debug)]
+pub(super) struct Reach {
+    pub(super) connector: Arc<Connector>,
+    /// Places for connections of the version.
+    pub(super) places: Arc<Semaphore>,
+    pub(super) room: Room,
+}
+
+/// What is wanted of a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Want {
+    Rows,
+    Changed,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) enum Got {
+    /// As JSON.
+    Rows(Vec<u8>),
+    Changed(u64),
+}
+
+/// A connection.
+pub(super) struct Connection {
+    client: Client,
+    driver: JoinHandle<()>,
+    meter: Arc<Meter>,
+    room: Room,
+    statements: HashMap<String, (Statement, Instant)>,
+    state: State,
+    /// Where what comes after it runs.
+    runtime: Handle,
+}
+
+/// What may be done with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Ready,
+    /// Something runs, or its answer is not read to its end.
+    Busy,
+    Broken,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Connection {
+    /// Connects to a database.
+    pub(super) async fn open(reach: &Reach, target: &Target) -> Result<Self, Failure> {
+        let late = |_| {
+            let message = "connecting to the database took too long".into();
+            Failure::new(CallErrorKind::Timeout, Sent::No, message)
+        };
+        let opening = timeout(OPEN_TIME_MAX, Self::open_in_time(reach, target));
+        opening.await.map_err(late)?
+    }
+
+    async fn open_in_time(reach: &Reach, target: &Target) -> Result<Self, Failure> {
+        let (stream, is_clear) = connect(reach, target).await?;
+        let meter = Arc::new(Meter::default());
+        meter.allow(OPENING_BYTES_MAX);
+        let stream = Metered::new(stream, is_clear, Arc::clone(&meter), reach.room.clone());
+        let connecting = target.config.connect_raw(stream, AsItIs).await;
+        let (client, mut connection) = connecting.map_err(|error| match meter.is_betrayed() {
+            true => {
+                let message = "the database wants the password in clear, which is sent by TLS only";
+                Failure::new(CallErrorKind::Denied, Sent::No, message.into())
+            }
+            false => failures::of_connecting(&error),
+        })?;
+        // Notices are nobody's: they may have what is in the database.
+        let driver = tokio::spawn(async move {
+            while let Some(Ok(_)) = poll_fn(|context| connection.poll_message(context)).await {}
+        });
+        Ok(Self {
+            client,
+            driver,
+            meter,
+            room: reach.room.clone(),
+            statements: HashMap::new(),
+            state: State::Ready,
+            runtime: Handle::current(),
+        })
+    }
+
+    /// Whether it can be asked.
+    pub(super) fn is_ready(&self) -> bool {
+        self.state == State::Ready && !self.client.is_closed()
+    }
+
+    /// Runs a statement.
+    pub(super) async fn run(
+        &mut self,
+        want: Want,
+        sql: &str,
+        values: &[&RawValue],
+        may_repeat: bool,
+    ) -> Result<Got, Failure> {
+        let is_kept = self.statements.contains_key(sql);
+        let statement = self.statement(sql).await?;
+        let ran = self.run_prepared(want, &statement, values).await;
+        match ran {
+            Err((_, true)) if is_kept && may_repeat => {
+                self.statements.remove(sql);
+                let statement = self.statement(sql).await?;
+                let ran = self.run_prepared(want, &statement, values).await;
+                ran.map_err(|(failure, _)| failure)
+            }
+            ran => ran.map_err(|(failure, is_stale)| {
+                if is_stale {
+                    self.statements.remove(sql);
+                }
+                failure
+            }),
+        }
+    }
+
+    /// With an error, whether the statement is no longer what it was.
+    async fn run_prepared(
+        &mut self,
+        want: Want,
+        statement: &Statement,
+        values: &[&RawValue],
+    ) -> Result<Got, (Failure, bool)> {
+        let plain = |failure| (failure, false);
+        let parameters = parameters::convert(values, statement.params()).map_err(plain)?;
+        self.meter.allow(RUNNING_BYTES_MAX);
+        match want {
+            Want::Changed => {
+                self.state = State::Busy;
+                let changed = self.client.execute_raw(statement, parameters).await;
+                self.ran(Step::Run, changed).map(Got::Changed)
+            }
+            Want::Rows => {
+                let mut rows = Rows::new(statement.columns(), &self.room).map_err(plain)?;
+                self.state = State::Busy;
+                let answer = self.client.query_raw(statement, parameters).await;
+                let answer = self.ran(Step::Run, answer)?;
+                self.state = State::Busy;
+                pin_mut!(answer);
+                while let Some(row) = answer.next().await {
+                    let row = self.ran(Step::Run, row)?;
+                    // What is not read to its end is not ready.
+                    self.state = State::Busy;
+                    rows.add(&row).map_err(plain)?;
+                }
+                self.state = State::Ready;
+                Ok(Got::Rows(rows.into_json()))
+            }
+        }
+    }
+
+    /// Has a statement of no parameters and no rows run, such as one that begins a transaction.
+    pub(super) async fn command(&mut self, step: Step, sql: &str) -> Result<(), Failure> {
+        self.meter.allow(PREPARING_BYTES_MAX);
+        self.state = State::Busy;
+        let done = self.client.batch_execute(sql).await;
+        self.ran(step, done).map_err(|(failure, _)| failure)
+    }
+
+    /// The statement, prepared.
+    async fn statement(&mut self, sql: &str) -> Result<Statement, Failure> {
+        if let Some((statement, used)) = self.statements.get_mut(sql) {
+            *used = Instant::now();
+            return Ok(statement.clone());
+        }
+        self.meter.allow(PREPARING_BYTES_MAX);
+        self.state = State::Busy;
+        let prepared = self.client.prepare(sql).await;
+        let statement = self.ran(Step::Prepare, prepared);
+        let statement = statement.map_err(|(failure, _)| failure)?;
+        if sql.len() <= KEPT_STATEMENT_BYTES_MAX {
+            if self.statements.len() >= KEPT_STATEMENTS_MAX {
+                let oldest = self.statements.iter().min_by_key(|(_, (_, used))| *used);
+                if let Some(oldest) = oldest.map(|(sql, _)| sql.clone()) {
+                    self.statements.remove(&oldest);
+                }
+            }
+            let kept = (statement.clone(), Instant::now());
+            self.statements.insert(sql.to_owned(), kept);
+        }
+        Ok(statement)
+    }
+
+    /// What came of something, and what the connection is from now on.
+    fn ran<T>(&mut self, step: Step, result: Result<T, Error>) -> Result<T, (Failure, bool)> {
+        match result {
+            Ok(result) => {
+                self.state = State::Ready;
+                Ok(result)
+            }
+            Err(error) => {
+                self.state = match failures::ends_connection(&error) {
+                    true => State::Broken,
+                    false => State::Ready,
+                };
+                let failure = match self.meter.is_exceeded() {
+                    true => Failure::new(
+                        CallErrorKind::Limit,
+                        match step {
+                            Step::Prepare => Sent::No,
+                            Step::Run => Sent::Maybe,
+                        },
+                        TOO_MUCH.into(),
+                    ),
+                    false => failures::of_statement(&error, step),
+                };
+                Err((failure, failures::is_stale(&error)))
+            }
+        }
+    }
+
+    /// Puts it in order for another request. Whether it can be used again.
+    async fn reset(&mut self) -> bool {
+        self.meter.allow(PREPARING_BYTES_MAX);
+        let asked = timeout(AFTER_TIME_MAX, self.client.simple_query(RESET)).await;
+        let Ok(Ok(messages)) = asked else {
+            return false;
+        };
+        let rows = messages.iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        rows.last().and_then(|row| row.try_get(0).ok()?) == Some("t") && self.is_ready()
+    }
+
+    /// It is no longer wanted: what becomes of it is found out by a task of its own. If it can be used again, `keep` gets it.
+    pub(super) fn release(
+        mut self,
+        reach: Reach,
+        target: CancelTarget,
+        place: OwnedSemaphorePermit,
+        keep: impl FnOnce(Self) + Send + 'static,
+    ) {
+        let runtime = self.runtime.clone();
+        match self.state {
+            State::Ready if !self.client.is_closed() => {
+                runtime.spawn(async move {
+                    if self.reset().await {
+                        keep(self);
+                    }
+                    // Whoever waits for a place finds it there.
+                    drop(place);
+                });
+            }
+            // The database goes on with what nobody waits for, unless it is told.
+            State::Busy if !self.client.is_closed() => {
+                let token = self.client.cancel_token();
+                runtime.spawn(async move {
+                    let cancelling = cancel(&reach, &target, &token);
+                    let _ = timeout(AFTER_TIME_MAX, cancelling).await;
+                    drop((self, place));
+                });
+            }
+            State::Ready | State::Busy | State::Broken => {}
+        }
+    }
+}
+
+const TOO_MUCH: &str = "the database sends more than may be read, 16 MiB, and 8 MiB for a row: ask for fewer and smaller rows, with LIMIT";
+const _: () = assert!(RUNNING_BYTES_MAX == 16 << 20 && super::stream::MESSAGE_BYTES_MAX == 8 << 20);
+
+/// Where a statement is ended that nobody waits for, and the permission to.
+#[derive(Debug)]
+pub(super) struct CancelTarget {
+    pub(super) target: Arc<Target>,
+    /// Of all that do so.
+    pub(super) turns: Arc<Semaphore>,
+}
+
+/// Has a database end what a connection of it runs. By another connection, as Postgres wants it.
+async fn cancel(reach: &Reach, at: &CancelTarget, token: &CancelToken) -> Result<(), Failure> {
+    let Ok(_turn) = at.turns.try_acquire() else {
+        return Ok(()); // It sees that the connection has ended when it answers.
+    };
+    let (stream, _) = connect(reach, &at.target).await?;
+    let stream = Metered::new(stream, true, Arc::default(), reach.room.clone());
+    let _ = token.cancel_query_raw(stream, AsItIs).await;
+    Ok(())
+}
+
+/// Connects, with TLS if the URL or the address says so. Whether it is without.
+async fn connect(reach: &Reach, target: &Target) -> Result<(Stream, bool), Failure> {
+    let Target {
+        origin, encryption, ..
+    } = target;
+    let unnamed = |failure| without_names(failure, target);
+    let connector = &reach.connector;
+    connector.egress.check_host(&origin.host).map_err(unnamed)?;
+    let stream = connector.connect_clear(origin, &reach.places).await;
+    let mut stream = stream.map_err(unnamed)?;
+    let is_public = stream.is_to_public();
+    if *encryption == Encryption::None {
+        return match is_public {
+            true => Err(denied(
+                "sslmode=disable is for addresses that are not public: say require",
+            )),
+            false => Ok((stream, true)),
+        };
+    }
+    let failed = || {
+        let message = "cannot connect to the database: it does not speak as Postgres does, or ends the connection";
+        Failure::new(CallErrorKind::Failed, Sent::No, message.into())
+    };
+    let ended = |_| failed();
+    stream.write_all(&TLS_REQUEST).await.map_err(ended)?;
+    stream.flush().await.map_err(ended)?;
+    // One byte and no more: nothing that comes before TLS is taken for what comes within it.
+    let mut answer = [0];
+    stream.read_exact(&mut answer).await.map_err(ended)?;
+    match answer {
+        [b'S'] => {
+            let encrypted = connector.encrypt(stream, origin, PROTOCOLS).await;
+            let encrypted = encrypted.map_err(|failure| of_tls(failure, target))?;
+            Ok((encrypted, false))
+        }
+        [b'N'] if *encryption == Encryption::Preferred && !is_public => Ok((stream, true)),
+        [b'N'] => Err(denied(match is_public {
+            true => "the database has no TLS, and its address is public",
+            false => "the database has no TLS, and its URL requires it",
+        })),
+        _ => Err(failed()),
+    }
+}
+
+fn denied(message: &str) -> Failure {
+    Failure::new(CallErrorKind::Denied, Sent::No, message.into())
+}
+
+/// The same without what the URL says of the host.
+fn without_names(failure: Failure, target: &Target) -> Failure {
+    let message = failure
+        .message
+        .replace(&target.origin.to_string(), "the database")
+        .replace(&target.origin.host.to_string(), "the database's host");
+    Failure { message, ..failure }
+}
+
+/// What TLS says names hosts that a certificate is for.
+fn of_tls(failure: Failure, target: &Target) -> Failure {
+    let whys = [
+        ("UnknownIssuer", "of an authority that is not known here"),
+        ("not valid for name", "for another host"),
+        ("NotValidForName", "for another host"),
+        ("Expired", "no longer valid"),
+        ("expired", "no longer valid"),
+    ];
+    if failure.kind != CallErrorKind::Failed {
+        return without_names(failure, target);
+    }
+    let why = whys.iter().find(|(word, _)| failure.message.contains(word));
+    let message = match why {
+        Some((_, why)) => format!("cannot connect to the database: its certificate is {why}"),
+        None => "cannot connect to the database: TLS with it fails".into(),
+    };
+    Failure { message, ..failure }
+}

@@ -1,0 +1,343 @@
+//! Functions that ask Postgres, end to end: by an agent and by `jiffy run`. What each type and each error comes to:
+//! `host-agent/capabilities/src/sql/tests.rs`.
+
+mod agent_common;
+mod sql {
+    pub(crate) mod postgres;
+}
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    path::Path,
+    thread,
+    time::Duration,
+};
+
+use agent_common::{can_run, retry};
+use jiffy_tests::{
+    agent::{Agent, Client, Setup},
+    jiffy, skip, workspace_root,
+};
+use serde_json::{Value, json};
+use sql::postgres::Postgres;
+
+/// Where a name of its own leads to loopback on every host.
+const LOCALHOST: &str = r#"["localhost"]"#;
+/// What happens behind a response is done by then, beside other load.
+const SOON: Duration = Duration::from_secs(20);
+
+fn start() -> Option<Postgres> {
+    if !can_run() {
+        return None;
+    }
+    match Postgres::start() {
+        Ok(postgres) => Some(postgres),
+        Err(why) => {
+            skip(&format!("SQL with Postgres: {why}"));
+            None
+        }
+    }
+}
+
+fn set_url(agent: &Client, url: &str) {
+    let set = agent.call("PUT", "/v1/secrets/orders_url", url.as_bytes());
+    assert!(matches!(set.status, 200 | 201), "{}", set.text());
+}
+
+/// An agent with the function `clerk`.
+fn deploy(setup: &Setup, url: &str, more: &Value) -> Agent {
+    let agent = setup.start();
+    set_url(&agent, url);
+    let image = agent.upload("clerk");
+    let mut settings = json!({ "grants": { "sql": { "orders": { "url_secret": "orders_url" } } } });
+    for (name, value) in more.as_object().expect("settings") {
+        settings[name] = value.clone();
+    }
+    agent.deploy("clerk", &image, settings).expect(201);
+    agent
+}
+
+fn event(how: &str, statements: &[(&str, Value)]) -> Value {
+    let statements: Vec<_> = statements
+        .iter()
+        .map(|(sql, parameters)| json!({ "sql": sql, "parameters": parameters }))
+        .collect();
+    json!({ "database": "orders", "how": how, "statements": statements })
+}
+
+#[track_caller]
+fn ask(agent: &Client, how: &str, statements: &[(&str, Value)]) -> Vec<Value> {
+    let event = event(how, statements).to_string();
+    let answer = agent.invoke("clerk", event).expect(200).json();
+    answer.as_array().expect("a list").clone()
+}
+
+#[track_caller]
+fn check_error(got: &Value, error: &str, word: &str) {
+    let message = got["message"].as_str().expect("a text");
+    assert_eq!(got["error"], error, "{message}");
+    assert!(message.contains(word), "{message}");
+    for secret in ["canary", "ada", "localhost"] {
+        assert!(!message.contains(secret), "{message}");
+    }
+}
+
+fn none() -> Value {
+    json!([])
+}
+
+/// Statements by themselves, at once, and in transactions; connections are kept, and what is asked at once is made at once.
+#[test]
+fn functions_of_an_agent_ask_postgres() {
+    let Some(postgres) = start() else { return };
+    let ca_file = postgres.ca_file();
+    let setup = Setup::new(&[
+        ("EGRESS__PRIVATE", LOCALHOST),
+        ("EGRESS__CA_FILE", &ca_file.to_string_lossy()),
+        ("LOG", "debug"),
+    ]);
+    let page = page();
+    let more = json!({ "grants": {
+        "sql": { "orders": { "url_secret": "orders_url" } }, "network": { "allow": [page] },
+    } });
+    let agent = deploy(&setup, &postgres.url("sslmode=require"), &more);
+    postgres
+        .sql("create table t (id int primary key, name text, made timestamptz, prices numeric[])");
+    let insert = "insert into t values ($1, $2, $3, $4)";
+    let got = ask(
+        &agent,
+        "each",
+        &[
+            (
+                insert,
+                json!([1, "ä", "2026-02-03T04:05:06.7Z", [1.5, null]]),
+            ),
+            (insert, json!([2, null, null, null])),
+            (insert, json!([1, "again", null, null])),
+            ("select * from t order by id", none()),
+            (
+                "select ssl from pg_stat_ssl where pid = pg_backend_pid()",
+                none(),
+            ),
+        ],
+    );
+    check_error(&got[2], "Conflict Yes", "SQLSTATE 23505");
+    let rows = json!([
+        { "id": 1, "name": "ä", "made": "2026-02-03T04:05:06.700Z", "prices": ["1.5", null] },
+        { "id": 2, "name": null, "made": null, "prices": null },
+    ]);
+    assert_eq!(got[3]["rows"], rows);
+    assert_eq!(got[4]["rows"], json!([{ "ssl": true }]));
+    // At once, with a page of another server.
+    let sleep = ("select pg_sleep(1)::text as slept", none());
+    let mut joined = event("joined", &[sleep.clone(), sleep.clone(), sleep]);
+    joined["url"] = json!(format!("{page}/"));
+    let began = std::time::Instant::now();
+    let got = agent.invoke("clerk", joined.to_string()).expect(200).json();
+    assert_eq!(
+        (&got[2]["rows"][0]["slept"], &got[3]["status"]),
+        (&json!(""), &json!(204)),
+        "{got}"
+    );
+    let took = began.elapsed();
+    assert!(
+        took < Duration::from_millis(2500),
+        "one behind the other: {took:?}"
+    );
+    // Transactions.
+    let count = || postgres.sql("select count(*) from t");
+    ask(&agent, "commit", &[(insert, json!([3, "c", null, null]))]);
+    assert_eq!(count(), "3");
+    ask(
+        &agent,
+        "roll_back",
+        &[(insert, json!([4, "d", null, null]))],
+    );
+    assert_eq!(count(), "3");
+    // The function dies in the middle of one: its database rolls back, and the next request sees nothing of it.
+    let left = event("leave", &[(insert, json!([5, "e", null, null]))]).to_string();
+    agent.invoke("clerk", left).expect(500);
+    let open = "select count(*) from pg_stat_activity where state like 'idle in transaction%'";
+    assert!(retry(SOON, || postgres.sql(open) == "0"));
+    let got = ask(&agent, "each", &[(insert, json!([5, "f", null, null]))]);
+    assert_eq!(got[0]["error"], "", "{got:?}");
+    // 64 requests over 16 connections.
+    let askers: Vec<_> = (0..64)
+        .map(|_| {
+            let agent = agent.clone();
+            thread::spawn(move || {
+                let sql = "select pg_backend_pid() as pid, pg_sleep(0.02)::text as slept";
+                ask(&agent, "each", &[(sql, json!([]))])[0]["rows"][0]["pid"].clone()
+            })
+        })
+        .collect();
+    let pids = askers
+        .into_iter()
+        .map(|asker| asker.join().expect("asked").to_string());
+    let pids: std::collections::BTreeSet<_> = pids.collect();
+    assert!(
+        (1..=16).contains(&pids.len()) && !pids.contains("null"),
+        "{pids:?}"
+    );
+    // What the URL says is in no log.
+    let log = setup.log();
+    assert!(
+        !log.contains("canary") && !log.contains("postgres://"),
+        "{log}"
+    );
+    agent.stop();
+}
+
+/// Answers each request that nothing is there.
+fn page() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n");
+        }
+    });
+    format!("http://localhost:{port}")
+}
+
+/// What goes wrong ends in the database, too, is told without the URL, and is over when its cause is.
+#[test]
+fn what_goes_wrong_is_told_and_is_over() {
+    let Some(mut postgres) = start() else { return };
+    let setup = Setup::new(&[("EGRESS__PRIVATE", LOCALHOST)]);
+    let url = postgres.url("sslmode=disable");
+    let agent = deploy(&setup, &url, &json!({ "timeout_ms": 1500 }));
+    let one = [("select 1 as a", none())];
+    assert_eq!(ask(&agent, "each", &one)[0]["rows"], json!([{ "a": 1 }]));
+    // One that outlives its request.
+    let slow = event("each", &[("select pg_sleep(60)::text as s", none())]);
+    agent.invoke("clerk", slow.to_string()).expect(504);
+    let sleeping = "select count(*) from pg_stat_activity where query like 'select pg_sleep(60)%' and state = 'active'";
+    assert!(retry(SOON, || postgres.sql(sleeping) == "0"));
+    let slow = event("commit", &[("select pg_sleep(60)::text as s", none())]);
+    agent.invoke("clerk", slow.to_string()).expect(504);
+    assert!(retry(SOON, || postgres.sql(sleeping) == "0"));
+    // One that outlives its own time.
+    let mut slow = event(
+        "each",
+        &[("select pg_sleep(60)::text as s", none()), one[0].clone()],
+    );
+    slow["timeout_ms"] = json!(200);
+    let got = agent.invoke("clerk", slow.to_string()).expect(200).json();
+    check_error(&got[0], "Timeout Maybe", "took longer");
+    assert_eq!(got[1]["rows"], json!([{ "a": 1 }]), "{got}");
+    // The server ends and comes back.
+    postgres.pause();
+    check_error(
+        &ask(&agent, "each", &one)[0],
+        "Failed No",
+        "cannot connect to the database",
+    );
+    postgres.resume();
+    assert_eq!(ask(&agent, "each", &one)[0]["rows"], json!([{ "a": 1 }]));
+    // Other secrets: noticed when a connection is made, and within 10 s in any case.
+    let refused = |url: &str, error: &str, word: &str| {
+        set_url(&agent, url);
+        let is_refused = || {
+            ask(&agent, "each", &one)[0]["message"]
+                .as_str()
+                .is_some_and(|it| it.contains(word))
+        };
+        assert!(retry(SOON, is_refused), "{word}");
+        check_error(&ask(&agent, "each", &one)[0], error, word);
+    };
+    refused(
+        &url.replace("canary", "canbry"),
+        "Failed No",
+        "SQLSTATE 28P01",
+    );
+    refused(
+        "postgres://ada:canary@10.0.0.1/x",
+        "Denied No",
+        "an address that is private",
+    );
+    refused(
+        "postgres://ada:canary@localhost/x?hostaddr=1.1.1.1",
+        "Failed No",
+        "may not have hostaddr",
+    );
+    refused(
+        &postgres.url("sslmode=require"),
+        "Failed No",
+        "an authority that is not known",
+    );
+    set_url(&agent, &url);
+    assert!(retry(SOON, || ask(&agent, "each", &one)[0]["error"] == ""));
+    let mut other = event("each", &one);
+    other["database"] = json!("others");
+    let got = agent.invoke("clerk", other.to_string()).expect(200).json();
+    check_error(&got[0], "Denied No", "jiffy.toml names");
+    agent.call("DELETE", "/v1/secrets/orders_url", b"");
+    assert!(retry(SOON, || ask(&agent, "each", &one)[0]["error"]
+        == "Failed No"));
+    agent.stop();
+    // An operator says nothing of loopback.
+    let setup = Setup::new(&[]);
+    let agent = deploy(&setup, &url, &json!({}));
+    check_error(&ask(&agent, "each", &one)[0], "Denied No", "loopback");
+    agent.stop();
+}
+
+/// `jiffy run` reads the same manifest, and has no runtime of its own.
+#[test]
+fn a_run_asks_postgres_too() {
+    let Some(postgres) = start() else { return };
+    postgres.sql("create table t (a int)");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    function(folder.path());
+    let secret = folder.path().join("url");
+    fs::write(&secret, postgres.url("sslmode=disable")).expect("written");
+    let run = |how: &str, arguments: &[&str]| {
+        let event = event(
+            how,
+            &[("insert into t values ($1) returning a", json!([7]))],
+        );
+        let mut command = jiffy();
+        command
+            .arg("run")
+            .arg(folder.path())
+            .args(["--event", &event.to_string()]);
+        command.args(["--secret", &format!("orders_url={}", secret.display())]);
+        command.args(arguments).env_remove("CARGO_TARGET_DIR");
+        command.output().expect("jiffy")
+    };
+    let allowed = ["--egress-private", "localhost", "--requests", "3"];
+    for how in ["each", "joined", "commit", "roll_back"] {
+        let output = run(how, &allowed);
+        assert!(output.status.success(), "{output:?}");
+        let got: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(got[0]["rows"], json!([{ "a": 7 }]), "{output:?}");
+    }
+    assert!(!run("leave", &allowed).status.success());
+    assert_eq!(postgres.sql("select count(*) from t"), "9");
+    let output = run("each", &[]);
+    let got: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    check_error(&got[0], "Denied No", "loopback");
+}
+
+/// `clerk`, with a manifest that grants it a database.
+fn function(folder: &Path) {
+    let root = workspace_root();
+    fs::create_dir(folder.join("src")).expect("a folder");
+    fs::copy(
+        root.join("tests/guests/clerk/src/lib.rs"),
+        folder.join("src/lib.rs"),
+    )
+    .expect("a copy");
+    let cargo =
+        fs::read_to_string(root.join("tests/guests/clerk/Cargo.toml")).expect("the manifest");
+    let sdk = root.join("unikernel/sdk");
+    let cargo = cargo.replace("\"../../../unikernel/sdk\"", &format!("{sdk:?}"));
+    fs::write(folder.join("Cargo.toml"), cargo).expect("written");
+    let manifest = "[sql.orders]\nurl-secret = \"orders_url\"\n";
+    fs::write(folder.join("jiffy.toml"), manifest).expect("written");
+}
