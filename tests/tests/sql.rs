@@ -341,3 +341,63 @@ fn function(folder: &Path) {
     let manifest = "[sql.orders]\nurl-secret = \"orders_url\"\n";
     fs::write(folder.join("jiffy.toml"), manifest).expect("written");
 }
+
+/// The example, over HTTP.
+#[test]
+fn the_example_keeps_orders() {
+    let Some(postgres) = start() else { return };
+    let source = fs::read_to_string(workspace_root().join("examples/orders/src/lib.rs"))
+        .expect("the source");
+    // The table as its documentation has it.
+    let table = source
+        .split("```")
+        .nth(1)
+        .expect("a table")
+        .trim_start_matches("sql");
+    postgres.sql(&table.replace("//!", ""));
+    let setup = Setup::new(&[("EGRESS__PRIVATE", LOCALHOST)]);
+    let agent = setup.start();
+    set_url(&agent, &postgres.url("sslmode=disable"));
+    let image = agent.upload("orders");
+    let settings = json!({ "grants": { "sql": { "orders": { "url_secret": "orders_url" } } } });
+    agent.deploy("orders", &image, settings).expect(201);
+    let ask = |method: &str, path: &str, body: Value| {
+        let answer = agent.call(
+            method,
+            &format!("/fn/orders{path}"),
+            body.to_string().as_bytes(),
+        );
+        let parsed = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+        (answer.status, parsed)
+    };
+    let (status, made) = ask(
+        "POST",
+        "/orders",
+        json!({ "customer": "ada", "cents": 250 }),
+    );
+    assert_eq!(
+        (status, &made["id"], &made["version"]),
+        (201, &json!(1), &json!(1)),
+        "{made}"
+    );
+    let changed = json!({ "customer": "ada", "cents": 300, "version": 1 });
+    assert_eq!(ask("PUT", "/orders/1", changed.clone()).0, 200);
+    assert_eq!(ask("PUT", "/orders/1", changed.clone()).0, 409);
+    assert_eq!(ask("PUT", "/orders/2", changed).0, 404);
+    ask(
+        "POST",
+        "/orders",
+        json!({ "customer": "eve; drop table orders", "cents": 1 }),
+    );
+    let (status, listed) = ask("GET", "/orders?customer=ada", Value::Null);
+    assert_eq!(
+        (status, &listed[0]["cents"], &listed[1]),
+        (200, &json!(300), &Value::Null),
+        "{listed}"
+    );
+    let (_, listed) = ask("GET", "/orders?after=1", Value::Null);
+    assert_eq!(listed[0]["customer"], "eve; drop table orders", "{listed}");
+    assert_eq!(ask("DELETE", "/orders/1", Value::Null).0, 204);
+    assert_eq!(ask("GET", "/orders/1", Value::Null).0, 404);
+    agent.stop();
+}
