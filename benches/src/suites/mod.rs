@@ -11,6 +11,7 @@ pub mod invoke;
 pub mod peers;
 pub mod restore;
 pub mod scale;
+mod sql;
 
 use std::{
     collections::BTreeMap,

@@ -1,12 +1,18 @@
 //! Calls its host as often as the event says, `WHAT ROUNDS AT_ONCE`, so many at once in each round; for measuring what a
-//! call costs. `WHAT` is `null`, or `get` or `put` of an entry of the store `bench`.
+//! call costs. `WHAT` is `null`, `get` or `put` of an entry of the store `bench`, or `sql`, a statement for the database `bench`.
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
 
 use alloc::{format, string::String, vec::Vec};
 
-use jiffy::call::CallError;
+use jiffy::call::{CallError, CallErrorKind, Sent};
+
+/// A row.
+#[derive(serde::Deserialize)]
+struct One {
+    one: u32,
+}
 
 /// Answers with nothing.
 #[jiffy::function]
@@ -38,6 +44,21 @@ fn round(what: &str, at_once: u32) -> Result<(), CallError> {
             let put = |key: &String| store.put(key, "a value of some bytes");
             jiffy::join(keys.iter().map(put).collect::<Vec<_>>()).map(drop)
         }
+        "sql" => {
+            let db = jiffy::sql::open("bench")?;
+            let ask = |_| db.query_call::<One>("select 1 as one", ());
+            let all = jiffy::join(numbers.map(ask).collect::<Vec<_>>())?;
+            // Each has one row.
+            let sum: u32 = all.iter().flatten().map(|row| row.one).sum();
+            match sum == at_once {
+                true => Ok(()),
+                false => Err(CallError::new(
+                    CallErrorKind::Failed,
+                    Sent::Yes,
+                    "other rows",
+                )),
+            }
+        }
         _ => jiffy::join(numbers.map(|_| jiffy::host_info()).collect::<Vec<_>>()).map(drop),
     }
 }
@@ -53,9 +74,12 @@ mod tests {
                 .event(event)
                 .host_info(Default::default())
                 .kv("bench", &Store::default())
+                .sql("bench", |_, _| {
+                    Ok([std::collections::BTreeMap::from([("one", 1)])])
+                })
                 .run()
         };
-        for event in ["null 3 16", "put 2 2", "get 1 1"] {
+        for event in ["null 3 16", "put 2 2", "get 1 1", "sql 2 3"] {
             assert_eq!(ask(event).text(), "");
         }
         assert!(matches!(ask("null 3"), Outcome::FunctionError(_)));
