@@ -32,7 +32,8 @@
 //!
 //! [`macro@function`] lists what a handler can take and return, [`macro@init`] is for work that is
 //! done once, before the first request. [`http`], [`time`], [`random`], [`env`](mod@env) and [`macro@log`] are what a
-//! guest has instead of an operating system; [`call`] asks the outside; [`testing`] calls handlers under `cargo test`.
+//! guest has instead of an operating system; [`call`] asks the outside: [`http`] requests,
+//! [`sql`], [`redis`], [`kv`], [`secret`](mod@secret), [`functions`]; [`testing`] calls handlers under `cargo test`.
 //!
 //! `jiffy build` links the function into an image; there it runs alone on one CPU without a kernel.
 //! Under `cargo test` the same crate runs on the host, where std stands in for the library OS.

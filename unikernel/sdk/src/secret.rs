@@ -32,7 +32,8 @@ use jiffy_abi::call::{OPERATION_SECRET_READ, SERVICE_SECRET};
 
 use crate::call::{Call, CallError};
 
-/// Reads a secret. [`Denied`](crate::call::CallErrorKind::Denied) if `jiffy.toml` does not name it, or names hosts for it;
+/// Reads a secret. [`Denied`](crate::call::CallErrorKind::Denied) if `[secrets]` of `jiffy.toml` does not name it, or names hosts
+/// for it;
 /// [`Failed`](crate::call::CallErrorKind::Failed) if nobody has set it.
 pub fn secret(name: &str) -> Result<Secret, CallError> {
     read(name).send()
