@@ -15,7 +15,7 @@ use std::{
     mem,
     pin::{Pin, pin},
     sync::{Arc, Weak},
-    task::{Context, Waker},
+    task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
 
@@ -35,7 +35,7 @@ use jiffy_model::Origin;
 use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    task::JoinSet,
+    task::{JoinSet, unconstrained},
     time::sleep,
 };
 
@@ -181,7 +181,12 @@ impl Connection {
             Self::Http1(Http1 { send, driver }) => {
                 // Nobody is woken: what happens from now on is seen when it is used again.
                 let mut context = Context::from_waker(Waker::noop());
-                Pin::new(&mut **driver).poll(&mut context).is_pending() && send.is_ready()
+                let look = poll_fn(|context| {
+                    Poll::Ready(Pin::new(&mut **driver).poll(context).is_pending())
+                });
+                // Whatever the task has done in this turn: with tokio's budget spent, nothing would be there to read.
+                let is_silent = pin!(unconstrained(look)).poll(&mut context);
+                is_silent == Poll::Ready(true) && send.is_ready()
             }
         }
     }
