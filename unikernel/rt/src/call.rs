@@ -15,7 +15,7 @@ use jiffy_abi::{
 
 use crate::{
     last_words::{give_up, out_of_memory},
-    one::One,
+    one::{Handle, One},
     replies::{Replies, Reply, ReplyError},
     vsock::Stream,
 };
@@ -75,6 +75,8 @@ struct Calls {
     replies: Replies,
     /// Of those who wait for replies, whichever comes.
     wakers: Vec<Waker>,
+    /// Of those for whom one has come: to be woken where nothing of this is borrowed, as that runs a function's code.
+    woken: Vec<Waker>,
 }
 
 /// The one server, once there is one.
@@ -83,13 +85,19 @@ pub(crate) static SERVER: One<Server> = One::new();
 /// Starts a call, which goes out at the next wait: its number. Waits if as many as may be are in flight.
 pub fn start_call(call: Call<'_>) -> Result<u32, NoCall> {
     let server = SERVER.get().ok_or(NoCall::NoRequest)?;
-    server.with(|server| server.start(call))
+    let started = server.with(|server| server.start(call));
+    wake(server);
+    started
 }
 
 /// Waits for the reply to the call of this number, which is not taken yet.
 pub fn wait_reply(id: u32) -> Reply {
     match SERVER.get() {
-        Some(server) => server.with(|server| server.wait(id)),
+        Some(server) => {
+            let reply = server.with(|server| server.wait(id));
+            wake(server);
+            reply
+        }
         None => not_called(),
     }
 }
@@ -97,14 +105,30 @@ pub fn wait_reply(id: u32) -> Reply {
 /// The reply to the call of this number, which is not taken yet, if it has come. Otherwise `waker` is woken when some reply
 /// has, which [`wait_any`] waits for.
 pub fn take_reply(id: u32, waker: &Waker) -> Option<Reply> {
-    SERVER.get()?.with(|server| server.take(id, waker))
+    let server = SERVER.get()?;
+    let reply = server.with(|server| server.calls.replies.take(id));
+    if reply.is_none() && !server.with(|server| server.calls.is_awaited_by(waker)) {
+        let waker = waker.clone();
+        server.with(|server| server.calls.wakers.push(waker));
+    }
+    reply
 }
 
 /// Sends what was started and waits until a reply has come; false if none will.
 pub fn wait_any() -> bool {
-    SERVER
-        .get()
-        .is_some_and(|server| server.with(Server::wait_any))
+    let Some(server) = SERVER.get() else {
+        return false;
+    };
+    let has_come = server.with(Server::wait_any);
+    wake(server);
+    has_come
+}
+
+/// Wakes those for whom replies have come.
+fn wake(server: Handle<Server>) {
+    for waker in server.with(|server| mem::take(&mut server.calls.woken)) {
+        waker.wake();
+    }
 }
 
 impl Server {
@@ -118,11 +142,13 @@ impl Server {
         self.calls.nonce = Some(nonce);
     }
 
-    /// The request is as good as answered: what it started is made, and all replies are taken.
-    pub(crate) fn end(&mut self) {
+    /// The request is as good as answered: what it started is made, and all replies are taken. What is left of those who waited for
+    /// some is returned, to be dropped where nothing of this is borrowed.
+    pub(crate) fn end(&mut self) -> [Vec<Waker>; 2] {
         if let Some(end) = self.calls.end.take() {
             end(self);
         }
+        [&mut self.calls.wakers, &mut self.calls.woken].map(mem::take)
     }
 
     fn end_calls(&mut self) {
@@ -132,7 +158,6 @@ impl Server {
         self.calls.made = 0;
         self.calls.made_bytes = 0;
         self.calls.replies.clear();
-        self.calls.wakers.clear();
     }
 
     fn start(&mut self, call: Call<'_>) -> Result<u32, NoCall> {
@@ -188,15 +213,6 @@ impl Server {
         }
     }
 
-    fn take(&mut self, id: u32, waker: &Waker) -> Option<Reply> {
-        let reply = self.calls.replies.take(id);
-        let wakers = &mut self.calls.wakers;
-        if reply.is_none() && !wakers.iter().any(|other| other.will_wake(waker)) {
-            wakers.push(waker.clone());
-        }
-        reply
-    }
-
     fn wait_any(&mut self) -> bool {
         let in_flight = self.calls.in_flight;
         while self.calls.in_flight == in_flight {
@@ -232,10 +248,14 @@ impl Server {
             None => not_called(),
         }
         if whole > 0 {
-            for waker in mem::take(&mut self.calls.wakers) {
-                waker.wake();
-            }
+            self.calls.woken.append(&mut self.calls.wakers);
         }
+    }
+}
+
+impl Calls {
+    fn is_awaited_by(&self, waker: &Waker) -> bool {
+        self.wakers.iter().any(|other| other.will_wake(waker))
     }
 }
 

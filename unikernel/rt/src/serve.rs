@@ -50,7 +50,7 @@ pub fn serve(init: fn() -> Result<(), String>, handle: fn(Request<'_>) -> Respon
     let answer = |header: RequestHeader, payload: &[u8]| {
         server.with(|server| server.begin(header.nonce));
         let response = handle(split(header, payload));
-        server.with(Server::end);
+        drop(server.with(Server::end));
         Some((header, response))
     };
     loop {

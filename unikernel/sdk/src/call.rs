@@ -235,7 +235,13 @@ impl<T> Future for Pending<T> {
             Err(error) => return Poll::Ready(Err(error.clone())),
         };
         match platform::take_reply(id, context.waker()) {
-            Some(reply) => Poll::Ready(read_reply(self.decode, self.explain, &reply)),
+            Some(reply) => {
+                let result = read_reply(self.decode, self.explain, &reply);
+                // Whoever lends it to an `await` has it still.
+                let taken = CallError::new(CallErrorKind::Invalid, Sent::Yes, TAKEN);
+                self.get_mut().started = Err(taken);
+                Poll::Ready(result)
+            }
             None => Poll::Pending,
         }
     }
@@ -258,6 +264,7 @@ impl<T> fmt::Debug for Pending<T> {
     }
 }
 
+const TAKEN: &str = "the result of this call was taken already";
 const MALFORMED: &str = "the reply is malformed: update the agent";
 
 /// Why a call has no result. Its text is a sentence for people.

@@ -68,3 +68,20 @@ fn an_unexpected_call_names_what_is_missing() {
         None,
     );
 }
+
+#[test]
+fn a_result_is_taken_once() {
+    let handler = |_: &Invocation<'_>| {
+        let mut pending = host_info().start();
+        let first = crate::task::block_on(&mut pending).expect("a stand-in");
+        let polled = crate::task::block_on(&mut pending).expect_err("it was taken");
+        let waited = pending.wait().expect_err("it was taken");
+        assert_eq!(
+            (polled.kind(), &polled),
+            (CallErrorKind::Invalid, &waited),
+            "{waited}"
+        );
+        Reply::ok(first.release.into_bytes())
+    };
+    assert_eq!(run(handler, Some(Ok(info("9.9")))), b"9.9");
+}
