@@ -2,16 +2,20 @@
 //! the call in the middle drops it too, so that no reply is ever left for another.
 
 use std::{
+    future::{Future, poll_fn},
     io,
-    pin::Pin,
-    task::{Context, Waker},
+    pin::{Pin, pin},
+    task::{Context, Poll, Waker},
 };
 
 use jiffy_abi::{
     call::{CallErrorKind, Sent},
     redis::{REPLY_BYTES_MAX, RespError, Scan, Token, token},
 };
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf},
+    task::unconstrained,
+};
 
 use super::url::Url;
 use crate::{
@@ -22,7 +26,7 @@ use crate::{
 /// Bytes that are read at once.
 const READ_BYTES: usize = 16 << 10;
 /// Bytes of the replies to what is sent around commands, and of those that only say that a command is in line.
-const SMALL_REPLIES_BYTES_MAX: usize = 64 << 10;
+pub(super) const SMALL_REPLIES_BYTES_MAX: usize = 64 << 10;
 
 /// A connection, ready for commands.
 pub(super) struct Connection {
@@ -208,8 +212,18 @@ impl Connection {
         let mut byte = [0];
         // Nobody is woken: what happens from now on is seen when it is used again.
         let mut context = Context::from_waker(Waker::noop());
-        let read = Pin::new(&mut self.stream).poll_read(&mut context, &mut ReadBuf::new(&mut byte));
-        self.is_settled && read.is_pending()
+        let look = poll_fn(|context| {
+            let read = Pin::new(&mut self.stream).poll_read(context, &mut ReadBuf::new(&mut byte));
+            Poll::Ready(read.is_pending())
+        });
+        // Whatever the task has done in this turn: with tokio's budget spent, nothing would be there to read.
+        let is_silent = pin!(unconstrained(look)).poll(&mut context);
+        self.is_settled && is_silent == Poll::Ready(true)
+    }
+
+    /// Whether it has answered all that it was asked, and said no more.
+    pub(super) const fn is_settled(&self) -> bool {
+        self.is_settled
     }
 }
 

@@ -31,8 +31,10 @@ use parking_lot::Mutex;
 use tokio::{sync::Semaphore, time::timeout};
 
 use self::{
-    connection::{Connection, NoReplies, Replies, code, replies_bytes_max},
-    pool::{IDLE_MAX, Pool},
+    connection::{
+        Connection, NoReplies, Replies, SMALL_REPLIES_BYTES_MAX, code, replies_bytes_max,
+    },
+    pool::{IDLE_MAX, IDLE_PER_VERSION_MAX, Pool},
     url::Url,
 };
 use crate::{
@@ -127,12 +129,13 @@ impl Capability for Redis {
                 all: Arc::clone(&self.room),
             },
         });
+        let own_places = Arc::new(Semaphore::new(IDLE_PER_VERSION_MAX));
         let databases = version.grants.redis.iter().map(|(name, grant)| {
             let database = Database {
                 client: Arc::clone(&client),
                 name: name.clone(),
                 url_secret: grant.url_secret.clone(),
-                pool: Arc::new(Pool::new(&self.places)),
+                pool: Arc::new(Pool::new(&own_places, &self.places)),
                 told: Mutex::new(None),
             };
             (name.clone(), Arc::new(database))
@@ -173,7 +176,7 @@ impl Prepared for RedisOf {
 /// Commands that may be sent.
 #[derive(Debug)]
 struct Wanted {
-    /// What is sent: of an atomic, with what is around it.
+    /// What is sent: of an atomic, once it has begun, with what ends it.
     bytes: Vec<u8>,
     /// Commands of the function.
     count: usize,
@@ -215,8 +218,7 @@ impl Wanted {
             return refuse(CallErrorKind::Invalid, message.into());
         }
         if is_atomic {
-            body.reserve_exact(MULTI.len() + EXEC.len());
-            body.splice(..0, MULTI.iter().copied());
+            body.reserve_exact(EXEC.len());
             body.extend_from_slice(EXEC);
         }
         Ok(Self {
@@ -228,14 +230,13 @@ impl Wanted {
 
     /// What a command is called in a message.
     fn name(&self, index: usize) -> String {
-        let index = index + usize::from(self.is_atomic);
         let command = Commands::new(&self.bytes).nth(index).and_then(Result::ok);
         command.map_or_else(String::new, |it| commands::name(it).to_string())
     }
 
     const fn replies(&self) -> usize {
         match self.is_atomic {
-            true => self.count + 2,
+            true => self.count + 1,
             false => 1,
         }
     }
@@ -266,6 +267,9 @@ impl Database {
     }
 
     async fn ask(&self, mut connection: Connection, wanted: &Wanted) -> Result<Replies, NoReplies> {
+        if wanted.is_atomic {
+            begin(&mut connection).await?;
+        }
         let bytes_max = replies_bytes_max(wanted.is_atomic);
         let room = Some(&self.client.room);
         let asked = connection.ask(&wanted.bytes, wanted.replies(), bytes_max, room);
@@ -355,6 +359,30 @@ impl Database {
     }
 }
 
+/// Begins what is made together. Not in one piece with it: behind a `MULTI` that is refused, each command would be made at once,
+/// and alone.
+async fn begin(connection: &mut Connection) -> Result<(), NoReplies> {
+    let begun = connection
+        .ask(MULTI, 1, SMALL_REPLIES_BYTES_MAX, None)
+        .await;
+    let failure = match begun {
+        Err(NoReplies::NotSent) => return Err(NoReplies::NotSent),
+        Err(NoReplies::Failed(failure)) => failure,
+        Ok(replies) => match token(replies.get(0)) {
+            Ok(Some((Token::Status(_), _))) if connection.is_settled() => return Ok(()),
+            Ok(Some((Token::Error(error), _))) => refused("MULTI", error, "; none of them is made"),
+            _ => malformed(),
+        },
+    };
+    let sent = Sent::No;
+    Err(NoReplies::Failed(Failure { sent, ..failure }))
+}
+
+fn malformed() -> Failure {
+    let message = "the server's replies are not those to commands that are made together";
+    Failure::new(CallErrorKind::Failed, Sent::Yes, message.into())
+}
+
 /// What comes of replies.
 fn result(wanted: &Wanted, replies: Replies) -> Result<Vec<u8>, Failure> {
     let last = replies.get(wanted.replies() - 1);
@@ -364,24 +392,16 @@ fn result(wanted: &Wanted, replies: Replies) -> Result<Vec<u8>, Failure> {
             _ => Ok(replies.into_last()),
         };
     }
-    let malformed = || {
-        let message = "the server's replies are not those to commands that are made together";
-        Failure::new(CallErrorKind::Failed, Sent::Yes, message.into())
-    };
     let made = match token(last) {
         Ok(Some((Token::Array(count), used))) if count == wanted.count => Some(&last[used..]),
         Ok(Some((Token::Error(_), _))) => None,
         _ => return Err(malformed()),
     };
-    for index in 0..=wanted.count {
+    for index in 0..wanted.count {
         match token(replies.get(index)) {
             Ok(Some((Token::Status(_), _))) => {}
             Ok(Some((Token::Error(error), _))) if made.is_none() => {
-                // The first is what the host sends.
-                let name = match index.checked_sub(1) {
-                    Some(index) => format!("command {} ({})", index + 1, wanted.name(index)),
-                    None => "MULTI".into(),
-                };
+                let name = format!("command {} ({})", index + 1, wanted.name(index));
                 return Err(refused(&name, error, "; none of them is made"));
             }
             _ => return Err(malformed()),
@@ -409,6 +429,11 @@ fn refused(command: &str, error: &[u8], rest: &str) -> Failure {
     let text = String::from_utf8_lossy(error);
     let (kind, text) = match code(error) {
         "NOPERM" => (
+            CallErrorKind::Denied,
+            "NOPERM the server's access list does not let the function's user do this".into(),
+        ),
+        // Of a command in a script, with the user's name.
+        _ if text.contains("ACL failure in script") => (
             CallErrorKind::Denied,
             "NOPERM the server's access list does not let the function's user do this".into(),
         ),

@@ -20,6 +20,8 @@ use super::connection::Connection;
 /// Connections of one version to one database: so many may have a call, a call more waits for one of them, and one is made only if
 /// none waits for a call.
 pub(super) const CONNECTIONS_MAX: usize = 64;
+/// Those of one version that wait for a call, so that none has all places.
+pub(super) const IDLE_PER_VERSION_MAX: usize = 128;
 /// Those of all functions that wait for a call.
 pub(super) const IDLE_MAX: usize = 1024;
 /// How long one waits for a call.
@@ -29,8 +31,8 @@ const IDLE_TIME_MAX: Duration = Duration::from_secs(5 * 60);
 struct Idle {
     connection: Connection,
     since: Instant,
-    /// Its place among all that wait.
-    _place: OwnedSemaphorePermit,
+    /// Its places among those of its version and among all that wait.
+    _places: [OwnedSemaphorePermit; 2],
 }
 
 /// See the module.
@@ -38,6 +40,8 @@ pub(super) struct Pool {
     idle: Mutex<Vec<Idle>>,
     /// Places for those that have a call.
     pub(super) turns: Semaphore,
+    /// Places for those of the version that wait.
+    own_places: Arc<Semaphore>,
     /// Places for those of all functions that wait.
     pub(super) places: Arc<Semaphore>,
 }
@@ -49,11 +53,12 @@ impl std::fmt::Debug for Pool {
 }
 
 impl Pool {
-    /// A pool that shares `places` with others.
-    pub(super) fn new(places: &Arc<Semaphore>) -> Self {
+    /// A pool that shares `own_places` with the version's others, and `places` with all.
+    pub(super) fn new(own_places: &Arc<Semaphore>, places: &Arc<Semaphore>) -> Self {
         Self {
             idle: Mutex::default(),
             turns: Semaphore::new(CONNECTIONS_MAX),
+            own_places: Arc::clone(own_places),
             places: Arc::clone(places),
         }
     }
@@ -74,7 +79,8 @@ impl Pool {
         if !connection.is_ready() {
             return;
         }
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+        let place = |places: &Arc<Semaphore>| Arc::clone(places).try_acquire_owned();
+        let (Ok(own), Ok(all_place)) = (place(&self.own_places), place(&self.places)) else {
             return;
         };
         let mut all = self.idle.lock();
@@ -82,7 +88,7 @@ impl Pool {
         all.push(Idle {
             connection,
             since: Instant::now(),
-            _place: place,
+            _places: [own, all_place],
         });
         drop(all);
         if is_first {

@@ -328,15 +328,18 @@ pub fn refusal<'a>(mut arguments: impl Iterator<Item = &'a [u8]> + Clone) -> Opt
         return waits(arguments).then_some(WAITS);
     }
     if is(Some(name), "COPY") {
-        // The keys may have any name.
-        let names_database = arguments.skip(2).any(|it| is(Some(it), "DB"));
-        return names_database.then_some(DATABASES);
+        // The keys may have any name. What is not known here may be known to a server, which reads options up to a zero byte.
+        let is_plain = arguments.skip(2).all(|it| is(Some(it), "REPLACE"));
+        return (!is_plain).then_some(DATABASES);
     }
     let is_of_module = |module: &&str| {
         let parts = name.split_at_checked(module.len());
         parts.is_some_and(|(begin, rest)| {
             is(Some(begin), module)
                 && !rest.starts_with(b"_")
+                && rest
+                    .iter()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.'))
                 && !["CONFIG", "DEBUG"].iter().any(|it| is(Some(rest), it))
         })
     };
@@ -360,8 +363,8 @@ fn waits<'a>(mut options: impl Iterator<Item = &'a [u8]>) -> bool {
         } else if is(b"GROUP") {
             options.nth(1);
         } else if !is(b"NOACK") {
-            // The streams, or what a server takes for nothing.
-            return false;
+            // The streams. Anything else may be an option to a server, which reads it up to a zero byte, and BLOCK may follow.
+            return !is(b"STREAMS");
         }
     }
     false
@@ -437,12 +440,15 @@ mod tests {
             ("XREAD COUNT 1 block 0 STREAMS k $", WAITS),
             ("XREADGROUP GROUP STREAMS c BLOCK 0 STREAMS k >", WAITS),
             ("XREADGROUP NOACK BLOCK 0 GROUP g c STREAMS k >", WAITS),
+            ("XREAD BLOCK\0 0 STREAMS k $", WAITS),
+            ("XREADGROUP GROUP g c CLAIM 1 BLOCK 0 STREAMS k >", WAITS),
             ("MULTI", ATOMIC),
             ("exec", ATOMIC),
             ("WATCH k", ATOMIC),
             ("MOVE k 1", DATABASES),
             ("COPY a b DB 1", DATABASES),
             ("COPY a b REPLACE db 1", DATABASES),
+            ("COPY a b DB\0 1", DATABASES),
             ("FLUSHALL", DATABASES),
             ("SET\r\nAUTH a", UNKNOWN),
             ("GETX", UNKNOWN),
@@ -450,6 +456,7 @@ mod tests {
             ("", UNKNOWN),
             ("FT._DROPIFX", UNKNOWN),
             ("ft.config SET", UNKNOWN),
+            ("FT.CONFIG\0 SET", UNKNOWN),
             ("MYMODULE.BLOCK", UNKNOWN),
         ] {
             assert_eq!(refused(command), Some(reason), "{command}");

@@ -566,6 +566,43 @@ async fn replies_share_a_room() {
     ask(&function, "GET k").await.expect("an answer");
 }
 
+/// A server that knows no `MULTI`, or lets the user not have it, would make what comes behind it at once.
+#[tokio::test]
+async fn behind_a_multi_that_is_refused_nothing_is_made() {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let server = Server::start(|mut stream, _| {
+        Box::pin(async move {
+            while let Some(words) = command(&mut stream).await {
+                let answer = match &*words[0] {
+                    "PING" => "+PONG\r\n",
+                    "MULTI" => "-NOPERM this user has no permissions\r\n",
+                    _ => {
+                        MADE.fetch_add(1, SeqCst);
+                        ":1\r\n"
+                    }
+                };
+                if stream.write_all(answer.as_bytes()).await.is_err() {
+                    return;
+                }
+            }
+        })
+    })
+    .await;
+    let function = server.function();
+    for _ in 0..2 {
+        let answer = atomic(&function, &["INCR a", "INCR b"]).await;
+        check(
+            answer,
+            CallErrorKind::Denied,
+            Sent::No,
+            "MULTI: NOPERM the server's access list does not let the function's user do this; none of them is made",
+        );
+    }
+    assert_eq!(MADE.load(SeqCst), 0);
+    ask(&function, "INCR a").await.expect("an answer");
+    assert_eq!(MADE.load(SeqCst), 1);
+}
+
 #[tokio::test]
 async fn commands_that_are_made_together() {
     // What EXEC comes to is told by the first command's key.
