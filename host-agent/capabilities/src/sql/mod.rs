@@ -240,6 +240,11 @@ impl Asked {
                 "the statement must be SQL, without a character of number 0".into(),
             ));
         }
+        if runs && is_copy(&fields.statement) {
+            return Err(invalid(
+                "COPY is not supported: use INSERT … SELECT from unnest($1::int[])".into(),
+            ));
+        }
         Ok(fields)
     }
 
@@ -279,6 +284,50 @@ impl Asked {
         asked.begin = format!("begin{isolation}{reads}");
         Ok(asked)
     }
+}
+
+/// Whether a statement is COPY, which is neither answered with rows nor with how many are changed: its connection would be lost.
+fn is_copy(statement: &str) -> bool {
+    let mut rest = statement;
+    loop {
+        rest = rest.trim_start_matches(|it: char| it.is_whitespace() || it == ';');
+        rest = if let Some(comment) = rest.strip_prefix("--") {
+            comment
+                .split_once(['\n', '\r'])
+                .map_or("", |(_, rest)| rest)
+        } else if let Some(comment) = rest.strip_prefix("/*") {
+            after_comment(comment)
+        } else {
+            break;
+        };
+    }
+    let is_of_word = |it: char| it.is_alphanumeric() || matches!(it, '_' | '$');
+    let word = rest.split(|it| !is_of_word(it)).next();
+    word.is_some_and(|word| word.eq_ignore_ascii_case("copy"))
+}
+
+/// What comes after a comment, in which others may be.
+fn after_comment(mut comment: &str) -> &str {
+    let mut depth = 1;
+    while depth > 0 {
+        let Some(at) = comment.find(['/', '*']) else {
+            return "";
+        };
+        comment = &comment[at..];
+        let taken = match comment.as_bytes() {
+            [b'/', b'*', ..] => {
+                depth += 1;
+                2
+            }
+            [b'*', b'/', ..] => {
+                depth -= 1;
+                2
+            }
+            _ => 1,
+        };
+        comment = &comment[taken..];
+    }
+    comment
 }
 
 /// Asks one database.

@@ -395,8 +395,15 @@ async fn what_is_wrong_has_its_kind() {
     );
     let again = asking.execute(insert, json!([1])).await;
     again.error(Conflict, Sent::Yes, "SQLSTATE 23505: duplicate key value");
-    let copy = asking.execute("copy t from stdin", json!([])).await;
-    copy.error(Failed, Sent::Maybe, "has ended");
+    for sql in [
+        "copy t from stdin",
+        " -- a comment\n ; /* another, /* nested */ * / */ COPY\t(select 1) to stdout",
+    ] {
+        let copy = asking.execute(sql, json!([])).await;
+        copy.error(Invalid, Sent::No, "COPY is not supported");
+    }
+    let as_copy = asking.query("/* copy */ select 1 as copy", json!([]));
+    assert_eq!(as_copy.await.rows(), json!([{ "copy": 1 }]));
     // All of them together have cost no more than they should, and the next statement works.
     let rows = asking.query("select a from t", json!([])).await.rows();
     assert_eq!(rows, json!([{ "a": 1 }]));
