@@ -59,8 +59,17 @@ pub(super) fn is_stale(error: &Error) -> bool {
         })
 }
 
+/// SQLSTATE as a server gives it, if it is one: it could be anything, of any length.
+fn known_state(state: &str) -> &str {
+    let is_one = |it: u8| it.is_ascii_digit() || it.is_ascii_uppercase();
+    match state.len() == 5 && state.bytes().all(is_one) {
+        true => state,
+        false => "?????",
+    }
+}
+
 fn of_database(error: &DbError, step: Step) -> Failure {
-    let state = error.code().code();
+    let state = known_state(error.code().code());
     let kind = match state {
         // A key that is there already, and transactions that got in one another's way.
         "23505" | "23P01" | "40001" | "40P01" => CallErrorKind::Conflict,
@@ -92,8 +101,8 @@ fn parameter(error: &DbError) -> Option<u32> {
 
 /// What an error of connecting is to the function.
 pub(super) fn of_connecting(error: &Error) -> Failure {
-    let state = error.code().map(|state| state.code().to_owned());
-    let why = match state.as_deref() {
+    let state = error.code().map(|state| known_state(state.code()));
+    let why = match state {
         Some("28P01" | "28000") => "it refuses the user or the password of the URL",
         Some("3D000") => "it does not have the database of the URL",
         Some("53300") => "it has too many connections",
@@ -117,4 +126,24 @@ pub(super) fn of_connecting(error: &Error) -> Failure {
 fn is_caused_by(error: &Error, cause: &str) -> bool {
     let source = std::error::Error::source(error);
     source.is_some_and(|source| source.to_string() == cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_can_be_an_sqlstate_is_told() {
+        for (state, told) in [
+            ("42P01", "42P01"),
+            ("", "?????"),
+            ("42P0", "?????"),
+            ("42P011", "?????"),
+            ("42p01", "?????"),
+            ("42P0\n", "?????"),
+            ("42Pä", "?????"),
+        ] {
+            assert_eq!(known_state(state), told);
+        }
+    }
 }

@@ -70,6 +70,16 @@ async fn what_says_that_it_sends_gigabytes_is_not_waited_for() {
     check(&url, CallErrorKind::Limit, "more than may be read").await;
 }
 
+#[tokio::test]
+async fn what_is_no_sqlstate_is_not_told() {
+    const ERROR: &[u8] = b"E\0\0\0\x23SERROR\0Ccanary canary\0Mcannot\0\0Z\0\0\0\x05I";
+    let url = server(&[b"N", ERROR]).await;
+    let told = "SQLSTATE ?????: it refuses the connection";
+    check(&url, CallErrorKind::Failed, told).await;
+    let url = server(&[b"N", GREETING, ERROR]).await;
+    check(&url, CallErrorKind::Failed, "SQLSTATE ?????: cannot").await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_says_nothing_is_given_up() {
     let url = server(&[b"N", b""]).await;
