@@ -2,12 +2,7 @@
 //!
 //! A task drives it. It is ended with the connection, so that a database that says nothing keeps none.
 
-use std::{
-    collections::HashMap,
-    future::poll_fn,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, pin_mut};
 use jiffy_abi::call::{CallErrorKind, Sent};
@@ -27,7 +22,8 @@ use super::{
     parameters,
     room::Room,
     rows::Rows,
-    stream::{Meter, Metered},
+    statements::Statements,
+    stream::{ANSWERS_MAX, Meter, Metered},
     url::{Encryption, Target},
 };
 use crate::{
@@ -39,13 +35,11 @@ use crate::{
 const OPEN_TIME_MAX: Duration = Duration::from_secs(10);
 /// What putting it in order may take, and what ending a statement may.
 const AFTER_TIME_MAX: Duration = Duration::from_secs(5);
-/// Prepared statements that a connection keeps at most.
-const KEPT_STATEMENTS_MAX: usize = 100;
-/// Bytes of a statement that is kept prepared at most.
-const KEPT_STATEMENT_BYTES_MAX: usize = 8 << 10;
 /// Bytes that a database may send for one thing that it is asked.
 const OPENING_BYTES_MAX: u64 = 256 << 10;
 const PREPARING_BYTES_MAX: u64 = 1 << 20;
+/// Beyond this no other request gets the connection: the client keeps the statements that it asks for types with.
+const PREPARING_BYTES_KEPT_MAX: usize = 64 << 10;
 const RUNNING_BYTES_MAX: u64 = 16 << 20;
 /// What Postgres takes TLS for, as ALPN names it.
 const PROTOCOLS: &[&[u8]] = &[b"postgresql"];
@@ -90,7 +84,7 @@ pub(super) struct Connection {
     driver: JoinHandle<()>,
     meter: Arc<Meter>,
     room: Room,
-    statements: HashMap<String, (Statement, Instant)>,
+    statements: Statements,
     state: State,
     /// Where what comes after it runs.
     runtime: Handle,
@@ -144,7 +138,7 @@ impl Connection {
             driver,
             meter,
             room: reach.room.clone(),
-            statements: HashMap::new(),
+            statements: Statements::default(),
             state: State::Ready,
             runtime: Handle::current(),
         })
@@ -163,7 +157,7 @@ impl Connection {
         values: &[&RawValue],
         may_repeat: bool,
     ) -> Result<Got, Failure> {
-        let is_kept = self.statements.contains_key(sql);
+        let is_kept = self.statements.get(sql).is_some();
         let statement = self.statement(sql).await?;
         let ran = self.run_prepared(want, &statement, values).await;
         match ran {
@@ -227,25 +221,23 @@ impl Connection {
 
     /// The statement, prepared.
     async fn statement(&mut self, sql: &str) -> Result<Statement, Failure> {
-        if let Some((statement, used)) = self.statements.get_mut(sql) {
-            *used = Instant::now();
-            return Ok(statement.clone());
+        if let Some(statement) = self.statements.get(sql) {
+            return Ok(statement);
         }
+        // Types may be made of those that are known already, and are kept with them: they are asked for anew.
+        self.client.clear_type_cache();
         self.meter.allow(PREPARING_BYTES_MAX);
         self.state = State::Busy;
         let prepared = self.client.prepare(sql).await;
+        let described = PREPARING_BYTES_MAX.saturating_sub(self.meter.left());
+        let described = usize::try_from(described).unwrap_or(usize::MAX);
+        if described > PREPARING_BYTES_KEPT_MAX {
+            self.meter.wear();
+        }
+        self.client.clear_type_cache();
         let statement = self.ran(Step::Prepare, prepared);
         let statement = statement.map_err(|(failure, _)| failure)?;
-        if sql.len() <= KEPT_STATEMENT_BYTES_MAX {
-            if self.statements.len() >= KEPT_STATEMENTS_MAX {
-                let oldest = self.statements.iter().min_by_key(|(_, (_, used))| *used);
-                if let Some(oldest) = oldest.map(|(sql, _)| sql.clone()) {
-                    self.statements.remove(&oldest);
-                }
-            }
-            let kept = (statement.clone(), Instant::now());
-            self.statements.insert(sql.to_owned(), kept);
-        }
+        self.statements.keep(sql, statement.clone(), described);
         Ok(statement)
     }
 
@@ -262,14 +254,13 @@ impl Connection {
                     false => State::Ready,
                 };
                 let failure = match self.meter.is_exceeded() {
-                    true => Failure::new(
-                        CallErrorKind::Limit,
-                        match step {
-                            Step::Prepare => Sent::No,
-                            Step::Run => Sent::Maybe,
-                        },
-                        TOO_MUCH.into(),
-                    ),
+                    true => {
+                        let (sent, message) = match step {
+                            Step::Prepare => (Sent::No, TOO_MUCH_OF_STATEMENT),
+                            Step::Run => (Sent::Maybe, TOO_MUCH),
+                        };
+                        Failure::new(CallErrorKind::Limit, sent, message.into())
+                    }
                     false => failures::of_statement(&error, step),
                 };
                 Err((failure, failures::is_stale(&error)))
@@ -288,7 +279,9 @@ impl Connection {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
         });
-        rows.last().and_then(|row| row.try_get(0).ok()?) == Some("t") && self.is_ready()
+        rows.last().and_then(|row| row.try_get(0).ok()?) == Some("t")
+            && !self.meter.is_worn()
+            && self.is_ready()
     }
 
     /// It is no longer wanted: what becomes of it is found out by a task of its own. If it can be used again, `keep` gets it.
@@ -325,6 +318,9 @@ impl Connection {
 }
 
 const TOO_MUCH: &str = "the database sends more than may be read, 16 MiB, and 8 MiB for a row: ask for fewer and smaller rows, with LIMIT";
+const TOO_MUCH_OF_STATEMENT: &str = "the database sends more than may be read of a statement, 1 MiB and 128 answers: ask for fewer columns, and cast those of types of \
+     your own to text";
+const _: () = assert!(PREPARING_BYTES_MAX == 1 << 20 && ANSWERS_MAX == 128);
 const _: () = assert!(RUNNING_BYTES_MAX == 16 << 20 && super::stream::MESSAGE_BYTES_MAX == 8 << 20);
 
 /// Where a statement is ended that nobody waits for, and the permission to.

@@ -17,6 +17,7 @@ mod parameters;
 mod pool;
 mod room;
 mod rows;
+mod statements;
 mod stream;
 mod times;
 mod transactions;

@@ -8,6 +8,7 @@ use jiffy_abi::call::{CallErrorKind, Sent};
 use serde_json::value::RawValue;
 use tokio_postgres::types::{Format, IsNull, Kind, ToSql, Type, to_sql_checked};
 
+use super::rows::DEPTH_MAX;
 use crate::Failure;
 
 /// Parameters of a statement at most.
@@ -87,13 +88,15 @@ pub(super) fn convert(values: &[&RawValue], types: &[Type]) -> Result<Vec<Parame
     }
     let all = values.iter().zip(types).enumerate();
     let all = all.map(|(index, (value, kind))| {
-        to_text(value.get(), kind).map(Parameter).map_err(|rule| {
-            invalid(format!(
-                "invalid parameter ${} of type {}: {rule}",
-                index + 1,
-                kind.name()
-            ))
-        })
+        to_text(value.get(), kind, 0)
+            .map(Parameter)
+            .map_err(|rule| {
+                invalid(format!(
+                    "invalid parameter ${} of type {}: {rule}",
+                    index + 1,
+                    kind.name()
+                ))
+            })
     });
     all.collect()
 }
@@ -104,21 +107,26 @@ fn invalid(message: String) -> Failure {
 
 type Rule = &'static str;
 
-/// The text of a value; `None`: null.
-fn to_text(json: &str, kind: &Type) -> Result<Option<String>, Rule> {
+/// The text of a value; `None`: null. `depth`: how many types its type is within.
+fn to_text(json: &str, kind: &Type, depth: u32) -> Result<Option<String>, Rule> {
+    if depth > DEPTH_MAX {
+        return Err(
+            "the type is made of too many others: cast the parameter from text, as in $1::text::price",
+        );
+    }
     let json = json.trim();
     if json == "null" {
         return Ok(None);
     }
     if let Kind::Domain(base) = kind.kind() {
-        return to_text(json, base);
+        return to_text(json, base, depth + 1);
     }
     if let Kind::Array(element) = kind.kind()
         // Two types of old whose texts are not those of arrays.
         && !matches!(*kind, Type::INT2_VECTOR | Type::OID_VECTOR)
     {
         return match json.starts_with('[') {
-            true => array(json, element, 1).map(Some),
+            true => array(json, element, 1, depth + 1).map(Some),
             false => Err("must be an array"),
         };
     }
@@ -183,8 +191,8 @@ fn bytes(json: &str) -> Result<String, Rule> {
 }
 
 /// `{1,NULL,"text"}`, and such in such.
-fn array(json: &str, element: &Type, depth: u32) -> Result<String, Rule> {
-    if depth > DIMENSIONS_MAX {
+fn array(json: &str, element: &Type, dimensions: u32, depth: u32) -> Result<String, Rule> {
+    if dimensions > DIMENSIONS_MAX {
         return Err("must have at most 6 dimensions");
     }
     let all: Vec<&RawValue> = serde_json::from_str(json).map_err(|_| "must be an array")?;
@@ -199,10 +207,10 @@ fn array(json: &str, element: &Type, depth: u32) -> Result<String, Rule> {
         }
         let json = value.get().trim();
         if is_nested(json) {
-            made.push_str(&array(json, element, depth + 1)?);
+            made.push_str(&array(json, element, dimensions + 1, depth)?);
             continue;
         }
-        let Some(text) = to_text(json, element)? else {
+        let Some(text) = to_text(json, element, depth)? else {
             made.push_str("NULL");
             continue;
         };
@@ -225,7 +233,7 @@ mod tests {
 
     fn check(json: &str, kind: &Type) -> Result<Option<String>, Rule> {
         let value: &RawValue = serde_json::from_str(json).expect("JSON");
-        to_text(value.get(), kind)
+        to_text(value.get(), kind, 0)
     }
 
     #[test]
@@ -289,6 +297,21 @@ mod tests {
             ("[[[[[[[1]]]]]]]", Type::INT4_ARRAY),
         ] {
             assert!(check(json, &kind).is_err(), "{json} as {kind}");
+        }
+    }
+
+    #[test]
+    fn a_type_of_too_many_others_is_refused() {
+        let domain = |kind| Type::new("deep".into(), 1, Kind::Domain(kind), "s".into());
+        let array = |kind| Type::new("deep[]".into(), 1, Kind::Array(kind), "s".into());
+        let mut kind = Type::TEXT;
+        for depth in 1..=DEPTH_MAX + 1 {
+            kind = domain(kind);
+            let is_fine = depth <= DEPTH_MAX;
+            assert_eq!(check("\"a\"", &kind).is_ok(), is_fine, "{depth}");
+            let is_fine = depth < DEPTH_MAX;
+            let in_array = check("[\"a\"]", &array(kind.clone()));
+            assert_eq!(in_array.is_ok(), is_fine, "{depth}");
         }
     }
 

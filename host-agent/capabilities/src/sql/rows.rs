@@ -22,7 +22,7 @@ pub(super) const ROWS_BYTES_MAX: usize = 4 << 20;
 /// Bytes of it that are taken of the room at once.
 const STEP_BYTES: usize = 64 << 10;
 /// Domains of domains and arrays of these that are looked into.
-const DEPTH_MAX: u32 = 8;
+pub(super) const DEPTH_MAX: u32 = 8;
 const DIMENSIONS_MAX: usize = 6;
 
 /// Rows that were made into JSON so far.

@@ -10,7 +10,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
 };
@@ -21,6 +21,7 @@ use tokio_postgres::tls::{ChannelBinding, TlsStream};
 use super::{
     binding,
     room::{Held, Room},
+    statements::KEPT_STATEMENTS_MAX,
 };
 use crate::net::Stream;
 
@@ -28,8 +29,23 @@ use crate::net::Stream;
 pub(super) const MESSAGE_BYTES_MAX: u32 = 8 << 20;
 /// Messages up to this size are not counted in what all may have together.
 const SMALL_BYTES: u32 = 64 << 10;
+/// Answers that a database may give to one thing that it is asked. Describing a statement takes two for each type that is not one of
+/// Postgres' own, and whoever asks takes up to 10 KiB of its stack, of 2 MiB, for each type that is made of another. A statement that is no longer kept is
+/// answered too.
+pub(super) const ANSWERS_MAX: u32 = 128;
+const _: () = assert!(KEPT_STATEMENTS_MAX + 16 < ANSWERS_MAX as usize);
+/// Bytes of settings that a database may tell during a connection, all of which are kept as long as it is.
+const SETTINGS_BYTES_MAX: u32 = 1 << 20;
+/// The same of a connection that another request may have.
+const SETTINGS_BYTES_KEPT_MAX: u32 = 64 << 10;
+/// What a setting takes beside its own bytes.
+const SETTING_BYTES: u32 = 128;
 const HEADER_BYTES: usize = 5;
 const AUTHENTICATION: u8 = b'R';
+/// `ReadyForQuery`: the end of an answer.
+const READY: u8 = b'Z';
+/// `ParameterStatus`.
+const SETTING: u8 = b'S';
 /// Of an authentication: the server wants the password as it is.
 const CLEARTEXT: [u8; 4] = [0, 0, 0, 3];
 
@@ -38,6 +54,10 @@ const CLEARTEXT: [u8; 4] = [0, 0, 0, 3];
 pub(super) struct Meter {
     /// Bytes that may still be read for what was asked.
     left: AtomicU64,
+    /// Answers that may still come to it.
+    answers: AtomicU32,
+    /// What came during the connection is too much to be kept for another request.
+    is_worn: AtomicBool,
     /// More came than may.
     is_exceeded: AtomicBool,
     /// The server wants a password in clear on a connection that is.
@@ -45,9 +65,24 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    /// From now on so much may be read.
+    /// From now on so much may be read, in [`ANSWERS_MAX`] answers.
     pub(super) fn allow(&self, bytes: u64) {
         self.left.store(bytes, Relaxed);
+        self.answers.store(ANSWERS_MAX, Relaxed);
+    }
+
+    /// Bytes that may still be read.
+    pub(super) fn left(&self) -> u64 {
+        self.left.load(Relaxed)
+    }
+
+    /// No other request is to have the connection.
+    pub(super) fn wear(&self) {
+        self.is_worn.store(true, Relaxed);
+    }
+
+    pub(super) fn is_worn(&self) -> bool {
+        self.is_worn.load(Relaxed)
     }
 
     pub(super) fn is_exceeded(&self) -> bool {
@@ -56,6 +91,20 @@ impl Meter {
 
     pub(super) fn is_betrayed(&self) -> bool {
         self.is_betrayed.load(Relaxed)
+    }
+
+    fn take_bytes(&self, bytes: u64) -> io::Result<()> {
+        let taken = self
+            .left
+            .fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes));
+        taken.map(drop).map_err(|_| self.exceed())
+    }
+
+    fn take_answer(&self) -> io::Result<()> {
+        let taken = self
+            .answers
+            .fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+        taken.map(drop).map_err(|_| self.exceed())
     }
 
     fn exceed(&self) -> io::Error {
@@ -80,6 +129,8 @@ struct Messages {
     header_bytes: usize,
     /// Bytes of the message that are still to come.
     left: u32,
+    /// Bytes of all settings so far, and what each takes beside them.
+    settings: u32,
     room: Room,
     held: Held,
 }
@@ -102,6 +153,7 @@ impl Messages {
             header: [0; _],
             header_bytes: 0,
             left: 0,
+            settings: 0,
             room,
             held: Held::default(),
         }
@@ -109,12 +161,7 @@ impl Messages {
 
     /// Looks at what came.
     fn pass(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        let came = bytes.len() as u64;
-        let left = self.meter.left.load(Relaxed);
-        let Some(left) = left.checked_sub(came) else {
-            return Err(self.meter.exceed());
-        };
-        self.meter.left.store(left, Relaxed);
+        self.meter.take_bytes(bytes.len() as u64)?;
         while !bytes.is_empty() {
             // An authentication says in its first bytes what it is.
             let is_password = self.header[0] == AUTHENTICATION && self.header_bytes >= HEADER_BYTES;
@@ -163,11 +210,28 @@ impl Messages {
             if self.left > SMALL_BYTES && self.held.take(&self.room, self.left as usize).is_err() {
                 return Err(self.meter.exceed());
             }
+            match kind {
+                READY => self.meter.take_answer()?,
+                SETTING => self.see_setting()?,
+                _ => {}
+            }
         }
         let is_whole = self.header_bytes == self.header.len();
         if is_whole && kind == AUTHENTICATION && self.header[HEADER_BYTES..] == CLEARTEXT {
             self.meter.is_betrayed.store(true, Relaxed);
             return Err(io::Error::other("the database wants the password in clear"));
+        }
+        Ok(())
+    }
+
+    /// A setting comes, of as many bytes as are left of its message.
+    fn see_setting(&mut self) -> io::Result<()> {
+        self.settings += SETTING_BYTES + self.left; // At most 1 MiB and a message.
+        if self.settings > SETTINGS_BYTES_MAX {
+            return Err(self.meter.exceed());
+        }
+        if self.settings > SETTINGS_BYTES_KEPT_MAX {
+            self.meter.wear();
         }
         Ok(())
     }
@@ -276,6 +340,36 @@ mod tests {
         ] {
             let passed = check(&header(length), false, 100);
             assert!(passed.iter().all(|it| it.is_ok() == is_fine), "{length}");
+        }
+    }
+
+    #[test]
+    fn answers_are_counted_for_each_thing_that_is_asked() {
+        let meter = Arc::new(Meter::default());
+        let mut messages = Messages::new(false, Arc::clone(&meter), Room::default());
+        let answer = message(READY, b"I");
+        for _ in 0..2 {
+            meter.allow(1 << 20);
+            for _ in 0..ANSWERS_MAX {
+                messages.pass(&answer).expect("allowed");
+            }
+            assert!(!meter.is_exceeded());
+        }
+        assert!(messages.pass(&answer).is_err() && meter.is_exceeded());
+    }
+
+    #[test]
+    fn settings_are_counted_for_the_whole_connection() {
+        for (body, kept, allowed) in [(&[7; 896][..], 64, 1024), (&[], 512, 8192)] {
+            let meter = Arc::new(Meter::default());
+            let mut messages = Messages::new(false, Arc::clone(&meter), Room::default());
+            let setting = message(SETTING, body);
+            for count in 1..=allowed {
+                meter.allow(1 << 20);
+                messages.pass(&setting).expect("allowed");
+                assert_eq!(meter.is_worn(), count > kept, "{count}");
+            }
+            assert!(messages.pass(&setting).is_err() && meter.is_exceeded());
         }
     }
 }
