@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 use super::{
@@ -29,6 +29,8 @@ use crate::Failure;
 
 /// Connections of a version to one database at most, those that wait for use among them.
 pub(super) const CONNECTIONS_MAX: usize = 16;
+/// How long a call waits for one of them. Those that have one may wait for others, and so for one another.
+pub(super) const PLACE_TIME_MAX: Duration = Duration::from_secs(5);
 /// Connections of all functions that wait for use at most.
 pub(super) const IDLE_MAX: usize = 1024;
 /// How long one waits for use.
@@ -124,7 +126,14 @@ impl Pool {
 
     /// A connection, when there is one.
     pub(super) async fn take(self: &Arc<Self>) -> Result<Lease, Failure> {
-        let place = Arc::clone(&self.places).acquire_owned().await;
+        let place = timeout(PLACE_TIME_MAX, Arc::clone(&self.places).acquire_owned());
+        let late = |_| {
+            let message = format!(
+                "all {CONNECTIONS_MAX} connections to the database are in use: end transactions sooner, and ask within them"
+            );
+            Failure::new(CallErrorKind::Limit, Sent::No, message)
+        };
+        let place = place.await.map_err(late)?;
         let ended = |_| {
             let message = "the host ends".into();
             Failure::new(CallErrorKind::Failed, Sent::No, message)

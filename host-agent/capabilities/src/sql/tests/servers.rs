@@ -130,6 +130,30 @@ async fn what_is_no_sqlstate_is_not_told() {
     check(&url, CallErrorKind::Failed, "SQLSTATE ?????: cannot").await;
 }
 
+#[tokio::test]
+async fn whoever_finds_no_connection_waits_for_some_time() {
+    let url = server(&[b"N", GREETING]).await;
+    let function = Function::local(&url);
+    let pool = &function.prepared.databases["orders"];
+    let mut leases = vec![];
+    for _ in 0..pool::CONNECTIONS_MAX {
+        leases.push(pool.take().await.expect("a connection"));
+    }
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    let failure = pool.take().await.expect_err("all are in use");
+    assert_eq!(
+        (failure.kind, failure.sent),
+        (CallErrorKind::Limit, Sent::No)
+    );
+    assert!(
+        failure.message.starts_with("all 16 connections"),
+        "{}",
+        failure.message
+    );
+    assert!(began.elapsed() >= pool::PLACE_TIME_MAX);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_says_nothing_is_given_up() {
     let url = server(&[b"N", b""]).await;
