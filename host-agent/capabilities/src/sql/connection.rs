@@ -14,11 +14,14 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
-use tokio_postgres::{CancelToken, Client, Error, SimpleQueryMessage, Statement};
+use tokio_postgres::{
+    CancelToken, Client, Error, SimpleQueryMessage, Statement,
+    types::{Kind, Type},
+};
 
 use super::{
     binding::AsItIs,
-    failures::{self, Step},
+    failures::{self, Doubt, Step},
     parameters,
     room::Room,
     rows::Rows,
@@ -48,11 +51,13 @@ const TLS_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
 /// Undoes what a request may have left in its session, so that the next one, which is another, sees nothing of it: what `discard all`
 /// undoes, but for statements that are kept prepared. False: it is
-/// still in a transaction, or has prepared statements of its own. It is one message, and so one transaction.
+/// still in a transaction, or has prepared statements of its own. And how many it has of those that are kept. It is one message, and so one
+/// transaction.
 const RESET: &str = "close all; set session authorization default; reset role; reset all; unlisten *; \
      select pg_catalog.pg_advisory_unlock_all(); discard temp; discard sequences; \
      select pg_catalog.now() = pg_catalog.statement_timestamp() \
-     and not exists (select from pg_catalog.pg_prepared_statements where from_sql)";
+     and not exists (select from pg_catalog.pg_prepared_statements where from_sql), \
+     (select pg_catalog.count(*) from pg_catalog.pg_prepared_statements where not from_sql)";
 
 /// How to reach a database, for one version.
 #[derive(Clone, Debug)]
@@ -85,6 +90,7 @@ pub(super) struct Connection {
     meter: Arc<Meter>,
     room: Room,
     statements: Statements,
+    lookups: Lookups,
     state: State,
     /// Where what comes after it runs.
     runtime: Handle,
@@ -139,6 +145,7 @@ impl Connection {
             meter,
             room: reach.room.clone(),
             statements: Statements::default(),
+            lookups: Lookups::default(),
             state: State::Ready,
             runtime: Handle::current(),
         })
@@ -149,42 +156,45 @@ impl Connection {
         self.state == State::Ready && !self.client.is_closed()
     }
 
-    /// Runs a statement.
+    /// Runs a statement. `is_alone`: in no transaction of the function, and so in a session as a request finds it.
     pub(super) async fn run(
         &mut self,
         want: Want,
         sql: &str,
         values: &[&RawValue],
-        may_repeat: bool,
+        is_alone: bool,
     ) -> Result<Got, Failure> {
-        let is_kept = self.statements.get(sql).is_some();
-        let statement = self.statement(sql).await?;
-        let ran = self.run_prepared(want, &statement, values).await;
-        match ran {
-            Err((_, true)) if is_kept && may_repeat => {
-                self.statements.remove(sql);
-                let statement = self.statement(sql).await?;
-                let ran = self.run_prepared(want, &statement, values).await;
-                ran.map_err(|(failure, _)| failure)
-            }
-            ran => ran.map_err(|(failure, is_stale)| {
-                if is_stale {
-                    self.statements.remove(sql);
-                }
-                failure
-            }),
+        let kept = self.statements.get(sql);
+        let is_kept = kept.is_some();
+        let statement = match kept {
+            Some(statement) => statement,
+            None => self.prepare(sql, is_alone).await?,
+        };
+        let (failure, doubt) = match self.run_prepared(want, &statement, values).await {
+            Ok(got) => return Ok(got),
+            Err(error) => error,
+        };
+        if doubt != Doubt::None {
+            self.statements.remove(sql);
         }
+        if !(doubt == Doubt::Stale && is_kept && is_alone) {
+            return Err(failure);
+        }
+        let statement = self.prepare(sql, is_alone).await?;
+        let ran = self.run_prepared(want, &statement, values).await;
+        ran.map_err(|(failure, _)| failure)
     }
 
-    /// With an error, whether the statement is no longer what it was.
     async fn run_prepared(
         &mut self,
         want: Want,
         statement: &Statement,
         values: &[&RawValue],
-    ) -> Result<Got, (Failure, bool)> {
-        let plain = |failure| (failure, false);
-        let parameters = parameters::convert(values, statement.params()).map_err(plain)?;
+    ) -> Result<Got, (Failure, Doubt)> {
+        let plain = |failure| (failure, Doubt::None);
+        // What was said of its types may no longer be so.
+        let doubtful = |failure| (failure, Doubt::Some);
+        let parameters = parameters::convert(values, statement.params()).map_err(doubtful)?;
         self.meter.allow(RUNNING_BYTES_MAX);
         match want {
             Want::Changed => {
@@ -193,7 +203,7 @@ impl Connection {
                 self.ran(Step::Run, changed).map(Got::Changed)
             }
             Want::Rows => {
-                let mut rows = Rows::new(statement.columns(), &self.room).map_err(plain)?;
+                let mut rows = Rows::new(statement.columns(), &self.room).map_err(doubtful)?;
                 self.state = State::Busy;
                 let answer = self.client.query_raw(statement, parameters).await;
                 let answer = self.ran(Step::Run, answer)?;
@@ -219,11 +229,8 @@ impl Connection {
         self.ran(step, done).map_err(|(failure, _)| failure)
     }
 
-    /// The statement, prepared.
-    async fn statement(&mut self, sql: &str) -> Result<Statement, Failure> {
-        if let Some(statement) = self.statements.get(sql) {
-            return Ok(statement);
-        }
+    /// The statement, prepared. It is kept, unless it may have been prepared for what only this request has, such as a temporary table.
+    async fn prepare(&mut self, sql: &str, is_kept: bool) -> Result<Statement, Failure> {
         // Types may be made of those that are known already, and are kept with them: they are asked for anew.
         self.client.clear_type_cache();
         self.meter.allow(PREPARING_BYTES_MAX);
@@ -237,19 +244,25 @@ impl Connection {
         self.client.clear_type_cache();
         let statement = self.ran(Step::Prepare, prepared);
         let statement = statement.map_err(|(failure, _)| failure)?;
-        self.statements.keep(sql, statement.clone(), described);
+        self.lookups.add(&statement);
+        if is_kept {
+            self.statements.keep(sql, statement.clone(), described);
+        }
         Ok(statement)
     }
 
     /// What came of something, and what the connection is from now on.
-    fn ran<T>(&mut self, step: Step, result: Result<T, Error>) -> Result<T, (Failure, bool)> {
+    fn ran<T>(&mut self, step: Step, result: Result<T, Error>) -> Result<T, (Failure, Doubt)> {
         match result {
             Ok(result) => {
                 self.state = State::Ready;
                 Ok(result)
             }
             Err(error) => {
-                self.state = match failures::ends_connection(&error) {
+                let doubt = failures::doubt(&error);
+                // What the client asks for types with is taken away, and it does not prepare that anew.
+                let is_deallocated = step == Step::Prepare && doubt == Doubt::Stale;
+                self.state = match failures::ends_connection(&error) || is_deallocated {
                     true => State::Broken,
                     false => State::Ready,
                 };
@@ -263,7 +276,7 @@ impl Connection {
                     }
                     false => failures::of_statement(&error, step),
                 };
-                Err((failure, failures::is_stale(&error)))
+                Err((failure, doubt))
             }
         }
     }
@@ -279,9 +292,19 @@ impl Connection {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
         });
-        rows.last().and_then(|row| row.try_get(0).ok()?) == Some("t")
+        let Some(row) = rows.last() else { return false };
+        let column = |place: usize| row.try_get(place).ok().flatten();
+        let is_in_order = column(0) == Some("t");
+        let prepared = column(1).and_then(|count| count.parse().ok());
+        is_in_order
+            && prepared.is_some_and(|count: usize| self.has_all(count))
             && !self.meter.is_worn()
             && self.is_ready()
+    }
+
+    /// Whether `prepared` statements can be all that are kept here and by the client.
+    fn has_all(&self, prepared: usize) -> bool {
+        prepared >= self.statements.len() + self.lookups.count()
     }
 
     /// It is no longer wanted: what becomes of it is found out by a task of its own. If it can be used again, `keep` gets it.
@@ -322,6 +345,45 @@ const TOO_MUCH_OF_STATEMENT: &str = "the database sends more than may be read of
      your own to text";
 const _: () = assert!(PREPARING_BYTES_MAX == 1 << 20 && ANSWERS_MAX == 128);
 const _: () = assert!(RUNNING_BYTES_MAX == 16 << 20 && super::stream::MESSAGE_BYTES_MAX == 8 << 20);
+
+/// Statements that the client keeps to ask for types that are not Postgres' own, as far as is seen from those that it was asked for.
+#[derive(Debug, Default)]
+struct Lookups {
+    has_type: bool,
+    has_enum: bool,
+    has_composite: bool,
+}
+
+impl Lookups {
+    fn add(&mut self, statement: &Statement) {
+        let columns = statement.columns().iter().map(|column| column.type_());
+        for kind in statement.params().iter().chain(columns) {
+            self.add_type(kind);
+        }
+    }
+
+    /// Not into composites: of a few types, each of many fields of another, they can be made of more fields than can be looked at.
+    fn add_type(&mut self, mut kind: &Type) {
+        while Type::from_oid(kind.oid()).is_none() {
+            self.has_type = true;
+            match kind.kind() {
+                Kind::Domain(inner) | Kind::Array(inner) | Kind::Range(inner) => {
+                    kind = inner;
+                    continue;
+                }
+                Kind::Enum(_) => self.has_enum = true,
+                Kind::Composite(_) => self.has_composite = true,
+                _ => {}
+            }
+            break;
+        }
+    }
+
+    fn count(&self) -> usize {
+        let all = [self.has_type, self.has_enum, self.has_composite];
+        all.into_iter().filter(|it| *it).count()
+    }
+}
 
 /// Where a statement is ended that nobody waits for, and the permission to.
 #[derive(Debug)]

@@ -48,15 +48,31 @@ fn is_shutdown(state: &str) -> bool {
     state.starts_with("57P")
 }
 
-/// Whether a prepared statement is no longer what it was: tables have changed, or the function took it away.
-pub(super) fn is_stale(error: &Error) -> bool {
+/// What an error says of the statement as it was prepared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doubt {
+    None,
+    /// It may have been prepared for tables that are others now: it is prepared anew the next time.
+    Some,
+    /// It is no longer what it was: tables have changed, or the function took it away. It did not run.
+    Stale,
+}
+
+/// See [`Doubt`].
+pub(super) fn doubt(error: &Error) -> Doubt {
     error
         .as_db_error()
-        .is_some_and(|error| match error.code().code() {
-            // Of all that is not supported, a plan that is kept.
-            "0A000" => error.routine() == Some("RevalidateCachedQuery"),
-            state => state == "26000",
+        .map_or(Doubt::None, |error| match error.code().code() {
+            "26000" => Doubt::Stale,
+            _ if is_plan_stale(error) => Doubt::Stale,
+            state if state.starts_with("22") || state.starts_with("42") => Doubt::Some,
+            _ => Doubt::None,
         })
+}
+
+/// Of all that is not supported, a plan that is kept and no longer fits.
+fn is_plan_stale(error: &DbError) -> bool {
+    error.code().code() == "0A000" && error.routine() == Some("RevalidateCachedQuery")
 }
 
 /// SQLSTATE as a server gives it, if it is one: it could be anything, of any length.
@@ -71,6 +87,8 @@ fn known_state(state: &str) -> &str {
 fn of_database(error: &DbError, step: Step) -> Failure {
     let state = known_state(error.code().code());
     let kind = match state {
+        // Only within a transaction: elsewhere it is repeated. What ran of it is rolled back.
+        _ if is_plan_stale(error) => CallErrorKind::Conflict,
         // A key that is there already, and transactions that got in one another's way.
         "23505" | "23P01" | "40001" | "40P01" => CallErrorKind::Conflict,
         "42501" => CallErrorKind::Denied,

@@ -251,6 +251,12 @@ impl Pool {
         self.waiting.lock().idle.len()
     }
 
+    /// Nobody uses a connection, and none is being put in order.
+    #[cfg(test)]
+    pub(super) fn is_quiet(&self) -> bool {
+        self.places.available_permits() == CONNECTIONS_MAX
+    }
+
     /// Has the URL read again.
     #[cfg(test)]
     pub(super) fn expire(&self) {

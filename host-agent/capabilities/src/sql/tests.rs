@@ -87,6 +87,11 @@ impl Function {
     fn idle(&self) -> usize {
         self.prepared.databases["orders"].idle()
     }
+
+    /// Nobody uses a connection, and none is being put in order.
+    fn is_quiet(&self) -> bool {
+        self.prepared.databases["orders"].is_quiet()
+    }
 }
 
 /// Its answer, and its fields.
@@ -178,12 +183,16 @@ impl<'a> Asking<'a> {
     }
 
     async fn within(&self, number: u64, sql: &str) -> Answer {
+        self.within_with(number, sql, json!([])).await
+    }
+
+    async fn within_with(&self, number: u64, sql: &str, values: Value) -> Answer {
         let number = u32::try_from(number).expect("small").to_le_bytes();
         let fields = [
             (Tag::Statement, sql.as_bytes()),
             (Tag::Transaction, &number),
         ];
-        Answer(self.call(OPERATION_SQL_EXECUTE, &fields, json!([])).await)
+        Answer(self.call(OPERATION_SQL_EXECUTE, &fields, values).await)
     }
 
     async fn end(&self, number: u64, operation: u16) -> Answer {
@@ -499,6 +508,54 @@ async fn nothing_that_a_request_sets_reaches_the_next() {
             count.to_string()
         );
     }
+    // Not without the statements that are kept prepared, and those that ask for types among them.
+    let quiet = || eventually("it is put in order", || function.is_quiet());
+    postgres.sql("create type colour as enum ('red'); create table paints (a colour)");
+    let paint = "insert into paints values ($1)";
+    for sets in [
+        "deallocate all",
+        "do $$ begin execute 'deallocate all'; end $$",
+    ] {
+        for is_within in [false, true] {
+            let asking = Asking::new(&function);
+            asking
+                .execute(paint, json!(["red"]))
+                .await
+                .field(Tag::Changed);
+            // Each has the connection that the one before had.
+            quiet().await;
+            match is_within {
+                false => drop(asking.execute(sets, json!([])).await.field(Tag::Changed)),
+                true => {
+                    let number = asking.begin().await.field(Tag::Transaction);
+                    asking.within(number, sets).await.field(Tag::Changed);
+                    let ended = asking.end(number, OPERATION_SQL_COMMIT).await;
+                    assert_eq!(ended.0.error, None);
+                }
+            }
+            drop(asking);
+            quiet().await;
+            let asking = Asking::new(&function);
+            let number = asking.begin().await.field(Tag::Transaction);
+            let sql = "insert into paints select unnest(enum_range(null::colour)) returning a";
+            asking.within(number, sql).await.field(Tag::Changed);
+            let ended = asking.end(number, OPERATION_SQL_COMMIT).await;
+            assert_eq!(ended.0.error, None, "{sets}");
+        }
+    }
+    // In the transaction that takes them away the connection is lost, but not to the next request.
+    let asking = Asking::new(&function);
+    let number = asking.begin().await.field(Tag::Transaction);
+    let select = "select a from paints";
+    for sql in [select, "deallocate all"] {
+        asking.within(number, sql).await.field(Tag::Changed);
+    }
+    let failed = asking.within(number, select).await;
+    failed.error(CallErrorKind::Failed, Sent::No, "SQLSTATE 26000");
+    let failed = asking.within(number, "select 1").await;
+    let ended = "the transaction has ended";
+    failed.error(CallErrorKind::Failed, Sent::No, ended);
+    asking.query(select, json!([])).await.rows();
     // It was the same one most of the time, and its statement is kept prepared.
     eventually("it waits", || function.idle() >= 1).await;
     let connections = "select count(*) from pg_stat_activity where application_name = 'jiffy'";
@@ -641,6 +698,76 @@ async fn connections_are_few_and_are_replaced() {
     postgres.sql("alter table t add column b text default 'new'");
     let rows = asking.query("select * from t", json!([])).await.rows();
     assert_eq!(rows, json!([{ "a": 1, "b": "new" }]));
+}
+
+#[tokio::test]
+async fn a_statement_that_is_kept_is_not_what_it_was() {
+    use CallErrorKind::{Conflict, Invalid};
+    let Some(postgres) = start() else { return };
+    postgres.sql("create table t (a int)");
+    let function = Function::local(&postgres.url("sslmode=disable"));
+    let quiet = || eventually("it waits", || function.is_quiet());
+    let insert = "insert into t values ($1)";
+    let select = "select * from t";
+    // What is prepared for a temporary table is of that transaction alone.
+    let asking = Asking::new(&function);
+    let number = asking.begin().await.field(Tag::Transaction);
+    for sql in ["create temp table t (a text) on commit drop", select] {
+        asking.within(number, sql).await.field(Tag::Changed);
+    }
+    let values = json!(["text"]);
+    let changed = asking.within_with(number, insert, values).await;
+    assert_eq!(changed.field(Tag::Changed), 1);
+    let ended = asking.end(number, OPERATION_SQL_COMMIT).await;
+    assert_eq!(ended.0.error, None);
+    quiet().await;
+    let refused = asking.execute(insert, json!(["text"])).await;
+    refused.error(Invalid, Sent::Yes, "SQLSTATE 22P02: invalid parameter $1");
+    quiet().await;
+    let changed = asking.execute(insert, json!([1])).await;
+    assert_eq!(changed.field(Tag::Changed), 1);
+    // What a table has is of another type: it is seen the time after at the latest.
+    for (alter, value) in [
+        ("text", json!(["text"])),
+        ("int", json!(["7"])),
+        ("bool", json!([true])),
+    ] {
+        quiet().await;
+        postgres.sql(&format!(
+            "truncate t; alter table t alter column a type {alter} using null"
+        ));
+        let _ = asking.execute(insert, value.clone()).await;
+        quiet().await;
+        let changed = asking.execute(insert, value).await;
+        assert_eq!(changed.field(Tag::Changed), 1, "{alter}");
+    }
+    // Within a transaction nothing is repeated: the function may begin it again.
+    quiet().await;
+    asking.query(select, json!([])).await.rows();
+    quiet().await;
+    postgres.sql("alter table t add column b int");
+    let number = asking.begin().await.field(Tag::Transaction);
+    let stale = asking.within(number, select).await;
+    stale.error(Conflict, Sent::Yes, "SQLSTATE 0A000");
+    let ended = asking.end(number, OPERATION_SQL_ROLLBACK).await;
+    assert_eq!(ended.0.error, None);
+    quiet().await;
+    let number = asking.begin().await.field(Tag::Transaction);
+    asking.within(number, select).await.field(Tag::Changed);
+    let ended = asking.end(number, OPERATION_SQL_COMMIT).await;
+    assert_eq!(ended.0.error, None);
+    quiet().await;
+    assert_eq!(function.idle(), 1);
+    // A connection that told of very many settings is not for another request.
+    let number = asking.begin().await.field(Tag::Transaction);
+    for count in 0..500 {
+        let sql = format!("set application_name to 'jiffy {count}'");
+        asking.within(number, &sql).await.field(Tag::Changed);
+    }
+    let ended = asking.end(number, OPERATION_SQL_COMMIT).await;
+    assert_eq!(ended.0.error, None);
+    quiet().await;
+    assert_eq!(function.idle(), 0);
 }
 
 #[tokio::test]
