@@ -103,7 +103,7 @@ fn every_outcome_is_told_from_the_others() {
     }
     let setup = Setup::new(&[]);
     let agent = setup.start();
-    let settings = json!({ "timeout_ms": 300, "memory_bytes": 32 << 20 });
+    let settings = json!({ "timeout_ms": 2000, "memory_bytes": 32 << 20 });
     agent
         .deploy("faults", &agent.upload("faults"), settings)
         .expect(201);

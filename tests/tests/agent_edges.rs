@@ -107,7 +107,7 @@ fn a_function_that_breaks_says_where() {
     }
     let setup = Setup::new(&[]);
     let agent = setup.start();
-    let settings = json!({ "timeout_ms": 500, "memory_bytes": 32 << 20 });
+    let settings = json!({ "timeout_ms": 2000, "memory_bytes": 32 << 20 });
     agent
         .deploy("faults", &agent.upload("faults"), settings)
         .expect(201);

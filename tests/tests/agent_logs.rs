@@ -215,7 +215,7 @@ fn each_way_to_fail_has_its_sentence_in_the_log() {
     }
     let setup = Setup::new(&[]);
     let agent = setup.start();
-    let settings = json!({ "timeout_ms": 300, "memory_bytes": 32 << 20 });
+    let settings = json!({ "timeout_ms": 2000, "memory_bytes": 32 << 20 });
     agent
         .deploy("faults", &agent.upload("faults"), settings)
         .expect(201);
@@ -232,7 +232,7 @@ fn each_way_to_fail_has_its_sentence_in_the_log() {
         ("null-read", "the function broke: memory at 0x0 was touched"),
         ("stack-overflow", "the function broke: the stack overflowed"),
         ("exit", "the function broke: it ended the VM with code"),
-        ("spin", "the function did not answer within 300 ms"),
+        ("spin", "the function did not answer within 2000 ms"),
         ("oom", "the function ran out of memory: an allocation of "),
     ];
     for (kind, _) in cases {
