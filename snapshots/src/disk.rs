@@ -108,9 +108,9 @@ pub(crate) fn open_dir(path: &Path) -> io::Result<File> {
     Ok(File::from(open(path, flags, Mode::empty())?))
 }
 
-/// Whether `path` names the open directory itself, not only a link to it.
-pub(crate) fn is_at(directory: &File, path: &Path) -> io::Result<bool> {
-    let opened = directory.metadata()?;
+/// Whether `path` names what was opened itself, not only a link to it.
+pub(crate) fn is_at(opened: &File, path: &Path) -> io::Result<bool> {
+    let opened = opened.metadata()?;
     match fs::symlink_metadata(path) {
         Ok(named) => Ok((opened.dev(), opened.ino()) == (named.dev(), named.ino())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -125,7 +125,7 @@ pub(crate) fn lock_dir(path: &Path) -> io::Result<Option<File>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         directory => directory?,
     };
-    lock_opened(directory, path)
+    Ok(lock(&directory, path)?.then_some(directory))
 }
 
 /// As [`lock_dir`], of a file.
@@ -136,25 +136,23 @@ pub(crate) fn lock_file(path: &Path) -> io::Result<Option<File>> {
         Mode::empty(),
     ) {
         Err(Errno::NOENT) => Ok(None),
-        file => lock_opened(file?.into(), path),
+        file => {
+            let file = file?.into();
+            Ok(lock(&file, path)?.then_some(file))
+        }
     }
 }
 
-fn lock_opened(opened: File, path: &Path) -> io::Result<Option<File>> {
-    match lock(&opened) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
-        Err(error) => return Err(error),
-    }
-    // The lock is on what was opened, not on its name: before it was ours the name may have gone to
-    // another.
-    Ok(is_at(&opened, path)?.then_some(opened))
-}
-
-/// Locks what was opened until it is closed or the process ends.
-pub(crate) fn lock(opened: &File) -> io::Result<()> {
+/// Locks what was opened at `path` until it is closed or the process ends. Not if someone else has the lock, or took
+/// the name away.
+pub(crate) fn lock(opened: &File, path: &Path) -> io::Result<bool> {
     fault::step("lock")?;
-    Ok(flock(opened, FlockOperation::NonBlockingLockExclusive)?)
+    match flock(opened, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => return Ok(false),
+        locked => locked?,
+    }
+    // The lock is on what was opened, not on its name: before it was ours the name may have gone to another.
+    is_at(opened, path)
 }
 
 /// Whether this user made the open directory.

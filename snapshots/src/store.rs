@@ -113,11 +113,10 @@ impl Store {
         ram_bytes: u64,
         read: impl FnMut(u64, &mut Page) -> io::Result<()>,
     ) -> Result<Digest, StoreError> {
-        let staging = match Staging::new(self.shelf.temporary()?) {
-            // A collector took it for one that was left behind, just before it was locked.
-            Err(CreateError::Busy(_)) => Staging::new(self.shelf.temporary()?)?,
-            staging => staging?,
-        };
+        let staging = self.shelf.begin(|path| match Staging::new(path) {
+            Err(CreateError::Busy(_)) => Ok(None),
+            staging => Ok(Some(staging?)),
+        })?;
         let digest = staging.write(state, ram_bytes, read)?;
         let path = self.path(&digest);
         self.shelf.make_room(&path)?;

@@ -68,11 +68,12 @@ impl FileStore {
 
     /// Begins a file.
     pub fn create(&self) -> Result<NewFile, StoreError> {
-        let path = self.shelf.temporary()?;
-        let file = disk::create_file(&path).map_err(at(&path))?;
-        let new = NewFile { path, file };
-        disk::lock(&new.file).map_err(at(&new.path))?;
-        Ok(new)
+        self.shelf.begin(|path| {
+            let file = disk::create_file(&path).map_err(at(&path))?;
+            let new = NewFile { path, file };
+            let is_ours = disk::lock(&new.file, &new.path).map_err(at(&new.path))?;
+            Ok(is_ours.then_some(new))
+        })
     }
 
     /// Gives a file that is complete its name; durable when this returns. One that has it is replaced by the same bytes:

@@ -20,6 +20,8 @@ use super::StoreError;
 use crate::{Digest, disk, private_dir, staging::parent};
 
 pub(crate) const TEMPORARY: &str = "tmp";
+/// Times that a thing is begun anew: a collector is rare, and has to come within microseconds to be in the way once.
+const BEGIN_MAX: usize = 16;
 
 /// What is on a shelf.
 pub(super) trait Kind {
@@ -71,8 +73,22 @@ impl<K: Kind> Shelf<K> {
         self.root.join(&name[..2]).join(name)
     }
 
+    /// Begins a thing under a name that nobody else uses. `begin` makes and locks it, and returns none if a collector came
+    /// between the two and took it for one that was left behind: then it begins anew.
+    pub(super) fn begin<T>(
+        &self,
+        begin: impl Fn(PathBuf) -> Result<Option<T>, StoreError>,
+    ) -> Result<T, StoreError> {
+        for _ in 0..BEGIN_MAX {
+            if let Some(begun) = begin(self.temporary()?)? {
+                return Ok(begun);
+            }
+        }
+        Err(at(&self.root)(io::ErrorKind::WouldBlock.into()))
+    }
+
     /// A name that nobody else uses.
-    pub(super) fn temporary(&self) -> Result<PathBuf, StoreError> {
+    fn temporary(&self) -> Result<PathBuf, StoreError> {
         let temporary = self.root.join(TEMPORARY);
         let number = disk::unique().map_err(at(&temporary))?;
         Ok(temporary.join(format!("{number:016x}")))

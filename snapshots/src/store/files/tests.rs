@@ -80,6 +80,27 @@ fn a_collection_can_stop_anywhere() {
 }
 
 #[test]
+fn a_collector_may_come_at_any_step_of_a_put() {
+    for step in 0..100 {
+        let (_root, store) = store();
+        let other = FileStore::new(store.shelf.root.clone()).expect("a store");
+        let collect = move || {
+            let Collected { left, .. } = other.gc(&|_| true, OLD);
+            assert!(left.is_empty(), "{left:?}");
+        };
+        let (result, taken) = fault::between(step, collect, || put(&store, b"one"));
+        let place = format!("step {step} of {taken:?}");
+        let one = result.unwrap_or_else(|error| panic!("{place}: {error}"));
+        assert_eq!(check_store(&store, &place), [one], "{place}");
+        assert_eq!(left_over(&store), [""; 0], "{place}");
+        if step >= taken.len() {
+            return;
+        }
+    }
+    panic!("no end of steps");
+}
+
+#[test]
 fn what_is_young_or_being_written_stays() {
     let (_root, store) = store();
     let one = put(&store, b"one").expect("put");
