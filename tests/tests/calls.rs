@@ -89,6 +89,10 @@ impl Drop for Alive {
 }
 
 impl Calls for Host {
+    fn name(&self, call: &Call) -> String {
+        format!("host.{} {}", call.operation, call.binding)
+    }
+
     fn call(&self, call: Call, context: &CallContext<'_>) -> CallFuture {
         assert_eq!(call.service, SERVICE_HOST);
         self.alive.fetch_add(1, SeqCst);

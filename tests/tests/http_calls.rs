@@ -23,11 +23,17 @@ use http_calls::{
     nginx::Nginx,
     stripe::{DECLINED, LOST, Stripe},
 };
-use jiffy_tests::{agent::Setup, jiffy, workspace_root};
+use jiffy_tests::{
+    agent::{Setup, within},
+    jiffy, workspace_root,
+};
 use serde_json::{Value, json};
 
 /// Where a name of its own leads to loopback on every host.
 const LOCALHOST: &str = r#"["localhost"]"#;
+
+/// What happens in the background has happened by then, beside other load.
+const SOON: Duration = Duration::from_secs(20);
 
 fn get(url: &str) -> Value {
     json!({ "method": "GET", "url": url })
@@ -66,6 +72,7 @@ fn functions_of_an_agent_ask_nginx() {
         .deploy("fetcher", &image, json!({ "grants": grants }))
         .expect(201);
     let urls = allow.each_ref().map(|origin| format!("{origin}/told?a=b"));
+    let mut traces = vec![];
     for _ in 0..10 {
         let wanted = json!([
             get(&urls[0]), get(&urls[1]), get(&urls[2]),
@@ -95,7 +102,28 @@ fn functions_of_an_agent_ask_nginx() {
                 "{line} {host} /told?a=b mine={mine} trace=00-0af7651916cd43dd8448eb211c80319c-"
             );
             assert!(told.starts_with(&line), "{told} {line}");
+            let trace = told.rsplit_once("trace=").expect("a trace").1.trim_end();
+            traces.push((trace.to_owned(), allow[origin].clone()));
         }
+    }
+    // Each call is a span of its own within its request's, and a line in the log.
+    let log = within(SOON, || {
+        let text = agent
+            .get("/v1/functions/fetcher/logs?limit=1000")
+            .expect(200)
+            .text();
+        (text.matches("REPORT ").count() == 10).then_some(text)
+    });
+    let log = log.expect("a REPORT for each request");
+    for (trace, origin) in &traces {
+        let mut calls = log.lines().filter(|line| line.contains(trace.as_str()));
+        let call = calls.next().expect("a line of the call");
+        assert!(
+            call.contains(r#""level":"debug""#) && call.contains("\\tOutcome: ok\\t"),
+            "{call}"
+        );
+        assert!(call.contains(&format!(" {origin}\\tDuration: ")), "{call}");
+        assert_eq!(calls.next(), None, "{trace}");
     }
     // Forty requests: one connection for each of two, and one for all of HTTP/2.
     let connections = nginx.connections();

@@ -17,7 +17,9 @@ use jiffy_control::{Call, Reply};
 use jiffy_model::{FunctionId, FunctionName, TenantName};
 use tokio::{sync::Semaphore, task_local};
 
-use crate::{Capability, Config, Prepared, Version, net::Net, reply, unknown_operation};
+use crate::{
+    Capability, Config, Operations, Prepared, Version, net::Net, reply, unknown_operation,
+};
 
 /// Functions of which each was invoked by the one before it, at most: a request of a client is one.
 pub const CHAIN_LEN_MAX: u32 = 8;
@@ -97,6 +99,7 @@ pub(crate) struct FunctionsOf {
 impl Capability for Functions {
     const SERVICE: u16 = SERVICE_FUNCTIONS;
     const NAME: &'static str = "functions";
+    const OPERATIONS: Operations = &[(OPERATION_INVOKE, "invoke")];
     type Prepared = FunctionsOf;
 
     fn configure(config: &Config, _: &Net) -> Result<Self, Box<dyn Error + Send + Sync>> {
@@ -152,7 +155,7 @@ impl Prepared for FunctionsOf {
         let event = Event {
             function: FunctionId::new(&self.tenant, name),
             body: call.body,
-            traceparent: context.request.traceparent.clone(),
+            traceparent: context.traceparent.map(ToOwned::to_owned),
         };
         let answering = CHAIN_LEN.scope(chain_len + 1, invoke.answer_call(event));
         Box::pin(async move {

@@ -9,7 +9,9 @@ use jiffy_abi::{
 use jiffy_client::{CallContext, CallFuture};
 use jiffy_control::{Call, Reply};
 
-use crate::{Capability, Config, Prepared, Version, net::Net, reply, unknown_operation};
+use crate::{
+    Capability, Config, Operations, Prepared, Version, net::Net, reply, unknown_operation,
+};
 
 #[derive(Debug)]
 pub(crate) struct Host {
@@ -26,6 +28,7 @@ pub(crate) struct HostOf {
 impl Capability for Host {
     const SERVICE: u16 = SERVICE_HOST;
     const NAME: &'static str = "host";
+    const OPERATIONS: Operations = &[(OPERATION_HOST_INFO, "info")];
     type Prepared = HostOf;
 
     fn configure(config: &Config, _: &Net) -> Result<Self, Box<dyn Error + Send + Sync>> {

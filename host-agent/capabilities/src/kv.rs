@@ -19,7 +19,8 @@ use jiffy_kv::{
 };
 
 use crate::{
-    Capability, Config, Prepared, Version, net::Net, reads::Reads, reply, unknown_operation,
+    Capability, Config, Operations, Prepared, Version, net::Net, reads::Reads, reply,
+    unknown_operation,
 };
 
 /// Entries of a part of a list, if the function does not say.
@@ -95,6 +96,13 @@ impl From<Refusal> for Reply {
 impl Capability for Stores {
     const SERVICE: u16 = SERVICE_KV;
     const NAME: &'static str = "kv";
+    const OPERATIONS: Operations = &[
+        (OPERATION_KV_GET, "get"),
+        (OPERATION_KV_PUT, "put"),
+        (OPERATION_KV_DELETE, "delete"),
+        (OPERATION_KV_LIST, "list"),
+        (OPERATION_KV_BATCH, "batch"),
+    ];
     type Prepared = StoresOf;
 
     fn configure(config: &Config, _: &Net) -> Result<Self, Box<dyn Error + Send + Sync>> {

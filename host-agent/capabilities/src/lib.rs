@@ -73,12 +73,17 @@ pub struct CapabilityError {
     pub source: Box<dyn Error + Send + Sync>,
 }
 
+/// Numbers and names of a service's operations.
+type Operations = &'static [(u16, &'static str)];
+
 /// One capability, configured.
 trait Capability: fmt::Debug + Send + Sync + 'static {
     /// Number of its service in calls.
     const SERVICE: u16;
     /// Name of its service in messages.
     const NAME: &'static str;
+    /// Its operations in calls, and their names.
+    const OPERATIONS: Operations;
     /// The same for one version.
     type Prepared: Prepared;
 
@@ -93,6 +98,11 @@ trait Capability: fmt::Debug + Send + Sync + 'static {
 
 /// A capability for one version.
 trait Prepared: fmt::Debug + Send + Sync + 'static {
+    /// What a call is about, for the log of its request. It may be the guest's word.
+    fn about(&self, call: &Call) -> String {
+        call.binding.clone()
+    }
+
     /// Makes a call. What it borrows ends before the future does, which is dropped when the request ends.
     fn call(&self, call: Call, context: &CallContext<'_>) -> CallFuture;
 }
@@ -108,10 +118,18 @@ impl<C: Capability> Prepares for C {
     }
 }
 
+/// A capability and what it is called, configured or prepared.
+#[derive(Debug)]
+struct Service<C: ?Sized> {
+    name: &'static str,
+    operations: Operations,
+    capability: Box<C>,
+}
+
 /// All capabilities of a process.
 #[derive(Debug)]
 pub struct Capabilities {
-    by_service: BTreeMap<u16, (&'static str, Box<dyn Prepares>)>,
+    by_service: BTreeMap<u16, Service<dyn Prepares>>,
     traffic: Arc<Traffic>,
 }
 
@@ -141,8 +159,12 @@ impl Capabilities {
         let name = C::NAME;
         let configured = C::configure(config, net);
         let configured = configured.map_err(|source| CapabilityError { name, source })?;
-        self.by_service
-            .insert(C::SERVICE, (name, Box::new(configured)));
+        let service = Service::<dyn Prepares> {
+            name,
+            operations: C::OPERATIONS,
+            capability: Box::new(configured),
+        };
+        self.by_service.insert(C::SERVICE, service);
         Ok(())
     }
 
@@ -153,9 +175,13 @@ impl Capabilities {
 
     /// Prepares all of them for a version.
     pub fn prepare(&self, version: &Version<'_>) -> Arc<PreparedVersion> {
-        let prepared = self.by_service.iter().map(|(service, (name, capability))| {
-            let prepared = capability.prepare(version);
-            (*service, (*name, prepared))
+        let prepared = self.by_service.iter().map(|(number, service)| {
+            let prepared = Service {
+                name: service.name,
+                operations: service.operations,
+                capability: service.capability.prepare(version),
+            };
+            (*number, prepared)
         });
         Arc::new(PreparedVersion(prepared.collect()))
     }
@@ -163,17 +189,29 @@ impl Capabilities {
 
 /// What the calls of one version come to.
 #[derive(Debug)]
-pub struct PreparedVersion(BTreeMap<u16, (&'static str, Box<dyn Prepared>)>);
+pub struct PreparedVersion(BTreeMap<u16, Service<dyn Prepared>>);
 
 impl Calls for PreparedVersion {
+    fn name(&self, call: &Call) -> String {
+        let Some(service) = self.0.get(&call.service) else {
+            return format!("unknown {}.{}", call.service, call.operation);
+        };
+        let mut operations = service.operations.iter();
+        let operation = operations.find(|(number, _)| *number == call.operation);
+        let operation = operation.map_or("unknown", |(_, name)| name);
+        let about = service.capability.about(call);
+        let space = if about.is_empty() { "" } else { " " };
+        format!("{}.{operation}{space}{about}", service.name)
+    }
+
     fn call(&self, call: Call, context: &CallContext<'_>) -> CallFuture {
         match self.0.get(&call.service) {
-            Some((_, prepared)) => prepared.call(call, context),
+            Some(service) => service.capability.call(call, context),
             None => {
                 let names: Vec<_> = self
                     .0
                     .iter()
-                    .map(|(id, (name, _))| format!("{id} ({name})"))
+                    .map(|(id, service)| format!("{id} ({})", service.name))
                     .collect();
                 let message = format!(
                     "unknown service {}: must be one of {}",

@@ -12,7 +12,7 @@ use jiffy_model::{BindingName, SecretGrant, TenantName};
 use jiffy_secrets::{Clear, Secrets, SecretsError};
 
 use crate::{
-    Capability, Config, Failure, Prepared, Version, net::Net, reads::Reads, reply,
+    Capability, Config, Failure, Operations, Prepared, Version, net::Net, reads::Reads, reply,
     unknown_operation,
 };
 
@@ -34,6 +34,7 @@ pub(crate) struct SecretsOf {
 impl Capability for AllSecrets {
     const SERVICE: u16 = SERVICE_SECRET;
     const NAME: &'static str = "secret";
+    const OPERATIONS: Operations = &[(OPERATION_SECRET_READ, "read")];
     type Prepared = SecretsOf;
 
     fn configure(config: &Config, _: &Net) -> Result<Self, Box<dyn Error + Send + Sync>> {

@@ -29,6 +29,7 @@ fn call(call: Call) -> Reply {
     };
     let context = CallContext {
         request: &request,
+        traceparent: None,
         scope: &jiffy_client::Scope::default(),
         deadline: None,
     };

@@ -17,7 +17,7 @@ use std::{
 
 use jiffy_capabilities::{Capabilities, Config, Egress, Invoker, Outbound, Version};
 use jiffy_client::{
-    Calls, GRACE, Shell, SpawnError, Spawner, SpawnerOptions, Vm, VmError, page_reader,
+    CallSpan, Calls, GRACE, Shell, SpawnError, Spawner, SpawnerOptions, Vm, VmError, page_reader,
 };
 use jiffy_control::{LogRecord, Missing, Request, Response, environment_page};
 use jiffy_kv::Kv;
@@ -292,7 +292,8 @@ impl VmInstance for JailedInstance {
             Ok(stats) => (stats, None),
             Err(error) => (self.vm.used().await, Some(error)),
         };
-        let (logs, log_lost) = self.vm.logs().release();
+        let (mut logs, log_lost) = self.vm.logs().release();
+        logs.extend(self.vm.spans().iter().map(CallSpan::log_record));
         let mut settled = Settled {
             stats,
             logs,

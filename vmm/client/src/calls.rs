@@ -14,7 +14,11 @@ use std::{
 use jiffy_abi::call::{CallErrorKind, Sent};
 use jiffy_control::{Call, Exchange, Reply, Request};
 
-use crate::{Scope, wait::write_some};
+use crate::{
+    CallSpan, Scope,
+    spans::{Spans, child},
+    wait::write_some,
+};
 
 /// Bytes of replies that are not written yet after which no further call is begun: a guest that reads none of them has
 /// its owner keep no more than these, and what the calls that were begun together come to.
@@ -28,6 +32,8 @@ pub type CallFuture = Pin<Box<dyn Future<Output = Reply> + Send>>;
 pub struct CallContext<'a> {
     /// The request in hand.
     pub request: &'a Request,
+    /// W3C trace context of the call, a child of the request's, for what it is made of others; `None` if that has none.
+    pub traceparent: Option<&'a str>,
     /// What the calls of this request keep for one another.
     pub scope: &'a Scope,
     /// When nobody waits for the reply any more.
@@ -36,6 +42,9 @@ pub struct CallContext<'a> {
 
 /// Makes the calls of a VM's requests.
 pub trait Calls: fmt::Debug + Send + Sync {
+    /// What the call is named in the log of its request, as `kv.get cart`. It may hold the guest's words as they are.
+    fn name(&self, call: &Call) -> String;
+
     /// Makes a call.
     fn call(&self, call: Call, context: &CallContext<'_>) -> CallFuture;
 }
@@ -47,6 +56,8 @@ pub struct CallsInHand {
     pub waiting: Waiting,
     /// Frames that are on their way.
     pub outgoing: Outgoing,
+    /// What they are, for the log.
+    pub(crate) spans: Spans,
     /// What calls keep for later ones; behind those that are waited for, so that they end first.
     pub(crate) scope: Scope,
 }
@@ -85,13 +96,14 @@ impl CallsInHand {
         self.outgoing.frames.len() - self.outgoing.taken <= REPLY_BYTES_HELD_MAX
     }
 
-    /// Begins a call.
+    /// Begins a call. `span_id` is its own in its request's trace.
     pub(crate) fn begin(
         &mut self,
         calls: Option<&dyn Calls>,
         call: Call,
         request: &Request,
         deadline: Option<Instant>,
+        span_id: u64,
     ) {
         let Some(calls) = calls else {
             return self.waiting.done.push((call.id, Reply::nobody()));
@@ -100,12 +112,18 @@ impl CallsInHand {
             .timeout
             .and_then(|timeout| Instant::now().checked_add(timeout));
         let until = until.filter(|until| deadline.is_none_or(|deadline| *until < deadline));
+        let id = call.id;
+        let of_request = request.traceparent.as_deref();
+        let traceparent = of_request.and_then(|of_request| child(of_request, span_id));
+        self.spans.begin(id, || {
+            CallSpan::new(&calls.name(&call), traceparent.clone())
+        });
         let context = CallContext {
             request,
+            traceparent: traceparent.as_deref(),
             scope: &self.scope,
             deadline: until.or(deadline),
         };
-        let id = call.id;
         let future = calls.call(call, &context);
         self.waiting.calls.push(InHand { id, until, future });
     }
@@ -123,6 +141,7 @@ impl CallsInHand {
             *taken = 0;
         }
         for (id, reply) in self.waiting.done.drain(..) {
+            self.spans.end(id, reply.error);
             exchange.reply(id, reply, frames);
         }
         if let Err(error) = write_some(stream, frames, taken)

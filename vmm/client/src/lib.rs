@@ -5,6 +5,7 @@
 //! spawner   the process that makes shells
 //! vm        what is said to a VM, as futures           news   what it told
 //! calls     what a guest asks for meanwhile        scope  what calls of a request keep for later ones
+//! spans     what its calls were, for its log
 //! wait      how one waits for it: in the calling thread, or as a runtime does
 //! instance  a VM for who waits in the calling thread   launch, capture   how it is started, and made a snapshot of
 //! ```
@@ -20,6 +21,7 @@ mod launch;
 mod news;
 mod outcome;
 mod scope;
+mod spans;
 mod spawner;
 mod vm;
 mod wait;
@@ -33,6 +35,7 @@ pub use instance::Instance;
 pub use launch::{Launch, LaunchError, Source, boot_packet, restore_packet};
 pub use news::{LogSink, News};
 pub use scope::Scope;
+pub use spans::{CallSpan, SPANS_MAX};
 pub use spawner::{Shell, ShellProcess, SpawnError, Spawner, SpawnerOptions};
 pub use vm::{Captured, GRACE, Vm};
 pub use wait::{Sockets, Step, write_some};

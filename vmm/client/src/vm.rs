@@ -27,9 +27,10 @@ use jiffy_snapshots::{Snapshot, State};
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::{
-    Calls, CallsInHand, Shell, ShellProcess, VmError, boot_packet,
+    CallSpan, Calls, CallsInHand, Shell, ShellProcess, VmError, boot_packet,
     news::{LogSink, News},
     restore_packet,
+    spans::Spans,
     wait::{Sockets, Step, write_some},
 };
 
@@ -49,6 +50,8 @@ pub struct Vm<S, L> {
     news: News<L>,
     /// Who makes the calls of its requests.
     calls: Option<Arc<dyn Calls>>,
+    /// What the calls of its last request were.
+    spans: Spans,
     /// What `init`, and each request, may take; known once it has a function.
     limit: Option<Duration>,
     /// What it is given besides the vsock device.
@@ -86,6 +89,7 @@ impl<S: Sockets, L: LogSink> Vm<S, L> {
             exchange: Exchange::new()?,
             news: News::new(logs),
             calls: None,
+            spans: Spans::default(),
             limit: None,
             devices: vec![],
             cpu_ns_before: 0,
@@ -198,6 +202,11 @@ impl<S: Sockets, L: LogSink> Vm<S, L> {
     /// What the calls of the last request came to.
     pub fn called(&self) -> Called {
         self.exchange.called()
+    }
+
+    /// What the calls of the last request were, as far as they are kept. Asked again, there are none.
+    pub fn spans(&self) -> Vec<CallSpan> {
+        self.spans.take()
     }
 
     /// The pages that a restored VM wrote until its first response, as (first page, pages): the VMM tells them once, right
@@ -318,7 +327,12 @@ impl<S: Sockets, L: LogSink> Vm<S, L> {
             return Ok(Exchanged::Undelivered);
         }
         let began = Instant::now();
-        let mut in_hand = CallsInHand::default();
+        // Of one before that nobody asked for.
+        drop(self.spans.take());
+        let mut in_hand = CallsInHand {
+            spans: self.spans.clone(),
+            ..CallsInHand::default()
+        };
         loop {
             let done = self.news.done.as_ref();
             if let Some(fault) = done.and_then(|done| self.exchange.incomplete(done)) {
@@ -373,7 +387,8 @@ impl<S: Sockets, L: LogSink> Vm<S, L> {
                 && let Some(call) = self.exchange.next_call()
             {
                 let deadline = self.limit.and_then(|limit| began.checked_add(limit));
-                in_hand.begin(self.calls.as_deref(), call, request, deadline);
+                let span_id = self.exchange.span_id();
+                in_hand.begin(self.calls.as_deref(), call, request, deadline, span_id);
                 has_begun = true;
             }
             if !has_begun {

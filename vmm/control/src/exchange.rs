@@ -276,6 +276,11 @@ impl Exchange {
         }
     }
 
+    /// A random id for a call in its request's trace. Nonces do not follow from it: ChaCha is a generator for secrets.
+    pub fn span_id(&mut self) -> u64 {
+        self.nonces.next_u64()
+    }
+
     /// Appends the frame of a reply to `frames`, all of which the caller then writes. A result that is too large becomes
     /// an error. If the request is answered already, nothing is appended: nobody waits for it.
     pub fn reply(&mut self, id: u32, reply: Reply, frames: &mut Vec<u8>) {

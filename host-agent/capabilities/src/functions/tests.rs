@@ -73,6 +73,7 @@ async fn ask(
     };
     let context = CallContext {
         request: &request,
+        traceparent: Some("00-1-2-03"),
         scope: &jiffy_client::Scope::default(),
         deadline: None,
     };
@@ -195,6 +196,7 @@ async fn so_many_are_invoked_at_once_and_no_more() {
     let request = Request::default();
     let context = CallContext {
         request: &request,
+        traceparent: None,
         scope: &jiffy_client::Scope::default(),
         deadline: None,
     };

@@ -36,7 +36,7 @@ use self::{
     request::Wanted,
 };
 use crate::{
-    Capability, Config, Failure, Prepared, Version,
+    Capability, Config, Failure, Operations, Prepared, Version,
     net::{CONNECTIONS_PER_VERSION_MAX, Connector, Driver, Net, Room, Traffic},
     reads::Reads,
     reply, unknown_operation,
@@ -92,6 +92,7 @@ struct Client {
 impl Capability for Http {
     const SERVICE: u16 = SERVICE_HTTP;
     const NAME: &'static str = "http";
+    const OPERATIONS: Operations = &[(OPERATION_HTTP_REQUEST, "request")];
     type Prepared = HttpOf;
 
     fn configure(config: &Config, net: &Net) -> Result<Self, Box<dyn Error + Send + Sync>> {
@@ -130,12 +131,16 @@ impl Capability for Http {
 }
 
 impl Prepared for HttpOf {
+    fn about(&self, call: &Call) -> String {
+        request::about(call)
+    }
+
     fn call(&self, call: Call, context: &CallContext<'_>) -> CallFuture {
         if call.operation != OPERATION_HTTP_REQUEST {
             return reply(unknown_operation(Http::NAME, &call));
         }
         let client = Arc::clone(&self.client);
-        let traceparent = context.request.traceparent.clone();
+        let traceparent = context.traceparent.map(ToOwned::to_owned);
         self.driver.drive(async move {
             let answered = client.answer(call, traceparent.as_deref()).await;
             let answered = answered.and_then(to_reply);

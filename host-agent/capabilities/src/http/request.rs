@@ -115,6 +115,23 @@ impl Wanted {
     }
 }
 
+/// Method and origin of a request, without what may be a secret in its path.
+pub(super) fn about(call: &Call) -> String {
+    let (mut method, mut url) = ("", "");
+    for (tag, value) in Fields::new(&call.head).flatten() {
+        let text = str::from_utf8(value).unwrap_or_default();
+        match tag {
+            Tag::Method => method = text,
+            Tag::Target => url = text,
+            _ => {}
+        }
+    }
+    match parse_url(url) {
+        Ok((origin, _)) => format!("{method} {origin}"),
+        Err(_) => method.to_owned(),
+    }
+}
+
 fn header_name(text: &str) -> Result<HeaderName, Failure> {
     let name = HeaderName::try_from(text);
     let name = name.map_err(|_| invalid(format!("invalid name {text:?} of a header")))?;

@@ -41,6 +41,7 @@ impl Bench {
         });
         let context = CallContext {
             request: &Request::default(),
+            traceparent: None,
             scope: &jiffy_client::Scope::default(),
             deadline: None,
         };

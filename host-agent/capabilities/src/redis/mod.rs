@@ -38,7 +38,7 @@ use self::{
     url::Url,
 };
 use crate::{
-    Capability, Config, Failure, Prepared, Version,
+    Capability, Config, Failure, Operations, Prepared, Version,
     net::{CONNECTIONS_PER_VERSION_MAX, Connector, Driver, Net, Room},
     reads::Reads,
     reply, secrets, unknown_operation,
@@ -103,6 +103,10 @@ struct Database {
 impl Capability for Redis {
     const SERVICE: u16 = SERVICE_REDIS;
     const NAME: &'static str = "redis";
+    const OPERATIONS: Operations = &[
+        (OPERATION_REDIS_COMMAND, "command"),
+        (OPERATION_REDIS_ATOMIC, "atomic"),
+    ];
     type Prepared = RedisOf;
 
     fn configure(config: &Config, net: &Net) -> Result<Self, Box<dyn Error + Send + Sync>> {

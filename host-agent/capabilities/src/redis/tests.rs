@@ -78,6 +78,7 @@ type Answer = Result<String, (CallErrorKind, Sent, String)>;
 async fn made(function: &RedisOf, call: Call) -> Answer {
     let context = CallContext {
         request: &Request::default(),
+        traceparent: None,
         deadline: None,
         scope: &jiffy_client::Scope::default(),
     };

@@ -58,6 +58,7 @@ fn call(operation: u16, binding: &str) -> Reply {
     };
     let context = CallContext {
         request: &Request::default(),
+        traceparent: None,
         scope: &jiffy_client::Scope::default(),
         deadline: None,
     };

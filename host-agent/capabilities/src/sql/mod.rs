@@ -46,7 +46,7 @@ use self::{
     transactions::{Transaction, Transactions},
 };
 use crate::{
-    Capability, Config, Failure, Prepared, Version,
+    Capability, Config, Failure, Operations, Prepared, Version,
     net::{CONNECTIONS_PER_VERSION_MAX, Connector, Driver, Net},
     reads::Reads,
     reply, secrets, unknown_operation,
@@ -80,6 +80,13 @@ pub(crate) struct SqlOf {
 impl Capability for Sql {
     const SERVICE: u16 = SERVICE_SQL;
     const NAME: &'static str = "sql";
+    const OPERATIONS: Operations = &[
+        (OPERATION_SQL_QUERY, "query"),
+        (OPERATION_SQL_EXECUTE, "execute"),
+        (OPERATION_SQL_BEGIN, "begin"),
+        (OPERATION_SQL_COMMIT, "commit"),
+        (OPERATION_SQL_ROLLBACK, "rollback"),
+    ];
     type Prepared = SqlOf;
 
     fn configure(config: &Config, net: &Net) -> Result<Self, Box<dyn Error + Send + Sync>> {

@@ -161,6 +161,7 @@ impl<'a> Asking<'a> {
         };
         let context = CallContext {
             request: &self.request,
+            traceparent: None,
             scope: &self.scope,
             deadline: None,
         };
@@ -824,6 +825,7 @@ async fn what_is_not_granted_is_denied() {
     let asking = Asking::new(&function);
     let context = CallContext {
         request: &asking.request,
+        traceparent: None,
         scope: &asking.scope,
         deadline: None,
     };

@@ -710,6 +710,7 @@ fn a_caller_without_a_runtime_is_answered_too() {
     let asked = jiffy_control::Request::default();
     let context = CallContext {
         request: &asked,
+        traceparent: None,
         scope: &jiffy_client::Scope::default(),
         deadline: None,
     };

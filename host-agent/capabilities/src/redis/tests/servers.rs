@@ -692,6 +692,7 @@ fn calls_are_made_without_a_runtime_too() {
     let function = server.function();
     let context = CallContext {
         request: &Request::default(),
+        traceparent: None,
         deadline: None,
         scope: &jiffy_client::Scope::default(),
     };
