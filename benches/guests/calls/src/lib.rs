@@ -1,5 +1,6 @@
 //! Calls its host as often as the event says, `WHAT ROUNDS AT_ONCE`, so many at once in each round; for measuring what a
-//! call costs. `WHAT` is `null`, `get` or `put` of an entry of the store `bench`, or `sql`, a statement for the database `bench`.
+//! call costs. `WHAT` is `null`, `get` or `put` of an entry of the store `bench`, `sql`, a statement for the database `bench`, or the URL of
+//! what is to be got by HTTP.
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
@@ -52,20 +53,29 @@ fn round(what: &str, at_once: u32) -> Result<(), CallError> {
             let sum: u32 = all.iter().flatten().map(|row| row.one).sum();
             match sum == at_once {
                 true => Ok(()),
-                false => Err(CallError::new(
-                    CallErrorKind::Failed,
-                    Sent::Yes,
-                    "other rows",
-                )),
+                false => Err(other("other rows")),
             }
         }
-        _ => jiffy::join(numbers.map(|_| jiffy::host_info()).collect::<Vec<_>>()).map(drop),
+        "null" => jiffy::join(numbers.map(|_| jiffy::host_info()).collect::<Vec<_>>()).map(drop),
+        url => {
+            let all = jiffy::join(numbers.map(|_| jiffy::http::get(url)).collect::<Vec<_>>())?;
+            match all.iter().all(|response| response.status().is_success()) {
+                true => Ok(()),
+                false => Err(other("no success")),
+            }
+        }
     }
+}
+
+fn other(what: &str) -> CallError {
+    CallError::new(CallErrorKind::Failed, Sent::Yes, what)
 }
 
 #[cfg(test)]
 mod tests {
     use jiffy::testing::{Outcome, Store, call};
+
+    const URL: &str = "http://localhost/";
 
     #[test]
     fn it_calls_as_often_as_it_is_told() {
@@ -73,15 +83,17 @@ mod tests {
             call!()
                 .event(event)
                 .host_info(Default::default())
-                .kv("bench", &Store::default())
+                .kv("bench", Store::default())
                 .sql("bench", |_, _| {
                     Ok([std::collections::BTreeMap::from([("one", 1)])])
                 })
+                .http_call("GET", URL, 200, "some")
                 .run()
         };
         for event in ["null 3 16", "put 2 2", "get 1 1", "sql 2 3"] {
             assert_eq!(ask(event).text(), "");
         }
+        assert_eq!(ask(&format!("{URL} 2 2")).text(), "");
         assert!(matches!(ask("null 3"), Outcome::FunctionError(_)));
     }
 }
