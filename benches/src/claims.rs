@@ -17,6 +17,11 @@ const CALL_AT_MOST: f64 = 2.0;
 const BATCH_AT_MOST: f64 = 2.0;
 /// Promised of a read of a store beside a call that does nothing, and of a change beside the same change without a VM.
 const KV_AT_MOST: f64 = 1.3;
+/// Promised of a request, and of a statement, on a connection that is kept, beside a bare round trip, a bare exit and the same without
+/// a VM.
+const SERVER_AT_MOST: f64 = 1.5;
+/// Promised of HTTP requests of several VMs together, 1/s.
+const REQUESTS_AT_LEAST: f64 = 10_000.0;
 const AGENT_FRESH_US_MAX: f64 = 150.0;
 const AGENT_COLD_US_MAX: f64 = 600.0;
 /// Of a waiting `hello`, with kernel memory.
@@ -91,6 +96,19 @@ pub fn of(results: &[Measured], neighbours: &[Neighbour], is_full: bool) -> Vec<
         "call.kv_put / floor.commit",
         over(p50("call.kv_put"), p50("floor.commit")),
         Some(Promise::AtMost(KV_AT_MOST)),
+    );
+    for (name, floor) in [("call.http", "floor.http"), ("call.sql", "floor.sql")] {
+        let least = exit.zip(p50(floor)).map(|(exit, same)| exit + same);
+        tell(
+            &format!("{name} / (floor.roundtrip + floor.exit + {floor})"),
+            over(p50(name), least),
+            Some(Promise::AtMost(SERVER_AT_MOST)),
+        );
+    }
+    tell(
+        "call.http_per_s, 1/s",
+        p50("call.http_per_s"),
+        Some(Promise::AtLeast(REQUESTS_AT_LEAST)),
     );
     for (name, floor, over_floor, bound) in [
         (

@@ -118,22 +118,27 @@ impl Jiffyd {
         digest: &str,
         isolation: &str,
     ) -> Result<(), JiffydError> {
-        let mut client = Client::new(self.address)?;
         let settings = json!({
             "image": digest, "isolation": isolation, "max_concurrency": CONCURRENCY_MAX,
         });
         let settings = settings.to_string();
         for name in names {
-            let path = format!("/v1/functions/{name}");
-            let answer = client.exchange(&request("PUT", &path, settings.as_bytes()))?;
-            if answer.status != 201 {
-                return Err(JiffydError::Refused {
-                    what: format!("the function {name}"),
-                    answer: String::from_utf8_lossy(answer.body).into_owned(),
-                });
-            }
+            self.put(&format!("/v1/functions/{name}"), settings.as_bytes())?;
         }
         Ok(())
+    }
+
+    /// Puts something new at `path`.
+    pub fn put(&self, path: &str, body: &[u8]) -> Result<(), JiffydError> {
+        let mut client = Client::new(self.address)?;
+        let answer = client.exchange(&request("PUT", path, body))?;
+        match answer.status {
+            200 | 201 => Ok(()),
+            _ => Err(JiffydError::Refused {
+                what: path.to_owned(),
+                answer: String::from_utf8_lossy(answer.body).into_owned(),
+            }),
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! `call.*`: what a call to its host adds to a request, what sixteen at once do, and what stores take.
 //!
 //! A guest's clock stands still between its waits, so the host's is read: a request that calls often against one that
-//! calls once, by as many calls as they differ. Of databases: `sql`. The capabilities are those of the agent, in this process; what a request
-//! to an agent has besides is `agent.fresh`'s.
+//! calls once, by as many calls as they differ. The capabilities are those of the agent, in this process; what a request
+//! to an agent has besides is `agent.fresh`'s. Calls that ask servers are made by an agent: `servers`.
 
 use std::{
     sync::Arc,
@@ -14,13 +14,13 @@ use jiffy_capabilities::{Capabilities, Config, Egress, Invoker, Version};
 use jiffy_client::Instance;
 use jiffy_control::{Isolation, Request};
 use jiffy_kv::{Change, Condition, Kv, Limits, StoreId, Write, system_clock};
-use jiffy_model::{BindingName, FunctionName, Grants, NamedGrant, TenantName, UrlGrant};
+use jiffy_model::{FunctionName, Grants, NamedGrant, TenantName};
 use jiffy_secrets::Secrets;
 
 use super::{
     Fallible, Run,
     floor::{Small, TURN},
-    sql,
+    servers,
 };
 use crate::{
     floor::Exits,
@@ -38,25 +38,25 @@ const COMMIT: &str = "floor.commit";
 const TIMES: usize = 1000;
 const WRITES: usize = 100;
 /// Rounds of calls by which two requests differ.
-const ROUNDS: u32 = 8;
+pub(super) const ROUNDS: u32 = 8;
 /// Calls of a batch: as many as may be in flight.
-const BATCH: u32 = jiffy_abi::call::IN_FLIGHT_MAX;
+pub(super) const BATCH: u32 = jiffy_abi::call::IN_FLIGHT_MAX;
 const STORE: &str = "bench";
 
-/// Measures `call.null`, one call after the other; `call.batch`, sixteen at once; `call.kv_get` and `call.kv_put`.
+/// Measures `call.null`, one call after the other; `call.batch`, sixteen at once; `call.kv_get` and `call.kv_put`; and what asks servers.
 pub fn run(run: &mut Run) -> Fallible<()> {
     // Its snapshot is recorded without anybody to call.
     let function = Function::new(run, &run.calls, RAM_BYTES, b"null 0 0")?;
     let folder = tempfile::tempdir()?;
     let limits = Limits::default();
     let kv = Arc::new(Kv::open(&folder.path().join("kv"), limits, system_clock())?);
-    let _near = sides::near();
-    let url = sql::url();
-    let mut vm = instance(&function, &kv, url.as_deref())?;
+    let near = sides::near();
+    let mut vm = instance(&function, &kv)?;
     sides::far(vm.process_id());
     calls(run, &function, &mut vm)?;
     writes(run, &kv, &mut vm)?;
-    url.map_or(Ok(()), |url| sql::measure(run, &mut vm, &url))
+    drop((vm, near));
+    servers::measure(run)
 }
 
 fn calls(run: &mut Run, function: &Function, vm: &mut Instance) -> Fallible<()> {
@@ -114,24 +114,15 @@ fn writes(run: &mut Run, kv: &Kv, vm: &mut Instance) -> Fallible<()> {
 }
 
 /// A VM of the function whose calls are made as an agent makes them.
-fn instance(function: &Function, kv: &Arc<Kv>, url: Option<&str>) -> Fallible<Instance> {
+fn instance(function: &Function, kv: &Arc<Kv>) -> Fallible<Instance> {
     let (spawner, snapshot) = (&function.spawner, &function.snapshot);
     let fresh = Isolation::Fresh;
     let mut vm = Instance::restore(spawner, snapshot, fresh, Some(LIMIT), &[], |_| {})?;
-    let secrets = Secrets::in_memory()?;
     let mut grants = Grants::default();
     grants.kv.insert(STORE.parse()?, NamedGrant {});
-    if let Some(url) = url {
-        let url_secret: BindingName = "url".parse()?;
-        secrets.set(&TenantName::default(), &url_secret, url.as_bytes(), 0)?;
-        grants.sql.insert(STORE.parse()?, UrlGrant { url_secret });
-    }
     let config = Config {
-        secrets: Arc::new(secrets),
-        egress: Egress {
-            private: vec![sql::loopback()],
-            ..Egress::default()
-        },
+        secrets: Arc::new(Secrets::in_memory()?),
+        egress: Egress::default(),
         invoker: Invoker::default(),
         release: env!("CARGO_PKG_VERSION").to_owned(),
         kv: Arc::clone(kv),
@@ -146,7 +137,7 @@ fn instance(function: &Function, kv: &Arc<Kv>, url: Option<&str>) -> Fallible<In
 }
 
 /// What one round of so many calls at once adds to a request.
-pub(super) fn round(vm: &mut Instance, what: &str, at_once: u32) -> Fallible<Duration> {
+fn round(vm: &mut Instance, what: &str, at_once: u32) -> Fallible<Duration> {
     let few = request(vm, what, 1, at_once)?;
     let many = request(vm, what, 1 + ROUNDS, at_once)?;
     Ok(many.saturating_sub(few) / ROUNDS)

@@ -11,7 +11,7 @@ pub mod invoke;
 pub mod peers;
 pub mod restore;
 pub mod scale;
-mod sql;
+mod servers;
 
 use std::{
     collections::BTreeMap,
