@@ -142,6 +142,12 @@ const RULES: &[Rule] = &[
         others: Others::Except(VMM_FIELD),
     },
     Rule {
+        // Queues are made of stores.
+        package: "jiffy-queue",
+        ours: &["jiffy-kv", "jiffy-model", "jiffy-tables"],
+        others: Others::Except(VMM_FIELD),
+    },
+    Rule {
         // An engine, too.
         package: "jiffy-secrets",
         ours: &["jiffy-model", "jiffy-snapshots", "jiffy-tables"],
@@ -156,6 +162,7 @@ const RULES: &[Rule] = &[
             "jiffy-kv",
             "jiffy-files",
             "jiffy-model",
+            "jiffy-queue",
             "jiffy-secrets",
         ],
         others: Others::Except(VMM_FIELD),
@@ -172,6 +179,7 @@ const RULES: &[Rule] = &[
             "jiffy-image",
             "jiffy-kv",
             "jiffy-model",
+            "jiffy-queue",
             "jiffy-secrets",
             "jiffy-snapshots",
             "jiffy-symbols",
@@ -191,6 +199,7 @@ const RULES: &[Rule] = &[
             "jiffy-image",
             "jiffy-kv",
             "jiffy-model",
+            "jiffy-queue",
             "jiffy-secrets",
             "jiffy-snapshots",
             "jiffy-socket",
@@ -225,6 +234,7 @@ const RULES: &[Rule] = &[
             "jiffy-control",
             "jiffy-kv",
             "jiffy-model",
+            "jiffy-queue",
             "jiffy-secrets",
             "jiffy-snapshots",
             "jiffy-socket",

@@ -9,7 +9,7 @@
 //! A write is one or more changes of one store, all or none; each may have a condition on the version of its entry. Versions
 //! only grow and are given once, also over a deletion. What has expired is not there for anybody from that moment on;
 //! it counts for its store until it is collected.
-//! Not here: who may use which store (`jiffy-capabilities`), HTTP (the agent).
+//! Not here: who may use which store (`jiffy-capabilities`), HTTP (the agent), queues, which are made of stores (`jiffy-queue`).
 #![forbid(unsafe_code)]
 
 mod error;
@@ -299,7 +299,7 @@ impl Kv {
     }
 
     /// The stores in what `open` opens.
-    fn with_open(open: Open, limits: Limits, clock: Clock) -> Result<Self, KvError> {
+    pub fn with_open(open: Open, limits: Limits, clock: Clock) -> Result<Self, KvError> {
         Self::new(TableFile::with_open(Path::new("kv"), open)?, limits, clock)
     }
 
@@ -364,6 +364,12 @@ impl Kv {
     ) -> Result<Vec<StoreInfo>, KvError> {
         let file = &self.shared.file;
         file.read(|transaction| Ok(Ok(tables::stores(transaction, tenant, after, limit)?)))
+    }
+
+    /// The largest key of all stores, where keys that only grow go on; what has expired counts until it is collected.
+    pub fn largest_key(&self) -> Result<Option<String>, KvError> {
+        let file = &self.shared.file;
+        file.read(|transaction| Ok(Ok(tables::largest_key(transaction)?)))
     }
 
     /// Makes all changes of `writes`, or none. When it is acknowledged it is durable, and whoever reads sees it.

@@ -420,6 +420,21 @@ fn stores_are_of_their_tenant() {
     assert_eq!(entry.value, b"ax");
 }
 
+#[test]
+fn the_largest_key_of_all_stores_is_known() {
+    let (kv, _) = memory();
+    let largest = || kv.largest_key().expect("reads");
+    assert_eq!(largest(), None);
+    for (store, key) in [("a", "2"), ("a", "1"), ("b", "3"), ("c", "0")] {
+        one(&kv, store, put(key, b"")).expect("put");
+    }
+    assert_eq!(largest().as_deref(), Some("3"));
+    one(&kv, "b", delete("3")).expect("deleted");
+    assert_eq!(largest().as_deref(), Some("2"));
+    kv.remove_store(id("a")).wait().expect("removed");
+    assert_eq!(largest().as_deref(), Some("0"));
+}
+
 /// Each of many threads counts up one number by compare-and-set: none is lost.
 #[test]
 fn compare_and_set_loses_no_update() {
