@@ -20,7 +20,7 @@ use jiffy_model::InvalidGrant;
 use jiffy_snapshots::{SecretError, read_secret, why};
 pub use settings::{
     AddressHeader, EgressSettings, FileConfig, JailSettings, KvSettings, LambdaSettings, Limits,
-    LogFormat, SecretsSettings,
+    LogFormat, QueueSettings, SecretsSettings,
 };
 
 /// Bytes of `jiffyd.toml`, of the token file or of the key file at most.
@@ -393,6 +393,8 @@ fn check_ranges(settings: &FileConfig) -> Result<(), ConfigError> {
         limits.open_snapshots_max 16..=1 << 20;
         kv.store_bytes_max 1..=1 << 50;
         kv.stores_max 1..=1 << 30;
+        queue.queue_bytes_max 1..=1 << 50;
+        queue.queues_max 1..=1 << 30;
         pool.shells_max shells_min..=100_000;
         pool.shells_making_max 1..=1024;
         pool.queue_ms_max 0..=15 * 60 * 1000;

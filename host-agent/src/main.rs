@@ -29,7 +29,7 @@ use jiffy_control::Line;
 use jiffyd::{
     config::{Config, FileConfig, LogFormat, unknown_variables},
     front, memory,
-    service::{HostIdentity, Parts, Service, open_kv, open_registry, open_secrets},
+    service::{HostIdentity, Parts, Service, open_kv, open_queues, open_registry, open_secrets},
     symbols::{self, Innermost, Symbolizer},
     vm::{JailedOptions, JailedVms},
 };
@@ -186,6 +186,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     // Before anything that costs time, so that a second agent says so at once.
     let registry = open_registry(&config).context("cannot open the registry")?;
     let kv = open_kv(&config).context("cannot open the stores of keys and values")?;
+    let queues = open_queues(&config).context("cannot open the queues")?;
     let credentials_dir = env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
     let secrets =
         open_secrets(&config, credentials_dir.as_deref()).context("cannot open the secrets")?;
@@ -203,6 +204,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
             cpu_full_ram_bytes: (full_ram_bytes > 0).then_some(full_ram_bytes),
             allow_missing_cgroups: config.jail.allow_missing_cgroups,
             kv: Arc::clone(&kv),
+            queues: Arc::clone(&queues),
             secrets: Arc::clone(&secrets),
             egress: config.egress.clone(),
             invoker: invoker.clone(),
@@ -220,6 +222,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
             host,
             registry,
             kv,
+            queues,
             secrets,
             invoker,
             // This program, even after it was replaced by a newer one.

@@ -394,6 +394,7 @@ impl Failure {
             | Self::Run(
                 RunError::Vmm(_)
                 | RunError::Kv(_)
+                | RunError::Queue(_)
                 | RunError::Secrets(_)
                 | RunError::Capability(_)
                 | RunError::Print(_),

@@ -15,6 +15,7 @@ use jiffy_client::Instance;
 use jiffy_control::{Isolation, Request};
 use jiffy_kv::{Change, Condition, Kv, Limits, StoreId, Write, system_clock};
 use jiffy_model::{FunctionName, Grants, NamedGrant, TenantName};
+use jiffy_queue::FileQueues;
 use jiffy_secrets::Secrets;
 
 use super::{
@@ -120,12 +121,14 @@ fn instance(function: &Function, kv: &Arc<Kv>) -> Fallible<Instance> {
     let mut vm = Instance::restore(spawner, snapshot, fresh, Some(LIMIT), &[], |_| {})?;
     let mut grants = Grants::default();
     grants.kv.insert(STORE.parse()?, NamedGrant {});
+    let queues = FileQueues::in_memory(jiffy_queue::Limits::default(), system_clock())?;
     let config = Config {
         secrets: Arc::new(Secrets::in_memory()?),
         egress: Egress::default(),
         invoker: Invoker::default(),
         release: env!("CARGO_PKG_VERSION").to_owned(),
         kv: Arc::clone(kv),
+        queues: Arc::new(queues),
     };
     let version = Version {
         function: &"calls".parse::<FunctionName>()?.into(),

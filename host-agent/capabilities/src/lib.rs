@@ -15,6 +15,7 @@ mod host;
 mod http;
 mod kv;
 mod net;
+mod queue;
 mod reads;
 mod redis;
 mod secrets;
@@ -27,6 +28,7 @@ use jiffy_client::{CallContext, CallFuture, Calls};
 use jiffy_control::{Call, Reply};
 use jiffy_kv::Kv;
 use jiffy_model::{FunctionId, Grants};
+use jiffy_queue::Queues;
 use jiffy_secrets::Secrets;
 
 pub use self::functions::{
@@ -41,6 +43,8 @@ use self::net::{Net, Traffic};
 pub struct Config {
     /// The stores of keys and values.
     pub kv: Arc<Kv>,
+    /// The queues.
+    pub queues: Arc<dyn Queues>,
     /// The secrets.
     pub secrets: Arc<Secrets>,
     /// Where functions may connect to, whatever their authors say.
@@ -147,6 +151,7 @@ impl Capabilities {
         };
         all.add::<host::Host>(config, &net)?;
         all.add::<kv::Stores>(config, &net)?;
+        all.add::<queue::AllQueues>(config, &net)?;
         all.add::<secrets::AllSecrets>(config, &net)?;
         all.add::<http::Http>(config, &net)?;
         all.add::<redis::Redis>(config, &net)?;

@@ -6,12 +6,20 @@ use jiffy_control::Request;
 
 use super::*;
 
+/// Queues that nobody sends to.
+pub(crate) fn queues() -> Arc<dyn Queues> {
+    let limits = jiffy_queue::Limits::default();
+    let queues = jiffy_queue::FileQueues::in_memory(limits, jiffy_kv::system_clock());
+    Arc::new(queues.expect("memory"))
+}
+
 /// What comes at once of a call for request `r-1` of version 7.
 fn call(call: Call) -> Reply {
     let capabilities = Capabilities::new(&Config {
         kv: Arc::new(
             Kv::in_memory(jiffy_kv::Limits::default(), jiffy_kv::system_clock()).expect("memory"),
         ),
+        queues: queues(),
         secrets: Arc::new(Secrets::in_memory().expect("memory")),
         egress: Egress::default(),
         invoker: Invoker::default(),
@@ -75,7 +83,7 @@ fn what_nobody_has_is_an_error_that_can_be_told_from_others() {
     };
     for service in [0, 9999, u16::MAX] {
         let message = format!(
-            "unknown service {service}: must be one of 1 (host), 2 (http), 3 (sql), 4 (redis), 16 (kv), 17 (secret), 18 (functions)"
+            "unknown service {service}: must be one of 1 (host), 2 (http), 3 (sql), 4 (redis), 16 (kv), 17 (secret), 18 (functions), 19 (queue)"
         );
         check(
             Call {

@@ -64,6 +64,8 @@ pub struct FileConfig {
     pub usage: UsageLimits,
     /// Stores of keys and values.
     pub kv: KvSettings,
+    /// Queues.
+    pub queue: QueueSettings,
     /// Secrets.
     pub secrets: SecretsSettings,
     /// Where functions may connect to.
@@ -193,6 +195,30 @@ impl Default for KvSettings {
     }
 }
 
+/// Queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct QueueSettings {
+    /// Bytes of one queue.
+    #[serde(deserialize_with = "bytes_or_text")]
+    pub queue_bytes_max: u64,
+    /// Queues of all tenants.
+    pub queues_max: u64,
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        let jiffy_queue::Limits {
+            queue_bytes_max,
+            queues_max,
+        } = jiffy_queue::Limits::default();
+        Self {
+            queue_bytes_max,
+            queues_max,
+        }
+    }
+}
+
 /// Secrets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -257,6 +283,7 @@ impl Default for FileConfig {
             logs: LogLimits::default(),
             usage: UsageLimits::default(),
             kv: KvSettings::default(),
+            queue: QueueSettings::default(),
             secrets: SecretsSettings::default(),
             egress: EgressSettings::default(),
             lambda: LambdaSettings::default(),

@@ -72,6 +72,13 @@ impl Server {
                 jiffy_kv::Kv::in_memory(jiffy_kv::Limits::default(), jiffy_kv::system_clock())
                     .expect("memory"),
             ),
+            queues: Arc::new(
+                jiffy_queue::FileQueues::in_memory(
+                    jiffy_queue::Limits::default(),
+                    jiffy_kv::system_clock(),
+                )
+                .expect("memory"),
+            ),
             secrets: Arc::new(jiffy_secrets::Secrets::in_memory().expect("memory")),
             invoker: Invoker::default(),
             symbolizer: None,

@@ -25,6 +25,7 @@ use std::{
 use jiffy_capabilities::Invoker;
 use jiffy_control::error_chain;
 use jiffy_kv::{Kv, KvError, system_clock};
+use jiffy_queue::{FileQueues, QueueError, Queues};
 use jiffy_secrets::{MasterKeySource, Secrets, SecretsError};
 use jiffy_snapshots::{PrivateDirError, private_dir};
 use parking_lot::{Mutex, RwLock};
@@ -93,6 +94,8 @@ pub struct Parts<V> {
     pub registry: Arc<dyn Registry>,
     /// The stores of keys and values.
     pub kv: Arc<Kv>,
+    /// The queues.
+    pub queues: Arc<dyn Queues>,
     /// The secrets.
     pub secrets: Arc<Secrets>,
     /// What functions invoke others by: the service answers.
@@ -118,6 +121,8 @@ pub struct Service<V: Vms> {
     pub prepare: Arc<Preparation<V>>,
     /// The stores of keys and values.
     pub kv: Arc<Kv>,
+    /// The queues.
+    pub queues: Arc<dyn Queues>,
     /// The secrets.
     pub secrets: Arc<Secrets>,
     invocation: Arc<Invocation<V>>,
@@ -160,6 +165,16 @@ pub fn open_kv(config: &Config) -> Result<Arc<Kv>, KvError> {
     };
     let path = config.data_dir.join("kv");
     Kv::open(&path, limits, system_clock()).map(Arc::new)
+}
+
+/// Opens the queues in the data directory of `config`, which is there already.
+pub fn open_queues(config: &Config) -> Result<Arc<dyn Queues>, QueueError> {
+    let limits = jiffy_queue::Limits {
+        queue_bytes_max: config.queue.queue_bytes_max,
+        queues_max: config.queue.queues_max,
+    };
+    let path = config.data_dir.join("queues");
+    Ok(Arc::new(FileQueues::open(&path, limits, system_clock())?))
 }
 
 /// Opens the secrets in the data directory of `config`, which is there already. `credentials_dir` is that of systemd.
@@ -214,6 +229,7 @@ impl<V: Vms> Service<V> {
             catalog,
             prepare,
             kv: parts.kv,
+            queues: parts.queues,
             secrets: parts.secrets,
             invocation,
             pool,

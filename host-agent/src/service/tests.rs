@@ -61,6 +61,10 @@ impl Bench {
             kv: Arc::new(
                 Kv::in_memory(jiffy_kv::Limits::default(), system_clock()).expect("memory"),
             ),
+            queues: Arc::new(
+                jiffy_queue::FileQueues::in_memory(jiffy_queue::Limits::default(), system_clock())
+                    .expect("memory"),
+            ),
             secrets: Arc::new(jiffy_secrets::Secrets::in_memory().expect("memory")),
             invoker: Invoker::default(),
             symbolizer: None,

@@ -21,6 +21,7 @@ use jiffy_client::{
 };
 use jiffy_control::{LogRecord, Missing, Request, Response, environment_page};
 use jiffy_kv::Kv;
+use jiffy_queue::Queues;
 use jiffy_secrets::Secrets;
 use jiffy_snapshots::{Digest, Store};
 use parking_lot::Mutex;
@@ -47,6 +48,8 @@ pub struct JailedOptions {
     pub cpu_full_ram_bytes: Option<u64>,
     /// The stores of keys and values.
     pub kv: Arc<Kv>,
+    /// The queues.
+    pub queues: Arc<dyn Queues>,
     /// The secrets.
     pub secrets: Arc<Secrets>,
     /// What runs other functions.
@@ -89,6 +92,7 @@ impl JailedVms {
         let spawner = start(&options)?;
         let capabilities = Capabilities::new(&Config {
             kv: Arc::clone(&options.kv),
+            queues: Arc::clone(&options.queues),
             secrets: Arc::clone(&options.secrets),
             egress: options.egress.clone(),
             invoker: options.invoker.clone(),

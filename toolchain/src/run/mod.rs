@@ -35,6 +35,7 @@ use jiffy_kv::{Kv, KvError, system_clock};
 use jiffy_model::{
     BindingName, EnvironmentChanges, FunctionId, FunctionName, Outcome, SomeSettings,
 };
+use jiffy_queue::{FileQueues, QueueError};
 use jiffy_secrets::{Secrets, SecretsError};
 use jiffy_snapshots::{PageRun, Snapshot, write_working_set};
 use serde::Serialize;
@@ -115,6 +116,8 @@ pub(crate) enum RunError {
     Launch(#[from] LaunchError),
     #[error("cannot open the stores of keys and values")]
     Kv(#[from] KvError),
+    #[error("cannot keep the queues in memory")]
+    Queue(#[from] QueueError),
     #[error("cannot keep the secrets in memory")]
     Secrets(#[from] SecretsError),
     #[error(transparent)]
@@ -194,9 +197,12 @@ impl Target {
             Some(path) => Kv::open(path, limits, system_clock())?,
             None => Kv::in_memory(limits, system_clock())?,
         };
+        let limits = jiffy_queue::Limits::default();
+        let queues = FileQueues::in_memory(limits, system_clock())?;
         let capabilities = Capabilities::new(&Config {
             egress: options.egress.clone(),
             kv: Arc::new(kv),
+            queues: Arc::new(queues),
             secrets: Arc::new(secrets),
             invoker: Invoker::default(),
             release: env!("CARGO_PKG_VERSION").into(),

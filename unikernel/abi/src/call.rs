@@ -77,6 +77,11 @@ pub const SERVICE_FUNCTIONS: u16 = 18;
 /// Of [`SERVICE_FUNCTIONS`]: sends an event, the body. The reply's body is what the function returned.
 pub const OPERATION_INVOKE: u16 = 1;
 
+/// The service that keeps messages; the binding is the queue.
+pub const SERVICE_QUEUE: u16 = 19;
+/// Of [`SERVICE_QUEUE`]: puts a message, the body, behind all others (field: content type). The reply's body is its id.
+pub const OPERATION_QUEUE_SEND: u16 = 1;
+
 /// A call, the only thing besides a response that a guest sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallKind;

@@ -315,6 +315,8 @@ pub enum Tag {
     Isolation = 99,
     /// SQL call: whether a transaction only reads, u8.
     ReadOnly = 100,
+    /// Queue call: of what type a message is, printable ASCII.
+    ContentType = 112,
 }
 
 impl Tag {
@@ -356,6 +358,7 @@ impl Tag {
             98 => Self::Changed,
             99 => Self::Isolation,
             100 => Self::ReadOnly,
+            112 => Self::ContentType,
             _ => return None,
         })
     }

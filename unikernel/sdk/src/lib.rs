@@ -33,7 +33,7 @@
 //! [`macro@function`] lists what a handler can take and return, [`macro@init`] is for work that is
 //! done once, before the first request. [`http`], [`time`], [`random`], [`env`](mod@env) and [`macro@log`] are what a
 //! guest has instead of an operating system; [`call`] asks the outside: [`http`] requests,
-//! [`sql`], [`redis`], [`kv`], [`secret`](mod@secret), [`functions`]; [`testing`] calls handlers under `cargo test`.
+//! [`sql`], [`redis`], [`kv`], [`queue`](mod@queue), [`secret`](mod@secret), [`functions`]; [`testing`] calls handlers under `cargo test`.
 //!
 //! `jiffy build` links the function into an image; there it runs alone on one CPU without a kernel.
 //! Under `cargo test` the same crate runs on the host, where std stands in for the library OS.
@@ -62,6 +62,7 @@ pub mod env;
 pub mod functions;
 pub mod http;
 pub mod kv;
+pub mod queue;
 pub mod random;
 pub mod redis;
 pub mod secret;
@@ -74,6 +75,7 @@ pub use call::{host_info, join};
 pub use context::Context;
 pub use error::Error;
 pub use functions::invoke;
+pub use queue::queue;
 pub use secret::secret;
 
 /// Makes a function the handler of its crate. It stands at the root of the crate, and a crate has

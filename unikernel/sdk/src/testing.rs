@@ -19,6 +19,7 @@
 
 mod functions;
 mod kv;
+mod queue;
 mod redis;
 mod sql;
 
@@ -34,8 +35,8 @@ use core::{fmt, time::Duration};
 
 use jiffy_abi::{
     call::{
-        ReplyHead, SERVICE_FUNCTIONS, SERVICE_HOST, SERVICE_HTTP, SERVICE_KV, SERVICE_REDIS,
-        SERVICE_SECRET, SERVICE_SQL, Sent,
+        ReplyHead, SERVICE_FUNCTIONS, SERVICE_HOST, SERVICE_HTTP, SERVICE_KV, SERVICE_QUEUE,
+        SERVICE_REDIS, SERVICE_SECRET, SERVICE_SQL, Sent,
     },
     frame::{Fields, RequestKind, ResponseHead, ResponseKind, Tag},
 };
@@ -43,7 +44,10 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use serde::{Serialize, de::DeserializeOwned};
 
-pub use self::kv::Store;
+pub use self::{
+    kv::Store,
+    queue::{Message, Queue},
+};
 #[doc(inline)]
 pub use crate::__testing_call as call;
 use crate::{
@@ -79,6 +83,7 @@ pub struct Call {
     head: Vec<u8>,
     body: Vec<u8>,
     stores: BTreeMap<String, Store>,
+    queues: BTreeMap<String, Result<Queue, CallError>>,
     secrets: BTreeMap<String, Vec<u8>>,
     http_answers: Vec<HttpAnswer>,
     functions: Named<functions::Answering>,
@@ -120,6 +125,7 @@ impl Call {
             head: Vec::new(),
             body: Vec::new(),
             stores: BTreeMap::new(),
+            queues: BTreeMap::new(),
             secrets: BTreeMap::new(),
             http_answers: Vec::new(),
             functions: Named::default(),
@@ -208,6 +214,18 @@ impl Call {
     /// Gives the handler a store of keys and values, such as `[("42", "{}")]`, or a [`Store`] that the test looks into afterwards.
     pub fn kv(mut self, name: &str, store: impl Into<Store>) -> Self {
         self.stores.insert(name.to_owned(), store.into());
+        self
+    }
+
+    /// Gives the handler a queue, a [`Queue`] whose messages the test looks at afterwards.
+    pub fn queue(mut self, name: &str, queue: impl Into<Queue>) -> Self {
+        self.queues.insert(name.to_owned(), Ok(queue.into()));
+        self
+    }
+
+    /// Has every message to a queue fail so.
+    pub fn queue_fails(mut self, name: &str, error: CallError) -> Self {
+        self.queues.insert(name.to_owned(), Err(error));
         self
     }
 
@@ -321,6 +339,7 @@ impl Call {
             head,
             body,
             stores,
+            queues,
             secrets,
             http_answers,
             functions: Named(functions),
@@ -330,6 +349,10 @@ impl Call {
         } = self;
         if !stores.is_empty() {
             world.stand_ins.set(SERVICE_KV, kv::stand_in(stores));
+        }
+        if !queues.is_empty() {
+            let stand_in = queue::stand_in(queues);
+            world.stand_ins.set(SERVICE_QUEUE, stand_in);
         }
         if !secrets.is_empty() {
             world

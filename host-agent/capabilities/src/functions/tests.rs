@@ -36,6 +36,7 @@ fn prepared(invoker: &Invoker, allowed: &[&str]) -> FunctionsOf {
             jiffy_kv::Kv::in_memory(jiffy_kv::Limits::default(), jiffy_kv::system_clock())
                 .expect("memory"),
         ),
+        queues: crate::tests::queues(),
         secrets: Arc::new(jiffy_secrets::Secrets::in_memory().expect("memory")),
         egress: crate::Egress::default(),
         invoker: invoker.clone(),

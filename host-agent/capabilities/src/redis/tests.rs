@@ -30,6 +30,7 @@ fn function_of(secrets: Secrets, egress: Egress) -> RedisOf {
             jiffy_kv::Kv::in_memory(jiffy_kv::Limits::default(), jiffy_kv::system_clock())
                 .expect("memory"),
         ),
+        queues: crate::tests::queues(),
         secrets: Arc::new(secrets),
         egress: egress.clone(),
         invoker: crate::Invoker::default(),

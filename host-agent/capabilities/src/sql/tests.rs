@@ -46,6 +46,7 @@ impl Function {
         let kv = jiffy_kv::Kv::in_memory(jiffy_kv::Limits::default(), jiffy_kv::system_clock());
         let config = Config {
             kv: Arc::new(kv.expect("memory")),
+            queues: crate::tests::queues(),
             secrets: Arc::clone(&secrets),
             egress: egress.clone(),
             invoker: Invoker::default(),

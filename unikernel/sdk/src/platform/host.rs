@@ -15,8 +15,8 @@ use std::{
 
 use jiffy_abi::{
     call::{
-        CallErrorKind, SERVICE_FUNCTIONS, SERVICE_HOST, SERVICE_HTTP, SERVICE_KV, SERVICE_REDIS,
-        SERVICE_SECRET, SERVICE_SQL, Sent,
+        CallErrorKind, SERVICE_FUNCTIONS, SERVICE_HOST, SERVICE_HTTP, SERVICE_KV, SERVICE_QUEUE,
+        SERVICE_REDIS, SERVICE_SECRET, SERVICE_SQL, Sent,
     },
     log_ring::Level,
 };
@@ -169,6 +169,7 @@ pub(crate) fn start_call(call: Call<'_>) -> Result<u32, CallError> {
         SERVICE_HOST => "host_info",
         SERVICE_HTTP => "http_call",
         SERVICE_KV => "kv",
+        SERVICE_QUEUE => "queue",
         SERVICE_REDIS => "redis",
         SERVICE_SECRET => "secret",
         SERVICE_FUNCTIONS => "invokes",

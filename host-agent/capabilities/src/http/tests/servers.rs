@@ -693,6 +693,7 @@ fn a_caller_without_a_runtime_is_answered_too() {
     let config = Config {
         invoker: crate::Invoker::default(),
         kv: Arc::new(kv.expect("memory")),
+        queues: crate::tests::queues(),
         secrets: Arc::new(jiffy_secrets::Secrets::in_memory().expect("memory")),
         egress: egress(&["127.0.0.1"], None),
         release: "1".into(),
