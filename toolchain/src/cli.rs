@@ -2,6 +2,7 @@
 
 mod agent;
 mod kv;
+mod queue;
 mod secret;
 
 use std::{ffi::OsString, io::Write as _, path::PathBuf, process::ExitCode, time::Duration};

@@ -251,6 +251,55 @@ pub struct KvWritten {
     pub version: u64,
 }
 
+/// A queue.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueDocument {
+    /// Its name.
+    pub name: String,
+    /// Its messages.
+    pub messages: u64,
+    /// What they count.
+    pub bytes: u64,
+}
+
+/// Queues, a page of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueList {
+    /// By name.
+    pub queues: Vec<QueueDocument>,
+    /// What `after` has to be for the next page, if there is one.
+    pub next: Option<String>,
+}
+
+/// A message of a queue, without its body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageDocument {
+    /// Its id.
+    pub id: String,
+    /// When it was sent, milliseconds since 1970.
+    pub sent_ms: u64,
+    /// Size of its body.
+    pub bytes: u64,
+    /// Of what type its sender said that it is.
+    pub content_type: String,
+}
+
+/// Messages of a queue, a part of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageList {
+    /// As they were sent, oldest first.
+    pub messages: Vec<MessageDocument>,
+    /// What `cursor` has to be for the next part, if there may be one.
+    pub next: Option<String>,
+}
+
+/// What a message was sent as.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageSent {
+    /// Its id.
+    pub id: String,
+}
+
 /// A secret, without its value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecretDocument {

@@ -43,7 +43,7 @@ pub(crate) enum Scope {
     Read,
     /// To ask functions.
     Invoke,
-    /// To see and to change what functions keep.
+    /// To see and to change what functions keep and send.
     Data,
     /// To set secrets, which nobody is told again.
     Secrets,

@@ -12,7 +12,7 @@ use super::{
         Answer::{self, Done, Json, Named, Site},
         Sent, openapi,
     },
-    secrets,
+    queue, secrets,
 };
 use crate::{
     auth::Scope::{self, Data, Deploy, Invoke, Public, Read},
@@ -280,6 +280,7 @@ pub(super) fn endpoints<V: Vms>() -> Vec<Endpoint<V>> {
             .answers(&[Json(200, "Sums by function.", "UsageList")]),
     ];
     all.extend(stores());
+    all.extend(queues());
     all.extend(secrets());
     for (path, suffix) in SITE_PATHS {
         for (method, sent) in SITE_METHODS {
@@ -340,6 +341,44 @@ fn stores<V: Vms>() -> Vec<Endpoint<V>> {
             .headers(&["KvIfMatch"])
             .answers(&[Done])
             .problems(&[(412, "PreconditionFailed"), (507, "Full")]),
+    ]
+}
+
+/// Those of queues.
+fn queues<V: Vms>() -> Vec<Endpoint<V>> {
+    const MESSAGES: &str = "/v1/queues/{queue}/messages";
+    const MESSAGE: &str = "/v1/queues/{queue}/messages/{message}";
+    vec![
+        get("/v1/queues", Data, queue::queues::<V>)
+            .called("list_queues", "queues")
+            .summary("Queues by name.")
+            .query(&["AfterQueue", "Limit"])
+            .answers(&[Json(200, "A part of the list.", "QueueList")]),
+        delete("/v1/queues/{queue}", Data, queue::remove_queue::<V>)
+            .called("delete_queue", "queues")
+            .summary("Deletes a queue with all that is in it.")
+            .answers(&[Done])
+            .problems(&[(507, "Full")]),
+        get(MESSAGES, Data, queue::list::<V>)
+            .called("list_messages", "queues")
+            .summary("Messages of a queue, oldest first, without their bodies.")
+            .query(&["MessageCursor", "Limit"])
+            .answers(&[Json(200, "A part of the list.", "MessageList")]),
+        post(MESSAGES, Data, queue::send::<V>)
+            .called("send_message", "queues")
+            .summary("Sends a message: the body as it is, at most 262144 bytes, and its content type. It is kept until it is deleted.")
+            .sent(Sent::Anything)
+            .answers(&[Json(201, "It is durable.", "MessageSent")])
+            .problems(&[(507, "Full")]),
+        get(MESSAGE, Data, queue::get::<V>)
+            .called("get_message", "queues")
+            .summary("The body of a message.")
+            .answers(&[Named("MessageBody")]),
+        delete(MESSAGE, Data, queue::remove::<V>)
+            .called("delete_message", "queues")
+            .summary("Deletes a message.")
+            .answers(&[Done])
+            .problems(&[(507, "Full")]),
     ]
 }
 

@@ -11,16 +11,15 @@ use axum::{
 };
 use jiffy_console::quantity::parse_time;
 use jiffy_kv::{
-    Change, Condition, Entry, Kv, KvError, ListOptions, StoreId, VALUE_BYTES_MAX, Write, Written,
+    Change, Condition, Entry, KvError, ListOptions, StoreId, VALUE_BYTES_MAX, Write, Written,
 };
 use jiffy_model::{
     BindingName, Outcome, TenantName,
     documents::{KvEntry, KvList, KvStore, KvStoreList, KvWritten},
 };
 use serde::Deserialize;
-use tokio::task::spawn_blocking;
 
-use super::{LIST_LEN_DEFAULT, LIST_LEN_MAX};
+use super::data::{invalid, limit, one, read, removed_or_not_found};
 use crate::{
     http::{
         backend::Backend,
@@ -61,32 +60,8 @@ pub(super) struct Put {
     ttl: Option<String>,
 }
 
-fn limit(limit: Option<usize>) -> Result<usize, Problem> {
-    let limit = limit.unwrap_or(LIST_LEN_DEFAULT);
-    match (1..=LIST_LEN_MAX).contains(&limit) {
-        true => Ok(limit),
-        false => Err(invalid(format!(
-            "invalid limit {limit}: must be 1 to {LIST_LEN_MAX}"
-        ))),
-    }
-}
-
-fn invalid(detail: impl Into<String>) -> Problem {
-    Problem::new(Outcome::InvalidRequest, detail)
-}
-
 fn store_id(name: &BindingName) -> StoreId {
     StoreId::new(&TenantName::default(), name.as_ref())
-}
-
-/// Reads, on a thread that may wait for the disk.
-async fn read<V: Vms, T: Send + 'static>(
-    backend: &Backend<V>,
-    work: impl FnOnce(&Kv) -> Result<T, KvError> + Send + 'static,
-) -> Result<T, Problem> {
-    let kv = Arc::clone(&backend.service.kv);
-    let read = spawn_blocking(move || work(&kv)).await;
-    Ok(read.map_err(|error| Problem::new(Outcome::Host, error.to_string()))??)
 }
 
 /// `GET /v1/kv`
@@ -98,7 +73,8 @@ pub(super) async fn stores<V: Vms>(
     }): Parameters<Stores>,
 ) -> Result<Json<KvStoreList>, Problem> {
     let limit = limit(wanted)?;
-    let found = read(&backend, move |kv| {
+    let kv = Arc::clone(&backend.service.kv);
+    let found = read(move || {
         let after = after.as_ref().map(AsRef::as_ref);
         kv.stores(&TenantName::default(), after, limit)
     });
@@ -123,7 +99,8 @@ pub(super) async fn list<V: Vms>(
     Parameters(part): Parameters<Part>,
 ) -> Result<Json<KvList>, Problem> {
     let limit = limit(part.limit)?;
-    let page = read(&backend, move |kv| {
+    let kv = Arc::clone(&backend.service.kv);
+    let page = read(move || {
         let options = ListOptions {
             prefix: &part.prefix,
             cursor: part.cursor.as_deref(),
@@ -151,9 +128,8 @@ pub(super) async fn remove_store<V: Vms>(
     Segments(store): Segments<BindingName>,
 ) -> Result<StatusCode, Problem> {
     let removed = backend.service.kv.remove_store(store_id(&store)).await?;
-    removed_or_not_found(&removed, || {
-        let detail = format!("there is no store {store}: nothing was put there");
-        Problem::new(Outcome::NotFound, detail)
+    removed_or_not_found(existed(&removed), || {
+        format!("there is no store {store}: nothing was put there")
     })
 }
 
@@ -167,9 +143,9 @@ pub(super) async fn get<V: Vms>(
         .map(version_of)
         .transpose()?;
     let (id, wanted) = (store_id(&store), key.clone());
-    let entry = read(&backend, move |kv| kv.get(&id, &wanted)).await?;
-    let Some(entry) = entry else {
-        return Err(no_entry(&store, &key));
+    let kv = Arc::clone(&backend.service.kv);
+    let Some(entry) = read(move || kv.get(&id, &wanted)).await? else {
+        return Err(Problem::new(Outcome::NotFound, no_entry(&store, &key)));
     };
     let Entry {
         version,
@@ -242,7 +218,7 @@ pub(super) async fn remove<V: Vms>(
 ) -> Result<StatusCode, Problem> {
     let condition = condition(&headers)?;
     let removed = write(&backend, &store, key.clone(), condition, Change::Delete).await?;
-    removed_or_not_found(&removed, || no_entry(&store, &key))
+    removed_or_not_found(existed(&removed), || no_entry(&store, &key))
 }
 
 async fn write<V: Vms>(
@@ -260,36 +236,12 @@ async fn write<V: Vms>(
     backend.service.kv.write(store_id(store), vec![write]).await
 }
 
-fn removed_or_not_found(
-    removed: &[Written],
-    not_found: impl FnOnce() -> Problem,
-) -> Result<StatusCode, Problem> {
-    match removed.first().is_some_and(|removed| removed.existed) {
-        true => Ok(StatusCode::NO_CONTENT),
-        false => Err(not_found()),
-    }
+fn existed(removed: &[Written]) -> bool {
+    removed.first().is_some_and(|removed| removed.existed)
 }
 
-fn no_entry(store: &BindingName, key: &str) -> Problem {
-    let detail = format!("the store {store} has no entry {key:?}");
-    Problem::new(Outcome::NotFound, detail)
-}
-
-/// A header that may be there once.
-fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Problem> {
-    let mut all = headers.get_all(name).iter();
-    match (all.next(), all.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => match value.to_str() {
-            Ok(text) => Ok(Some(text)),
-            Err(_) => Err(invalid(format!(
-                "invalid header {name}: must be printable ASCII"
-            ))),
-        },
-        (Some(_), Some(_)) => Err(invalid(format!(
-            "invalid header {name}: must be there once"
-        ))),
-    }
+fn no_entry(store: &BindingName, key: &str) -> String {
+    format!("the store {store} has no entry {key:?}")
 }
 
 /// What a condition names.

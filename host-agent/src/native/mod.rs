@@ -3,6 +3,7 @@
 //! Handlers translate: they check what comes in, call one verb of the service, and put what it returns into
 //! a client's words. Not here: what a request passes before (`front`), and what there is at which path (`endpoints`).
 
+mod data;
 mod endpoints;
 mod functions;
 mod images;
@@ -10,6 +11,7 @@ mod insight;
 mod invoke;
 mod kv;
 mod openapi;
+mod queue;
 mod secrets;
 mod views;
 

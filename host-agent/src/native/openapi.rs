@@ -76,6 +76,8 @@ fn path_parameters(path: &str) -> Vec<Value> {
         ("{*path}", "Path"),
         ("{store}", "Store"),
         ("{*key}", "Key"),
+        ("{queue}", "Queue"),
+        ("{message}", "Message"),
         ("{secret}", "Secret"),
     ];
     let named = named.iter().filter(|(segment, _)| path.contains(segment));

@@ -69,6 +69,8 @@ async fn openapi_describes_exactly_the_routes() {
             .replace("{path}", "p")
             .replace("{store}", "s")
             .replace("{key}", "k")
+            .replace("{queue}", "q")
+            .replace("{message}", "000648f2a1b3c4d50f8e7d6c")
             .replace("{secret}", "s");
         for method in ["GET", "PUT", "POST", "DELETE", "PATCH", "OPTIONS", "TRACE"] {
             let is_described = item.get(method.to_ascii_lowercase()).is_some();

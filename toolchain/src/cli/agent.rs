@@ -4,7 +4,9 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::{VmArguments, exit_of_runnable, kv::KvCommand, secret::SecretCommand};
+use super::{
+    VmArguments, exit_of_runnable, kv::KvCommand, queue::QueueCommand, secret::SecretCommand,
+};
 use crate::{
     client::{
         self, Agent, AliasTarget, ClientError, DeployOptions, Endpoint, InvokeOptions, LogOptions,
@@ -99,6 +101,9 @@ Examples:
     /// Stores of keys and values, which outlive the requests of functions.
     #[command(subcommand)]
     Kv(KvCommand),
+    /// Queues of messages that functions and clients send.
+    #[command(subcommand)]
+    Queue(QueueCommand),
     /// Secrets, which lie encrypted in the agent for functions that may have them.
     #[command(subcommand)]
     Secret(SecretCommand),
@@ -336,6 +341,7 @@ impl AgentCommand {
             }
             Self::Alias(command) => command.dispatch()?,
             Self::Kv(command) => command.dispatch()?,
+            Self::Queue(command) => command.dispatch()?,
             Self::Secret(command) => command.dispatch()?,
             Self::Rollback {
                 name,

@@ -104,10 +104,7 @@ impl Exported {
         let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
         let version = header("etag").and_then(|etag| etag.trim_matches('"').parse().ok());
         let expires_ms = header("jiffy-expires-ms").and_then(|text| text.parse().ok());
-        let (value, value_base64) = match String::from_utf8(value) {
-            Ok(text) => (Some(text), None),
-            Err(error) => (None, Some(BASE64.encode(error.as_bytes()))),
-        };
+        let (value, value_base64) = text_or_base64(value);
         Self {
             key: key.into(),
             value,
@@ -124,6 +121,14 @@ impl Exported {
             (None, Some(text)) => BASE64.decode(text).ok(),
             _ => None,
         }
+    }
+}
+
+/// Bytes as text, or, if they are not UTF-8, in base64.
+pub(super) fn text_or_base64(bytes: Vec<u8>) -> (Option<String>, Option<String>) {
+    match String::from_utf8(bytes) {
+        Ok(text) => (Some(text), None),
+        Err(error) => (None, Some(BASE64.encode(error.as_bytes()))),
     }
 }
 

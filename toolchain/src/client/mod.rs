@@ -8,6 +8,7 @@
 //! invoke     event or HTTP request -> response, outcome, exit code
 //! functions  ls, describe, versions, alias, rollback, rm
 //! kv         stores of keys and values, by entry and as a whole
+//! queue      messages, sent and looked at
 //! secret     secrets, whose values come in and not out
 //! logs       lines of a function's log, followed or not
 //! insight    top, usage                                               (metrics: gauges of a scrape)
@@ -23,6 +24,7 @@ mod kv;
 mod logs;
 mod metrics;
 mod name;
+mod queue;
 mod secret;
 mod token;
 mod view;
@@ -54,6 +56,9 @@ pub(crate) use self::{
     },
     logs::{LogOptions, follow, logs, now_ms},
     name::{FunctionRef, Since},
+    queue::{
+        ToSend, queue_get, queue_list, queue_peek, queue_remove, queue_remove_message, queue_send,
+    },
     secret::{secret_list, secret_remove, secret_rotate_key, secret_set},
     token::user_folder,
 };
