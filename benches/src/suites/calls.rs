@@ -41,7 +41,7 @@ const WRITES: usize = 100;
 /// Rounds of calls by which two requests differ.
 pub(super) const ROUNDS: u32 = 8;
 /// Calls of a batch: as many as may be in flight.
-pub(super) const BATCH: u32 = jiffy_abi::call::IN_FLIGHT_MAX;
+const BATCH: u32 = jiffy_abi::call::IN_FLIGHT_MAX;
 const STORE: &str = "bench";
 
 /// Measures `call.null`, one call after the other; `call.batch`, sixteen at once; `call.kv_get` and `call.kv_put`; and what asks servers.

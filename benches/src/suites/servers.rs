@@ -23,10 +23,7 @@ use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::{Config, NoTls};
 
-use super::{
-    Fallible, Run,
-    calls::{BATCH, ROUNDS},
-};
+use super::{Fallible, Run, calls::ROUNDS};
 use crate::{
     load::{
         client::{Client, request},
@@ -50,8 +47,9 @@ const TIMES: usize = 1000;
 const FUNCTION: &str = "calls";
 const DATABASE: &str = "bench";
 const SECRET: &str = "url";
-/// Clients that have functions make requests at once.
-const CLIENTS: usize = 8;
+/// Clients that have functions make requests, so many at once: together as many as there are connections to one server that are kept.
+const CLIENTS: usize = 4;
+const AT_ONCE: u32 = 4;
 const WARM_UP: Duration = Duration::from_millis(500);
 const LASTING: Duration = Duration::from_secs(3);
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
@@ -124,13 +122,13 @@ fn rate(run: &mut Run, agent: &Jiffyd, url: &str) -> Fallible<()> {
     let clients = || {
         let client = |_| {
             let mut asked = Asked(Client::new(agent.address())?);
-            Ok(move |_| asked.ask(url, ROUNDS, BATCH).map(drop))
+            Ok(move |_| asked.ask(url, ROUNDS, AT_ONCE).map(drop))
         };
         (0..CLIENTS).map(client).collect::<Fallible<Vec<_>>>()
     };
     closed_loop(clients()?, WARM_UP)?;
     let functions_per_s = closed_loop(clients()?, LASTING)?;
-    let per_s = functions_per_s * f64::from(ROUNDS * BATCH);
+    let per_s = functions_per_s * f64::from(ROUNDS * AT_ONCE);
     run.found(Measured::single("call.http_per_s", "1/s", per_s));
     Ok(())
 }
