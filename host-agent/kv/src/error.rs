@@ -124,7 +124,12 @@ pub(crate) fn check_writes(writes: &[Write]) -> Result<(), Unfit> {
         return Err(Unfit::Batch(writes.len()));
     }
     writes.iter().try_for_each(check_write)?;
-    let mut keys: Vec<_> = writes.iter().map(|write| &write.key).collect();
+    let named = |write: &&Write| !matches!(write.change, Change::Append { .. });
+    let mut keys: Vec<_> = writes
+        .iter()
+        .filter(named)
+        .map(|write| &write.key)
+        .collect();
     keys.sort_unstable();
     match keys.windows(2).find(|pair| pair[0] == pair[1]) {
         Some(pair) => Err(Unfit::Twice(pair[0].clone())),
@@ -133,15 +138,18 @@ pub(crate) fn check_writes(writes: &[Write]) -> Result<(), Unfit> {
 }
 
 fn check_write(write: &Write) -> Result<(), Unfit> {
-    check_key(&write.key)?;
-    let Change::Put {
-        value,
-        metadata,
-        ttl,
-    } = &write.change
-    else {
-        return Ok(());
+    let (value, metadata, ttl) = match &write.change {
+        Change::Put {
+            value,
+            metadata,
+            ttl,
+        } => (value, metadata, ttl),
+        Change::Append { value, metadata } => (value, metadata, &None),
+        Change::Delete => return check_key(&write.key),
     };
+    if !matches!(write.change, Change::Append { .. }) {
+        check_key(&write.key)?;
+    }
     if value.len() > VALUE_BYTES_MAX {
         return Err(Unfit::Value(value.len()));
     }

@@ -198,8 +198,24 @@ pub enum Change {
         /// When it expires; `None`: never.
         ttl: Option<Duration>,
     },
+    /// One is made behind all others that were made so: its key is its version, as [`version_key`] writes it. What its write says of a key
+    /// and a condition is not looked at.
+    Append {
+        /// Its value.
+        value: Vec<u8>,
+        /// What is said of it: printable ASCII.
+        metadata: String,
+    },
     /// It is removed, if it is there.
     Delete,
+}
+
+/// Characters of a version as a key.
+pub const VERSION_KEY_CHARS: usize = 16;
+
+/// A version as a key: hexadecimal digits, so many that keys sort as versions do.
+pub fn version_key(version: u64) -> String {
+    format!("{version:0VERSION_KEY_CHARS$x}")
 }
 
 /// One change of a write.
@@ -366,12 +382,6 @@ impl Kv {
         file.read(|transaction| Ok(Ok(tables::stores(transaction, tenant, after, limit)?)))
     }
 
-    /// The largest key of all stores, where keys that only grow go on; what has expired counts until it is collected.
-    pub fn largest_key(&self) -> Result<Option<String>, KvError> {
-        let file = &self.shared.file;
-        file.read(|transaction| Ok(Ok(tables::largest_key(transaction)?)))
-    }
-
     /// Makes all changes of `writes`, or none. When it is acknowledged it is durable, and whoever reads sees it.
     pub fn write(&self, store: StoreId, writes: Vec<Write>) -> Writing {
         match error::check_writes(&writes) {
@@ -414,7 +424,8 @@ fn size_bytes(write: &Write) -> usize {
     let value_bytes = match &write.change {
         Change::Put {
             value, metadata, ..
-        } => value.len() + metadata.len(),
+        }
+        | Change::Append { value, metadata } => value.len() + metadata.len(),
         Change::Delete => 0,
     };
     size_of::<Write>() + write.key.len() + value_bytes

@@ -188,22 +188,6 @@ pub(crate) fn stores(
     Ok(stores)
 }
 
-/// The largest key of all stores; what has expired counts until it is collected.
-pub(crate) fn largest_key(transaction: &ReadTransaction) -> Result<Option<String>, Error> {
-    let stores = transaction.open_table(STORES)?;
-    let entries = transaction.open_table(ENTRIES)?;
-    let mut largest = None;
-    for store in stores.iter()? {
-        let store = store?.1.value();
-        let of_store = (store, "")..(store.saturating_add(1), "");
-        if let Some(last) = entries.range::<Key<'_>>(of_store)?.next_back() {
-            let (key, _) = last?;
-            largest = largest.max(Some(key.value().1.to_owned()));
-        }
-    }
-    Ok(largest)
-}
-
 /// A store to read from.
 pub(crate) struct Reader {
     store: u64,

@@ -421,18 +421,67 @@ fn stores_are_of_their_tenant() {
 }
 
 #[test]
-fn the_largest_key_of_all_stores_is_known() {
+fn what_is_appended_is_behind_all_that_was() {
     let (kv, _) = memory();
-    let largest = || kv.largest_key().expect("reads");
-    assert_eq!(largest(), None);
-    for (store, key) in [("a", "2"), ("a", "1"), ("b", "3"), ("c", "0")] {
-        one(&kv, store, put(key, b"")).expect("put");
+    let append = |text: &str| Write {
+        key: String::new(),
+        condition: Condition::None,
+        change: Change::Append {
+            value: text.into(),
+            metadata: "m".into(),
+        },
+    };
+    let list = || {
+        let options = ListOptions {
+            prefix: "",
+            cursor: None,
+            limit: 9,
+        };
+        let page = kv.list(&id("q"), options).expect("reads");
+        let keys = page.entries.into_iter().map(|entry| entry.key);
+        keys.collect::<Vec<_>>()
+    };
+    let mut keys = vec![];
+    for (number, text) in ["one", "two", "three"].into_iter().enumerate() {
+        let written = kv.write(id("q"), vec![append(text)]).wait().expect("made");
+        assert!(!written[0].existed);
+        keys.push(version_key(written[0].version));
+        assert!(keys.is_sorted() && list() == keys, "{keys:?}");
+        let entry = kv
+            .get(&id("q"), &keys[number])
+            .expect("reads")
+            .expect("there");
+        assert_eq!((&*entry.value, &*entry.metadata), (text.as_bytes(), "m"));
     }
-    assert_eq!(largest().as_deref(), Some("3"));
-    one(&kv, "b", delete("3")).expect("deleted");
-    assert_eq!(largest().as_deref(), Some("2"));
-    kv.remove_store(id("a")).wait().expect("removed");
-    assert_eq!(largest().as_deref(), Some("0"));
+    // Also when none of them is left.
+    kv.remove_store(id("q")).wait().expect("removed");
+    let both = kv
+        .write(id("q"), vec![append("four"), append("five")])
+        .wait();
+    let both = both
+        .expect("made")
+        .into_iter()
+        .map(|it| version_key(it.version));
+    let both: Vec<_> = both.collect();
+    assert!(
+        both.is_sorted() && both[0] > keys[2] && list() == both,
+        "{both:?}"
+    );
+    let large = vec![0; VALUE_BYTES_MAX + 1];
+    let refused = kv.write(
+        id("q"),
+        vec![Write {
+            change: Change::Append {
+                value: large,
+                metadata: String::new(),
+            },
+            ..append("")
+        }],
+    );
+    assert!(matches!(
+        refused.wait(),
+        Err(KvError::Invalid(Unfit::Value(_)))
+    ));
 }
 
 /// Each of many threads counts up one number by compare-and-set: none is lost.

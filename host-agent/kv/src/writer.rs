@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 use crate::{
     Change, Condition, KvError, Limits, Shared, StoreId, Write, Written,
     tables::{self, Record, Sums, Tables},
+    version_key,
 };
 
 /// Bytes of changes after which a commit takes no more.
@@ -211,7 +212,7 @@ fn write(
     limits: Limits,
 ) -> Result<Outcome, Error> {
     let store = tables.store(id)?;
-    let puts = |write: &Write| matches!(write.change, Change::Put { .. });
+    let puts = |write: &Write| !matches!(write.change, Change::Delete);
     let is_new = store.is_none() && writes.iter().any(puts);
     if is_new && tables.store_count()? >= limits.stores_max {
         return Ok(Err(KvError::TooManyStores(limits.stores_max)));
@@ -243,6 +244,10 @@ fn write(
                 let record = Record::new(version, expires_ms, metadata, value);
                 tables.put(&mut sums, &write.key, &record)?;
             }
+            Change::Append { value, metadata } => {
+                let record = Record::new(version, None, metadata, value);
+                tables.put(&mut sums, &version_key(version), &record)?;
+            }
             Change::Delete => tables.remove(&mut sums, &write.key)?,
         }
         written.push(Written { version, existed });
@@ -265,6 +270,13 @@ fn check(
     let mut existed = Vec::with_capacity(writes.len());
     let mut bytes = sums.bytes;
     for write in writes {
+        if let Change::Append { value, metadata } = &write.change {
+            // Nobody has its version yet.
+            let record = Record::new(0, None, metadata, value);
+            bytes = bytes.saturating_add(record.cost_bytes(&version_key(0)));
+            existed.push(false);
+            continue;
+        }
         let (found, cost_bytes) = tables.look(sums.store, &write.key, now_ms)?;
         let holds = match write.condition {
             Condition::None => true,

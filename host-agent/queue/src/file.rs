@@ -1,15 +1,12 @@
-//! Queues in one file of this host: each is a store of `jiffy-kv`, and each message an entry of it, whose key is its id.
+//! Queues in one file of this host: each is a store of `jiffy-kv`, and each message an entry that is appended to it.
+//!
+//! An entry's key is its version, which is the message's id. Versions only grow and are given in the order of commits, over restarts and
+//! removals too, and no clock is asked: whoever goes on behind an id finds nothing before it later.
 
-use std::{
-    fmt,
-    future::ready,
-    path::Path,
-    sync::{Mutex, PoisonError},
-};
+use std::{fmt, future::ready, path::Path};
 
-use jiffy_kv::{Change, Clock, Condition, Entry, Kv, ListOptions, Write, Writing};
+use jiffy_kv::{Change, Clock, Condition, Kv, ListOptions, Write, Writing};
 use jiffy_model::TenantName;
-use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::{
     Changing, InvalidMessageId, Limits, Listed, Message, MessageId, NewMessage, Page, QueueError,
@@ -20,12 +17,8 @@ use crate::{
 /// All queues of a host, in a file.
 pub struct FileQueues {
     kv: Kv,
+    /// For what is told of when a message was sent, and for nothing else.
     clock: Clock,
-    /// When the last message was sent, microseconds since 1970. Held until a message is in line to be written: messages are
-    /// durable in the order of their ids, so that nobody who has seen one finds another before it later.
-    last_us: Mutex<u64>,
-    /// Of this run of the program, at random: an id of an earlier run, whose message is gone, is not given again.
-    run: u32,
 }
 
 impl fmt::Debug for FileQueues {
@@ -39,26 +32,22 @@ impl fmt::Debug for FileQueues {
 impl FileQueues {
     /// Opens the queues in the file `path`, or makes it, with mode 0600. One process at a time can have it.
     pub fn open(path: &Path, limits: Limits, clock: Clock) -> Result<Self, QueueError> {
-        Self::new(Kv::open(path, limits.into(), clock.clone())?, clock)
+        Ok(Self::new(
+            Kv::open(path, limits.into(), clock.clone())?,
+            clock,
+        ))
     }
 
     /// Queues that are in memory and end with this.
     pub fn in_memory(limits: Limits, clock: Clock) -> Result<Self, QueueError> {
-        Self::new(Kv::in_memory(limits.into(), clock.clone())?, clock)
+        Ok(Self::new(
+            Kv::in_memory(limits.into(), clock.clone())?,
+            clock,
+        ))
     }
 
-    pub(crate) fn new(kv: Kv, clock: Clock) -> Result<Self, QueueError> {
-        // A clock that was put back while nothing ran changes no order.
-        let last = kv.largest_key()?.map(id_of).transpose()?;
-        let mut run = [0; 4];
-        getrandom(&mut run, GetRandomFlags::empty())
-            .map_err(|error| QueueError::Storage(format!("no random number: {error}")))?;
-        Ok(Self {
-            kv,
-            clock,
-            last_us: Mutex::new(last.map_or(0, |last| last.sent_us())),
-            run: u32::from_le_bytes(run),
-        })
+    pub(crate) fn new(kv: Kv, clock: Clock) -> Self {
+        Self { kv, clock }
     }
 }
 
@@ -76,6 +65,17 @@ fn id_of(key: String) -> Result<MessageId, QueueError> {
         .map_err(|error: InvalidMessageId| QueueError::Storage(error.to_string()))
 }
 
+/// What is said of an entry: when it was sent, and its content type.
+fn metadata(sent_ms: u64, content_type: &str) -> String {
+    format!("{sent_ms} {content_type}")
+}
+
+fn said(metadata: &str) -> Result<(u64, String), QueueError> {
+    let said = metadata.split_once(' ');
+    let said = said.and_then(|(sent_ms, rest)| Some((sent_ms.parse().ok()?, rest.to_owned())));
+    said.ok_or_else(|| QueueError::Storage(format!("a message is described by {metadata:?}")))
+}
+
 fn existed(writing: Writing) -> Changing<bool> {
     Box::pin(async {
         let written = writing.await?;
@@ -88,25 +88,20 @@ impl Queues for FileQueues {
         if let Err(error) = check_message(&message) {
             return Box::pin(ready(Err(error.into())));
         }
-        let change = Change::Put {
-            value: message.body,
-            metadata: message.content_type,
-            ttl: None,
-        };
-        let mut last_us = self.last_us.lock().unwrap_or_else(PoisonError::into_inner);
-        let now_us = (self.clock)().saturating_mul(1000);
-        *last_us = now_us.max(last_us.saturating_add(1));
-        let id = MessageId::new(*last_us, self.run);
         let write = Write {
-            key: id.to_string(),
-            condition: Condition::Absent,
-            change,
+            key: String::new(),
+            condition: Condition::None,
+            change: Change::Append {
+                value: message.body,
+                metadata: metadata((self.clock)(), &message.content_type),
+            },
         };
         let writing = self.kv.write(queue.0, vec![write]);
-        drop(last_us);
         Box::pin(async {
-            writing.await?;
-            Ok(id)
+            let written = writing.await?;
+            let none = || QueueError::Storage("a message came to nothing".into());
+            let written = written.first().ok_or_else(none)?;
+            Ok(MessageId::new(written.version))
         })
     }
 
@@ -124,10 +119,12 @@ impl Queues for FileQueues {
         };
         let page = self.kv.list(&queue.0, options)?;
         let messages = page.entries.into_iter().map(|entry| {
+            let (sent_ms, content_type) = said(&entry.metadata)?;
             Ok(Listed {
                 id: id_of(entry.key)?,
+                sent_ms,
                 body_bytes: entry.value_bytes,
-                content_type: entry.metadata,
+                content_type,
             })
         });
         Ok(Page {
@@ -137,12 +134,15 @@ impl Queues for FileQueues {
     }
 
     fn get(&self, queue: &QueueId, id: &MessageId) -> Result<Option<Message>, QueueError> {
-        let entry = self.kv.get(&queue.0, id.as_str())?;
-        let message = |entry: Entry| Message {
-            body: entry.value,
-            content_type: entry.metadata,
+        let Some(entry) = self.kv.get(&queue.0, id.as_str())? else {
+            return Ok(None);
         };
-        Ok(entry.map(message))
+        let (sent_ms, content_type) = said(&entry.metadata)?;
+        Ok(Some(Message {
+            body: entry.value,
+            sent_ms,
+            content_type,
+        }))
     }
 
     fn remove(&self, queue: QueueId, id: &MessageId) -> Changing<bool> {
@@ -160,6 +160,7 @@ impl Queues for FileQueues {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<QueueInfo>, QueueError> {
+        check_limit(limit)?;
         let stores = self.kv.stores(tenant, after, limit)?;
         let queues = stores.into_iter().map(|store| QueueInfo {
             name: store.name,

@@ -3,7 +3,7 @@
 //! [`Queues`] is what a queue is to all who send, look and remove; [`FileQueues`] keeps them in one file of this host.
 //!
 //! ```text
-//! send ──▶ an id that is larger than all before it ──▶ jiffy-kv: one commit for all that wait ──▶ the id
+//! send ──▶ jiffy-kv: appended, one commit for all that wait ──▶ the id, which is larger than all before it
 //! list, get ──▶ what was acknowledged, oldest first        remove, remove_queue ──▶ as send
 //! ```
 //!
@@ -34,7 +34,10 @@ pub const CONTENT_TYPE_DEFAULT: &str = "application/octet-stream";
 /// Messages of one page of a list.
 pub const PAGE_MAX: usize = jiffy_kv::PAGE_MAX;
 /// What a message counts for its queue beside its body and its content type, bytes.
-pub const MESSAGE_OVERHEAD_BYTES: u64 = id::ID_CHARS as u64 + jiffy_kv::ENTRY_OVERHEAD_BYTES;
+pub const MESSAGE_OVERHEAD_BYTES: u64 =
+    jiffy_kv::VERSION_KEY_CHARS as u64 + SENT_CHARS + jiffy_kv::ENTRY_OVERHEAD_BYTES;
+/// Of when it was sent, until the year 2286.
+const SENT_CHARS: u64 = 14;
 
 /// What queues may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +82,8 @@ pub struct NewMessage {
 pub struct Message {
     /// Its body.
     pub body: Vec<u8>,
+    /// When it was sent by the host's clock, milliseconds since 1970.
+    pub sent_ms: u64,
     /// Of what type its sender said that it is.
     pub content_type: String,
 }
@@ -88,6 +93,8 @@ pub struct Message {
 pub struct Listed {
     /// Its id.
     pub id: MessageId,
+    /// When it was sent by the host's clock, milliseconds since 1970.
+    pub sent_ms: u64,
     /// Bytes of its body.
     pub body_bytes: u32,
     /// Of what type its sender said that it is.

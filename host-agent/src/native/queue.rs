@@ -100,7 +100,7 @@ pub(super) async fn list<V: Vms>(
     let queues = Arc::clone(&backend.service.queues);
     let page = read(move || queues.list(&queue_id(&queue), part.cursor.as_ref(), limit)).await?;
     let messages = page.messages.into_iter().map(|message| MessageDocument {
-        sent_ms: message.id.sent_ms(),
+        sent_ms: message.sent_ms,
         id: message.id.into(),
         bytes: message.body_bytes.into(),
         content_type: message.content_type,
@@ -138,7 +138,11 @@ pub(super) async fn get<V: Vms>(
     let Some(message) = read(move || queues.get(&of, &wanted)).await? else {
         return Err(Problem::new(Outcome::NotFound, no_message(&queue, &id)));
     };
-    let Message { body, content_type } = message;
+    let Message {
+        body,
+        sent_ms,
+        content_type,
+    } = message;
     let mut response = Response::new(counted(body, backend.held())?.into());
     let headers = response.headers_mut();
     // What is in a queue is nobody's page.
@@ -146,7 +150,7 @@ pub(super) async fn get<V: Vms>(
     headers.insert(header::CONTENT_TYPE, bytes);
     let nosniff = HeaderValue::from_static("nosniff");
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
-    headers.insert(SENT_MS, id.sent_ms().into());
+    headers.insert(SENT_MS, sent_ms.into());
     if let Ok(content_type) = HeaderValue::try_from(content_type) {
         headers.insert(CONTENT_TYPE, content_type);
     }

@@ -137,12 +137,13 @@ pub(crate) fn queue_get(
     let bytes = agent.body(&mut response, MESSAGE_BYTES_MAX)?;
     match format {
         Format::Json => {
-            let content_type = response.headers().get("jiffy-content-type");
-            let content_type = content_type.and_then(|value| value.to_str().ok());
+            let said = |name: &str| response.headers().get(name)?.to_str().ok();
+            let content_type = said("jiffy-content-type");
+            let sent_ms = said("jiffy-sent-ms").and_then(|text| text.parse().ok());
             let (body, body_base64) = text_or_base64(bytes);
             Ok(print_json(&Shown {
                 id,
-                sent_ms: id.sent_ms(),
+                sent_ms: sent_ms.unwrap_or_default(),
                 content_type: content_type.unwrap_or_default(),
                 body,
                 body_base64,

@@ -56,7 +56,7 @@ impl Queue {
     /// What a host would do.
     fn send(&self, call: &platform::Call<'_>) -> MessageId {
         let mut messages = self.0.borrow_mut();
-        let id = MessageId::new(format!("{:024x}", messages.len() + 1));
+        let id = MessageId::new(format!("{:016x}", messages.len() + 1));
         // The last one counts.
         let said = Fields::new(call.fields)
             .flatten()
