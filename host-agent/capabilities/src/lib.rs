@@ -21,10 +21,10 @@ mod redis;
 mod secrets;
 mod sql;
 
-use std::{collections::BTreeMap, error::Error, fmt, future::ready, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, error::Error, fmt, future::ready, sync::Arc};
 
 use jiffy_abi::call::{CallErrorKind, Sent};
-use jiffy_client::{CallContext, CallFuture, Calls};
+use jiffy_client::{CallContext, CallFuture, Calls, NAME_BYTES_MAX};
 use jiffy_control::{Call, Reply};
 use jiffy_kv::Kv;
 use jiffy_model::{FunctionId, Grants};
@@ -103,8 +103,8 @@ trait Capability: fmt::Debug + Send + Sync + 'static {
 /// A capability for one version.
 trait Prepared: fmt::Debug + Send + Sync + 'static {
     /// What a call is about, for the log of its request. It may be the guest's word.
-    fn about(&self, call: &Call) -> String {
-        call.binding.clone()
+    fn about<'a>(&self, call: &'a Call) -> Cow<'a, str> {
+        (&*call.binding).into()
     }
 
     /// Makes a call. What it borrows ends before the future does, which is dropped when the request ends.
@@ -206,7 +206,10 @@ impl Calls for PreparedVersion {
         let operation = operation.map_or("unknown", |(_, name)| name);
         let about = service.capability.about(call);
         let space = if about.is_empty() { "" } else { " " };
-        format!("{}.{operation}{space}{about}", service.name)
+        format!(
+            "{}.{operation}{space}{about:.NAME_BYTES_MAX$}",
+            service.name
+        )
     }
 
     fn call(&self, call: Call, context: &CallContext<'_>) -> CallFuture {

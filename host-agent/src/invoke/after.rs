@@ -80,6 +80,8 @@ impl<V: Vms> After<V> {
             // Who asked may have gone.
             let _ = tail.send(log_tail(&logs, &self.record));
         }
+        // Behind what the function logged, and in no tail: there is little room.
+        logs.extend(settled.calls);
         if let Some(runs) = settled.working_set {
             let prepare = &self.invocation.prepare;
             prepare.keep_working_set(&self.slot, &self.deployed, runs);

@@ -64,9 +64,11 @@ impl<V: Vms> Drop for Running<'_, V> {
                 let Settled {
                     stats,
                     called,
+                    calls,
                     mut logs,
                     ..
                 } = settled.unwrap_or_default();
+                logs.extend(calls);
                 logs.push(left);
                 let record = record.measured_at_end(&stats).with_calls(&called);
                 invocation.observer.invoked(record, logs);
@@ -178,7 +180,8 @@ impl<V: Vms> Invocation<V> {
                 Err(error) if is_squeezed_now(&error, running.lease.start) => {
                     let has_called = matches!(error, VmError::SqueezedAfterCalls);
                     let record = running.end(error.outcome());
-                    let Settled { stats, called, .. } = running.lease.end_squeezed().await;
+                    let settled = running.lease.end_squeezed().await;
+                    let (stats, called, mut logs) = (settled.stats, settled.called, settled.calls);
                     let record =
                         record.map(|record| record.measured_at_end(&stats).with_calls(&called));
                     squeezed_cpu_us = record.as_ref().map_or(0, |record| record.cpu_us);
@@ -188,8 +191,8 @@ impl<V: Vms> Invocation<V> {
                         if let Some(record) = record {
                             let text = why.to_string();
                             let level = Level::Error as u8;
-                            self.observer
-                                .invoked(record, vec![LogRecord { level, text }]);
+                            logs.push(LogRecord { level, text });
+                            self.observer.invoked(record, logs);
                         }
                         if !has_called {
                             self.observer.metrics().unserved(name, why.outcome);

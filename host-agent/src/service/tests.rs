@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     config::FileConfig,
+    logs::LogQuery,
     model::{Alias, AliasName, InvalidValue, Qualifier, Settings},
     pool::Start,
     vm::fake::FakeVms,
@@ -308,6 +309,13 @@ async fn a_request_that_made_calls_is_not_repeated_and_the_pool_starts_fewer() {
     bench.service.flush();
     let usage = bench.service.usage().summary(Some(&name("f")), 0);
     assert_eq!(usage[0].sums.requests, 1);
+    // Whoever repeats it has to know what was done.
+    let log = bench.service.logs().read(&name("f"), &LogQuery::default());
+    let log = log.expect("read");
+    assert!(
+        log[1].text == "CALL kv.get" && log[2].text.contains("made twice"),
+        "{log:?}"
+    );
 }
 
 #[tokio::test]

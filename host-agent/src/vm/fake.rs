@@ -382,6 +382,7 @@ impl VmInstance for FakeInstance {
             logs: std::mem::take(&mut self.settled.logs),
             log_lost: std::mem::take(&mut self.settled.log_lost),
             called: self.settled.called,
+            calls: std::mem::take(&mut self.settled.calls),
             working_set: records.then(|| vec![(1, 2)]),
             fault: None,
             gone: None,
@@ -507,7 +508,10 @@ impl FakeInstance {
                 self.settled.stats.last_request_cpu_ns = 7000;
                 return Err(VmError::Died(Death::Squeezed));
             }
-            "!squeezed-after-calls" => return Err(VmError::SqueezedAfterCalls),
+            "!squeezed-after-calls" => {
+                self.settled.calls.push(record(Level::Debug, "CALL kv.get"));
+                return Err(VmError::SqueezedAfterCalls);
+            }
             "!malformed" => return Err(VmError::Malformed("the magic is none".into())),
             "!die-settling" => {
                 self.dies_settling = true;

@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use jiffy_abi::log_ring::Level;
 use jiffy_capabilities::{Capabilities, Config, Egress, Invoker, Outbound, Version};
 use jiffy_client::{
     CallSpan, Calls, GRACE, Shell, SpawnError, Spawner, SpawnerOptions, Vm, VmError, page_reader,
@@ -237,6 +238,16 @@ impl Vms for JailedVms {
     }
 }
 
+/// A line for each call, and one for those that are not kept.
+fn call_lines(spans: &[CallSpan], calls: u32) -> Vec<LogRecord> {
+    let kept = u32::try_from(spans.len()).unwrap_or(u32::MAX);
+    let others = calls.saturating_sub(kept);
+    let others = (others > 0 && kept > 0)
+        .then(|| LogRecord::new(Level::Debug, format!("CALL and {others} more")));
+    let lines = spans.iter().map(CallSpan::log_record);
+    lines.chain(others).collect()
+}
+
 async fn build(
     vm: &mut Vm<Watched, HeldLogs>,
     image: File,
@@ -296,13 +307,13 @@ impl VmInstance for JailedInstance {
             Ok(stats) => (stats, None),
             Err(error) => (self.vm.used().await, Some(error)),
         };
-        let (mut logs, log_lost) = self.vm.logs().release();
-        logs.extend(self.vm.spans().iter().map(CallSpan::log_record));
+        let (logs, log_lost) = self.vm.logs().release();
         let mut settled = Settled {
             stats,
             logs,
             log_lost,
             called: self.vm.called(),
+            calls: call_lines(&self.vm.spans(), self.vm.called().calls),
             working_set: self.vm.working_set_told(),
             fault: None,
             gone: None,

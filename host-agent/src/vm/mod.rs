@@ -67,6 +67,8 @@ pub struct Settled {
     pub log_lost: LogLoss,
     /// What its calls came to.
     pub called: Called,
+    /// A line for each of them that is kept, for its log.
+    pub calls: Vec<LogRecord>,
     /// Pages written until the first response, if the snapshot had no working set.
     pub working_set: Option<Vec<(u64, u64)>>,
     /// What the guest did after its response that no guest may: the VM has ended for it.

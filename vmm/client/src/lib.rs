@@ -35,7 +35,7 @@ pub use instance::Instance;
 pub use launch::{Launch, LaunchError, Source, boot_packet, restore_packet};
 pub use news::{LogSink, News};
 pub use scope::Scope;
-pub use spans::{CallSpan, SPANS_MAX};
+pub use spans::{CallSpan, NAME_BYTES_MAX, SPANS_MAX};
 pub use spawner::{Shell, ShellProcess, SpawnError, Spawner, SpawnerOptions};
 pub use vm::{Captured, GRACE, Vm};
 pub use wait::{Sockets, Step, write_some};

@@ -13,7 +13,7 @@ mod policy;
 mod pool;
 mod request;
 
-use std::{error::Error, sync::Arc};
+use std::{borrow::Cow, error::Error, sync::Arc};
 
 use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue};
 use jiffy_abi::{
@@ -131,8 +131,8 @@ impl Capability for Http {
 }
 
 impl Prepared for HttpOf {
-    fn about(&self, call: &Call) -> String {
-        request::about(call)
+    fn about<'a>(&self, call: &'a Call) -> Cow<'a, str> {
+        request::about(call).into()
     }
 
     fn call(&self, call: Call, context: &CallContext<'_>) -> CallFuture {

@@ -22,6 +22,9 @@ use crate::Failure;
 /// Bytes of a URL at most: what the agent takes of its own clients.
 pub(super) const URL_BYTES_MAX: usize = 8 << 10;
 
+/// Of a method, in a log: it may be as long as a guest likes.
+const METHOD_CHARS_SHOWN: usize = 32;
+
 /// Headers that are of a connection, or that the host writes.
 const HEADERS_NOT: &[&str] = &[
     "connection",
@@ -127,8 +130,8 @@ pub(super) fn about(call: &Call) -> String {
         }
     }
     match parse_url(url) {
-        Ok((origin, _)) => format!("{method} {origin}"),
-        Err(_) => method.to_owned(),
+        Ok((origin, _)) => format!("{method:.METHOD_CHARS_SHOWN$} {origin}"),
+        Err(_) => format!("{method:.METHOD_CHARS_SHOWN$}"),
     }
 }
 
