@@ -125,9 +125,9 @@ fn functions_of_an_agent_ask_nginx() {
         assert!(call.contains(&format!(" {origin}\\tDuration: ")), "{call}");
         assert_eq!(calls.next(), None, "{trace}");
     }
-    // Forty requests: one connection for each of two, and one for all of HTTP/2.
+    // Forty requests: one connection for each of two, and one for all of HTTP/2; some more where one had not come back yet.
     let connections = nginx.connections();
-    assert!((3..=6).contains(&connections), "{connections}");
+    assert!((3..=15).contains(&connections), "{connections}");
     let [refused, away] = &fetched(
         &agent
             .invoke(
