@@ -103,7 +103,10 @@ need_build_tools() {
     [[ -x $lld ]] || fail "rust-lld is missing at $lld: install an x86-64 Linux toolchain with rustup"
 }
 
-# What is shipped, and, for those who run tests, the same under the profile of Cargo.toml for that, with the programs of the tests.
+# What is shipped.
 RELEASED=(-p jiffy-vmm -p jiffy-toolchain -p jiffyd -p jiffy-benches)
 build_release() { cargo build --release --locked "${RELEASED[@]}"; }
-build_tested() { cargo build --profile tested --locked "${RELEASED[@]}" -p jiffy-tests; }
+
+# All tests and the programs that they start. Of the whole workspace and with its tests, because with less of it, features
+# of dependencies would differ and all be built again.
+build_tested() { cargo build --locked --workspace --bins --tests "$@"; }
