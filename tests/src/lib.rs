@@ -18,6 +18,7 @@ pub mod vm;
 use std::{
     env, fs,
     fs::{File, OpenOptions},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     io::ErrorKind,
     path::{Path, PathBuf},
     process::{self, Command},
@@ -140,6 +141,37 @@ pub fn jiffy() -> Command {
 /// `syn` and its kind anew.
 pub fn share_build_dir(command: &mut Command) {
     command.env("CARGO_BUILD_BUILD_DIR", cache_dir().join("build"));
+}
+
+/// An empty folder for a crate of this name, outside of the repository, as an author's is; removed when it goes. Those of all
+/// tests lie side by side, so that they are built with the same flags ([`share_build_dir`]): each has a name of its own.
+#[derive(Debug)]
+pub struct CrateFolder(PathBuf);
+
+impl CrateFolder {
+    /// # Panics
+    /// If it cannot be made.
+    pub fn new(name: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        cache_dir().hash(&mut hasher);
+        // Two checkouts that are tested at once do not share it.
+        let side = format!("jiffy-tests-{:x}", hasher.finish());
+        let folder = env::temp_dir().join(side).join(name);
+        let _ = fs::remove_dir_all(&folder); // What a test that was killed left.
+        fs::create_dir_all(&folder).expect("a folder for a crate");
+        Self(folder)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for CrateFolder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 /// Cargo, without what it tells tests of their own crate: build scripts look at that, and what they made outside of tests would

@@ -8,7 +8,9 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use jiffy_tests::{check, image, jiffy, require_kvm, share_build_dir, vmm_path, workspace_root};
+use jiffy_tests::{
+    CrateFolder, check, image, jiffy, require_kvm, share_build_dir, vmm_path, workspace_root,
+};
 use serde_json::Value;
 
 fn text(bytes: &[u8]) -> String {
@@ -41,10 +43,11 @@ fn from_nothing_to_an_answer() {
     if !require_kvm() {
         return;
     }
-    // Outside of this repository, as an author's crate is.
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    check(jiffy().args(["new", "greeter"]).current_dir(&folder));
-    let function = folder.path().join("greeter");
+    let folder = CrateFolder::new("greeter");
+    let function = folder.path();
+    let beside = function.parent().expect("a folder");
+    fs::remove_dir(function).expect("it is empty");
+    check(jiffy().args(["new", "greeter"]).current_dir(beside));
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     share_build_dir(&mut cargo);
     check(

@@ -7,7 +7,7 @@ use std::{fs, path::Path, process::Command};
 
 use agent_common::can_run;
 use jiffy_console::Exit;
-use jiffy_tests::{agent::Setup, image, jiffy};
+use jiffy_tests::{CrateFolder, agent::Setup, image, jiffy};
 use serde_json::Value;
 
 /// What a command said, if it ended as it should.
@@ -139,7 +139,7 @@ fn a_run_does_as_a_deploy_would() {
     if !can_run() {
         return;
     }
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = CrateFolder::new("ends");
     let run = |arguments: &[&str], exit| {
         let mut command = with("run", folder.path(), arguments);
         ends(command.env_remove("CARGO_TARGET_DIR"), exit)

@@ -24,6 +24,7 @@ use http_calls::{
     stripe::{DECLINED, LOST, Stripe},
 };
 use jiffy_tests::{
+    CrateFolder,
     agent::{Setup, within},
     jiffy, workspace_root,
 };
@@ -329,7 +330,7 @@ fn a_run_asks_by_the_manifest_and_by_no_proxy() {
     let proxy = TcpListener::bind("127.0.0.1:0").expect("a port");
     proxy.set_nonblocking(true).expect("set");
     let url = format!("http://{}", proxy.local_addr().expect("an address"));
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = CrateFolder::new("fetcher");
     function(folder.path(), &nginx.https());
     // Cargo, unlike functions, would ask the proxy: it gets what it needs before there is one, and asks nobody then.
     let mut build = jiffy();

@@ -9,7 +9,9 @@ use std::{
 };
 
 use jiffy_console::Exit;
-use jiffy_tests::{bench_path, image, jiffy, jiffyd_path, require_kvm, vmm_path, workspace_root};
+use jiffy_tests::{
+    CrateFolder, bench_path, image, jiffy, jiffyd_path, require_kvm, vmm_path, workspace_root,
+};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// What a program's output is connected to.
@@ -170,9 +172,11 @@ fn what_only_prints_ends_well_unless_the_output_is_full() {
 
 #[test]
 fn a_crate_is_built_whoever_reads_what_cargo_says() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    jiffy_tests::check(jiffy().args(["new", "quiet"]).current_dir(&folder));
-    let function = folder.path().join("quiet");
+    let folder = CrateFolder::new("quiet");
+    let function = folder.path();
+    let beside = function.parent().expect("a folder");
+    std::fs::remove_dir(function).expect("it is empty");
+    jiffy_tests::check(jiffy().args(["new", "quiet"]).current_dir(beside));
     let source = function.join("src/lib.rs");
     let good = std::fs::read_to_string(&source).expect("the source");
     let build = |source_text: &str, exit| {

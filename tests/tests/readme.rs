@@ -13,7 +13,7 @@ use std::{
 };
 
 use agent_common::can_run;
-use jiffy_tests::{bench_path, programs_dir, share_build_dir, workspace_root};
+use jiffy_tests::{CrateFolder, bench_path, programs_dir, share_build_dir, workspace_root};
 
 const AGENT: &str = "127.0.0.1:7070";
 const ANSWER: &str = r#"{"greeting":"Hello, Ada!"}"#;
@@ -86,11 +86,14 @@ fn every_command_of_the_readme_works_on_the_function_of_the_readme() {
     }
     let _ = bench_path(); // All programs are there.
     let path = env::var("PATH").unwrap_or_default();
+    // `jiffy new` makes it again.
+    let function = CrateFolder::new("hello");
+    fs::remove_dir(function.path()).expect("it is empty");
     let mut bash = Command::new("bash");
     share_build_dir(&mut bash);
     let output = bash
         .args(["-euc", &script])
-        .current_dir(&folder)
+        .current_dir(function.path().parent().expect("a folder"))
         .env("PATH", format!("{}:{path}", programs_dir().display()))
         .env("CARGO_HOME", home_of("CARGO_HOME", ".cargo"))
         .env("RUSTUP_HOME", home_of("RUSTUP_HOME", ".rustup"))

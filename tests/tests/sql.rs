@@ -17,6 +17,7 @@ use std::{
 
 use agent_common::{can_run, retry};
 use jiffy_tests::{
+    CrateFolder,
     agent::{Agent, Client, Setup},
     jiffy, skip, workspace_root,
 };
@@ -292,7 +293,7 @@ fn what_goes_wrong_is_told_and_is_over() {
 fn a_run_asks_postgres_too() {
     let Some(postgres) = start() else { return };
     postgres.sql("create table t (a int)");
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = CrateFolder::new("clerk");
     function(folder.path());
     let secret = folder.path().join("url");
     fs::write(&secret, postgres.url("sslmode=disable")).expect("written");

@@ -194,18 +194,22 @@ fn remapped(package: &Package) -> Vec<(PathBuf, &str)> {
         Some(folder) => (folder.to_owned(), ""),
         None => (package.root.clone(), &*package.name),
     };
+    if package.workspace_root.starts_with(&own.0) {
+        remapped.clear();
+    }
     remapped.push(own);
     remapped.extend(home.map(|home| (home.join("registry/src"), REGISTRY)));
     remapped.push((library.to_owned(), LIBRARY));
     remapped
 }
 
-/// The folder that a package of a workspace shares with its neighbours, if its own there has its name.
-/// Leaving out that one then names the package as it should be, and with the same flags for all of
-/// them cargo builds once what they depend on, instead of anew whenever another one is built.
+/// The folder that a package shares with its neighbours, of its workspace or each alone, if its own there has its name.
+/// Leaving out that one then names the package as it should be, and with the same flags for all of them cargo builds
+/// once what they depend on, if they build in one place, instead of anew whenever another one is built.
 fn shared_folder(package: &Package) -> Option<&Path> {
     let parent = package.root.parent()?;
-    let is_shared = parent.starts_with(&package.workspace_root)
+    let is_alone = package.root == package.workspace_root;
+    let is_shared = (is_alone || parent.starts_with(&package.workspace_root))
         && package.root.file_name()? == package.name.as_str();
     is_shared.then_some(parent)
 }
@@ -313,9 +317,15 @@ mod tests {
             named(&neighbours[0], "/w/unikernel/rt/src/lib.rs"),
             "/jiffy/rt/src/lib.rs"
         );
+        let alone = [
+            package("a", "/alone/a", "/alone/a"),
+            package("b", "/alone/b", "/alone/b"),
+        ];
+        assert_eq!(remapped(&alone[0]), remapped(&alone[1]));
         let elsewhere = [
             package("a", "/w/functions/another-name", "/w"),
             package("a", "/alone/a", "/alone/a"),
+            package("a", "/alone/another-name", "/alone/another-name"),
         ];
         for package in elsewhere {
             let file = package.root.join("src/lib.rs");
