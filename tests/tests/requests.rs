@@ -10,7 +10,7 @@ use jiffy_abi::{
 use jiffy_client::VmError;
 use jiffy_control::{HttpRequest, Request, VmEnd};
 use jiffy_tests::{
-    image, require_kvm,
+    image, is_slow_host, require_kvm,
     script::next_random,
     vm::{TIMEOUT_AMPLE, Vm, event},
 };
@@ -75,18 +75,20 @@ fn large_bodies_come_back() {
         return;
     }
     let (mib, max) = (1 << 20, BODY_BYTES_MAX as usize);
-    echo([
+    let sizes = [
         mib - 1,
         mib,
         mib + 1,
-        3 * mib + 17,
         0,
-        max - 1,
         max,
         1,
+        3 * mib + 17,
+        max - 1,
         max - 4096,
         max,
-    ]);
+    ];
+    let count = if is_slow_host() { 6 } else { sizes.len() };
+    echo(sizes.into_iter().take(count));
 }
 
 #[test]
@@ -144,10 +146,10 @@ fn ten_thousand_requests_through_one_vm() {
     if !require_kvm() {
         return;
     }
-    const REQUESTS: u64 = 10_000;
+    let requests = if is_slow_host() { 1_000 } else { 10_000 };
     let mut vm = Vm::start(&image("echo"), None, TIMEOUT_AMPLE);
     let mut bytes = 0;
-    for seed in 0..REQUESTS {
+    for seed in 0..requests {
         let size = usize::try_from(next_random(seed) % 3000).expect("small");
         let sent = random_bytes(size, seed);
         assert!(
@@ -157,10 +159,10 @@ fn ten_thousand_requests_through_one_vm() {
         bytes += (HEADER_BYTES + size) as u64;
     }
     let stats = vm.finish().0.stats;
-    assert_eq!(stats.requests, REQUESTS);
+    assert_eq!(stats.requests, requests);
     assert_eq!((stats.bytes_in, stats.bytes_out), (bytes, bytes));
     // One exit each, and nothing that grows with their number: the start has its own few.
-    assert!(stats.exits.total() < REQUESTS + 100, "{:?}", stats.exits);
+    assert!(stats.exits.total() < requests + 100, "{:?}", stats.exits);
 }
 
 #[test]
