@@ -109,4 +109,5 @@ build_release() { cargo build --release --locked "${RELEASED[@]}"; }
 
 # All tests and the programs that they start. Of the whole workspace and with its tests, because with less of it, features
 # of dependencies would differ and all be built again.
-build_tested() { cargo build --locked --workspace --bins --tests "$@"; }
+BUILD_TESTED=(cargo build --locked --workspace --bins --tests)
+build_tested() { "${BUILD_TESTED[@]}"; }
