@@ -58,7 +58,7 @@ pub(crate) fn build(
     };
     let mut command = Command::new(cargo_program());
     command
-        .arg("build")
+        .arg("rustc")
         .arg("--manifest-path")
         .arg(&wrapper.manifest)
         .arg("--target-dir")
@@ -74,11 +74,12 @@ pub(crate) fn build(
     if profile == Profile::Release {
         command.arg("--release");
     }
+    command.arg("--").args(program_flags(package, wrapper));
     for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_build_setting))
     {
         command.env_remove(name);
     }
-    command.env("CARGO_ENCODED_RUSTFLAGS", encoded_flags(package, wrapper));
+    command.env("CARGO_ENCODED_RUSTFLAGS", encoded_flags(package));
     let mut child = command.spawn().map_err(CargoError::Start)?;
     let progress = pass_on(&mut child);
     let said = child
@@ -139,7 +140,8 @@ fn is_build_setting(name: &str) -> bool {
     is_setting && !["CARGO_BUILD_JOBS", "CARGO_BUILD_BUILD_DIR"].contains(&name)
 }
 
-fn encoded_flags(package: &Package, wrapper: &Wrapper) -> OsString {
+/// Flags of all crates, the same for all functions that lie side by side: with others, cargo builds anew what they depend on.
+fn encoded_flags(package: &Package) -> OsString {
     let mut flags: Vec<OsString> = [
         "-Cpanic=abort",
         "-Clinker=rust-lld",
@@ -156,20 +158,6 @@ fn encoded_flags(package: &Package, wrapper: &Wrapper) -> OsString {
     ]
     .map(OsString::from)
     .into();
-    let with_path = |start: &str, path: &Path, end: &str| {
-        let mut flag = OsString::from(start);
-        flag.push(path);
-        flag.push(end);
-        flag
-    };
-    // A larger stack ends where the image begins. Before the script, which asks for it.
-    if let Some(bytes) = stack_bytes(package.flags)
-        && bytes != STACK_BYTES_DEFAULT
-    {
-        let address = STACK + bytes;
-        flags.push(format!("-Clink-arg=--defsym=__jiffy_image={address:#x}").into());
-    }
-    flags.push(with_path("-Clink-arg=-T", &wrapper.linker_script, ""));
     // Programs hold no paths of this machine: an image is the same wherever it is built. Messages
     // of the compiler keep them, for editors to follow. The last prefix that fits wins.
     flags.push("--remap-path-scope=object".into());
@@ -181,6 +169,27 @@ fn encoded_flags(package: &Package, wrapper: &Wrapper) -> OsString {
         ));
     }
     flags.join("\u{1f}".as_ref())
+}
+
+/// Flags of the program alone.
+fn program_flags(package: &Package, wrapper: &Wrapper) -> Vec<OsString> {
+    let mut flags = Vec::new();
+    // A larger stack ends where the image begins. Before the script, which asks for it.
+    if let Some(bytes) = stack_bytes(package.flags)
+        && bytes != STACK_BYTES_DEFAULT
+    {
+        let address = STACK + bytes;
+        flags.push(format!("-Clink-arg=--defsym=__jiffy_image={address:#x}").into());
+    }
+    flags.push(with_path("-Clink-arg=-T", &wrapper.linker_script, ""));
+    flags
+}
+
+fn with_path(start: &str, path: &Path, end: &str) -> OsString {
+    let mut flag = OsString::from(start);
+    flag.push(path);
+    flag.push(end);
+    flag
 }
 
 /// Folders and what programs call them. `jiffy-symbols` makes them readable again. All names are
