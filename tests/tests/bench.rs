@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, process::Command};
 
-use jiffy_tests::{bench_path, require_kvm};
+use jiffy_tests::{bench_path, require_kvm, share_build_dir};
 use serde_json::Value;
 
 const RESULTS: &[&str] = &[
@@ -31,6 +31,7 @@ const QUANTILES: [&str; 6] = ["min", "p50", "p90", "p99", "p999", "max"];
 fn bench(arguments: &[&str]) -> Command {
     let mut command = Command::new(bench_path().with_file_name("jiffy"));
     command.arg("bench").args(arguments);
+    share_build_dir(&mut command);
     command
 }
 

@@ -2,7 +2,8 @@
 
 use std::{
     env,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     io::{self, BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -23,6 +24,9 @@ use super::{Profile, package::Package, wrapper::Wrapper};
 pub(super) const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// What the glue of `#[jiffy::function]` is called.
 const GLUE: &str = "__jiffy_function";
+
+/// Names a folder for what cargo makes on the way, which several builds may share.
+const BUILD_DIR: &str = "CARGO_BUILD_BUILD_DIR";
 
 /// Why cargo built nothing.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +83,11 @@ pub(crate) fn build(
     {
         command.env_remove(name);
     }
-    command.env("CARGO_ENCODED_RUSTFLAGS", encoded_flags(package));
+    let flags = encoded_flags(package);
+    if let Some(shared) = env::var_os(BUILD_DIR) {
+        command.env(BUILD_DIR, build_dir(Path::new(&shared), &flags));
+    }
+    command.env("CARGO_ENCODED_RUSTFLAGS", flags);
     let mut child = command.spawn().map_err(CargoError::Start)?;
     let progress = pass_on(&mut child);
     let said = child
@@ -137,7 +145,7 @@ fn is_build_setting(name: &str) -> bool {
     const PREFIXES: [&str; 3] = ["CARGO_BUILD_", "CARGO_TARGET_", "CARGO_PROFILE_"];
     let is_setting = NAMES.contains(&name) || PREFIXES.iter().any(|start| name.starts_with(start));
     // These two change what it takes, and not what comes out.
-    is_setting && !["CARGO_BUILD_JOBS", "CARGO_BUILD_BUILD_DIR"].contains(&name)
+    is_setting && !["CARGO_BUILD_JOBS", BUILD_DIR].contains(&name)
 }
 
 /// Flags of all crates, the same for all functions that lie side by side: with others, cargo builds anew what they depend on.
@@ -190,6 +198,14 @@ fn with_path(start: &str, path: &Path, end: &str) -> OsString {
     flag.push(path);
     flag.push(end);
     flag
+}
+
+/// The part of a shared folder that is for builds with these flags: cargo finds what it built by name and version, and builds it
+/// anew if it was with other flags.
+fn build_dir(shared: &Path, flags: &OsStr) -> PathBuf {
+    let mut hasher = DefaultHasher::new();
+    flags.hash(&mut hasher);
+    shared.join(format!("jiffy-{:016x}", hasher.finish()))
 }
 
 /// Folders and what programs call them. `jiffy-symbols` makes them readable again. All names are
@@ -285,6 +301,14 @@ mod tests {
         ] {
             assert!(!is_build_setting(name), "{name}");
         }
+    }
+
+    #[test]
+    fn builds_with_other_flags_do_not_meet() {
+        let of = |flags: &str| build_dir(Path::new("/shared"), flags.as_ref());
+        assert_eq!(of("-a"), of("-a"));
+        assert_ne!(of("-a"), of("-b"));
+        assert!(of("-a").starts_with("/shared"));
     }
 
     /// What `remapped` does to a file of a package.
