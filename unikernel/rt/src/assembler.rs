@@ -3,7 +3,7 @@
 //! A small request arrives whole in one packet and is handed on where it lies; only a longer one
 //! is gathered in the heap, in one allocation of its exact size.
 
-use alloc::vec::Vec;
+use alloc::{borrow::Cow, vec::Vec};
 
 use jiffy_abi::frame::{FrameError, HEADER_BYTES, RequestHeader};
 
@@ -20,10 +20,8 @@ pub(crate) struct Assembler {
 pub(crate) enum Progress<'a> {
     /// More has to come.
     Partial,
-    /// The request is whole; its payload is in the packet.
-    InPlace(RequestHeader, &'a [u8]),
-    /// The request is whole.
-    Gathered(RequestHeader, Vec<u8>),
+    /// The request is whole; its payload is in the packet, or was gathered.
+    Whole(RequestHeader, Cow<'a, [u8]>),
 }
 
 /// Why the bytes are not a request.
@@ -50,7 +48,7 @@ impl Assembler {
             None if self.gathered.is_empty() && packet.len() >= HEADER_BYTES => {
                 let (header, payload) = split_header(packet)?;
                 if payload.len() == header.payload_len() {
-                    return Ok(Progress::InPlace(header, payload));
+                    return Ok(Progress::Whole(header, payload.into()));
                 }
                 (self.begin(header)?, payload)
             }
@@ -73,10 +71,8 @@ impl Assembler {
             return Ok(Progress::Partial);
         }
         self.header = None;
-        Ok(Progress::Gathered(
-            header,
-            core::mem::take(&mut self.gathered),
-        ))
+        let payload = core::mem::take(&mut self.gathered);
+        Ok(Progress::Whole(header, payload.into()))
     }
 
     fn begin(&mut self, header: RequestHeader) -> Result<RequestHeader, AssemblyError> {
@@ -120,13 +116,9 @@ mod tests {
                     assert!(out.is_none());
                     out = match assembler.push(packet).expect("well-formed") {
                         Progress::Partial => None,
-                        Progress::InPlace(header, payload) => {
+                        Progress::Whole(header, payload) => {
                             assert_eq!(header.kind, RequestKind::Event);
-                            Some(payload.to_vec())
-                        }
-                        Progress::Gathered(header, payload) => {
-                            assert_eq!(header.kind, RequestKind::Event);
-                            Some(payload)
+                            Some(payload.into_owned())
                         }
                     };
                 }
@@ -139,7 +131,7 @@ mod tests {
     fn a_request_in_one_packet_is_not_copied() {
         let frame = frame(b"whole");
         let progress = Assembler::default().push(&frame).expect("well-formed");
-        let Progress::InPlace(_, payload) = progress else {
+        let Progress::Whole(_, Cow::Borrowed(payload)) = progress else {
             panic!("{progress:?}")
         };
         assert_eq!(payload.as_ptr(), frame[HEADER_BYTES..].as_ptr());

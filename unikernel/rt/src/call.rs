@@ -64,9 +64,9 @@ pub(crate) struct Server {
 struct Calls {
     /// Of the request in hand; there is none in `init`.
     nonce: Option<u64>,
-    /// Ends what calls began; there is something to end once one was made. A pointer, so that an image that calls nothing
-    /// has none of the code for it.
-    end: Option<fn(&mut Server)>,
+    /// Ends what calls began; there is something to end once one was made or waited for. A pointer, so that an image that
+    /// calls nothing has none of the code for it.
+    end: Option<fn(Handle<Server>)>,
     made: u32,
     made_bytes: u64,
     in_flight: u32,
@@ -109,7 +109,10 @@ pub fn take_reply(id: u32, waker: &Waker) -> Option<Reply> {
     let reply = server.with(|server| server.calls.replies.take(id));
     if reply.is_none() && !server.with(|server| server.calls.is_awaited_by(waker)) {
         let waker = waker.clone();
-        server.with(|server| server.calls.wakers.push(waker));
+        server.with(|server| {
+            server.calls.end = Some(end_calls);
+            server.calls.wakers.push(waker);
+        });
     }
     reply
 }
@@ -142,22 +145,9 @@ impl Server {
         self.calls.nonce = Some(nonce);
     }
 
-    /// The request is as good as answered: what it started is made, and all replies are taken. What is left of those who waited for
-    /// some is returned, to be dropped where nothing of this is borrowed.
-    pub(crate) fn end(&mut self) -> [Vec<Waker>; 2] {
-        if let Some(end) = self.calls.end.take() {
-            end(self);
-        }
-        [&mut self.calls.wakers, &mut self.calls.woken].map(mem::take)
-    }
-
-    fn end_calls(&mut self) {
-        while self.calls.in_flight > 0 {
-            self.receive();
-        }
-        self.calls.made = 0;
-        self.calls.made_bytes = 0;
-        self.calls.replies.clear();
+    /// What is left to do with this server when the request is as good as answered.
+    pub(crate) fn end(&mut self) -> Option<fn(Handle<Self>)> {
+        self.calls.end.take()
     }
 
     fn start(&mut self, call: Call<'_>) -> Result<u32, NoCall> {
@@ -194,7 +184,7 @@ impl Server {
             self.send();
             self.stream.send(&[&header.to_bytes(), &head], call.body);
         }
-        self.calls.end = Some(Self::end_calls);
+        self.calls.end = Some(end_calls);
         self.calls.made += 1;
         self.calls.made_bytes += frame_bytes as u64;
         self.calls.in_flight += 1;
@@ -251,6 +241,22 @@ impl Server {
             self.calls.woken.append(&mut self.calls.wakers);
         }
     }
+}
+
+/// What the request started is made, and all replies are taken. Those who waited for some are dropped where nothing of this is
+/// borrowed.
+fn end_calls(server: Handle<Server>) {
+    let waiting = server.with(|server| {
+        while server.calls.in_flight > 0 {
+            server.receive();
+        }
+        let calls = &mut server.calls;
+        calls.made = 0;
+        calls.made_bytes = 0;
+        calls.replies.clear();
+        [&mut calls.wakers, &mut calls.woken].map(mem::take)
+    });
+    drop(waiting);
 }
 
 impl Calls {

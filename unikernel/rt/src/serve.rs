@@ -47,12 +47,6 @@ pub fn serve(init: fn() -> Result<(), String>, handle: fn(Request<'_>) -> Respon
     entropy::init_done();
     let mut packet = server.with(|server| server.stream.receive_first());
     let mut assembler = Assembler::default();
-    let answer = |header: RequestHeader, payload: &[u8]| {
-        server.with(|server| server.begin(header.nonce));
-        let response = handle(split(header, payload));
-        drop(server.with(Server::end));
-        Some((header, response))
-    };
     loop {
         let progress = match assembler.push(packet.payload()) {
             Ok(progress) => progress,
@@ -60,8 +54,14 @@ pub fn serve(init: fn() -> Result<(), String>, handle: fn(Request<'_>) -> Respon
         };
         let response = match progress {
             Progress::Partial => None,
-            Progress::InPlace(header, payload) => answer(header, payload),
-            Progress::Gathered(header, payload) => answer(header, &payload),
+            Progress::Whole(header, payload) => {
+                server.with(|server| server.begin(header.nonce));
+                let response = handle(split(header, &payload));
+                if let Some(end) = server.with(Server::end) {
+                    end(server);
+                }
+                Some((header, response))
+            }
         };
         let idle = response.is_some();
         packet = server.with(|server| {
