@@ -10,8 +10,15 @@
 //!
 //! Records are JSON, so that a release can add fields that the one before lacks. Formats 1 and 2 had no generations, and the
 //! snapshots of a host among its versions: they are taken over when the file is opened, and their snapshots are made again.
+//! What the file was before is kept beside it, as `registry-format-2`: the release that wrote it can have it back.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use jiffy_tables::TableFile;
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
@@ -59,12 +66,14 @@ impl RedbRegistry {
             match tables.meta(FORMAT_KEY)? {
                 Some(FORMAT) => {}
                 Some(before) if FORMATS_BEFORE.contains(&before) => {
-                    if let Err(error) = tables.take_over()? {
+                    let kept = kept_path(file.path(), before);
+                    if let Err(error) = tables.take_over(file.path(), &kept)? {
                         return Ok(Err(error));
                     }
                     tracing::info!(
                         format = before,
-                        "took over the registry of an earlier release"
+                        kept = %kept.display(),
+                        "took over the registry of an earlier release, and kept it as it was"
                     );
                 }
                 Some(found) => {
@@ -213,8 +222,13 @@ impl<'a> Tables<'a> {
         Ok(())
     }
 
-    /// Gives all records of an earlier format a generation, and what else they lack.
-    fn take_over(&mut self) -> Result<Result<(), RegistryError>, redb::Error> {
+    /// Gives all records of an earlier format a generation, and what else they lack. If each can be read, the file at `path`, of
+    /// which nothing is changed yet, is copied to `kept` first.
+    fn take_over(
+        &mut self,
+        path: &Path,
+        kept: &Path,
+    ) -> Result<Result<(), RegistryError>, redb::Error> {
         let mut entries = vec![];
         for record in self.functions.iter()? {
             let (name, record) = record?;
@@ -226,6 +240,10 @@ impl<'a> Tables<'a> {
                 Err(error) => return Ok(Err(error)),
             }
         }
+        if let Err(source) = keep(path, kept) {
+            let path = kept.to_owned();
+            return Ok(Err(RegistryError::Keep { path, source }));
+        }
         for (generation, entry) in (1..).map(Generation).zip(&mut entries) {
             self.put(entry, generation)?;
             self.set_meta(GENERATION_KEY, generation.0)?;
@@ -233,6 +251,32 @@ impl<'a> Tables<'a> {
         self.set_meta(FORMAT_KEY, FORMAT)?;
         Ok(Ok(()))
     }
+}
+
+/// Where the registry at `path` is kept as it was in an earlier format.
+fn kept_path(path: &Path, format: u64) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!("-format-{format}"));
+    path.with_file_name(name)
+}
+
+/// Copies a file, with its mode; the copy has its name when it is whole, and is durable when this returns.
+fn keep(path: &Path, kept: &Path) -> io::Result<()> {
+    let mut name = OsString::from(".jiffy-new-");
+    name.push(kept.file_name().unwrap_or_default());
+    let temporary = kept.with_file_name(name);
+    let copied = fs::copy(path, &temporary)
+        .and_then(|_| File::open(&temporary)?.sync_all())
+        .and_then(|()| fs::rename(&temporary, kept));
+    if let Err(error) = copied {
+        // What is left of it only takes room, and the next start writes over it.
+        drop(fs::remove_file(&temporary));
+        return Err(error);
+    }
+    let parent = kept
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn read_entry(

@@ -10,8 +10,9 @@
 //! compare-and-set and a watch, which a file has ([`super::RedbRegistry`]) and a replicated store has too.
 //! Calls block; callers in async code spawn them.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, io, path::PathBuf, sync::Arc};
 
+use jiffy_snapshots::why;
 use jiffy_tables::TableFileError;
 use tokio::sync::watch;
 
@@ -64,6 +65,15 @@ pub enum RegistryError {
         "the registry has format {found}, and this jiffyd knows {known}: use the release that wrote it"
     )]
     Format { found: u64, known: u64 },
+    #[error(
+        "cannot keep the registry of an earlier release as {path}, and takes it over only then: {}",
+        why(source)
+    )]
+    Keep {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
 }
 
 /// Durable records of functions.

@@ -2,7 +2,7 @@
 
 mod shared;
 
-use std::path::Path;
+use std::{os::unix::fs::PermissionsExt as _, path::Path};
 
 use jiffy_model::{EndsRequest as _, Outcome};
 use jiffy_snapshots::Digest;
@@ -336,18 +336,19 @@ fn format_of(path: &Path) -> u64 {
 const DIGEST: &str = "abababababababababababababababababababababababababababababababab";
 const SETTINGS: &str = r#"{"memory_bytes":16777216,"timeout_ms":3000,"isolation":"fresh","max_concurrency":10,"min_ready":0,"environment":{},"description":"old"}"#;
 
+const FUNCTION: &str = r#"{"name":"f","live":2,"next":3,"aliases":{"a":{"version":1,"other":[2,100],"description":""}},"reserved_concurrency":null,"created_ms":1,"updated_ms":2}"#;
+
 /// Records as the first release wrote them: every version of theirs is a published one.
 #[tokio::test]
 async fn a_registry_of_format_1_is_taken_over() {
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().join("registry");
-    let function = r#"{"name":"f","live":2,"next":3,"aliases":{"a":{"version":1,"other":[2,100],"description":""}},"reserved_concurrency":null,"created_ms":1,"updated_ms":2}"#;
     let versions = [1, 2].map(|number| {
         format!(
             r#"{{"number":{number},"image":"{DIGEST}","image_bytes":7,"settings":{SETTINGS},"snapshot":"{DIGEST}","snapshot_host":"host","created_ms":1}}"#
         )
     });
-    write_registry(&path, 1, function, &versions.each_ref().map(String::as_str));
+    write_registry(&path, 1, FUNCTION, &versions.each_ref().map(String::as_str));
     for _ in 0..2 {
         let registry = RedbRegistry::open(&path).expect("opens");
         let catalog = Catalog::new(Arc::new(registry), Limits::default()).expect("catalog");
@@ -406,6 +407,11 @@ async fn a_registry_of_format_2_is_taken_over() {
             .iter()
             .all(|v| v.takes_http && v.generation == f.generation)
     );
+    // What the earlier release wrote is there for it, for its owner alone.
+    let kept = path.with_file_name("registry-format-2");
+    assert_eq!(format_of(&kept), 2);
+    let mode = std::fs::metadata(&kept).expect("kept").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
     // It goes on from there, and the next start finds what this one has.
     let published = catalog.publish(&name("f"), Publication::default()).await;
     let published = published.expect("published");
@@ -426,6 +432,15 @@ fn what_cannot_be_taken_over_stays_as_it_is() {
     write_registry(&path, 2, "no record", &[]);
     let damaged = RedbRegistry::open(&path).expect_err("damaged");
     assert!(matches!(damaged, RegistryError::Damaged(name) if name == "f"));
+    assert_eq!(format_of(&path), 2);
+    let kept = path.with_file_name("registry-format-2");
+    assert!(!kept.exists());
+    // Nor is anything taken over that cannot be kept.
+    let path = folder.path().join("unkept");
+    write_registry(&path, 2, FUNCTION, &[]);
+    std::fs::create_dir(path.with_file_name("unkept-format-2")).expect("folder");
+    let unkept = RedbRegistry::open(&path).expect_err("not kept");
+    assert!(matches!(unkept, RegistryError::Keep { .. }), "{unkept}");
     assert_eq!(format_of(&path), 2);
     let path = folder.path().join("future");
     write_registry(&path, 4, "unknown", &[]);
