@@ -218,8 +218,8 @@ impl Wanted {
             }
         }
         if count == 0 {
-            let message = "there is no command: must be at least one";
-            return refuse(CallErrorKind::Invalid, message.into());
+            let message = format!("invalid commands: 0 of them, must be 1 to {commands_max}");
+            return refuse(CallErrorKind::Invalid, message);
         }
         if is_atomic {
             body.reserve_exact(EXEC.len());

@@ -165,7 +165,8 @@ async fn what_is_no_command_and_what_may_not_be_sent_is_refused() {
         check(among, CallErrorKind::Denied, Sent::No, word);
     }
     let none = atomic(&function, &[]).await;
-    check(none, CallErrorKind::Invalid, Sent::No, "at least one");
+    let message = "invalid commands: 0 of them, must be 1 to 100";
+    check(none, CallErrorKind::Invalid, Sent::No, message);
     let many = atomic(&function, &["GET a"; ATOMIC_COMMANDS_MAX + 1]).await;
     check(many, CallErrorKind::Invalid, Sent::No, "at most 100");
 }

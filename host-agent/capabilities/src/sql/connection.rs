@@ -50,14 +50,13 @@ const PROTOCOLS: &[&[u8]] = &[b"postgresql"];
 const TLS_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 
 /// Undoes what a request may have left in its session, so that the next one, which is another, sees nothing of it: what `discard all`
-/// undoes, but for statements that are kept prepared. False: it is
-/// still in a transaction, or has prepared statements of its own. And how many it has of those that are kept. It is one message, and so one
-/// transaction.
-const RESET: &str = "close all; set session authorization default; reset role; reset all; unlisten *; \
-     select pg_catalog.pg_advisory_unlock_all(); discard temp; discard sequences; \
-     select pg_catalog.now() = pg_catalog.statement_timestamp() \
-     and not exists (select from pg_catalog.pg_prepared_statements where from_sql), \
-     (select pg_catalog.count(*) from pg_catalog.pg_prepared_statements where not from_sql)";
+/// undoes, but for statements that are kept prepared. How many of them the session has, and how many of its own. It is one message, and so
+/// one transaction.
+///
+/// It runs for each statement, so it is short: one look at the statements, none at the transaction, which every answer tells of.
+const RESET: &str = "close all; set session authorization default; reset role; reset all; unlisten *; discard temp; discard sequences; \
+     select pg_catalog.pg_advisory_unlock_all(), pg_catalog.count(*) filter (where from_sql), pg_catalog.count(*) filter (where not from_sql) \
+     from pg_catalog.pg_prepared_statements";
 
 /// How to reach a database, for one version.
 #[derive(Clone, Debug)]
@@ -294,9 +293,10 @@ impl Connection {
         });
         let Some(row) = rows.last() else { return false };
         let column = |place: usize| row.try_get(place).ok().flatten();
-        let is_in_order = column(0) == Some("t");
-        let prepared = column(1).and_then(|count| count.parse().ok());
-        is_in_order
+        let has_none_of_its_own = column(1) == Some("0");
+        let prepared = column(2).and_then(|count| count.parse().ok());
+        has_none_of_its_own
+            && self.meter.is_idle()
             && prepared.is_some_and(|count: usize| self.has_all(count))
             && !self.meter.is_worn()
             && self.is_ready()

@@ -10,7 +10,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
 };
@@ -42,8 +42,10 @@ const SETTINGS_BYTES_KEPT_MAX: u32 = 64 << 10;
 const SETTING_BYTES: u32 = 128;
 const HEADER_BYTES: usize = 5;
 const AUTHENTICATION: u8 = b'R';
-/// `ReadyForQuery`: the end of an answer.
+/// `ReadyForQuery`: the end of an answer. It says whether the session is in a transaction.
 const READY: u8 = b'Z';
+/// In none.
+const IDLE: u8 = b'I';
 /// `ParameterStatus`.
 const SETTING: u8 = b'S';
 /// Of an authentication: the server wants the password as it is.
@@ -56,6 +58,8 @@ pub(super) struct Meter {
     left: AtomicU64,
     /// Answers that may still come to it.
     answers: AtomicU32,
+    /// Where the last answer left the session.
+    ready: AtomicU8,
     /// What came during the connection is too much to be kept for another request.
     is_worn: AtomicBool,
     /// More came than may.
@@ -74,6 +78,11 @@ impl Meter {
     /// Bytes that may still be read.
     pub(super) fn left(&self) -> u64 {
         self.left.load(Relaxed)
+    }
+
+    /// The last answer that came whole left the session in no transaction.
+    pub(super) fn is_idle(&self) -> bool {
+        self.ready.load(Relaxed) == IDLE
     }
 
     /// No other request is to have the connection.
@@ -163,14 +172,9 @@ impl Messages {
     fn pass(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         self.meter.take_bytes(bytes.len() as u64)?;
         while !bytes.is_empty() {
-            // An authentication says in its first bytes what it is.
-            let is_password = self.header[0] == AUTHENTICATION && self.header_bytes >= HEADER_BYTES;
-            let wanted = match is_password && self.is_clear {
-                true => self
-                    .header
-                    .len()
-                    .min(self.header_bytes + self.left as usize),
-                false => HEADER_BYTES,
+            let wanted = match self.header_bytes < HEADER_BYTES {
+                true => HEADER_BYTES,
+                false => self.looked_at().min(self.header_bytes + self.left as usize),
             };
             if self.header_bytes < wanted {
                 let taken = bytes.len().min(wanted - self.header_bytes);
@@ -196,9 +200,18 @@ impl Messages {
         Ok(())
     }
 
+    /// Bytes of the message that are looked at: some say in the first ones after their header what they are.
+    fn looked_at(&self) -> usize {
+        match self.header[0] {
+            AUTHENTICATION if self.is_clear => self.header.len(),
+            READY => HEADER_BYTES + 1,
+            _ => HEADER_BYTES,
+        }
+    }
+
     /// Looks at a header, if it is whole.
     fn see(&mut self) -> io::Result<()> {
-        let [kind, length @ .., _, _, _, _] = self.header;
+        let [kind, length @ .., first, _, _, _] = self.header;
         if self.header_bytes == HEADER_BYTES {
             let malformed = || io::Error::other("a message of the database is malformed");
             self.left = u32::from_be_bytes(length)
@@ -215,6 +228,9 @@ impl Messages {
                 SETTING => self.see_setting()?,
                 _ => {}
             }
+        }
+        if kind == READY && self.header_bytes > HEADER_BYTES {
+            self.meter.ready.store(first, Relaxed);
         }
         let is_whole = self.header_bytes == self.header.len();
         if is_whole && kind == AUTHENTICATION && self.header[HEADER_BYTES..] == CLEARTEXT {
@@ -340,6 +356,35 @@ mod tests {
         ] {
             let passed = check(&header(length), false, 100);
             assert!(passed.iter().all(|it| it.is_ok() == is_fine), "{length}");
+        }
+    }
+
+    #[test]
+    fn an_answer_says_whether_a_transaction_is_open() {
+        let status = |bytes: &[u8], size| {
+            let meter = Arc::new(Meter::default());
+            meter.allow(100);
+            let mut messages = Messages::new(true, Arc::clone(&meter), Room::default());
+            let mut pieces = bytes.chunks(size);
+            pieces
+                .try_for_each(|piece| messages.pass(piece))
+                .expect("few");
+            meter.is_idle()
+        };
+        let [idle, open, failed] = [b"I", b"T", b"E"].map(|status| message(READY, status));
+        let row = message(b'D', b"I");
+        for (answers, is_idle) in [
+            (vec![], false),
+            (vec![&idle], true),
+            (vec![&row, &idle, &row], true),
+            (vec![&idle, &open], false),
+            (vec![&idle, &failed, &row], false),
+            (vec![&open, &idle], true),
+        ] {
+            let bytes: Vec<u8> = answers.into_iter().flatten().copied().collect();
+            for size in 1..=bytes.len().max(1) {
+                assert_eq!(status(&bytes, size), is_idle, "{bytes:?} by {size}");
+            }
         }
     }
 

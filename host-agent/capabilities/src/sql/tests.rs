@@ -589,13 +589,17 @@ async fn transactions_are_of_one_request() {
         answer.error(
             Invalid,
             Sent::No,
-            "no transaction 1 of orders open in this request",
+            "invalid transaction 1 of orders: must be one that this request has begun and not ended",
         );
     }
     assert_eq!(asking.end(number, OPERATION_SQL_COMMIT).await.0.error, None);
     assert_eq!(count(), "1");
     let answer = asking.end(number, OPERATION_SQL_COMMIT).await;
-    answer.error(Invalid, Sent::No, "no transaction");
+    answer.error(
+        Invalid,
+        Sent::No,
+        "invalid transaction 1 of orders: must be",
+    );
     let number = asking.begin().await.field(Tag::Transaction);
     asking
         .within(number, "insert into t values (2)")

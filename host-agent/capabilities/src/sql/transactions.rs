@@ -93,8 +93,9 @@ impl Transactions {
         let open = self.0.lock().open.get(&number).cloned();
         let open = open.filter(|open| open.binding == binding);
         let unknown = || {
-            let message =
-                format!("there is no transaction {number} of {binding} open in this request");
+            let message = format!(
+                "invalid transaction {number} of {binding}: must be one that this request has begun and not ended"
+            );
             refused(CallErrorKind::Invalid, message)
         };
         Ok(open.ok_or_else(unknown)?.transaction.lock_owned().await)
