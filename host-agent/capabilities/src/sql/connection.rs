@@ -2,9 +2,9 @@
 //!
 //! A task drives it. It is ended with the connection, so that a database that says nothing keeps none.
 
-use std::{future::poll_fn, sync::Arc, time::Duration};
+use std::{future::poll_fn, mem, sync::Arc, time::Duration};
 
-use futures_util::{StreamExt, pin_mut};
+use futures_util::{StreamExt, future::join, pin_mut};
 use jiffy_abi::call::{CallErrorKind, Sent};
 use serde_json::value::RawValue;
 use tokio::{
@@ -53,10 +53,14 @@ const TLS_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 /// undoes, but for statements that are kept prepared. How many of them the session has, and how many of its own. It is one message, and so
 /// one transaction.
 ///
-/// It runs for each statement, so it is short: one look at the statements, none at the transaction, which every answer tells of.
+/// It runs often, so it is short: one look at the statements, none at the transaction, which every answer tells of.
 const RESET: &str = "close all; set session authorization default; reset role; reset all; unlisten *; discard temp; discard sequences; \
      select pg_catalog.pg_advisory_unlock_all(), pg_catalog.count(*) filter (where from_sql), pg_catalog.count(*) filter (where not from_sql) \
      from pg_catalog.pg_prepared_statements";
+
+/// The same between two statements of one request, without looking at prepared statements: what it prepared is its own.
+const CLEAR: &str = "close all; set session authorization default; reset role; reset all; unlisten *; discard temp; discard sequences; \
+     select pg_catalog.pg_advisory_unlock_all()";
 
 /// How to reach a database, for one version.
 #[derive(Clone, Debug)]
@@ -91,6 +95,8 @@ pub(super) struct Connection {
     statements: Statements,
     lookups: Lookups,
     state: State,
+    /// Something has run on it since it was put in order.
+    is_used: bool,
     /// Where what comes after it runs.
     runtime: Handle,
 }
@@ -146,6 +152,7 @@ impl Connection {
             statements: Statements::default(),
             lookups: Lookups::default(),
             state: State::Ready,
+            is_used: false,
             runtime: Handle::current(),
         })
     }
@@ -155,7 +162,13 @@ impl Connection {
         self.state == State::Ready && !self.client.is_closed()
     }
 
-    /// Runs a statement. `is_alone`: in no transaction of the function, and so in a session as a request finds it.
+    /// Whether its request may have it for its next statement: it is in no transaction.
+    pub(super) fn is_fit(&self) -> bool {
+        self.is_ready() && self.meter.is_idle() && !self.meter.is_worn()
+    }
+
+    /// Runs a statement. `is_alone`: in no transaction of the function, and so in a session as a request finds it; what an earlier
+    /// statement of the request has left is undone before.
     pub(super) async fn run(
         &mut self,
         want: Want,
@@ -167,9 +180,15 @@ impl Connection {
         let is_kept = kept.is_some();
         let statement = match kept {
             Some(statement) => statement,
-            None => self.prepare(sql, is_alone).await?,
+            None => {
+                if is_alone {
+                    self.clear().await?;
+                }
+                self.prepare(sql, is_alone).await?
+            }
         };
-        let (failure, doubt) = match self.run_prepared(want, &statement, values).await {
+        let ran = self.run_prepared(want, &statement, values, is_alone).await;
+        let (failure, doubt) = match ran {
             Ok(got) => return Ok(got),
             Err(error) => error,
         };
@@ -180,7 +199,7 @@ impl Connection {
             return Err(failure);
         }
         let statement = self.prepare(sql, is_alone).await?;
-        let ran = self.run_prepared(want, &statement, values).await;
+        let ran = self.run_prepared(want, &statement, values, is_alone).await;
         ran.map_err(|(failure, _)| failure)
     }
 
@@ -189,6 +208,7 @@ impl Connection {
         want: Want,
         statement: &Statement,
         values: &[&RawValue],
+        is_alone: bool,
     ) -> Result<Got, (Failure, Doubt)> {
         let plain = |failure| (failure, Doubt::None);
         // What was said of its types may no longer be so.
@@ -197,15 +217,17 @@ impl Connection {
         self.meter.allow(RUNNING_BYTES_MAX);
         match want {
             Want::Changed => {
-                self.state = State::Busy;
-                let changed = self.client.execute_raw(statement, parameters).await;
-                self.ran(Step::Run, changed).map(Got::Changed)
+                let clears = self.begin_use() && is_alone;
+                let changed = self.client.execute_raw(statement, parameters);
+                let (cleared, changed) = join(clear(&self.client, clears), changed).await;
+                self.ran_cleared(cleared, changed).map(Got::Changed)
             }
             Want::Rows => {
                 let mut rows = Rows::new(statement.columns(), &self.room).map_err(doubtful)?;
-                self.state = State::Busy;
-                let answer = self.client.query_raw(statement, parameters).await;
-                let answer = self.ran(Step::Run, answer)?;
+                let clears = self.begin_use() && is_alone;
+                let answer = self.client.query_raw(statement, parameters);
+                let (cleared, answer) = join(clear(&self.client, clears), answer).await;
+                let answer = self.ran_cleared(cleared, answer)?;
                 self.state = State::Busy;
                 pin_mut!(answer);
                 while let Some(row) = answer.next().await {
@@ -223,9 +245,45 @@ impl Connection {
     /// Has a statement of no parameters and no rows run, such as one that begins a transaction.
     pub(super) async fn command(&mut self, step: Step, sql: &str) -> Result<(), Failure> {
         self.meter.allow(PREPARING_BYTES_MAX);
-        self.state = State::Busy;
+        self.begin_use();
         let done = self.client.batch_execute(sql).await;
         self.ran(step, done).map_err(|(failure, _)| failure)
+    }
+
+    /// Something runs from now on. Whether something has run before.
+    fn begin_use(&mut self) -> bool {
+        self.state = State::Busy;
+        mem::replace(&mut self.is_used, true)
+    }
+
+    /// Undoes what an earlier statement has left. If that fails, the connection is of no further use.
+    async fn clear(&mut self) -> Result<(), Failure> {
+        if !self.is_used {
+            return Ok(());
+        }
+        self.meter.allow(PREPARING_BYTES_MAX);
+        self.state = State::Busy;
+        let cleared = clear(&self.client, true).await;
+        let cleared = self.ran(Step::Prepare, cleared);
+        if cleared.is_err() {
+            self.state = State::Broken;
+        }
+        self.is_used = false;
+        cleared.map_err(|(failure, _)| failure)
+    }
+
+    /// The same as `ran` of something that was sent behind what clears the session. If that fails, nobody knows in which session it ran.
+    fn ran_cleared<T>(
+        &mut self,
+        cleared: Result<(), Error>,
+        result: Result<T, Error>,
+    ) -> Result<T, (Failure, Doubt)> {
+        let Err(error) = cleared else {
+            return self.ran(Step::Run, result);
+        };
+        let ran = self.ran(Step::Run, Err(error));
+        self.state = State::Broken;
+        ran.map_err(|(failure, _)| (failure, Doubt::None))
     }
 
     /// The statement, prepared. It is kept, unless it may have been prepared for what only this request has, such as a temporary table.
@@ -287,6 +345,7 @@ impl Connection {
         let Ok(Ok(messages)) = asked else {
             return false;
         };
+        self.is_used = false;
         let rows = messages.iter().filter_map(|message| match message {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
@@ -382,6 +441,14 @@ impl Lookups {
     fn count(&self) -> usize {
         let all = [self.has_type, self.has_enum, self.has_composite];
         all.into_iter().filter(|it| *it).count()
+    }
+}
+
+/// Clears the session of a client, if it is to be. In one write with what is sent meanwhile, which runs after it.
+async fn clear(client: &Client, clears: bool) -> Result<(), Error> {
+    match clears {
+        true => client.batch_execute(CLEAR).await,
+        false => Ok(()),
     }
 }
 

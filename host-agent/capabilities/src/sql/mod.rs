@@ -2,17 +2,21 @@
 //! are asked is a secret that it does not have.
 //!
 //! ```text
-//! call ─ grant ─ pool: a connection that waits ─────────────────────────────────────┬─ statement, prepared ─ rows as JSON ─ reply
-//!         │        └─ secret: URL ─ connect: name → addresses, each checked → TLS ──┘
+//! call ─ grant ─ the connection that this request keeps ────────────────────────────┬─ statement, prepared ─ rows as JSON ─ reply
+//!         │        └─ pool: one that waits ─────────────────────────────────────────┤
+//!         │           └─ secret: URL ─ connect: name → addresses, each checked → TLS┘
 //!         └─ transaction of this request: the connection that it holds
 //! ```
 //!
-//! A connection is put in order between two requests, so that none sees what another has set (`connection`). A statement that nobody
+//! A connection is put in order between two requests, and between two statements of one, so that none sees what another has set
+//! (`connection`). A request keeps that of a statement for its next one, milliseconds at most: then it is put in order with what the
+//! next statement sends, instead of by itself and beside it. A statement that nobody
 //! waits for any more is ended in the database.
 
 mod binding;
 mod connection;
 mod failures;
+mod own;
 mod parameters;
 mod pool;
 mod room;
@@ -41,6 +45,7 @@ use tokio::sync::Semaphore;
 use self::{
     connection::{Got, Reach, Want},
     failures::Step,
+    own::Own,
     pool::{IDLE_MAX, Pool, ReadUrl, Reading, Shared},
     room::Room,
     transactions::{Transaction, Transactions},
@@ -175,10 +180,11 @@ impl Prepared for SqlOf {
                     _ => Want::Changed,
                 };
                 let within = number.map(|number| (transactions(), number));
+                let own = context.scope.keep::<Own>();
                 let (statement, body) = (asked.statement, call.body);
                 self.drive(async move {
                     let got = match within {
-                        None => asks.run(want, &statement, &body).await,
+                        None => asks.run(&own, want, &statement, &body).await,
                         Some((all, number)) => {
                             let transaction = all.turn(number, &asks.binding).await?;
                             run_within(transaction, want, &statement, &body).await
@@ -189,7 +195,12 @@ impl Prepared for SqlOf {
             }
             (OPERATION_SQL_BEGIN, None) => {
                 let (all, begin) = (transactions(), asked.begin);
-                self.drive(async move { asks.begin(&all, &begin).await })
+                let own = context.scope.keep::<Own>();
+                self.drive(async move {
+                    // It needs one that is in order, and not two.
+                    asks.pool.give_back(own.request());
+                    asks.begin(&all, &begin).await
+                })
             }
             (OPERATION_SQL_COMMIT | OPERATION_SQL_ROLLBACK, Some(number)) => {
                 let all = transactions();
@@ -296,6 +307,21 @@ impl Asked {
 
 /// Whether a statement is COPY, which is neither answered with rows nor with how many are changed: its connection would be lost.
 fn is_copy(statement: &str) -> bool {
+    first_word(statement).eq_ignore_ascii_case("copy")
+}
+
+/// Whether a statement is about rows. What others do to a session is not always undone between two statements (`prepare`).
+fn is_about_rows(statement: &str) -> bool {
+    let word = first_word(statement);
+    let mut all = [
+        "select", "insert", "update", "delete", "merge", "with", "values", "table",
+    ]
+    .iter();
+    all.any(|it| word.eq_ignore_ascii_case(it))
+}
+
+/// The word that a statement begins with.
+fn first_word(statement: &str) -> &str {
     let mut rest = statement;
     loop {
         rest = rest.trim_start_matches(|it: char| it.is_whitespace() || it == ';');
@@ -310,8 +336,7 @@ fn is_copy(statement: &str) -> bool {
         };
     }
     let is_of_word = |it: char| it.is_alphanumeric() || matches!(it, '_' | '$');
-    let word = rest.split(|it| !is_of_word(it)).next();
-    word.is_some_and(|word| word.eq_ignore_ascii_case("copy"))
+    rest.split(|it| !is_of_word(it)).next().unwrap_or_default()
 }
 
 /// What comes after a comment, in which others may be.
@@ -347,11 +372,17 @@ struct Asks {
 impl Asks {
     /// Runs a statement by itself. A connection that waited may have been closed meanwhile: then nothing was done, and another
     /// is tried.
-    async fn run(&self, want: Want, statement: &str, body: &[u8]) -> Result<Got, Failure> {
+    async fn run(
+        &self,
+        own: &Own,
+        want: Want,
+        statement: &str,
+        body: &[u8],
+    ) -> Result<Got, Failure> {
         let values = parameters::parse(body)?;
         let mut tries = 1;
         loop {
-            let mut lease = self.pool.take().await?;
+            let mut lease = self.pool.take_for(own.request()).await?;
             let connection = lease.connection()?;
             let got = connection.run(want, statement, &values, true).await;
             match got {
@@ -360,6 +391,10 @@ impl Asks {
                         return Err(failure);
                     }
                     tries += 1;
+                }
+                Ok(got) if is_about_rows(statement) => {
+                    own.keep(&self.pool, lease);
+                    return Ok(got);
                 }
                 got => return got,
             }

@@ -2,12 +2,15 @@
 //!
 //! ```text
 //! take ─ one that waits, or a new one ─▶ Lease ─ dropped ─▶ put in order ─▶ waits, 5 minutes at most
-//!                                                        └▶ ended, if something runs on it or is wrong with it
+//!                                        │ ▲            └▶ ended, if something runs on it or is wrong with it
+//!                                        ▼ └ its next statement
+//!                       kept for its request, 5 ms at most ─ time over, request ended, somebody waits ─▶ dropped
 //! ```
 
 use std::{
     fmt,
     future::Future,
+    mem,
     pin::Pin,
     sync::{Arc, Weak},
     time::{Duration, Instant},
@@ -35,6 +38,8 @@ pub(super) const PLACE_TIME_MAX: Duration = Duration::from_secs(5);
 pub(super) const IDLE_MAX: usize = 1024;
 /// How long one waits for use.
 pub(super) const IDLE_TIME_MAX: Duration = Duration::from_secs(300);
+/// How long a request keeps the connection of a statement for its next one. So long may what the statement left, such as a lock, be there.
+pub(super) const OWN_TIME_MAX: Duration = Duration::from_millis(5);
 /// How often those are looked for that have waited as long.
 const SWEEP_TIME: Duration = Duration::from_secs(20);
 /// How long a URL is used before it is read again.
@@ -73,6 +78,19 @@ struct Waiting {
     idle: Vec<Idle>,
     /// Somebody looks for those that have waited too long.
     is_swept: bool,
+    /// Those that requests keep, which are not in order.
+    own: Vec<Own>,
+    /// Somebody looks for those that were kept too long.
+    is_tended: bool,
+    /// Calls that wait for a place.
+    wanting: usize,
+}
+
+/// One that a request keeps.
+struct Own {
+    request: u64,
+    lease: Lease,
+    since: Instant,
 }
 
 /// A URL that was read.
@@ -81,6 +99,12 @@ struct Known {
     target: Arc<Target>,
     digest: [u8; 32],
     read: Instant,
+}
+
+impl Known {
+    fn is_fresh(&self) -> bool {
+        self.read.elapsed() < URL_TIME_MAX
+    }
 }
 
 struct Idle {
@@ -124,8 +148,41 @@ impl Pool {
         })
     }
 
-    /// A connection, when there is one.
+    /// The connection that a request keeps, or another when there is one.
+    pub(super) async fn take_for(self: &Arc<Self>, request: u64) -> Result<Lease, Failure> {
+        let own = self.take_own(request);
+        match own.filter(|lease| self.is_current(&lease.target) && !lease.is_broken()) {
+            Some(lease) => Ok(lease),
+            None => self.take().await,
+        }
+    }
+
+    /// A connection, when there is one. It is in order.
     pub(super) async fn take(self: &Arc<Self>) -> Result<Lease, Failure> {
+        let place = self.place().await?;
+        let fresh = {
+            let waiting = self.waiting.lock();
+            let known = waiting.known.as_ref();
+            known.is_some_and(Known::is_fresh)
+        };
+        if !fresh {
+            self.read_url().await?;
+        }
+        if let Some(idle) = self.take_idle() {
+            return Ok(self.lease(idle.connection, idle.target, place));
+        }
+        // Where it leads and as whom is always what is set now.
+        let target = self.read_url().await?;
+        let connection = Connection::open(&self.reach, &target).await?;
+        Ok(self.lease(connection, target, place))
+    }
+
+    /// A place for a connection. If there is none, a request that keeps one gives it back.
+    async fn place(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            return Ok(place);
+        }
+        let _wanting = Wanting::new(self);
         let place = timeout(PLACE_TIME_MAX, Arc::clone(&self.places).acquire_owned());
         let late = |_| {
             let message = format!(
@@ -138,22 +195,46 @@ impl Pool {
             let message = "the host ends".into();
             Failure::new(CallErrorKind::Failed, Sent::No, message)
         };
-        let place = place.map_err(ended)?;
-        let fresh = {
-            let waiting = self.waiting.lock();
-            let known = waiting.known.as_ref();
-            known.is_some_and(|known| known.read.elapsed() < URL_TIME_MAX)
-        };
-        if !fresh {
-            self.read_url().await?;
+        place.map_err(ended)
+    }
+
+    /// Whether a connection that was made with it may be used without reading the URL again.
+    fn is_current(&self, target: &Arc<Target>) -> bool {
+        let waiting = self.waiting.lock();
+        let known = waiting.known.as_ref();
+        known.is_some_and(|known| known.is_fresh() && Arc::ptr_eq(&known.target, target))
+    }
+
+    fn take_own(&self, request: u64) -> Option<Lease> {
+        let mut waiting = self.waiting.lock();
+        let place = waiting.own.iter().position(|own| own.request == request)?;
+        Some(waiting.own.swap_remove(place).lease)
+    }
+
+    /// What a request keeps is put in order.
+    pub(super) fn give_back(&self, request: u64) {
+        let own = self.take_own(request);
+        drop(own);
+    }
+
+    /// Has a request keep a connection that is in no transaction, unless it keeps one or somebody waits: then it is put in order.
+    pub(super) fn keep_for(self: &Arc<Self>, request: u64, lease: Lease) {
+        let is_fit = lease.connection.as_ref().is_some_and(Connection::is_fit);
+        let mut waiting = self.waiting.lock();
+        let has_one = waiting.own.iter().any(|own| own.request == request);
+        if !is_fit || has_one || waiting.wanting > 0 {
+            return;
         }
-        if let Some(idle) = self.take_idle() {
-            return Ok(self.lease(idle.connection, idle.target, place));
+        let since = Instant::now();
+        waiting.own.push(Own {
+            request,
+            lease,
+            since,
+        });
+        if !waiting.is_tended {
+            waiting.is_tended = true;
+            tokio::spawn(tend(Arc::downgrade(self)));
         }
-        // Where it leads and as whom is always what is set now.
-        let target = self.read_url().await?;
-        let connection = Connection::open(&self.reach, &target).await?;
-        Ok(self.lease(connection, target, place))
     }
 
     fn lease(
@@ -251,6 +332,11 @@ impl Pool {
         self.waiting.lock().idle.len()
     }
 
+    #[cfg(test)]
+    pub(super) fn own(&self) -> usize {
+        self.waiting.lock().own.len()
+    }
+
     /// Nobody uses a connection, and none is being put in order.
     #[cfg(test)]
     pub(super) fn is_quiet(&self) -> bool {
@@ -262,6 +348,48 @@ impl Pool {
     pub(super) fn expire(&self) {
         if let Some(known) = &mut self.waiting.lock().known {
             known.read = known.read.checked_sub(URL_TIME_MAX).expect("past");
+        }
+    }
+}
+
+/// A call that waits for a place.
+struct Wanting<'a>(&'a Pool);
+
+impl<'a> Wanting<'a> {
+    /// None is kept from now on, and the one that was kept longest is given back.
+    fn new(pool: &'a Pool) -> Self {
+        let mut waiting = pool.waiting.lock();
+        waiting.wanting += 1;
+        let oldest = (0..waiting.own.len()).min_by_key(|place| waiting.own[*place].since);
+        let oldest = oldest.map(|place| waiting.own.swap_remove(place));
+        drop(waiting);
+        drop(oldest);
+        Self(pool)
+    }
+}
+
+impl Drop for Wanting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.lock().wanting -= 1;
+    }
+}
+
+/// Has connections given back that requests keep too long, until none are kept.
+async fn tend(pool: Weak<Pool>) {
+    loop {
+        sleep(OWN_TIME_MAX).await;
+        let Some(pool) = pool.upgrade() else { return };
+        let mut waiting = pool.waiting.lock();
+        let is_late = |own: &Own| own.since.elapsed() >= OWN_TIME_MAX;
+        let all = mem::take(&mut waiting.own).into_iter();
+        let (late, own): (Vec<_>, Vec<_>) = all.partition(is_late);
+        let is_over = own.is_empty();
+        waiting.own = own;
+        waiting.is_tended = !is_over;
+        drop(waiting);
+        drop(late);
+        if is_over {
+            return;
         }
     }
 }

@@ -89,6 +89,11 @@ impl Function {
         self.prepared.databases["orders"].idle()
     }
 
+    /// Connections that requests keep.
+    fn own(&self) -> usize {
+        self.prepared.databases["orders"].own()
+    }
+
     /// Nobody uses a connection, and none is being put in order.
     fn is_quiet(&self) -> bool {
         self.prepared.databases["orders"].is_quiet()
@@ -887,4 +892,137 @@ fn a_caller_without_a_runtime_is_answered_too() {
         assert!(began.elapsed() < Duration::from_secs(20), "they go on");
     }
     assert_eq!(postgres.sql("select count(*) from t"), "0");
+}
+
+/// What the session of a statement is; the last column is of what it prepared by itself.
+const LOOK: &str = "select current_user::text as who, session_user::text as by, current_setting('search_path') as path, \
+    coalesce(current_setting('jiffy.left', true), '') as left, to_regclass('pg_temp.left_behind') is null as no_table, \
+    (select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()) as locks, \
+    (select count(*) from pg_listening_channels()) as channels, (select count(*) from pg_cursors where name <> '') as cursors, \
+    current_setting('transaction_read_only') as reads, (select count(*) from pg_prepared_statements where from_sql) as prepared";
+
+/// Statements that change their session as they are about rows.
+const LEAVES: &[&str] = &[
+    "select set_config('search_path', 'nowhere', false)",
+    "select set_config('jiffy.left', 'behind', false)",
+    "select set_config('role', 'eve', false)",
+    "select set_config('session_authorization', 'eve', false)",
+    "select 1 as a into temp left_behind",
+    "select pg_advisory_lock(7)",
+    "select pg_advisory_lock_shared(7, 8)",
+    "select leave('set search_path to nowhere')",
+    "select leave('set session authorization eve')",
+    "select leave('set role eve')",
+    "select leave('set session characteristics as transaction read only')",
+    "select leave('create temp table left_behind (a int)')",
+    "select leave('listen left_behind')",
+    "select leave('declare left_behind cursor with hold for select 1')",
+    "select leave('prepare left_behind as select 1')",
+    "select leave('deallocate all')",
+    "with a as (select leave('set role eve')) select * from a",
+];
+
+#[tokio::test]
+async fn a_request_finds_nothing_on_the_connection_that_it_keeps() {
+    let Some(postgres) = start() else { return };
+    let function = Function::local(&postgres.url("sslmode=disable"));
+    postgres.sql(
+        "create role eve; create table t (a int); create function leave(what text) returns void language plpgsql \
+         as 'begin execute what; end'",
+    );
+    let mut kept = 0;
+    for leaves in LEAVES {
+        for _ in 0..3 {
+            let asking = Asking::new(&function);
+            asking.execute(leaves, json!([])).await.field(Tag::Changed);
+            kept += function.own();
+            let expected = |prepared: &Value| {
+                json!([{
+                    "who": "ada", "by": "ada", "path": "\"$user\", public", "left": "", "no_table": true, "locks": 0,
+                    "channels": 0, "cursors": 0, "reads": "off", "prepared": prepared,
+                }])
+            };
+            // Another of the request does not find it.
+            let rows = asking.query(LOOK, json!([])).await.rows();
+            assert_eq!(rows, expected(&rows[0]["prepared"]), "{leaves}");
+            // Nor does what changes rows, or is prepared there. What a function has prepared may be there still.
+            let _ = asking.execute(leaves, json!([])).await;
+            let insert = format!("insert into t values ($1) -- {leaves}");
+            let changed = asking.execute(&insert, json!([1])).await;
+            assert_eq!(changed.field(Tag::Changed), 1, "{leaves}");
+            let _ = asking.execute(leaves, json!([])).await;
+            drop(asking);
+            // Nor another request, of what was prepared either.
+            assert_eq!(function.own(), 0);
+            for _ in 0..2 {
+                let rows = Asking::new(&function).query(LOOK, json!([])).await.rows();
+                assert_eq!(rows, expected(&json!(0)), "{leaves}");
+            }
+        }
+    }
+    assert!(kept > LEAVES.len(), "{kept}");
+    let all = (3 * LEAVES.len()).to_string();
+    assert_eq!(postgres.sql("select count(*) from t"), all);
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_for_its_request_and_not_from_others() {
+    let Some(postgres) = start() else { return };
+    let function = Function::local(&postgres.url("sslmode=disable"));
+    postgres.sql("create table t (a int)");
+    // Time passes, so that it may be given back before one looks.
+    let mut was_kept = false;
+    for _ in 0..100 {
+        let asking = Asking::new(&function);
+        asking.query("select 1 as a", json!([])).await.rows();
+        was_kept |= function.own() == 1;
+        drop(asking);
+        assert_eq!(function.own(), 0);
+    }
+    assert!(was_kept);
+    let asking = Asking::new(&function);
+    // Not behind what is not about rows, and what failed.
+    for sql in [
+        "set search_path to nowhere",
+        "begin",
+        "prepare a as select 1",
+        "(select 1)",
+        "select 1 / 0",
+    ] {
+        let _ = asking.execute(sql, json!([])).await;
+        assert_eq!(function.own(), 0, "{sql}");
+    }
+    // Nor for longer than a moment: a lock that a statement left is not in the way of another request, or of a transaction.
+    let lock = "select pg_advisory_lock(7)";
+    asking.execute(lock, json!([])).await.field(Tag::Changed);
+    let other = Asking::new(&function);
+    let within = async {
+        let locked = other.execute(lock, json!([])).await;
+        locked.field(Tag::Changed);
+        let number = asking.begin().await.field(Tag::Transaction);
+        asking.within(number, lock).await.field(Tag::Changed);
+        asking.end(number, OPERATION_SQL_COMMIT).await
+    };
+    let ended = timeout(Duration::from_secs(10), within).await;
+    assert_eq!(ended.expect("in time").0.error, None);
+    eventually("it is given back", || {
+        function.own() == 0 && function.is_quiet()
+    })
+    .await;
+    // Many requests of many statements each have no more connections than there are, and none waits for long.
+    let requests = (0..64).map(|_| async {
+        let asking = Asking::new(&function);
+        for number in 0..20 {
+            let changed = asking.execute("insert into t values ($1)", json!([number]));
+            assert_eq!(changed.await.field(Tag::Changed), 1);
+        }
+    });
+    let all = futures_util::future::join_all(requests);
+    timeout(Duration::from_secs(60), all)
+        .await
+        .expect("in time");
+    assert_eq!(postgres.sql("select count(*) from t"), "1280");
+    assert_eq!(function.own(), 0);
+    eventually("all wait", || function.is_quiet()).await;
+    assert!(function.idle() <= pool::CONNECTIONS_MAX);
 }
