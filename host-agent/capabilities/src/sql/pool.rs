@@ -79,7 +79,7 @@ struct Waiting {
     /// Somebody looks for those that have waited too long.
     is_swept: bool,
     /// Those that requests keep, which are not in order.
-    own: Vec<Own>,
+    own: Vec<Kept>,
     /// Somebody looks for those that were kept too long.
     is_tended: bool,
     /// Calls that wait for a place.
@@ -87,7 +87,7 @@ struct Waiting {
 }
 
 /// One that a request keeps.
-struct Own {
+struct Kept {
     request: u64,
     lease: Lease,
     since: Instant,
@@ -226,7 +226,7 @@ impl Pool {
             return;
         }
         let since = Instant::now();
-        waiting.own.push(Own {
+        waiting.own.push(Kept {
             request,
             lease,
             since,
@@ -376,21 +376,21 @@ impl Drop for Wanting<'_> {
 
 /// Has connections given back that requests keep too long, until none are kept.
 async fn tend(pool: Weak<Pool>) {
+    let mut time = OWN_TIME_MAX;
     loop {
-        sleep(OWN_TIME_MAX).await;
+        sleep(time).await;
         let Some(pool) = pool.upgrade() else { return };
         let mut waiting = pool.waiting.lock();
-        let is_late = |own: &Own| own.since.elapsed() >= OWN_TIME_MAX;
+        let is_late = |own: &Kept| own.since.elapsed() >= OWN_TIME_MAX;
         let all = mem::take(&mut waiting.own).into_iter();
         let (late, own): (Vec<_>, Vec<_>) = all.partition(is_late);
-        let is_over = own.is_empty();
+        let oldest = own.iter().map(|own| own.since).min();
         waiting.own = own;
-        waiting.is_tended = !is_over;
+        waiting.is_tended = oldest.is_some();
         drop(waiting);
         drop(late);
-        if is_over {
-            return;
-        }
+        let Some(oldest) = oldest else { return };
+        time = OWN_TIME_MAX.saturating_sub(oldest.elapsed());
     }
 }
 
