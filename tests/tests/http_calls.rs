@@ -4,9 +4,9 @@
 mod agent_common;
 mod http_calls {
     pub(crate) mod fault_proxy;
-    pub(crate) mod nginx;
     pub(crate) mod stripe;
 }
+mod servers;
 
 use std::{
     fs,
@@ -20,7 +20,6 @@ use std::{
 use agent_common::{can_run, metric};
 use http_calls::{
     fault_proxy::{Fault, FaultProxy},
-    nginx::Nginx,
     stripe::{DECLINED, LOST, Stripe},
 };
 use jiffy_tests::{
@@ -29,6 +28,7 @@ use jiffy_tests::{
     jiffy, workspace_root,
 };
 use serde_json::{Value, json};
+use servers::nginx::Nginx;
 
 /// Where a name of its own leads to loopback on every host.
 const LOCALHOST: &str = r#"["localhost"]"#;

@@ -2,9 +2,7 @@
 //! do: `host-agent/capabilities/src/redis/tests`.
 
 mod agent_common;
-mod redis {
-    pub(crate) mod server;
-}
+mod servers;
 
 use std::{
     fs,
@@ -23,8 +21,8 @@ use jiffy_tests::{
     agent::{Agent, Client, Setup},
     jiffy, workspace_root,
 };
-use redis::server::{PASSWORD, Redis};
 use serde_json::{Value, json};
+use servers::redis::{PASSWORD, Redis};
 
 /// Where a name of its own leads to loopback on every host.
 const LOCALHOST: (&str, &str) = ("EGRESS__PRIVATE", r#"["localhost"]"#);

@@ -2,9 +2,7 @@
 //! request lasts, or, if the host puts it into a request, nowhere but in its server; people set it, and nobody is told it again.
 
 mod agent_common;
-mod http_calls {
-    pub(crate) mod nginx;
-}
+mod servers;
 
 use std::{
     fs,
@@ -15,12 +13,12 @@ use std::{
 };
 
 use agent_common::{can_run, processes_of, retry};
-use http_calls::nginx::Nginx;
 use jiffy_tests::{
     agent::{Answer, Client, Setup},
     jiffy, jiffy_path, workspace_root,
 };
 use serde_json::{Value, json};
+use servers::nginx::Nginx;
 
 /// Of a length that the guest can look for.
 const CANARY: &str = "canary-5e3c9a0f!";

@@ -2,9 +2,7 @@
 //! `host-agent/capabilities/src/sql/tests.rs`.
 
 mod agent_common;
-mod sql {
-    pub(crate) mod postgres;
-}
+mod servers;
 
 use std::{
     fs,
@@ -22,7 +20,7 @@ use jiffy_tests::{
     jiffy, skip, workspace_root,
 };
 use serde_json::{Value, json};
-use sql::postgres::Postgres;
+use servers::postgres::Postgres;
 
 /// Where a name of its own leads to loopback on every host.
 const LOCALHOST: &str = r#"["localhost"]"#;

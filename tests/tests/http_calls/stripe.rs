@@ -15,7 +15,7 @@ use rustls::{
 };
 use tempfile::TempDir;
 
-use super::nginx::certificates;
+use crate::servers::certificates::certificates;
 
 /// The payment method whose charge is made, and whose answer is lost the first time.
 pub(crate) const LOST: &str = "pm_lost";
@@ -45,7 +45,7 @@ impl Stripe {
     /// One that knows this key.
     pub(crate) fn start(key: &'static str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        certificates(&folder);
+        certificates(folder.path());
         let path = |name: &str| folder.path().join(name);
         let certificate = CertificateDer::from_pem_file(path("server.pem")).expect("a file");
         let private = PrivateKeyDer::from_pem_file(path("key.pem")).expect("a file");

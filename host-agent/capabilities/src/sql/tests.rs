@@ -1,6 +1,8 @@
 //! Against Postgres, if it is installed, and against servers that are none.
 
-#[path = "../../../../tests/tests/sql/postgres.rs"]
+#[path = "../../../../tests/tests/servers/certificates.rs"]
+mod certificates;
+#[path = "../../../../tests/tests/servers/postgres.rs"]
 mod postgres;
 mod servers;
 

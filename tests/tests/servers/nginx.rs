@@ -1,17 +1,17 @@
 //! nginx with a configuration and certificates of its own, on ports of loopback.
-#![allow(dead_code, reason = "each test takes what it needs")]
 
 use std::{
     fs,
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
 use jiffy_tests::{agent::within, skip};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
+
+use super::{certificates::certificates, free_ports};
 
 const START_TIME_MAX: Duration = Duration::from_secs(20);
 
@@ -29,11 +29,9 @@ impl Nginx {
     pub(crate) fn start() -> Option<Self> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().display().to_string();
-        // Free a moment ago, which is as much as one can know of a port that another process is to have.
-        let free = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
-        let ports = free.map(|it| it.local_addr().expect("an address").port());
+        let ports = free_ports();
         let [http, https, https_1] = ports;
-        certificates(&folder);
+        certificates(folder.path());
         let configuration = format!(
             "daemon off; master_process off; pid {path}/pid; error_log {path}/error.log;
              events {{ worker_connections 256; }}
@@ -120,29 +118,4 @@ impl Drop for Nginx {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
-}
-
-/// Makes an authority, `ca.pem`, and its certificate for localhost, `server.pem` with `key.pem`.
-pub(crate) fn certificates(folder: &TempDir) {
-    let write = |name: &str, text: String| {
-        fs::write(folder.path().join(name), text).expect("written");
-    };
-    let mut authority = CertificateParams::new(vec![]).expect("parameters");
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().expect("a key");
-    write(
-        "ca.pem",
-        authority.self_signed(&key).expect("a certificate").pem(),
-    );
-    let issuer = Issuer::new(authority, key);
-    let key = KeyPair::generate().expect("a key");
-    let server = CertificateParams::new(vec!["localhost".to_owned()]).expect("parameters");
-    write(
-        "server.pem",
-        server
-            .signed_by(&key, &issuer)
-            .expect("a certificate")
-            .pem(),
-    );
-    write("key.pem", key.serialize_pem());
 }

@@ -5,14 +5,15 @@ use std::{
     fs,
     net::TcpListener,
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
+
+use super::certificates::certificates;
 
 const START_TIME_MAX: Duration = Duration::from_secs(60);
 /// Where Debian has the programs of each version.
@@ -109,8 +110,18 @@ impl Postgres {
 
     /// Its address, with user and password; `query` is what stands behind the question mark.
     pub(crate) fn url(&self, query: &str) -> String {
-        let port = self.port;
+        self.url_by(self.port, query)
+    }
+
+    /// The same by another port, behind which it is.
+    #[allow(dead_code, reason = "the unit tests have nothing before it")]
+    pub(crate) fn url_by(&self, port: u16, query: &str) -> String {
         format!("postgres://ada:{PASSWORD_ENCODED}@localhost:{port}/postgres?{query}")
+    }
+
+    #[allow(dead_code, reason = "the unit tests have nothing before it")]
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
     }
 
     /// The authority of its certificate.
@@ -182,21 +193,4 @@ fn programs() -> Option<PathBuf> {
 fn is_root() -> bool {
     let own = fs::metadata("/proc/self").expect("a process");
     std::os::unix::fs::MetadataExt::uid(&own) == 0
-}
-
-fn certificates(folder: &Path) {
-    let write = |name: &str, text: String| {
-        fs::write(folder.join(name), text).expect("written");
-    };
-    let mut authority = CertificateParams::new(vec![]).expect("parameters");
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().expect("a key");
-    let certificate = authority.self_signed(&key).expect("a certificate");
-    write("ca.pem", certificate.pem());
-    let issuer = Issuer::new(authority, key);
-    let key = KeyPair::generate().expect("a key");
-    let server = CertificateParams::new(vec!["localhost".to_owned()]).expect("parameters");
-    let certificate = server.signed_by(&key, &issuer).expect("a certificate");
-    write("server.pem", certificate.pem());
-    write("key.pem", key.serialize_pem());
 }

@@ -3,15 +3,16 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
 use jiffy_tests::{agent::within, skip};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use tempfile::TempDir;
+
+use super::{certificates::certificates, free_ports};
 
 const START_TIME_MAX: Duration = Duration::from_secs(20);
 /// What looks for it finds it wherever it is.
@@ -31,11 +32,9 @@ impl Redis {
     pub(crate) fn start() -> Option<Self> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().display().to_string();
-        // Free a moment ago, which is as much as one can know of a port that another process is to have.
-        let free = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
-        let ports = free.map(|it| it.local_addr().expect("an address").port());
+        let ports = free_ports();
         let [clear, tls] = ports;
-        certificates(&folder);
+        certificates(folder.path());
         let configuration = format!(
             "bind 127.0.0.1\nport {clear}\ntls-port {tls}\ntls-auth-clients no\n\
              tls-cert-file {path}/server.pem\ntls-key-file {path}/key.pem\ntls-ca-cert-file {path}/ca.pem\n\
@@ -98,11 +97,18 @@ impl Redis {
 
     /// How a function gets there.
     pub(crate) fn url(&self) -> String {
+        self.url_by(self.ports[0])
+    }
+
+    /// The same by another port, behind which it is.
+    pub(crate) fn url_by(&self, port: u16) -> String {
         let password = PASSWORD.replace('/', "%2F");
-        format!(
-            "redis://canary-user:{password}@localhost:{}/3",
-            self.ports[0]
-        )
+        format!("redis://canary-user:{password}@localhost:{port}/3")
+    }
+
+    /// The port in clear.
+    pub(crate) const fn port(&self) -> u16 {
+        self.ports[0]
     }
 
     /// The same with TLS.
@@ -134,21 +140,4 @@ fn spawn(folder: &TempDir) -> Option<Child> {
     command.arg(folder.path().join("redis.conf"));
     let quiet = command.stdin(Stdio::null()).stdout(Stdio::null());
     quiet.stderr(Stdio::null()).spawn().ok()
-}
-
-fn certificates(folder: &TempDir) {
-    let write = |name: &str, text: String| {
-        fs::write(folder.path().join(name), text).expect("written");
-    };
-    let mut authority = CertificateParams::new(vec![]).expect("parameters");
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().expect("a key");
-    let certificate = authority.self_signed(&key).expect("a certificate");
-    write("ca.pem", certificate.pem());
-    let issuer = Issuer::new(authority, key);
-    let key = KeyPair::generate().expect("a key");
-    let server = CertificateParams::new(vec!["localhost".to_owned()]).expect("parameters");
-    let certificate = server.signed_by(&key, &issuer).expect("a certificate");
-    write("server.pem", certificate.pem());
-    write("key.pem", key.serialize_pem());
 }
