@@ -3,7 +3,6 @@
 
 mod agent_common;
 mod http_calls {
-    pub(crate) mod fault_proxy;
     pub(crate) mod stripe;
 }
 mod servers;
@@ -18,17 +17,17 @@ use std::{
 };
 
 use agent_common::{can_run, metric};
-use http_calls::{
-    fault_proxy::{Fault, FaultProxy},
-    stripe::{DECLINED, LOST, Stripe},
-};
+use http_calls::stripe::{DECLINED, LOST, Stripe};
 use jiffy_tests::{
     CrateFolder,
     agent::{Setup, within},
     jiffy, workspace_root,
 };
 use serde_json::{Value, json};
-use servers::nginx::Nginx;
+use servers::{
+    fault_proxy::{End, Fault, FaultProxy, MARK},
+    nginx::Nginx,
+};
 
 /// Where a name of its own leads to loopback on every host.
 const LOCALHOST: &str = r#"["localhost"]"#;
@@ -247,46 +246,105 @@ fn every_fault_on_the_way_has_its_error() {
         (Fault::Delay(Duration::from_millis(300)), None),
         (Fault::SlowBytes(Duration::from_millis(1)), None),
         (Fault::Reset, Some(("Failed Maybe", "no response"))),
-        (Fault::Cut(30), Some(("Failed Maybe", "no response"))),
-        (Fault::CutBody(5), Some(("Failed Yes", "ends too early"))),
-        (Fault::LongerThanSaid, None),
         (
-            Fault::ShorterThanSaid,
+            Fault::Changed(|it| it[..30].to_vec(), End::Closed),
+            Some(("Failed Maybe", "no response")),
+        ),
+        (
+            Fault::Changed(|it| it[..30].to_vec(), End::Reset),
+            Some(("Failed Maybe", "no response")),
+        ),
+        (
+            Fault::Changed(|it| it[..body_at(it) + 5].to_vec(), End::Closed),
             Some(("Failed Yes", "ends too early")),
+        ),
+        (
+            Fault::Changed(|it| it[..body_at(it) + 5].to_vec(), End::Reset),
+            Some(("Failed Yes", "ends too early")),
+        ),
+        // More than its length says, as if it were the answer to the next request.
+        (Fault::Changed(|it| it.repeat(2), End::GoesOn), None),
+        (
+            Fault::Changed(longer_than_it_is, End::Closed),
+            Some(("Failed Yes", "ends too early")),
+        ),
+        (
+            Fault::Changed(longer_than_it_is, End::GoesOn),
+            Some(("Timeout Maybe", "took longer")),
+        ),
+        (
+            Fault::Endless(b"HTTP/1.1 200 OK\r\n", b"x-more: and more\r\n"),
+            Some(("Failed Maybe", "no response")),
+        ),
+        (
+            Fault::Endless(b"HTTP/1.1 200 OK\r\n\r\n", b"and more"),
+            Some(("Limit Yes", "more than")),
         ),
         (Fault::Never, Some(("Timeout Maybe", "took longer"))),
     ];
     let proxies: Vec<_> = faults
         .iter()
-        .map(|(fault, _)| FaultProxy::start(*fault, nginx.port()))
+        .map(|(fault, error)| {
+            let proxy = FaultProxy::start(nginx.port());
+            let leaves_doubt = error.is_some() || matches!(fault, Fault::Changed(..));
+            proxy.set(*fault, leaves_doubt);
+            proxy
+        })
         .collect();
     let allow: Vec<_> = proxies.iter().map(FaultProxy::origin).collect();
-    let settings = json!({ "grants": { "network": { "allow": allow } }, "timeout_ms": 20_000 });
+    let settings = json!({ "grants": { "network": { "allow": allow } }, "timeout_ms": 30_000 });
     agent.deploy("fetcher", &image, settings).expect(201);
-    for round in 0..5 {
+    let ask = |path: &str| {
         let wanted: Vec<_> = allow.iter().enumerate().map(|(index, origin)| {
-            json!({ "method": "GET", "url": format!("{origin}/told?{round}-{index}"), "timeout_ms": 2000 })
+            json!({ "method": "GET", "url": format!("{origin}/told?{path}-{index}"), "timeout_ms": 3000 })
         }).collect();
-        let results = fetched(
+        fetched(
             &agent
                 .invoke("fetcher", json!(wanted).to_string())
                 .expect(200)
                 .body,
+        )
+    };
+    let check_told = |result: &Value, path: &str, fault: &Fault| {
+        let told = result["body"].as_str().expect("a text");
+        assert!(
+            told.contains(&format!(" /told?{path} ")),
+            "{fault:?}: {result}"
         );
-        for (index, (result, (fault, error))) in results.iter().zip(&faults).enumerate() {
+    };
+    for round in 0..3 {
+        let path = format!("{MARK}-{round}");
+        for (index, (result, (fault, error))) in ask(&path).iter().zip(&faults).enumerate() {
             match error {
                 Some((error, word)) => check_error(result, error, word),
-                None => {
-                    let told = result["body"].as_str().expect("a text");
-                    assert!(
-                        told.contains(&format!(" /told?{round}-{index} ")),
-                        "{fault:?}: {result}"
-                    );
-                }
+                None => check_told(result, &format!("{path}-{index}"), fault),
             }
         }
+        // The next ones work.
+        let path = format!("next-{round}");
+        for (index, (result, (fault, _))) in ask(&path).iter().zip(&faults).enumerate() {
+            check_told(result, &format!("{path}-{index}"), fault);
+        }
+    }
+    for (proxy, (fault, _)) in proxies.iter().zip(&faults) {
+        assert_eq!((proxy.struck(), proxy.used_in_doubt()), (3, 0), "{fault:?}");
     }
     agent.stop();
+}
+
+/// Where the body of an answer begins.
+fn body_at(answer: &[u8]) -> usize {
+    let head = answer.windows(4).position(|it| it == b"\r\n\r\n");
+    head.expect("a head") + 4
+}
+
+fn longer_than_it_is(answer: &[u8]) -> Vec<u8> {
+    let bytes = answer.len() - body_at(answer);
+    let answer = String::from_utf8_lossy(answer);
+    let told = format!("Content-Length: {bytes}");
+    assert!(answer.contains(&told), "{answer}");
+    let longer = answer.replace(&told, &format!("Content-Length: {}", bytes + 100));
+    longer.into_bytes()
 }
 
 /// A server that says nothing sees its connection closed when the request has had its time.

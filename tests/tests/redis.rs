@@ -22,7 +22,10 @@ use jiffy_tests::{
     jiffy, workspace_root,
 };
 use serde_json::{Value, json};
-use servers::redis::{PASSWORD, Redis};
+use servers::{
+    fault_proxy::{End, Fault, FaultProxy, MARK},
+    redis::{PASSWORD, Redis},
+};
 
 /// Where a name of its own leads to loopback on every host.
 const LOCALHOST: (&str, &str) = ("EGRESS__PRIVATE", r#"["localhost"]"#);
@@ -283,6 +286,177 @@ fn what_ends_in_the_middle_harms_no_other_call() {
         );
     }
     agent.stop();
+}
+
+/// Each fault between host and server is an error that says whether the command was sent, and no reply reaches another call.
+#[test]
+fn every_fault_on_the_way_has_its_error() {
+    if !can_run() {
+        return;
+    }
+    let Some(redis) = Redis::start() else { return };
+    let proxy = FaultProxy::start(redis.port());
+    let setup = Setup::new(&[LOCALHOST]);
+    let strange = format!("redis://{MARK}:{MARK}@localhost:{}", proxy.port());
+    let agent = agent(
+        &setup,
+        &[
+            ("cache_url", &redis.url_by(proxy.port())),
+            ("reader_url", &strange),
+        ],
+    );
+    let image = agent.upload("commander");
+    let mut patient = settings();
+    patient["timeout_ms"] = json!(30_000);
+    agent.deploy("commander", &image, patient).expect(200);
+    let marked = format!("k-{MARK}");
+    let get = |key: &str| json!({ "command": ["GET", key], "timeout_ms": 3000 });
+    let own: Vec<_> = (0..8).map(|index| format!("k-{index}")).collect();
+    for key in own.iter().chain([&marked]) {
+        let set = one(&format!("SET {key} {}", key.replace("k-", "v-")));
+        assert_eq!(values(&agent, &[set]), ["OK"]);
+    }
+    // What other calls get, beside it and behind it.
+    let check_own = |got: &[Value]| {
+        for (got, key) in got.iter().zip(&own) {
+            assert_eq!(got["value"], key.replace("k-", "v-"), "{got}");
+        }
+    };
+    let timeout = Some(("Timeout Maybe", "took longer"));
+    let never_whole = Some(("Failed Maybe", "before its reply was whole"));
+    let cut = Some(("Failed Yes", "before its reply was whole"));
+    let broken = Some(("Failed Yes", "the connection broke"));
+    let malformed = Some(("Failed Yes", "malformed"));
+    let late = Duration::from_secs(6);
+    let faults = [
+        (Fault::None, false, None),
+        (Fault::Delay(Duration::from_millis(300)), false, None),
+        (Fault::SlowBytes(Duration::from_millis(1)), false, None),
+        (Fault::Delay(late), true, timeout),
+        (Fault::SlowBytes(Duration::from_secs(1)), true, timeout),
+        (Fault::Never, true, timeout),
+        (
+            Fault::Reset,
+            true,
+            Some(("Failed Maybe", "the connection broke")),
+        ),
+        (Fault::Changed(|_| vec![], End::Closed), true, never_whole),
+        (Fault::Changed(|it| it[..6].into(), End::Closed), true, cut),
+        (
+            Fault::Changed(|it| it[..6].into(), End::Reset),
+            true,
+            broken,
+        ),
+        // It says that it is longer than it is.
+        (
+            Fault::Changed(|it| said(it, b"$80"), End::Closed),
+            true,
+            cut,
+        ),
+        (
+            Fault::Changed(|it| said(it, b"$80"), End::GoesOn),
+            true,
+            timeout,
+        ),
+        (
+            Fault::Changed(|it| said(it, b"$536870912"), End::GoesOn),
+            true,
+            Some(("Limit Yes", "")),
+        ),
+        // Shorter.
+        (
+            Fault::Changed(|it| said(it, b"$3"), End::GoesOn),
+            true,
+            malformed,
+        ),
+        (
+            Fault::Changed(|_| b"HTTP/1.1 400 Bad Request\r\n\r\n".into(), End::GoesOn),
+            true,
+            malformed,
+        ),
+        // As if it were the reply to the next call.
+        (Fault::Changed(|it| it.repeat(2), End::GoesOn), true, None),
+        (
+            Fault::Changed(|_| b"*2147483647\r\n".into(), End::GoesOn),
+            true,
+            Some(("Limit Yes", "")),
+        ),
+        (Fault::Endless(b"+", b"and more"), true, malformed),
+        (
+            Fault::Endless(b"*1\r\n", b"*1\r\n"),
+            true,
+            Some(("Limit Yes", "")),
+        ),
+    ];
+    for (fault, leaves_doubt, error) in faults {
+        println!("{fault:?}");
+        proxy.set(fault, leaves_doubt);
+        let struck = proxy.struck();
+        let mut wanted: Vec<_> = own.iter().map(|key| get(key)).collect();
+        wanted.push(get(&marked));
+        let mut got = ask(&agent, &wanted);
+        let of_marked = got.pop().expect("the last");
+        match error {
+            Some((error, word)) => check_error(&of_marked, error, word),
+            None => assert_eq!(of_marked["value"], format!("v-{MARK}"), "{fault:?}"),
+        }
+        check_own(&got);
+        // It went once.
+        assert_eq!(proxy.struck() - struck, 1, "{fault:?}");
+        check_own(&ask(&agent, &wanted[..8]));
+        assert_eq!(proxy.used_in_doubt(), 0, "{fault:?}");
+    }
+    // What is made together: none of it, if it did not get there.
+    let add = together(&[&format!("INCR n-{MARK}"), "INCR n"]);
+    for (fault, error, word) in [
+        (Fault::Reset, "Failed Maybe", "the connection broke"),
+        (
+            Fault::Changed(|it| it[..9].into(), End::Closed),
+            "Failed Yes",
+            "before its reply was whole",
+        ),
+    ] {
+        proxy.set(fault, true);
+        check_error(&ask(&agent, std::slice::from_ref(&add))[0], error, word);
+        check_own(&ask(
+            &agent,
+            &own.iter().map(|key| get(key)).collect::<Vec<_>>(),
+        ));
+    }
+    assert_eq!(values(&agent, &[one("GET n")]), ["1"]);
+    // All that wait are closed, as by a server that nobody has asked for long.
+    for _ in 0..3 {
+        proxy.close_all();
+        thread::sleep(Duration::from_millis(100));
+        check_own(&ask(
+            &agent,
+            &own.iter().map(|key| get(key)).collect::<Vec<_>>(),
+        ));
+    }
+    // Before a connection stands, nothing was sent.
+    let reader = json!({ "database": "reader", "command": ["GET", "k"], "timeout_ms": 3000 });
+    let reader = std::slice::from_ref(&reader);
+    for fault in [
+        Fault::Reset,
+        Fault::Changed(|_| vec![], End::Closed),
+        Fault::Changed(|it| it[..3].into(), End::Reset),
+        Fault::Changed(|_| b"$80\r\n+OK\r\n".into(), End::Closed),
+        Fault::Endless(b"+", b"and more"),
+    ] {
+        proxy.set(fault, true);
+        let got = &ask(&agent, reader)[0];
+        check_error(got, "Failed No", "does not take the connection");
+    }
+    proxy.set(Fault::Never, true);
+    check_error(&ask(&agent, reader)[0], "Timeout Maybe", "took longer");
+    assert_eq!(proxy.used_in_doubt(), 0);
+    agent.stop();
+}
+
+/// A reply of bytes that says another length.
+fn said(reply: &[u8], length: &[u8]) -> Vec<u8> {
+    let end = reply.iter().position(|it| *it == b'\r');
+    [length, &reply[end.expect("a length")..]].concat()
 }
 
 /// Where the server is, and as whom one speaks with it, no function learns and no log says; neither does it reach what its operator

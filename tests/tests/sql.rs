@@ -20,7 +20,10 @@ use jiffy_tests::{
     jiffy, skip, workspace_root,
 };
 use serde_json::{Value, json};
-use servers::postgres::Postgres;
+use servers::{
+    fault_proxy::{End, Fault, FaultProxy, MARK},
+    postgres::Postgres,
+};
 
 /// Where a name of its own leads to loopback on every host.
 const LOCALHOST: &str = r#"["localhost"]"#;
@@ -284,6 +287,195 @@ fn what_goes_wrong_is_told_and_is_over() {
     let agent = deploy(&setup, &url, &json!({}));
     check_error(&ask(&agent, "each", &one)[0], "Denied No", "loopback");
     agent.stop();
+}
+
+/// Each fault between host and database is an error that says whether the statement was sent, and no row reaches another call.
+#[test]
+fn every_fault_on_the_way_has_its_error() {
+    let Some(postgres) = start() else { return };
+    postgres.sql("create table t (name text)");
+    let proxy = FaultProxy::start(postgres.port());
+    let setup = Setup::new(&[("EGRESS__PRIVATE", LOCALHOST)]);
+    let url = postgres.url_by(proxy.port(), "sslmode=disable");
+    let agent = deploy(&setup, &url, &json!({ "timeout_ms": 30_000 }));
+    let joined = |function: &str, statements: &[(&str, Value)]| {
+        let mut event = event("joined", statements);
+        event["timeout_ms"] = json!(3000);
+        let answer = agent.invoke(function, event.to_string()).expect(200).json();
+        answer.as_array().expect("a list").clone()
+    };
+    let told = "select $1::text as told";
+    let own = ["a", "b", "c"].map(|name| (told, json!([name])));
+    // What other calls get, beside it and behind it.
+    let check_own = |got: &[Value]| {
+        for (got, (_, parameters)) in got.iter().zip(&own) {
+            assert_eq!(got["rows"], json!([{ "told": parameters[0] }]), "{got}");
+        }
+    };
+    let timeout = Some(("Timeout Maybe", "took longer"));
+    let ended = Some(("Failed Maybe", "the connection to the database has ended"));
+    let too_much = Some(("Limit Maybe", ""));
+    let late = Duration::from_secs(6);
+    let runs = [
+        (Fault::None, false, None),
+        (Fault::Delay(Duration::from_millis(300)), false, None),
+        (Fault::SlowBytes(Duration::from_millis(1)), false, None),
+        (Fault::Delay(late), true, timeout),
+        (Fault::SlowBytes(Duration::from_millis(500)), true, timeout),
+        (Fault::Never, true, timeout),
+        (Fault::Reset, true, ended),
+        (Fault::Changed(|_| vec![], End::Closed), true, ended),
+        (
+            Fault::Changed(|it| it[..9].into(), End::Closed),
+            true,
+            ended,
+        ),
+        (Fault::Changed(|it| it[..9].into(), End::Reset), true, ended),
+        // The row says that it is longer than it is.
+        (Fault::Changed(|it| said(it, 500), End::Closed), true, ended),
+        (
+            Fault::Changed(|it| said(it, 500), End::GoesOn),
+            true,
+            timeout,
+        ),
+        (
+            Fault::Changed(|it| said(it, 1 << 30), End::GoesOn),
+            true,
+            too_much,
+        ),
+        (
+            Fault::Changed(|it| said(it, u32::MAX), End::GoesOn),
+            true,
+            too_much,
+        ),
+        // Shorter.
+        (
+            Fault::Changed(|it| said(it, 12), End::GoesOn),
+            true,
+            too_much,
+        ),
+        (Fault::Changed(|it| said(it, 1), End::GoesOn), true, ended),
+        // Its value says so, and there are other values than it says.
+        (
+            Fault::Changed(|it| put(it, 12, &[0x7f, 0xff, 0xff, 0xff]), End::GoesOn),
+            true,
+            ended,
+        ),
+        (
+            Fault::Changed(|it| put(it, 10, &[0, 9]), End::GoesOn),
+            true,
+            ended,
+        ),
+        (
+            Fault::Changed(|_| b"HTTP/1.1 400 Bad Request\r\n\r\n".into(), End::GoesOn),
+            true,
+            too_much,
+        ),
+        // As if it were the answer to the next statement: the host asks on it itself, to put it in order, and finds out.
+        (Fault::Changed(|it| it.repeat(2), End::GoesOn), false, None),
+        (
+            Fault::Endless(b"2\0\0\0\x04", ROW),
+            true,
+            Some(("Limit Yes", "rows")),
+        ),
+        (Fault::Endless(NOTICE, NOTICE), true, too_much),
+    ];
+    for (fault, leaves_doubt, error) in runs {
+        println!("{fault:?}");
+        proxy.set(fault, leaves_doubt);
+        let struck = proxy.struck();
+        let marked = (told, json!([MARK]));
+        let mut got = joined("clerk", &[&own[..], &[marked]].concat());
+        let of_marked = got.pop().expect("the last");
+        match error {
+            Some((error, word)) => check_error(&of_marked, error, word),
+            None => assert_eq!(of_marked["rows"], json!([{ "told": MARK }]), "{fault:?}"),
+        }
+        check_own(&got);
+        // It went once.
+        assert_eq!(proxy.struck() - struck, 1, "{fault:?}");
+        check_own(&joined("clerk", &own));
+        assert_eq!(proxy.used_in_doubt(), 0, "{fault:?}");
+    }
+    // While a statement is prepared it does not run: it can be tried again.
+    let prepared = format!("select '{MARK}' as told");
+    for (fault, error, word) in [
+        (Fault::Reset, "Failed No", "has ended"),
+        (
+            Fault::Changed(|it| it[..3].into(), End::Closed),
+            "Failed No",
+            "has ended",
+        ),
+        (Fault::Endless(NOTICE, NOTICE), "Limit No", ""),
+        (Fault::Delay(late), "Timeout Maybe", "took longer"),
+    ] {
+        proxy.set(fault, true);
+        let got = joined("clerk", &[(&prepared, none())]);
+        check_error(&got[0], error, word);
+        check_own(&joined("clerk", &own));
+        assert_eq!(proxy.used_in_doubt(), 0, "{fault:?}");
+    }
+    // A transaction in which one is lost is not committed.
+    proxy.set(Fault::Reset, true);
+    let insert = "insert into t values ($1)";
+    let lost = event(
+        "commit",
+        &[(insert, json!(["first"])), (insert, json!([MARK]))],
+    );
+    agent.invoke("clerk", lost.to_string()).expect(500);
+    assert_eq!(postgres.sql("select count(*) from t"), "0");
+    // All that wait are closed, as by what stands before a database.
+    for _ in 0..3 {
+        proxy.close_all();
+        thread::sleep(Duration::from_millis(100));
+        check_own(&joined("clerk", &own));
+    }
+    // Before a connection stands, nothing was sent.
+    let strange = format!("{url}&application_name={MARK}");
+    let set = agent.call("PUT", "/v1/secrets/strange_url", strange.as_bytes());
+    set.expect(201);
+    let image = agent.upload("clerk");
+    let grants = json!({ "sql": { "orders": { "url_secret": "strange_url" } } });
+    let settings = json!({ "grants": grants, "timeout_ms": 30_000 });
+    agent.deploy("strange", &image, settings).expect(201);
+    for fault in [
+        Fault::Reset,
+        Fault::Changed(|_| vec![], End::Closed),
+        Fault::Changed(|it| it[..3].into(), End::Reset),
+        Fault::Changed(|it| put(it, 1, &[0x7f, 0xff, 0xff, 0xff]), End::GoesOn),
+        Fault::Endless(NOTICE, NOTICE),
+    ] {
+        proxy.set(fault, true);
+        let got = joined("strange", &own[..1]);
+        check_error(&got[0], "Failed No", "cannot connect to the database");
+    }
+    proxy.set(Fault::Never, true);
+    check_error(
+        &joined("strange", &own[..1])[0],
+        "Timeout Maybe",
+        "took longer",
+    );
+    proxy.set(Fault::None, false);
+    check_own(&joined("strange", &own));
+    assert_eq!(proxy.used_in_doubt(), 0);
+    agent.stop();
+}
+
+/// A row of one value, `x`.
+const ROW: &[u8] = b"D\0\0\0\x0b\0\x01\0\0\0\x01x";
+/// Says nothing of anything.
+const NOTICE: &[u8] = b"N\0\0\0\x17SNOTICE\0C00000\0Mx\0\0";
+
+/// An answer of `BindComplete`, a row and more, whose row says another length.
+fn said(answer: &[u8], length: u32) -> Vec<u8> {
+    assert_eq!((answer[0], answer[5]), (b'2', b'D'), "{answer:?}");
+    put(answer, 6, &length.to_be_bytes())
+}
+
+fn put(answer: &[u8], at: usize, bytes: &[u8]) -> Vec<u8> {
+    let mut answer = answer.to_vec();
+    answer[at..at + bytes.len()].copy_from_slice(bytes);
+    answer
 }
 
 /// `jiffy run` reads the same manifest, and has no runtime of its own.

@@ -1,7 +1,8 @@
-//! Servers that tests start on ports of loopback. Each ends with its value.
+//! Servers that tests start on ports of loopback, and what stands between them and functions. Each ends with its value.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 pub(crate) mod certificates;
+pub(crate) mod fault_proxy;
 pub(crate) mod nginx;
 pub(crate) mod postgres;
 pub(crate) mod redis;
