@@ -12,20 +12,23 @@ use std::{
     io::{Read, Write},
     net::TcpListener,
     path::Path,
+    sync::atomic::{AtomicBool, Ordering::SeqCst},
     thread,
     time::{Duration, Instant},
 };
 
-use agent_common::{can_run, metric};
+use agent_common::{can_run, metric, retry};
 use http_calls::stripe::{DECLINED, LOST, Stripe};
 use jiffy_tests::{
     CrateFolder,
-    agent::{Setup, within},
+    agent::{Client, Setup, within},
     jiffy, workspace_root,
 };
 use serde_json::{Value, json};
 use servers::{
     fault_proxy::{End, Fault, FaultProxy, MARK},
+    free_ports,
+    haproxy::Haproxy,
     nginx::Nginx,
 };
 
@@ -345,6 +348,138 @@ fn longer_than_it_is(answer: &[u8]) -> Vec<u8> {
     assert!(answer.contains(&told), "{answer}");
     let longer = answer.replace(&told, &format!("Content-Length: {}", bytes + 100));
     longer.into_bytes()
+}
+
+/// With TLS for HTTP/2 and for HTTP/1.1, and in clear: it closes what is not used, has no server any more, and is replaced.
+#[test]
+fn functions_ask_what_is_behind_haproxy() {
+    if !can_run() {
+        return;
+    }
+    let Some(nginx) = Nginx::start() else { return };
+    let ports: [u16; 3] = free_ports();
+    let [http2, http1, clear] = ports;
+    let idle = Duration::from_millis(300);
+    let sections = format!(
+        "    mode http
+    timeout client 10s
+    timeout server 10s
+    timeout http-keep-alive {}ms
+frontend all
+    bind 127.0.0.1:{http2} ssl crt @cert alpn h2,http/1.1
+    bind 127.0.0.1:{http1} ssl crt @cert alpn http/1.1
+    bind 127.0.0.1:{clear}
+    use_backend gone if {{ path /gone }}
+    default_backend told
+backend told
+    server nginx 127.0.0.1:{}
+backend gone
+    server gone 127.0.0.1:1
+",
+        idle.as_millis(),
+        nginx.port(),
+    );
+    let Some(mut haproxy) = Haproxy::start(&sections, "HTTP requests through haproxy") else {
+        return;
+    };
+    let ca_file = haproxy.ca_file();
+    let setup = Setup::new(&[
+        ("EGRESS__PRIVATE", LOCALHOST),
+        ("EGRESS__CA_FILE", &ca_file.to_string_lossy()),
+    ]);
+    let agent = setup.start();
+    let image = agent.upload("fetcher");
+    let allow = [
+        format!("https://localhost:{http2}"),
+        format!("https://localhost:{http1}"),
+        format!("http://localhost:{clear}"),
+    ];
+    let settings = json!({ "grants": { "network": { "allow": allow } }, "timeout_ms": 30_000 });
+    agent.deploy("fetcher", &image, settings).expect(201);
+    let ask_by = |client: &Client, paths: [String; 3]| {
+        let urls = allow
+            .iter()
+            .zip(paths)
+            .map(|(origin, path)| get(&format!("{origin}{path}")));
+        let wanted: Vec<_> = urls.collect();
+        let wanted = json!(wanted).to_string();
+        fetched(&client.invoke("fetcher", wanted).expect(200).body)
+    };
+    let ask = |path: &str| ask_by(&agent, [(); 3].map(|()| path.to_owned()));
+    let is_told = |result: &Value, path: &str| {
+        let told = result["body"].as_str().expect("a text");
+        result["status"] == 200 && told.contains(&format!(" {path} "))
+    };
+    // Kept while they are used.
+    let before = haproxy.fact("CumConns").expect("a number");
+    for round in 0..20 {
+        let path = format!("/told?kept-{round}");
+        for result in ask(&path) {
+            assert!(is_told(&result, &path), "{result}");
+        }
+    }
+    // Beside its own socket, which asking it takes.
+    let made = haproxy.fact("CumConns").expect("a number") - before;
+    assert!((3..=20).contains(&made), "{made}");
+    // Closed by it when they are not: what finds one so has another, and tells nobody.
+    for round in 0..5 {
+        let path = format!("/told?closed-{round}");
+        thread::sleep(idle * 3);
+        for result in ask(&path) {
+            assert!(is_told(&result, &path), "{result}");
+        }
+    }
+    // It answers for a server that is not there.
+    for result in ask("/gone") {
+        assert_eq!(result["status"], 503, "{result}");
+    }
+    // Replaced while it is asked, again and again: nothing that may be asked twice is lost.
+    let is_over = AtomicBool::new(false);
+    let (ask_by, is_told) = (&ask_by, &is_told);
+    let (asked, again) = thread::scope(|scope| {
+        let is_over = &is_over;
+        let askers: Vec<_> = (0..4)
+            .map(|asker| {
+                let client: Client = Client::clone(&agent);
+                scope.spawn(move || {
+                    let (mut asked, mut again) = (0, 0);
+                    while !is_over.load(SeqCst) {
+                        let paths = [0, 1, 2].map(|place| format!("/told?{asker}-{asked}-{place}"));
+                        let mut results = ask_by(&client, paths.clone());
+                        if results.iter().any(|result| result["error"] != "") {
+                            for result in results.iter().filter(|it| it["error"] != "") {
+                                let error = result["error"].as_str().expect("a text");
+                                assert!(["Failed No", "Failed Maybe"].contains(&error), "{result}");
+                            }
+                            again += 1;
+                            results = ask_by(&client, paths.clone());
+                        }
+                        for (result, path) in results.iter().zip(&paths) {
+                            assert!(is_told(result, path), "{result}");
+                        }
+                        asked += 1;
+                    }
+                    (asked, again)
+                })
+            })
+            .collect();
+        for _ in 0..5 {
+            thread::sleep(Duration::from_millis(500));
+            haproxy.reload();
+        }
+        is_over.store(true, SeqCst);
+        let sums = askers.into_iter().map(|it| it.join().expect("it asked"));
+        sums.fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1))
+    });
+    println!("{asked} asked, {again} asked again");
+    assert!(asked >= 20, "{asked}");
+    assert!(retry(SOON, || haproxy.running() == 1), "the old ones stay");
+    // Its server ends: 503 is a response, and a connection to haproxy is kept.
+    drop(nginx);
+    for result in ask("/told") {
+        assert_eq!(result["status"], 503, "{result}");
+    }
+    agent.stop();
 }
 
 /// A server that says nothing sees its connection closed when the request has had its time.

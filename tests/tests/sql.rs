@@ -9,6 +9,7 @@ use std::{
     io::{Read as _, Write as _},
     net::TcpListener,
     path::Path,
+    sync::atomic::{AtomicBool, Ordering::SeqCst},
     thread,
     time::Duration,
 };
@@ -22,6 +23,8 @@ use jiffy_tests::{
 use serde_json::{Value, json};
 use servers::{
     fault_proxy::{End, Fault, FaultProxy, MARK},
+    free_ports,
+    haproxy::Haproxy,
     postgres::Postgres,
 };
 
@@ -476,6 +479,82 @@ fn put(answer: &[u8], at: usize, bytes: &[u8]) -> Vec<u8> {
     let mut answer = answer.to_vec();
     answer[at..at + bytes.len()].copy_from_slice(bytes);
     answer
+}
+
+/// What stands before many databases: it closes what is not used and what takes long, has none behind it for a while, and is replaced.
+#[test]
+fn functions_ask_postgres_behind_haproxy() {
+    let Some(mut postgres) = start() else { return };
+    let [port] = free_ports();
+    let idle = Duration::from_secs(1);
+    let sections = format!(
+        "    mode tcp
+    timeout client {0}ms
+    timeout server {0}ms
+listen orders
+    bind 127.0.0.1:{port}
+    server postgres 127.0.0.1:{1}
+",
+        idle.as_millis(),
+        postgres.port(),
+    );
+    let Some(mut haproxy) = Haproxy::start(&sections, "SQL through haproxy") else {
+        return;
+    };
+    let ca_file = postgres.ca_file();
+    let setup = Setup::new(&[
+        ("EGRESS__PRIVATE", LOCALHOST),
+        ("EGRESS__CA_FILE", &ca_file.to_string_lossy()),
+    ]);
+    let agent = deploy(
+        &setup,
+        &postgres.url_by(port, "sslmode=require"),
+        &json!({}),
+    );
+    let told = |text: &str| {
+        let got = ask(
+            &agent,
+            "each",
+            &[("select $1::text as told", json!([text]))],
+        );
+        assert_eq!(got[0]["rows"], json!([{ "told": text }]), "{got:?}");
+    };
+    told("first");
+    // Closed by it: what finds one so has another, and tells nobody.
+    for _ in 0..3 {
+        thread::sleep(idle * 2);
+        told("closed");
+    }
+    // In the middle of a statement.
+    let got = ask(&agent, "each", &[("select pg_sleep(30)::text", none())]);
+    check_error(&got[0], "Failed Maybe", "has ended");
+    told("cut");
+    // Replaced while it is asked.
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for asker in 0..4 {
+            let (is_over, told) = (&is_over, &told);
+            scope.spawn(move || {
+                while !is_over.load(SeqCst) {
+                    told(&format!("asker {asker}"));
+                }
+            });
+        }
+        for _ in 0..4 {
+            thread::sleep(Duration::from_millis(500));
+            haproxy.reload();
+        }
+        is_over.store(true, SeqCst);
+    });
+    assert!(retry(SOON, || haproxy.running() == 1), "the old ones stay");
+    // No database behind it.
+    postgres.pause();
+    thread::sleep(idle * 2);
+    let got = ask(&agent, "each", &[("select 1 as a", none())]);
+    check_error(&got[0], "Failed No", "cannot connect to the database");
+    postgres.resume();
+    told("resumed");
+    agent.stop();
 }
 
 /// `jiffy run` reads the same manifest, and has no runtime of its own.

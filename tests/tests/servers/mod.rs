@@ -3,6 +3,7 @@
 
 pub(crate) mod certificates;
 pub(crate) mod fault_proxy;
+pub(crate) mod haproxy;
 pub(crate) mod nginx;
 pub(crate) mod postgres;
 pub(crate) mod redis;
