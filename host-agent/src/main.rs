@@ -26,6 +26,7 @@ use clap::{Parser, Subcommand};
 use jiffy_capabilities::Invoker;
 use jiffy_console::{Exit, arguments, stderr, stdout};
 use jiffy_control::Line;
+use jiffy_secrets::keep_out_of_core_files;
 use jiffyd::{
     config::{Config, FileConfig, LogFormat, unknown_variables},
     front, memory,
@@ -146,6 +147,14 @@ fn main() -> ExitCode {
         let _ = writeln!(
             stderr(),
             "jiffyd: cannot look for inherited descriptors in /proc/self/fd: {error}"
+        );
+        return ExitCode::FAILURE;
+    }
+    // Before it has read anything.
+    if let Err(error) = keep_out_of_core_files() {
+        let _ = writeln!(
+            stderr(),
+            "jiffyd: cannot keep secrets out of core files: {error}"
         );
         return ExitCode::FAILURE;
     }

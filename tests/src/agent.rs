@@ -378,6 +378,15 @@ impl Setup {
         self.start_by(&format!("echo 0 > '{}' && exec \"$@\"", entrance.display()))
     }
 
+    /// The same in `folder`, by one who lets core files be written, of any size.
+    #[track_caller]
+    pub fn start_with_core_files(&self, folder: &Path) -> Agent {
+        let folder = folder.display();
+        self.start_by(&format!(
+            "ulimit -c unlimited && cd '{folder}' && exec \"$@\""
+        ))
+    }
+
     /// Starts it from a shell's script, whose arguments are its command.
     #[track_caller]
     fn start_by(&self, script: &str) -> Agent {

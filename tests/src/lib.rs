@@ -12,6 +12,7 @@
 pub mod agent;
 pub mod hostile;
 pub mod owner;
+pub mod processes;
 pub mod script;
 pub mod vm;
 

@@ -7,6 +7,7 @@ mod servers;
 use std::{
     fs,
     io::{Read as _, Write as _},
+    os::unix::process::ExitStatusExt as _,
     path::Path,
     process::{Command, Stdio},
     time::Duration,
@@ -14,9 +15,12 @@ use std::{
 
 use agent_common::{can_run, processes_of, retry};
 use jiffy_tests::{
-    agent::{Answer, Client, Setup},
-    jiffy, jiffy_path, workspace_root,
+    agent::{Answer, Client, Setup, signal},
+    jiffy, jiffy_path,
+    processes::{CORE_LIMIT, Process},
+    workspace_root,
 };
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use servers::nginx::Nginx;
 
@@ -270,6 +274,82 @@ fn a_secret_in_a_request_is_in_its_server_alone() {
     assert_eq!(nginx.seen(7)[6], format!("HTTP/2.0 Bearer {OTHER}"));
     agent.stop();
     check_stopped(&setup);
+}
+
+/// Of agent and VMs, whoever starts them lets core files be written, also if the host asks no limit, as it does if a program takes them.
+#[test]
+fn a_secret_is_in_no_core_file() {
+    if !can_run() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    // What is found of one that may write it; a host may give it to a program.
+    let mut dies = Command::new("sh");
+    dies.args(["-c", "ulimit -c unlimited; kill -SEGV $$"]);
+    let dies = dies.env("VALUE", CANARY).current_dir(folder.path());
+    assert_eq!(dies.status().expect("sh").signal(), Some(libc::SIGSEGV));
+    let pattern = fs::read_to_string("/proc/sys/kernel/core_pattern").expect("a pattern");
+    if !pattern.starts_with(['|', '/']) {
+        let found = files_with(folder.path(), CANARY);
+        assert_eq!(found.len(), 1, "the test looks at the wrong place");
+        fs::remove_file(&found[0]).expect("a file");
+    }
+    let check = || {
+        let entries = fs::read_dir(folder.path()).expect("a folder");
+        let entries: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+        assert!(entries.is_empty(), "{entries:?}");
+    };
+    for fatal in [Signal::ABORT, Signal::SEGV] {
+        let setup = Setup::new(&[]);
+        let agent = setup.start_with_core_files(folder.path());
+        set(&agent, "signing", CANARY).expect(201);
+        let image = agent.upload("canary");
+        agent
+            .deploy("canary", &image, settings("reuse"))
+            .expect(201);
+        agent.invoke("canary", "ssigning").expect(200);
+        let vm = Process(processes_of(&agent.instances())[0]);
+        assert!(vm.has_in_memory(CANARY), "the test looks at the wrong VM");
+        let traces = setup.traces();
+        let spare = traces.vms.iter().filter(|it| **it != vm.0);
+        let spare: Vec<_> = spare.copied().map(Process).collect();
+        assert!(!spare.is_empty(), "no shell waits for work");
+        let own = Process(agent.process_id());
+        let spawners: Vec<_> = traces.spawners.iter().copied().map(Process).collect();
+        for process in [&vm, &own].into_iter().chain(&spare).chain(&spawners) {
+            assert_eq!(process.core_limit(), CORE_LIMIT, "{process:?}");
+        }
+        let shells = || [&vm].into_iter().chain(&spare);
+        shells().for_each(Process::check_unreadable_by_its_user);
+        if !shells().chain([&own]).all(Process::lift_core_limit) {
+            println!("limits stay: what holds without them is not tried");
+        }
+        // They meet a fault of their own when they go on: a signal from outside is nothing to the first process of a namespace.
+        shells().for_each(Process::break_code);
+        assert!(retry(SOON, || {
+            agent.call("POST", "/v1/functions/canary/invoke", b"ssigning");
+            !vm.lives() && spare.iter().any(|it| !it.lives())
+        }));
+        check();
+        // The first SIGSEGV finds the handler of the standard library, which makes way for the second.
+        let dies = |process: &Process| {
+            let ends = || signal(process.0, fatal).is_err() || !process.lives();
+            assert!(retry(SOON, ends), "{process:?}");
+        };
+        spawners.iter().for_each(dies);
+        assert!(retry(SOON, || {
+            let answer = agent.call("POST", "/v1/functions/canary/invoke", b"ssigning");
+            answer.status == 200
+        }));
+        dies(&own);
+        let status = agent.wait();
+        assert!(
+            !status.core_dumped() && status.signal().is_some(),
+            "{status}"
+        );
+        check();
+        check_stopped(&setup);
+    }
 }
 
 fn check_stopped(setup: &Setup) {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use jiffy_console::stderr;
-use jiffy_secrets::{Clear, SECRET_BYTES_MAX};
+use jiffy_secrets::{Clear, SECRET_BYTES_MAX, keep_out_of_core_files};
 use rustix::termios::{
     LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
 };
@@ -21,6 +21,8 @@ const INTERRUPT: u8 = 3;
 /// Why there is no value.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SecretValueError {
+    #[error("cannot keep the secret out of core files")]
+    CoreFiles(#[source] io::Error),
     #[error("cannot read the secret from {path}")]
     Read { path: PathBuf, source: io::Error },
     #[error("invalid secret of no bytes: must be 1 to {SECRET_BYTES_MAX}")]
@@ -56,6 +58,7 @@ impl SecretValue {
             source,
         };
         let mut file = jiffy_files::open(path).map_err(unreadable)?;
+        keep_out_of_core_files().map_err(SecretValueError::CoreFiles)?;
         Self::new(read(&mut file).map_err(unreadable)?)
     }
 
@@ -65,6 +68,7 @@ impl SecretValue {
         if !input.is_terminal() {
             return Self::of_input(&mut input);
         }
+        keep_out_of_core_files().map_err(SecretValueError::CoreFiles)?;
         let unreadable = |source| SecretValueError::Read {
             path: "the terminal".into(),
             source,
@@ -85,6 +89,7 @@ impl SecretValue {
     }
 
     fn of_input(input: &mut impl Read) -> Result<Self, SecretValueError> {
+        keep_out_of_core_files().map_err(SecretValueError::CoreFiles)?;
         let unreadable = |source| SecretValueError::Read {
             path: "standard input".into(),
             source,

@@ -13,11 +13,12 @@
 //! ```
 //!
 //! so that at each point the keys in the file open all there is, and the next start goes on. What is decrypted is wiped when it
-//! is dropped.
+//! is dropped; what is lost of it in buffers on the way stays in memory, which is in no core file ([`keep_out_of_core_files`]).
 //! Not here: who may use which secret (`jiffy-capabilities`), HTTP (the agent).
 #![forbid(unsafe_code)]
 
 mod cipher;
+mod core_files;
 mod error;
 mod master;
 mod tables;
@@ -39,6 +40,7 @@ use self::{
     tables::{Reader, Writer},
 };
 pub use self::{
+    core_files::keep_out_of_core_files,
     error::SecretsError,
     master::{MasterError, MasterKeySource},
 };

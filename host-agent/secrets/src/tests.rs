@@ -15,6 +15,16 @@ fn name(name: &str) -> BindingName {
     name.parse().expect("a name")
 }
 
+#[test]
+fn this_process_leaves_no_core_file() {
+    use rustix::process::{DumpableBehavior, Resource, dumpable_behavior, getrlimit};
+    keep_out_of_core_files().expect("allowed");
+    let limit = getrlimit(Resource::Core);
+    assert_eq!((limit.current, limit.maximum), (Some(0), Some(0)));
+    let behavior = dumpable_behavior().expect("known");
+    assert_eq!(behavior, DumpableBehavior::NotDumpable);
+}
+
 /// A disk, and a folder with the master key.
 struct Bench {
     folder: tempfile::TempDir,
