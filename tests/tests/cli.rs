@@ -53,14 +53,14 @@ fn from_nothing_to_an_answer() {
     check(
         cargo
             .arg("test")
-            .current_dir(&function)
+            .current_dir(function)
             .env_remove("CARGO_TARGET_DIR"),
     );
 
     // As in a shell of the author's: nothing says where to build to.
     let jiffy = || {
         let mut jiffy = jiffy();
-        jiffy.env_remove("CARGO_TARGET_DIR").current_dir(&function);
+        jiffy.env_remove("CARGO_TARGET_DIR").current_dir(function);
         jiffy
     };
     let built = code(jiffy().arg("build"), 0);
@@ -74,7 +74,7 @@ fn from_nothing_to_an_answer() {
     let answer = code(
         jiffy()
             .args(["run", "--event", event])
-            .current_dir(&function),
+            .current_dir(function),
         0,
     )
     .stdout;
@@ -84,11 +84,7 @@ fn from_nothing_to_an_answer() {
         answer
     );
     assert_eq!(
-        code(
-            jiffy().arg("run").arg(&function).args(["--event", event]),
-            0
-        )
-        .stdout,
+        code(jiffy().arg("run").arg(function).args(["--event", event]), 0).stdout,
         answer
     );
     let direct = code(

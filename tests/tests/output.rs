@@ -186,7 +186,7 @@ fn a_crate_is_built_whoever_reads_what_cargo_says() {
             command
                 .env_remove("CARGO_TARGET_DIR")
                 .arg("build")
-                .arg(&function);
+                .arg(function);
             let ended = command
                 .stdout(Stdio::null())
                 .stderr(stderr.stdio())
