@@ -357,6 +357,7 @@ fn an_agent_and_a_run_make_the_same_calls() {
     if !can_run() {
         return;
     }
+    let (of_a_run, of_an_agent) = if is_slow_host() { (5, 20) } else { (50, 300) };
     let caller = Caller::new();
     let snapshot = caller.folder.path().join("caller.snap");
     let image = image("caller");
@@ -368,7 +369,8 @@ fn an_agent_and_a_run_make_the_same_calls() {
         let mut run = jiffy();
         run.arg("run").args(target);
         let output = run
-            .args(["--event", "16 s3 c100 f2 5", "--requests", "50"])
+            .args(["--event", "16 s3 c100 f2 5", "--requests"])
+            .arg(of_a_run.to_string())
             .output();
         let output = output.expect("jiffy");
         let said = String::from_utf8_lossy(&output.stdout);
@@ -382,7 +384,7 @@ fn an_agent_and_a_run_make_the_same_calls() {
         agent
             .deploy(isolation, &image, json!({ "isolation": isolation }))
             .expect(201);
-        for _ in 0..300 {
+        for _ in 0..of_an_agent {
             let (steps, answers) = steps(&mut random);
             let answer = agent.invoke(isolation, &steps).expect(200);
             assert_eq!(answer.text(), answers.to_string(), "{steps}");
