@@ -64,7 +64,7 @@ pub struct Filter {
 impl Filter {
     /// Compiles the list: once, in the spawner.
     pub fn compile() -> Result<Self, JailError> {
-        Self::compile_lists(&with_debug_entry(lists()?))
+        Self::compile_lists(&lists()?)
     }
 
     /// The entries of the list, in its order.
@@ -80,7 +80,7 @@ impl Filter {
         if index < lists.shell.filter.len() {
             lists.shell.filter.remove(index);
         }
-        Self::compile_lists(&with_debug_entry(lists))
+        Self::compile_lists(&lists)
     }
 
     fn compile_lists(lists: &Lists) -> Result<Self, JailError> {
@@ -112,25 +112,6 @@ pub(super) fn number(syscall: &str) -> Option<i64> {
     let mut compared = program.iter().filter(|step| step.code == JUMP_IF_EQUAL);
     // The first is the architecture.
     compared.nth(1).map(|step| step.k.into())
-}
-
-/// The list, with what only a debug build of this program needs.
-fn with_debug_entry(mut lists: Lists) -> Lists {
-    const F_GETFD: u64 = 1; // Linux include/uapi/linux/fcntl.h.
-    if cfg!(debug_assertions) {
-        lists.shell.filter.push(Entry {
-            syscall: "fcntl".into(),
-            comment: "std sees that a descriptor is open before it closes it".into(),
-            args: vec![Condition {
-                index: 1,
-                size: "dword".into(),
-                op: "eq".into(),
-                val: F_GETFD,
-                comment: "F_GETFD".into(),
-            }],
-        });
-    }
-    lists
 }
 
 fn lists() -> Result<Lists, JailError> {
