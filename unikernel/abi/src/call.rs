@@ -14,6 +14,7 @@ use crate::frame::{
     FrameError, FrameHeader, FrameKind, Headers, RequestKind, ResponseKind, Tag, headers, text,
     walk, write_field,
 };
+use crate::numbered::numbered;
 
 /// Calls of one request that may have no reply yet.
 pub const IN_FLIGHT_MAX: u32 = 16;
@@ -153,37 +154,27 @@ pub type ReplyHeader = FrameHeader<ReplyKind>;
 /// The header of what a guest sends.
 pub type SentHeader = FrameHeader<SentKind>;
 
-/// Why a call has no result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u16)]
-pub enum CallErrorKind {
-    /// The function may not do this.
-    Denied = 1,
-    /// Whoever runs the function has no such service or operation.
-    Unknown = 2,
-    /// The call is not one that the operation takes.
-    Invalid = 3,
-    /// There was no result in time.
-    Timeout = 4,
-    /// A limit of calls is reached.
-    Limit = 5,
-    /// It was tried and did not work.
-    Failed = 6,
-    /// Somebody else was quicker: what it was to change is not as it was, or is there already.
-    Conflict = 7,
+numbered! {
+    /// Why a call has no result.
+    pub enum CallErrorKind {
+        /// The function may not do this.
+        Denied = 1,
+        /// Whoever runs the function has no such service or operation.
+        Unknown = 2,
+        /// The call is not one that the operation takes.
+        Invalid = 3,
+        /// There was no result in time.
+        Timeout = 4,
+        /// A limit of calls is reached.
+        Limit = 5,
+        /// It was tried and did not work.
+        Failed = 6,
+        /// Somebody else was quicker: what it was to change is not as it was, or is there already.
+        Conflict = 7,
+    }
 }
 
 impl CallErrorKind {
-    const ALL: [Self; 7] = [
-        Self::Denied,
-        Self::Unknown,
-        Self::Invalid,
-        Self::Timeout,
-        Self::Limit,
-        Self::Failed,
-        Self::Conflict,
-    ];
-
     /// In kebab case.
     pub const fn name(self) -> &'static str {
         match self {
@@ -287,9 +278,7 @@ impl<'a> ReplyHead<'a> {
                 Tag::CallId => id = Some(u32::from_le_bytes(number(tag, value)?)),
                 Tag::CallError => {
                     let number = u16::from_le_bytes(number(tag, value)?);
-                    let known = CallErrorKind::ALL
-                        .into_iter()
-                        .find(|kind| *kind as u16 == number);
+                    let known = CallErrorKind::known(number);
                     error = Some(known.unwrap_or(CallErrorKind::Failed));
                 }
                 Tag::Sent => {
@@ -377,7 +366,7 @@ mod tests {
 
     #[test]
     fn a_reply_is_read_back_and_unknown_errors_are_failures() {
-        for error in CallErrorKind::ALL.map(Some).into_iter().chain([None]) {
+        for error in CallErrorKind::ALL.iter().copied().map(Some).chain([None]) {
             for sent in [Sent::No, Sent::Maybe, Sent::Yes] {
                 let mut bytes = vec![];
                 ReplyHead::write(9, error, sent, |piece| bytes.extend_from_slice(piece))

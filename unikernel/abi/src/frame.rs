@@ -15,6 +15,7 @@
 //! The VMM parses none of this: the agent and the SDK do, each distrusting the other.
 
 use crate::bytes::{get, put};
+use crate::numbered::numbered;
 
 /// Version of the framing.
 pub const FRAME_VERSION: u16 = 2;
@@ -48,28 +49,28 @@ pub trait FrameKind: Copy {
 const REQUEST_MAGIC: [u8; 4] = *b"jfRQ";
 const RESPONSE_MAGIC: [u8; 4] = *b"jfRS";
 
-/// What a request is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u16)]
-pub enum RequestKind {
-    /// The body is an event: JSON or raw bytes, as the handler takes it.
-    Event = 1,
-    /// It came over HTTP: method, target and headers are in the head.
-    Http = 2,
+numbered! {
+    /// What a request is.
+    pub enum RequestKind {
+        /// The body is an event: JSON or raw bytes, as the handler takes it.
+        Event = 1,
+        /// It came over HTTP: method, target and headers are in the head.
+        Http = 2,
+    }
 }
 
-/// What a response is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u16)]
-pub enum ResponseKind {
-    /// The body is what the handler returned.
-    Ok = 1,
-    /// The handler returned an error. The body is its text, the head names its type.
-    FunctionError = 2,
-    /// The event is not what the handler takes. The body says why.
-    BadEvent = 3,
-    /// Of a handler for HTTP: status and headers are in the head.
-    Http = 4,
+numbered! {
+    /// What a response is.
+    pub enum ResponseKind {
+        /// The body is what the handler returned.
+        Ok = 1,
+        /// The handler returned an error. The body is its text, the head names its type.
+        FunctionError = 2,
+        /// The event is not what the handler takes. The body says why.
+        BadEvent = 3,
+        /// Of a handler for HTTP: status and headers are in the head.
+        Http = 4,
+    }
 }
 
 impl FrameKind for RequestKind {
@@ -80,9 +81,7 @@ impl FrameKind for RequestKind {
     }
 
     fn from_number(number: u16) -> Option<Self> {
-        [Self::Event, Self::Http]
-            .into_iter()
-            .find(|kind| *kind as u16 == number)
+        Self::known(number)
     }
 }
 
@@ -94,9 +93,7 @@ impl FrameKind for ResponseKind {
     }
 
     fn from_number(number: u16) -> Option<Self> {
-        [Self::Ok, Self::FunctionError, Self::BadEvent, Self::Http]
-            .into_iter()
-            .find(|kind| *kind as u16 == number)
+        Self::known(number)
     }
 }
 
@@ -239,131 +236,84 @@ impl<K: FrameKind> FrameHeader<K> {
     }
 }
 
-/// What a field holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u16)]
-pub enum Tag {
-    /// Request: its id, UTF-8.
-    RequestId = 1,
-    /// Request: the function's name, UTF-8.
-    FunctionName = 2,
-    /// Request: the function's version, UTF-8.
-    FunctionVersion = 3,
-    /// Request: W3C trace context, UTF-8.
-    Traceparent = 4,
-    /// HTTP request: the method, UTF-8.
-    Method = 5,
-    /// HTTP request: path and query, UTF-8.
-    Target = 6,
-    /// HTTP: a header's name, UTF-8; its value is the next field.
-    HeaderName = 7,
-    /// HTTP: a header's value, bytes.
-    HeaderValue = 8,
-    /// HTTP response: the status, u16.
-    Status = 9,
-    /// Function error: the name of its type, UTF-8.
-    ErrorType = 10,
-    /// Request: the IP address of whoever sent it, UTF-8.
-    ClientAddress = 11,
-    /// What the caller says of itself, a JSON document.
-    ClientContext = 16,
-    /// Call and reply: the call's number in its request, u32.
-    CallId = 32,
-    /// Call: which service, u16.
-    Service = 33,
-    /// Call: which operation, u16.
-    Operation = 34,
-    /// Call: under which name the function was given what it asks for, UTF-8.
-    Binding = 35,
-    /// Call: what it may take, u32, milliseconds.
-    TimeoutMs = 36,
-    /// Reply: the kind of error, u16; not there if there is none.
-    CallError = 37,
-    /// Reply: whether what was called for has left the host, u8.
-    Sent = 38,
-    /// Reply: the release of jiffy that runs the function, UTF-8.
-    Release = 39,
-    /// KV: a key, UTF-8.
-    Key = 80,
-    /// KV: the version of an entry, u64.
-    EntryVersion = 81,
-    /// KV: what is said of an entry, printable ASCII.
-    Metadata = 82,
-    /// KV call: after what time an entry expires, u64, milliseconds.
-    TtlMs = 83,
-    /// KV reply: when an entry expires, u64, milliseconds since 1970.
-    ExpiresMs = 84,
-    /// KV call: only if there is an entry of this version, u64.
-    IfVersion = 85,
-    /// KV call: only if there is an entry, 1, or none, 0; u8.
-    IfPresent = 86,
-    /// KV call: what keys have to begin with, UTF-8.
-    Prefix = 87,
-    /// KV: the key behind which a list goes on, UTF-8.
-    Cursor = 88,
-    /// KV call: how many entries at most, u32.
-    Count = 89,
-    /// KV reply: bytes of a value, u32.
-    ValueBytes = 90,
-    /// SQL call: a statement, UTF-8.
-    Statement = 96,
-    /// SQL: the number of a transaction in its request, u32.
-    Transaction = 97,
-    /// SQL reply: how many rows were changed, u64.
-    Changed = 98,
-    /// SQL call: how a transaction is isolated, u8: 1 read committed, 2 repeatable read, 3 serializable.
-    Isolation = 99,
-    /// SQL call: whether a transaction only reads, u8.
-    ReadOnly = 100,
-    /// Queue call: of what type a message is, printable ASCII.
-    ContentType = 112,
-}
-
-impl Tag {
-    const ALL: [Self; 37] = [
-        Self::RequestId,
-        Self::FunctionName,
-        Self::FunctionVersion,
-        Self::Traceparent,
-        Self::Method,
-        Self::Target,
-        Self::HeaderName,
-        Self::HeaderValue,
-        Self::Status,
-        Self::ErrorType,
-        Self::ClientAddress,
-        Self::ClientContext,
-        Self::CallId,
-        Self::Service,
-        Self::Operation,
-        Self::Binding,
-        Self::TimeoutMs,
-        Self::CallError,
-        Self::Sent,
-        Self::Release,
-        Self::Key,
-        Self::EntryVersion,
-        Self::Metadata,
-        Self::TtlMs,
-        Self::ExpiresMs,
-        Self::IfVersion,
-        Self::IfPresent,
-        Self::Prefix,
-        Self::Cursor,
-        Self::Count,
-        Self::ValueBytes,
-        Self::Statement,
-        Self::Transaction,
-        Self::Changed,
-        Self::Isolation,
-        Self::ReadOnly,
-        Self::ContentType,
-    ];
-
-    // Looked up, because a match becomes a table of jumps, of 8 bytes for each number up to the last, in every image.
-    fn from_number(number: u16) -> Option<Self> {
-        let mut all = Self::ALL.iter();
-        all.find(|tag| **tag as u16 == number).copied()
+numbered! {
+    /// What a field holds.
+    #[derive(PartialOrd, Ord)]
+    pub enum Tag {
+        /// Request: its id, UTF-8.
+        RequestId = 1,
+        /// Request: the function's name, UTF-8.
+        FunctionName = 2,
+        /// Request: the function's version, UTF-8.
+        FunctionVersion = 3,
+        /// Request: W3C trace context, UTF-8.
+        Traceparent = 4,
+        /// HTTP request: the method, UTF-8.
+        Method = 5,
+        /// HTTP request: path and query, UTF-8.
+        Target = 6,
+        /// HTTP: a header's name, UTF-8; its value is the next field.
+        HeaderName = 7,
+        /// HTTP: a header's value, bytes.
+        HeaderValue = 8,
+        /// HTTP response: the status, u16.
+        Status = 9,
+        /// Function error: the name of its type, UTF-8.
+        ErrorType = 10,
+        /// Request: the IP address of whoever sent it, UTF-8.
+        ClientAddress = 11,
+        /// What the caller says of itself, a JSON document.
+        ClientContext = 16,
+        /// Call and reply: the call's number in its request, u32.
+        CallId = 32,
+        /// Call: which service, u16.
+        Service = 33,
+        /// Call: which operation, u16.
+        Operation = 34,
+        /// Call: under which name the function was given what it asks for, UTF-8.
+        Binding = 35,
+        /// Call: what it may take, u32, milliseconds.
+        TimeoutMs = 36,
+        /// Reply: the kind of error, u16; not there if there is none.
+        CallError = 37,
+        /// Reply: whether what was called for has left the host, u8.
+        Sent = 38,
+        /// Reply: the release of jiffy that runs the function, UTF-8.
+        Release = 39,
+        /// KV: a key, UTF-8.
+        Key = 80,
+        /// KV: the version of an entry, u64.
+        EntryVersion = 81,
+        /// KV: what is said of an entry, printable ASCII.
+        Metadata = 82,
+        /// KV call: after what time an entry expires, u64, milliseconds.
+        TtlMs = 83,
+        /// KV reply: when an entry expires, u64, milliseconds since 1970.
+        ExpiresMs = 84,
+        /// KV call: only if there is an entry of this version, u64.
+        IfVersion = 85,
+        /// KV call: only if there is an entry, 1, or none, 0; u8.
+        IfPresent = 86,
+        /// KV call: what keys have to begin with, UTF-8.
+        Prefix = 87,
+        /// KV: the key behind which a list goes on, UTF-8.
+        Cursor = 88,
+        /// KV call: how many entries at most, u32.
+        Count = 89,
+        /// KV reply: bytes of a value, u32.
+        ValueBytes = 90,
+        /// SQL call: a statement, UTF-8.
+        Statement = 96,
+        /// SQL: the number of a transaction in its request, u32.
+        Transaction = 97,
+        /// SQL reply: how many rows were changed, u64.
+        Changed = 98,
+        /// SQL call: how a transaction is isolated, u8: 1 read committed, 2 repeatable read, 3 serializable.
+        Isolation = 99,
+        /// SQL call: whether a transaction only reads, u8.
+        ReadOnly = 100,
+        /// Queue call: of what type a message is, printable ASCII.
+        ContentType = 112,
     }
 }
 
@@ -408,7 +358,7 @@ impl<'a> Iterator for Fields<'a> {
                 return truncated;
             };
             self.rest = rest;
-            if let Some(tag) = Tag::from_number(number) {
+            if let Some(tag) = Tag::known(number) {
                 return Some(Ok((tag, value)));
             }
         }
@@ -619,6 +569,15 @@ mod tests {
         assert_eq!(RequestHeader::from_bytes(&good), Err(FrameError::Direction));
         assert_eq!(with(11, 1), Err(FrameError::HeadTooLarge(1 << 24)));
         assert_eq!(with(15, 2), Err(FrameError::BodyTooLarge(2 << 24)));
+    }
+
+    #[test]
+    fn every_tag_is_found_by_its_number_and_no_other_is() {
+        let known: Vec<_> = (0..=u16::MAX).filter_map(Tag::known).collect();
+        assert_eq!(known, Tag::ALL);
+        for tag in Tag::ALL {
+            assert_eq!(Tag::known(*tag as u16), Some(*tag));
+        }
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub mod virtio_mmio;
 pub mod vsock;
 
 mod bytes;
+mod numbered;
 
 /// Version of everything in this crate. An image carries the one it was linked with in its ELF
 /// note, and a VMM refuses every other: a guest and its VMM must agree on each byte.
