@@ -15,9 +15,11 @@
 extern crate alloc;
 
 use alloc::{
+    format,
     string::{String, ToString},
     vec::Vec,
 };
+use core::fmt::Display;
 
 use jiffy::{
     http::{Request, Response, StatusCode},
@@ -61,26 +63,32 @@ pub fn orders(request: Request) -> Result<Response, jiffy::Error> {
     let Some(rest) = path.strip_prefix("/orders") else {
         return problem(StatusCode::NOT_FOUND, "there is nothing here");
     };
-    let id = rest.strip_prefix('/').map(str::parse::<i64>);
-    match (request.method().as_str(), id) {
-        ("GET", None) => list(&db, &request),
-        ("POST", None) => with_wanted(&request, |wanted| create(&db, wanted)),
-        ("GET", Some(Ok(id))) => {
-            let found = db.query::<Order>("select * from orders where id = $1", (id,))?;
-            one(StatusCode::OK, found)
-        }
-        ("PUT", Some(Ok(id))) => with_wanted(&request, |wanted| update(&db, id, wanted)),
-        ("DELETE", Some(Ok(id))) => delete(&db, id),
-        _ => problem(StatusCode::NOT_FOUND, "there is no such order"),
+    let method = request.method().as_str();
+    let Some(id) = rest.strip_prefix('/') else {
+        return match method {
+            "GET" => list(&db, &request),
+            "POST" => with_wanted(&request, |wanted| create(&db, wanted)),
+            _ => not_allowed(method, "GET, POST"),
+        };
+    };
+    let Ok(id) = id.parse::<i64>() else {
+        return no_order(id);
+    };
+    match method {
+        "GET" => one(id, find(&db, id)?),
+        "PUT" => with_wanted(&request, |wanted| update(&db, id, wanted)),
+        "DELETE" => delete(&db, id),
+        _ => not_allowed(method, "DELETE, GET, PUT"),
     }
 }
 
 /// The orders behind `?after=ID`, of a `customer` if one is given.
 fn list(db: &Database, request: &Request) -> Result<Response, jiffy::Error> {
     let after = request.uri().query_value("after");
-    let after: i64 = match after.as_deref().unwrap_or("0").parse() {
-        Ok(after) => after,
-        Err(_) => return problem(StatusCode::BAD_REQUEST, "`after` must be an id"),
+    let after = after.as_deref().unwrap_or("0");
+    let Ok(after) = after.parse::<i64>() else {
+        let invalid = format!("invalid after {after}: must be the id of an order");
+        return problem(StatusCode::BAD_REQUEST, &invalid);
     };
     let customer = request.uri().query_value("customer");
     let found: Vec<Order> = db.query(
@@ -95,7 +103,7 @@ fn create(db: &Database, wanted: &Wanted) -> Result<Response, jiffy::Error> {
         "insert into orders (customer, cents) values ($1, $2) returning *",
         (&wanted.customer, wanted.cents),
     )?;
-    one(StatusCode::CREATED, made)
+    json(StatusCode::CREATED, &made.first())
 }
 
 /// Changes an order that is as the client has seen it.
@@ -105,21 +113,22 @@ fn update(db: &Database, id: i64, wanted: &Wanted) -> Result<Response, jiffy::Er
         (id, wanted.version, &wanted.customer, wanted.cents),
     )?;
     if !changed.is_empty() {
-        return one(StatusCode::OK, changed);
+        return one(id, changed);
     }
-    let found: Vec<Order> = db.query("select * from orders where id = $1", (id,))?;
-    match found.is_empty() {
-        true => one(StatusCode::OK, found),
-        false => problem(
-            StatusCode::CONFLICT,
-            "somebody else was quicker: read it again",
-        ),
+    match find(db, id)?.first() {
+        None => no_order(id),
+        Some(order) => {
+            let (wanted, is) = (wanted.version, order.version);
+            let stale =
+                format!("invalid version {wanted}: order {id} has version {is}, read it again");
+            problem(StatusCode::CONFLICT, &stale)
+        }
     }
 }
 
 fn delete(db: &Database, id: i64) -> Result<Response, jiffy::Error> {
     match db.execute("delete from orders where id = $1", (id,))? {
-        0 => problem(StatusCode::NOT_FOUND, "there is no such order"),
+        0 => no_order(id),
         _ => Ok(Response::builder()
             .status(StatusCode::NO_CONTENT)
             .body("")?),
@@ -132,18 +141,35 @@ fn with_wanted(
 ) -> Result<Response, jiffy::Error> {
     match serde_json::from_slice::<Wanted>(request.body()) {
         Ok(wanted) if wanted.cents < 0 => {
-            problem(StatusCode::BAD_REQUEST, "`cents` must be 0 or more")
+            let invalid = format!("invalid cents {}: must be 0 or more", wanted.cents);
+            problem(StatusCode::BAD_REQUEST, &invalid)
         }
         Ok(wanted) => work(&wanted),
         Err(error) => problem(StatusCode::BAD_REQUEST, &error.to_string()),
     }
 }
 
-fn one(status: StatusCode, found: Vec<Order>) -> Result<Response, jiffy::Error> {
-    match found.into_iter().next() {
-        Some(order) => json(status, &order),
-        None => problem(StatusCode::NOT_FOUND, "there is no such order"),
+fn find(db: &Database, id: i64) -> Result<Vec<Order>, jiffy::Error> {
+    Ok(db.query("select * from orders where id = $1", (id,))?)
+}
+
+fn one(id: i64, found: Vec<Order>) -> Result<Response, jiffy::Error> {
+    match found.first() {
+        Some(order) => json(StatusCode::OK, order),
+        None => no_order(id),
     }
+}
+
+fn no_order(id: impl Display) -> Result<Response, jiffy::Error> {
+    let missing = format!("no order {id}: must be the id of one that was made");
+    problem(StatusCode::NOT_FOUND, &missing)
+}
+
+fn not_allowed(method: &str, allowed: &str) -> Result<Response, jiffy::Error> {
+    let invalid = format!("invalid method {method}: must be one of {allowed}");
+    let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, &invalid)?;
+    response.headers_mut().insert("allow", allowed)?;
+    Ok(response)
 }
 
 fn problem(status: StatusCode, problem: &str) -> Result<Response, jiffy::Error> {

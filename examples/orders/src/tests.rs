@@ -118,8 +118,10 @@ fn what_is_no_order_is_refused() {
         ),
         ("GET", "/orders/seven", json!(null), 404),
         ("GET", "/orders?after=x", json!(null), 400),
+        ("PUT", "/orders", json!(null), 405),
+        ("POST", "/orders/1", json!(null), 405),
         ("GET", "/", json!(null), 404),
-        ("PATCH", "/orders", json!(null), 404),
+        ("PATCH", "/orders", json!(null), 405),
     ] {
         let (found, body) = ask(&table, method, target, &body);
         assert_eq!(found, status, "{method} {target} {body}");
