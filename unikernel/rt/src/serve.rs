@@ -10,7 +10,7 @@ use jiffy_abi::{
 use crate::{
     assembler::{Assembler, AssemblyError, Progress},
     call::{SERVER, Server},
-    entropy,
+    doorbell, entropy,
     last_words::{give_up, out_of_memory},
     vsock::Stream,
 };
@@ -45,32 +45,31 @@ pub fn serve(init: fn() -> Result<(), String>, handle: fn(Request<'_>) -> Respon
         give_up(kind::INIT, &message);
     }
     entropy::init_done();
-    let mut packet = server.with(|server| server.stream.receive_first());
+    doorbell::ready();
     let mut assembler = Assembler::default();
+    let mut is_idle = true;
     loop {
-        let progress = match assembler.push(packet.payload()) {
-            Ok(progress) => progress,
+        let packet = server.with(|server| server.stream.receive(is_idle));
+        let (request, payload) = match assembler.push(packet.payload()) {
+            Ok(Progress::Whole(request, payload)) => (request, payload),
+            Ok(Progress::Partial) => {
+                server.with(|server| server.stream.release(packet));
+                is_idle = false;
+                continue;
+            }
             Err(error) => refuse(error),
         };
-        let response = match progress {
-            Progress::Partial => None,
-            Progress::Whole(header, payload) => {
-                server.with(|server| server.begin(header.nonce));
-                let response = handle(split(header, &payload));
-                if let Some(end) = server.with(Server::end) {
-                    end(server);
-                }
-                Some((header, response))
-            }
-        };
-        let idle = response.is_some();
-        packet = server.with(|server| {
+        server.with(|server| server.begin(request.nonce));
+        let response = handle(split(request, &payload));
+        drop(payload);
+        if let Some(end) = server.with(Server::end) {
+            end(server);
+        }
+        server.with(|server| {
             server.stream.release(packet);
-            if let Some((request, response)) = response {
-                respond(&mut server.stream, request, response);
-            }
-            server.stream.receive(idle)
+            respond(&mut server.stream, request, response);
         });
+        is_idle = true;
     }
 }
 

@@ -213,12 +213,6 @@ impl Stream {
         }
     }
 
-    /// As [`Stream::receive`], but the first wait is the `READY` doorbell.
-    pub(crate) fn receive_first(&mut self) -> Packet {
-        doorbell::ready();
-        self.receive(true)
-    }
-
     fn poll(&mut self) -> Option<Packet> {
         while let Some((header, packet)) = self.next_packet() {
             match header.op {
