@@ -231,7 +231,7 @@ fn a_vmm_that_eats_memory_dies_of_that() {
     assert_eq!(end_of(&obeying(true), &act, &[]), End::Done);
 }
 
-/// Every number is tried, that of the 32-bit calls of 64-bit programs (x32) too.
+/// Every number is tried, or a tenth on a slow host, and one of the 32-bit calls of 64-bit programs (x32).
 #[test]
 fn a_system_call_that_is_not_listed_kills() {
     const NUMBERS: u64 = 480; // Linux 6.18 has none above 470.
@@ -244,11 +244,6 @@ fn a_system_call_that_is_not_listed_kills() {
         return;
     }
     let spawner = obeying(false);
-    let survived: BTreeSet<u64> = (0..NUMBERS)
-        .chain([X32_WRITE])
-        .filter(|number| !PROBES.contains(number) && *number != SIGRETURN)
-        .filter(|number| survives(&spawner, *number))
-        .collect();
     let expected: BTreeSet<u64> = Filter::entries()
         .expect("the list")
         .iter()
@@ -256,6 +251,13 @@ fn a_system_call_that_is_not_listed_kills() {
         .filter(|entry| entry.args.is_empty())
         .map(|entry| number_of(&entry.syscall))
         .filter(|number| *number != SIGRETURN)
+        .collect();
+    let step = if jiffy_tests::is_slow_host() { 10 } else { 1 };
+    let survived: BTreeSet<u64> = (0..NUMBERS)
+        .filter(|number| number.is_multiple_of(step) || expected.contains(number))
+        .chain([X32_WRITE])
+        .filter(|number| !PROBES.contains(number) && *number != SIGRETURN)
+        .filter(|number| survives(&spawner, *number))
         .collect();
     assert_eq!(survived, expected);
 }

@@ -318,8 +318,9 @@ fn the_agent_gives_no_caller_what_another_was_answered() {
         let settings = json!({ "isolation": isolation, "max_concurrency": 1 });
         agent.deploy(isolation, &image, settings).expect(201);
         let mut number = 0;
+        let sizes = [100 << 10, 0];
         for deed in Deed::ALL {
-            for body_bytes in [0, 100 << 10] {
+            for body_bytes in sizes.into_iter().take(if is_slow_host() { 1 } else { 2 }) {
                 for path in [
                     format!("/v1/functions/{isolation}/invoke"),
                     format!("/fn/{isolation}/"),
