@@ -1,25 +1,15 @@
 //! nginx with a configuration and certificates of its own, on ports of loopback.
 
-use std::{
-    fs,
-    net::TcpStream,
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::{fs, net::TcpStream, path::PathBuf, process::Command};
 
-use jiffy_tests::{agent::within, skip};
-use tempfile::TempDir;
+use jiffy_tests::agent::within;
 
-use super::{certificates::certificates, free_ports};
-
-const START_TIME_MAX: Duration = Duration::from_secs(20);
+use super::{START_TIME_MAX, Server, free_ports};
 
 /// One that runs; it ends with this.
 #[derive(Debug)]
 pub(crate) struct Nginx {
-    folder: TempDir,
-    process: Child,
+    server: Server,
     /// In clear; TLS with HTTP/2; TLS without.
     ports: [u16; 3],
 }
@@ -27,13 +17,12 @@ pub(crate) struct Nginx {
 impl Nginx {
     /// Starts one, or says that there is none.
     pub(crate) fn start() -> Option<Self> {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().display().to_string();
+        let mut server = Server::new();
+        let path = server.folder.path().display();
         let ports = free_ports();
         let [http, https, https_1] = ports;
-        certificates(folder.path());
         let configuration = format!(
-            "daemon off; master_process off; pid {path}/pid; error_log {path}/error.log;
+            "daemon off; master_process off; pid {path}/pid; error_log {path}/log;
              events {{ worker_connections 256; }}
              http {{
                  log_format c '$connection';
@@ -52,24 +41,14 @@ impl Nginx {
                  }}
              }}"
         );
-        fs::write(folder.path().join("nginx.conf"), configuration).expect("written");
         let mut command = Command::new("nginx");
-        command.arg("-c").arg(folder.path().join("nginx.conf"));
-        command.arg("-e").arg(folder.path().join("error.log"));
-        let started = command.stdin(Stdio::null()).stderr(Stdio::null()).spawn();
-        let Ok(process) = started else {
-            skip("HTTP requests to nginx: install nginx");
-            return None;
-        };
-        let nginx = Self {
-            folder,
-            process,
-            ports,
-        };
-        let connect = || TcpStream::connect(("127.0.0.1", https_1)).ok();
-        let log = || fs::read_to_string(nginx.folder.path().join("error.log"));
-        assert!(within(START_TIME_MAX, connect).is_some(), "{:?}", log());
-        Some(nginx)
+        command
+            .arg("-c")
+            .arg(server.write("nginx.conf", configuration));
+        command.arg("-e").arg(server.path("log"));
+        let connects = |_: &Server| TcpStream::connect(("127.0.0.1", https_1)).is_ok();
+        server.start(command, "HTTP requests to nginx", connects)?;
+        Some(Self { server, ports })
     }
 
     /// The port in clear.
@@ -92,13 +71,13 @@ impl Nginx {
 
     /// The authority of its certificate.
     pub(crate) fn ca_file(&self) -> PathBuf {
-        self.folder.path().join("ca.pem")
+        self.server.ca_file()
     }
 
     /// Protocol and `authorization` of the first so many requests for `/seen`, which it answers without telling.
     pub(crate) fn seen(&self, count: usize) -> Vec<String> {
         let read = || {
-            let log = fs::read_to_string(self.folder.path().join("seen.log")).ok()?;
+            let log = fs::read_to_string(self.server.path("seen.log")).ok()?;
             let lines: Vec<_> = log.lines().map(str::to_owned).collect();
             (log.ends_with('\n') && lines.len() >= count).then_some(lines)
         };
@@ -107,15 +86,8 @@ impl Nginx {
 
     /// Connections that had a request.
     pub(crate) fn connections(&self) -> usize {
-        let log = fs::read_to_string(self.folder.path().join("access.log")).expect("a log");
+        let log = fs::read_to_string(self.server.path("access.log")).expect("a log");
         let numbers: std::collections::BTreeSet<_> = log.lines().collect();
         numbers.len()
-    }
-}
-
-impl Drop for Nginx {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
