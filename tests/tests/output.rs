@@ -1,18 +1,22 @@
 //! Outputs that are closed or full: no program panics, and what its exit code says of the work stays true.
 
 use std::{
-    fs::File,
+    collections::BTreeSet,
+    fs::{self, File},
     io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use jiffy_console::Exit;
 use jiffy_tests::{
-    CrateFolder, bench_path, image, jiffy, jiffyd_path, require_kvm, vmm_path, workspace_root,
+    CrateFolder, agent::within, bench_path, image, jiffy, jiffyd_path, require_kvm, vmm_path,
+    workspace_root,
 };
 use rustix::process::{Pid, Signal, kill_process};
+
+const START_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// What a program's output is connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +122,7 @@ fn a_run_ends_as_the_function_did() {
     // More than any buffer holds.
     let folder = tempfile::tempdir().expect("a temporary folder");
     let large = folder.path().join("large");
-    std::fs::write(&large, vec![b'x'; 1 << 20]).expect("written");
+    fs::write(&large, vec![b'x'; 1 << 20]).expect("written");
     let mut echo = jiffy_run();
     echo.arg(image("echo")).arg("--event-file").arg(&large);
     check(&mut echo, Exit::Ok, true);
@@ -175,13 +179,13 @@ fn a_crate_is_built_whoever_reads_what_cargo_says() {
     let folder = CrateFolder::new("quiet");
     let function = folder.path();
     let beside = function.parent().expect("a folder");
-    std::fs::remove_dir(function).expect("it is empty");
+    fs::remove_dir(function).expect("it is empty");
     jiffy_tests::check(jiffy().args(["new", "quiet"]).current_dir(beside));
     let source = function.join("src/lib.rs");
-    let good = std::fs::read_to_string(&source).expect("the source");
+    let good = fs::read_to_string(&source).expect("the source");
     let build = |source_text: &str, exit| {
         for stderr in OUTPUTS {
-            std::fs::write(&source, source_text).expect("written");
+            fs::write(&source, source_text).expect("written");
             let mut command = jiffy();
             command
                 .env_remove("CARGO_TARGET_DIR")
@@ -205,7 +209,23 @@ fn a_crate_is_built_whoever_reads_what_cargo_says() {
     );
 }
 
-/// What an agent logs goes nowhere; it serves on and ends well.
+/// On which port a process listens, as the kernel has it.
+fn listening(process: u32) -> Option<u16> {
+    let links = fs::read_dir(format!("/proc/{process}/fd")).ok()?.flatten();
+    let own: BTreeSet<_> = links.flat_map(|it| fs::read_link(it.path())).collect();
+    let table = fs::read_to_string(format!("/proc/{process}/net/tcp")).ok()?;
+    table.lines().find_map(|line| {
+        let mut words = line.split_whitespace();
+        let (address, state, inode) = (words.nth(1)?, words.nth(1)?, words.nth(5)?);
+        let is_own = own.contains(Path::new(&format!("socket:[{inode}]")));
+        let (_, port) = address
+            .split_once(':')
+            .filter(|_| is_own && state == "0A")?;
+        u16::from_str_radix(port, 16).ok()
+    })
+}
+
+/// What an agent logs goes nowhere, so that it cannot say where it listens; it serves on and ends well.
 #[test]
 fn an_agent_without_anybody_who_reads_its_log_serves_on() {
     if !require_kvm() {
@@ -213,13 +233,10 @@ fn an_agent_without_anybody_who_reads_its_log_serves_on() {
     }
     let folder = tempfile::tempdir().expect("a temporary folder");
     for stderr in [Output::Closed, Output::Full] {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-        let address = listener.local_addr().expect("an address").to_string();
-        drop(listener);
         let mut agent = Command::new(jiffyd_path())
             .args([
                 "--listen",
-                &address,
+                "127.0.0.1:0",
                 "--log",
                 "debug",
                 "--allow-missing-cgroups",
@@ -230,13 +247,12 @@ fn an_agent_without_anybody_who_reads_its_log_serves_on() {
             .stderr(stderr.stdio())
             .spawn()
             .expect("jiffyd");
-        let deadline = Instant::now() + Duration::from_secs(30);
-        let url = format!("http://{address}/v1/health");
-        while ureq::get(&url).call().is_err() {
-            assert!(Instant::now() < deadline, "no answer");
+        let port = within(START_TIME_MAX, || {
             assert!(agent.try_wait().expect("a child").is_none(), "it ended");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+            listening(agent.id())
+        });
+        let url = format!("http://127.0.0.1:{}/v1/health", port.expect("it listens"));
+        ureq::get(&url).call().expect("an answer");
         let id = i32::try_from(agent.id()).expect("an id");
         kill_process(Pid::from_raw(id).expect("an id"), Signal::TERM).expect("a signal");
         let status = agent.wait().expect("an end");
@@ -247,7 +263,7 @@ fn an_agent_without_anybody_who_reads_its_log_serves_on() {
 /// The table of README.md is the one that the programs have.
 #[test]
 fn the_readme_has_the_exit_codes_that_there_are() {
-    let readme = std::fs::read_to_string(workspace_root().join("README.md")).expect("README.md");
+    let readme = fs::read_to_string(workspace_root().join("README.md")).expect("README.md");
     let rows: Vec<(u8, &str)> = readme
         .lines()
         .filter_map(|line| {

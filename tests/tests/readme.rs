@@ -1,13 +1,12 @@
 //! README.md is true: its commands run as they stand there, on the function that stands there.
 //!
 //! The blocks of `sh` are one script, those of `rust` the function that it is about. Only the port of the agent is another,
-//! because somebody's own may have that of README.md.
+//! which it finds by itself, because somebody's own may have that of README.md.
 
 mod agent_common;
 
 use std::{
     env, fs,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -47,11 +46,11 @@ fn home_of(variable: &str, default: &str) -> PathBuf {
     env::var_os(variable).map_or_else(|| home().join(default), PathBuf::from)
 }
 
-/// The script, with what a person does between two lines: writes the function, and waits until the agent is there.
-fn script(readme: &str, function: &Path, address: &str) -> String {
+/// The script, with what a person does between two lines: writes the function, and waits until the agent says in `said` where it listens.
+fn script(readme: &str, function: &Path, said: &Path) -> String {
     let mut script = String::new();
     for line in blocks(readme, "sh").iter().flat_map(|block| block.lines()) {
-        script += &line.replace(AGENT, address);
+        script += &line.replace(AGENT, "$address");
         script.push('\n');
         let command = line.split(" #").next().unwrap_or_default().trim_end();
         if command.starts_with("jiffy new ") {
@@ -59,7 +58,10 @@ fn script(readme: &str, function: &Path, address: &str) -> String {
         }
         if command.ends_with('&') {
             script += &format!(
-                "agent=$!\ntrap 'kill $agent; wait $agent' EXIT\nuntil curl -sf http://{address}/v1/health >/dev/null; do kill -0 $agent; sleep 0.05; done\n"
+                "agent=$!\ntrap 'kill $agent; wait $agent' EXIT\n\
+                 until address=$(sed -n 's/.*listening address=//p' {}); test \"$address\"; do kill -0 $agent; sleep 0.05; done\n\
+                 export JIFFY_AGENT=http://$address\n",
+                said.display()
             );
         }
     }
@@ -77,10 +79,8 @@ fn every_command_of_the_readme_works_on_the_function_of_the_readme() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let function = folder.path().join("function.rs");
     fs::write(&function, &functions[0]).expect("written");
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("an address").to_string();
-    drop(listener);
-    let script = script(&readme, &function, &address);
+    let said = folder.path().join("said");
+    let script = script(&readme, &function, &said);
     for verb in ["new", "build", "run", "deploy", "invoke", "snapshot"] {
         assert!(script.contains(&format!("jiffy {verb}")), "{script}");
     }
@@ -98,16 +98,16 @@ fn every_command_of_the_readme_works_on_the_function_of_the_readme() {
         .env("CARGO_HOME", home_of("CARGO_HOME", ".cargo"))
         .env("RUSTUP_HOME", home_of("RUSTUP_HOME", ".rustup"))
         .env("HOME", folder.path())
-        .env("JIFFY_AGENT", format!("http://{address}"))
-        .env("JIFFYD_LISTEN", &address)
+        .env("JIFFYD_LISTEN", "127.0.0.1:0")
         .env("JIFFYD_JAIL__ALLOW_MISSING_CGROUPS", "true")
         .env_remove("CARGO_TARGET_DIR")
         .env_remove("XDG_CONFIG_HOME")
         .stdin(Stdio::null())
+        .stderr(fs::File::create(&said).expect("a file"))
         .output()
         .expect("bash");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (out, said) = (text(&output.stdout), text(&output.stderr));
+    let out = String::from_utf8_lossy(&output.stdout);
+    let said = String::from_utf8_lossy(&fs::read(&said).expect("a file")).into_owned();
     assert!(
         output.status.success(),
         "{}\n{script}\n{out}\n{said}",
