@@ -198,6 +198,12 @@ fn the_command_line_reads_and_writes_stores() {
         "--ttl",
         "1h",
     ]);
+    let large = folder.path().join("large");
+    fs::write(&large, vec![b'x'; (1 << 20) + 1]).expect("written");
+    let large = large.to_str().expect("text");
+    let (code, _, error) = kv(&["put", "cart", "b", "--file", large]);
+    let expected = "the value has more than 1048576 bytes: send a smaller one";
+    assert!(code == 2 && error.contains(expected), "{error}");
     assert!(ok(&["ls", "cart", "--prefix", "a"]).contains("a/ü?"));
     assert!(ok(&["ls"]).contains("cart"));
     let exported = ok(&["export", "cart"]);

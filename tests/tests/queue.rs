@@ -240,6 +240,12 @@ fn the_command_line_sends_and_looks_at_messages() {
     assert_eq!(code, 2, "{error}");
     let expected = format!("the queue emails has no message {first}");
     assert!(error.contains(&expected), "{error}");
+    let large = folder.path().join("large");
+    fs::write(&large, vec![b'x'; (256 << 10) + 1]).expect("written");
+    let large = large.to_str().expect("text");
+    let (code, _, error) = queue(&["send", "emails", "--file", large]);
+    let expected = "the message has more than 262144 bytes: send a smaller one";
+    assert!(code == 2 && error.contains(expected), "{error}");
     for arguments in [&["rm", "emails"][..], &["peek", "emails", "7"]] {
         let (code, _, error) = queue(arguments);
         assert_eq!(code, 2, "{arguments:?}: {error}");

@@ -22,6 +22,7 @@ mod client;
 mod dev;
 mod doctor;
 mod image;
+mod input;
 mod inspect;
 mod manifest;
 mod new;

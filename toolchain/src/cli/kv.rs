@@ -9,7 +9,7 @@ use jiffy_model::BindingName;
 use super::agent::Common;
 use crate::{
     client::{self, ClientError, EntryRef, If, KvPut},
-    run::RequestOptions,
+    input::Input,
 };
 
 #[derive(Debug, Subcommand)]
@@ -168,18 +168,19 @@ impl PutArguments {
             (None, true) => If::Absent,
             (None, false) => If::Always,
         };
+        let value = Input {
+            what: "value",
+            text: self.value,
+            file: self.file,
+            bytes_max: jiffy_kv::VALUE_BYTES_MAX,
+        };
         let put = KvPut {
-            value: RequestOptions {
-                event: self.value,
-                event_file: self.file,
-                ..RequestOptions::default()
-            },
             ttl: self.ttl,
             metadata: self.metadata,
             condition,
         };
         let entry = self.entry.into();
         let common = self.common;
-        common.ask(|agent, format| client::kv_put(agent, &entry, &put, format))
+        common.ask(|agent, format| client::kv_put(agent, &entry, value, &put, format))
     }
 }

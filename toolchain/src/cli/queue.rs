@@ -9,7 +9,7 @@ use jiffy_queue::MessageId;
 use super::agent::Common;
 use crate::{
     client::{self, ClientError, ToSend},
-    run::RequestOptions,
+    input::Input,
 };
 
 #[derive(Debug, Subcommand)]
@@ -110,14 +110,15 @@ impl QueueCommand {
 impl SendArguments {
     fn send(self) -> Result<(), ClientError> {
         let message = ToSend {
-            body: RequestOptions {
-                event: self.message,
-                event_file: self.file,
-                ..RequestOptions::default()
+            body: Input {
+                what: "message",
+                text: self.message,
+                file: self.file,
+                bytes_max: jiffy_queue::MESSAGE_BYTES_MAX,
             },
             content_type: self.content_type,
         };
         let (queue, common) = (self.queue, self.common);
-        common.ask(|agent, format| client::queue_send(agent, &queue, &message, format))
+        common.ask(|agent, format| client::queue_send(agent, &queue, message, format))
     }
 }

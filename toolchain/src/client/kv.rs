@@ -27,8 +27,8 @@ use super::{
     view::{Line, Moment},
 };
 use crate::{
+    input::Input,
     output::{Bytes, Format, Table, print_json},
-    run::RequestOptions,
 };
 
 /// Bytes of a value that are taken from an agent: its most.
@@ -74,7 +74,6 @@ impl If {
 /// How a value is put.
 #[derive(Clone, Debug)]
 pub(crate) struct KvPut {
-    pub(crate) value: RequestOptions,
     pub(crate) ttl: Option<Duration>,
     pub(crate) metadata: Option<String>,
     pub(crate) condition: If,
@@ -155,11 +154,11 @@ fn get(agent: &Agent, entry: &EntryRef) -> Result<(HeaderMap, Vec<u8>), ClientEr
 pub(crate) fn kv_put(
     agent: &Agent,
     entry: &EntryRef,
+    value: Input,
     put: &KvPut,
     format: Format,
 ) -> Result<(), ClientError> {
-    let value = put.value.body()?;
-    let written = put_value(agent, entry, put, &value)?;
+    let written = put_value(agent, entry, put, &value.read()?)?;
     match format {
         Format::Json => print_json(&written)?,
         Format::Text => writeln!(stdout(), "version {}", written.version)?,
@@ -343,12 +342,17 @@ pub(crate) fn kv_import(
         let Some(value) = entry.bytes() else {
             return Err(bad("it must have value, or value_base64 in base64".into()));
         };
+        if value.len() > jiffy_kv::VALUE_BYTES_MAX {
+            return Err(bad(format!(
+                "its value must have at most {} bytes",
+                jiffy_kv::VALUE_BYTES_MAX
+            )));
+        }
         let left_ms = entry.expires_ms.map(|ms| ms.saturating_sub(now_ms()));
         if left_ms == Some(0) {
             continue;
         }
         let put = KvPut {
-            value: RequestOptions::default(),
             ttl: left_ms.map(Duration::from_millis),
             metadata: Some(entry.metadata).filter(|metadata| !metadata.is_empty()),
             condition: If::Always,

@@ -63,6 +63,7 @@ pub(crate) use self::{
     token::user_folder,
 };
 use crate::{
+    input::InputError,
     manifest::ManifestError,
     output::{Line, Untrusted},
     run::EventError,
@@ -143,6 +144,8 @@ pub(crate) enum ClientError {
     #[error(transparent)]
     Event(#[from] EventError),
     #[error(transparent)]
+    Input(#[from] InputError),
+    #[error(transparent)]
     SecretValue(#[from] SecretValueError),
     #[error("cannot print")]
     Print(#[from] io::Error),
@@ -169,7 +172,8 @@ impl ClientError {
             | Self::Import { .. }
             | Self::ImportLine { .. }
             | Self::SecretValue(_)
-            | Self::Event(_) => Some(Exit::Usage),
+            | Self::Event(_)
+            | Self::Input(_) => Some(Exit::Usage),
             Self::Unreachable { .. }
             | Self::Transfer { .. }
             | Self::NotAnAgent { .. }

@@ -21,8 +21,8 @@ use super::{
     view::{Line, Moment},
 };
 use crate::{
+    input::Input,
     output::{Bytes, Format, Table, print_json},
-    run::RequestOptions,
 };
 
 /// Bytes of a message that are taken from an agent: its most.
@@ -32,7 +32,7 @@ const PART_LEN: usize = jiffy_queue::PAGE_MAX;
 /// A message to be sent.
 #[derive(Clone, Debug)]
 pub(crate) struct ToSend {
-    pub(crate) body: RequestOptions,
+    pub(crate) body: Input,
     pub(crate) content_type: Option<String>,
 }
 
@@ -80,7 +80,7 @@ pub(crate) fn queue_list(agent: &Agent, format: Format) -> Result<(), ClientErro
 pub(crate) fn queue_send(
     agent: &Agent,
     queue: &BindingName,
-    message: &ToSend,
+    message: ToSend,
     format: Format,
 ) -> Result<(), ClientError> {
     let content_type = message.content_type.iter();
@@ -88,7 +88,7 @@ pub(crate) fn queue_send(
     let headers: Vec<_> = headers.collect();
     let sent: MessageSent = agent.document(&Call {
         headers: &headers,
-        body: &message.body.body()?,
+        body: &message.body.read()?,
         ..Call::new(Method::POST, format!("/v1/queues/{queue}/messages"))
     })?;
     match format {

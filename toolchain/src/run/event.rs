@@ -1,13 +1,12 @@
-//! The request: an event from the command line, a file or standard input, and what makes it HTTP.
+//! The request: an event, and what makes it HTTP.
 
-use std::{
-    io::{self, Read},
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use clap::Args;
 use jiffy_abi::frame::BODY_BYTES_MAX;
 use jiffy_control::{HttpRequest, Request};
+
+use crate::input::{Input, InputError};
 
 /// What is sent to a function.
 #[derive(Args, Clone, Debug, Default)]
@@ -29,10 +28,8 @@ pub(crate) struct RequestOptions {
 /// Why there is no request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EventError {
-    #[error("cannot read the event from {path}")]
-    Read { path: PathBuf, source: io::Error },
-    #[error("the event has more than {BODY_BYTES_MAX} bytes: send a smaller one")]
-    TooLarge,
+    #[error(transparent)]
+    Input(#[from] InputError),
     #[error("invalid HTTP request {0:?}: must be like 'POST /path?query'")]
     HttpLine(String),
     #[error("invalid HTTP header {0:?}: must be like 'name: value'")]
@@ -49,30 +46,14 @@ impl RequestOptions {
         })
     }
 
-    /// The bytes of the event.
-    pub(crate) fn body(&self) -> Result<Vec<u8>, EventError> {
-        let body = match (&self.event, &self.event_file) {
-            (Some(text), _) => text.clone().into_bytes(),
-            (None, None) => vec![],
-            (None, Some(path)) if path.as_os_str() == "-" => {
-                read(Path::new("standard input"), io::stdin().lock())?
-            }
-            (None, Some(path)) => {
-                let read = jiffy_files::read(path, u64::from(BODY_BYTES_MAX));
-                read.map_err(|source| match jiffy_files::Refused::of(&source) {
-                    Some(jiffy_files::Refused::TooLarge { .. }) => EventError::TooLarge,
-                    _ => EventError::Read {
-                        path: path.clone(),
-                        source,
-                    },
-                })?
-            }
+    fn body(&self) -> Result<Vec<u8>, InputError> {
+        let event = Input {
+            what: "event",
+            text: self.event.clone(),
+            file: self.event_file.clone(),
+            bytes_max: BODY_BYTES_MAX as usize,
         };
-        if body.len() > BODY_BYTES_MAX as usize {
-            Err(EventError::TooLarge)
-        } else {
-            Ok(body)
-        }
+        event.read()
     }
 
     fn http_request(&self) -> Result<Option<HttpRequest>, EventError> {
@@ -103,60 +84,9 @@ impl RequestOptions {
     }
 }
 
-/// Reads up to one byte more than is allowed, so that too much is noticed and never held.
-fn read(path: &Path, from: impl Read) -> Result<Vec<u8>, EventError> {
-    let mut body = vec![];
-    match from
-        .take(u64::from(BODY_BYTES_MAX) + 1)
-        .read_to_end(&mut body)
-    {
-        Ok(_) => Ok(body),
-        Err(source) => Err(EventError::Read {
-            path: path.into(),
-            source,
-        }),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn of_file(path: &Path) -> RequestOptions {
-        RequestOptions {
-            event_file: Some(path.into()),
-            ..RequestOptions::default()
-        }
-    }
-
-    #[test]
-    fn events_come_from_anywhere() {
-        assert_eq!(RequestOptions::default().body().expect("empty"), b"");
-        let text = RequestOptions {
-            event: Some("{}".into()),
-            ..RequestOptions::default()
-        };
-        assert_eq!(text.body().expect("text"), b"{}");
-        let missing = of_file(Path::new("/nonexistent")).body();
-        assert!(matches!(missing, Err(EventError::Read { .. })));
-    }
-
-    #[test]
-    fn limits_hold_on_both_sides() {
-        let file = tempfile::NamedTempFile::new().expect("temporary file");
-        let event = of_file(file.path());
-        file.as_file()
-            .set_len(u64::from(BODY_BYTES_MAX))
-            .expect("resize");
-        assert_eq!(event.body().expect("fits").len(), BODY_BYTES_MAX as usize);
-        file.as_file()
-            .set_len(u64::from(BODY_BYTES_MAX) + 1)
-            .expect("resize");
-        assert!(matches!(event.body(), Err(EventError::TooLarge)));
-        // It would be read for ever, as a pipe would be waited for: `-` takes what comes from one.
-        let device = of_file(Path::new("/dev/zero")).body();
-        assert!(matches!(device, Err(EventError::Read { .. })));
-    }
 
     #[test]
     fn a_line_and_headers_make_a_request_one_of_http() {
