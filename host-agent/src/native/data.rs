@@ -1,7 +1,8 @@
 //! What endpoints of stores and queues share: lists in parts, headers that may be there once, reads that wait for the disk.
 
 use axum::http::{HeaderMap, HeaderName, StatusCode};
-use jiffy_model::Outcome;
+use jiffy_model::{BindingName, Outcome, TenantName};
+use serde::Deserialize;
 use tokio::task::spawn_blocking;
 
 use super::{LIST_LEN_DEFAULT, LIST_LEN_MAX};
@@ -20,6 +21,36 @@ pub(super) fn limit(limit: Option<usize>) -> Result<usize, Problem> {
             "invalid limit {limit}: must be 1 to {LIST_LEN_MAX}"
         ))),
     }
+}
+
+/// Which stores, or which queues, are wanted.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    after: Option<BindingName>,
+    limit: Option<usize>,
+}
+
+/// Those that `find` finds behind a name, so many at most, and the name behind which there may be more.
+pub(super) async fn page<T, E>(
+    wanted: Wanted,
+    find: impl FnOnce(&TenantName, Option<&str>, usize) -> Result<Vec<T>, E> + Send + 'static,
+    name: impl Fn(&T) -> &String,
+) -> Result<(Vec<T>, Option<String>), Problem>
+where
+    T: Send + 'static,
+    E: Send + 'static,
+    Problem: From<E>,
+{
+    let limit = limit(wanted.limit)?;
+    let found = read(move || {
+        let after = wanted.after.as_ref().map(AsRef::as_ref);
+        find(&TenantName::default(), after, limit)
+    });
+    let found = found.await?;
+    let last = found.last().filter(|_| found.len() == limit);
+    let next = last.map(|it| name(it).clone());
+    Ok((found, next))
 }
 
 /// A header that may be there once.

@@ -19,7 +19,7 @@ use jiffy_model::{
 };
 use serde::Deserialize;
 
-use super::data::{invalid, limit, one, read, removed_or_not_found};
+use super::data::{Wanted, invalid, limit, one, page, read, removed_or_not_found};
 use crate::{
     http::{
         backend::Backend,
@@ -45,14 +45,6 @@ pub(super) struct Part {
     limit: Option<usize>,
 }
 
-/// Which stores are wanted.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Stores {
-    after: Option<BindingName>,
-    limit: Option<usize>,
-}
-
 /// How a value is put.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -67,20 +59,11 @@ fn store_id(name: &BindingName) -> StoreId {
 /// `GET /v1/kv`
 pub(super) async fn stores<V: Vms>(
     State(backend): State<Backend<V>>,
-    Parameters(Stores {
-        after,
-        limit: wanted,
-    }): Parameters<Stores>,
+    Parameters(wanted): Parameters<Wanted>,
 ) -> Result<Json<KvStoreList>, Problem> {
-    let limit = limit(wanted)?;
     let kv = Arc::clone(&backend.service.kv);
-    let found = read(move || {
-        let after = after.as_ref().map(AsRef::as_ref);
-        kv.stores(&TenantName::default(), after, limit)
-    });
-    let found = found.await?;
-    let last = found.last().filter(|_| found.len() == limit);
-    let next = last.map(|store| store.name.clone());
+    let find = move |tenant: &_, after: Option<&_>, limit| kv.stores(tenant, after, limit);
+    let (found, next) = page(wanted, find, |store| &store.name).await?;
     let stores = found.into_iter().map(|store| KvStore {
         name: store.name,
         entries: store.entries,

@@ -17,7 +17,7 @@ use jiffy_queue::{
 };
 use serde::Deserialize;
 
-use super::data::{limit, one, read, removed_or_not_found};
+use super::data::{Wanted, limit, one, page, read, removed_or_not_found};
 use crate::{
     http::{
         backend::Backend,
@@ -41,14 +41,6 @@ pub(super) struct Part {
     limit: Option<usize>,
 }
 
-/// Which queues are wanted.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Wanted {
-    after: Option<BindingName>,
-    limit: Option<usize>,
-}
-
 fn queue_id(name: &BindingName) -> QueueId {
     QueueId::new(&TenantName::default(), name.as_ref())
 }
@@ -58,15 +50,9 @@ pub(super) async fn queues<V: Vms>(
     State(backend): State<Backend<V>>,
     Parameters(wanted): Parameters<Wanted>,
 ) -> Result<Json<QueueList>, Problem> {
-    let limit = limit(wanted.limit)?;
     let queues = Arc::clone(&backend.service.queues);
-    let found = read(move || {
-        let after = wanted.after.as_ref().map(AsRef::as_ref);
-        queues.queues(&TenantName::default(), after, limit)
-    });
-    let found = found.await?;
-    let last = found.last().filter(|_| found.len() == limit);
-    let next = last.map(|queue| queue.name.clone());
+    let find = move |tenant: &_, after: Option<&_>, limit| queues.queues(tenant, after, limit);
+    let (found, next) = page(wanted, find, |queue| &queue.name).await?;
     let queues = found.into_iter().map(|queue| QueueDocument {
         name: queue.name,
         messages: queue.messages,
