@@ -9,11 +9,10 @@ mod direct;
 
 use std::{io, io::Write as _, os::fd::AsFd, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use jiffy_console::{Exit, arguments, stderr};
 use jiffy_socket::ControlSocket;
-use jiffy_vmm::jail;
-use jiffy_vmm::spawner::{self, CPU_FULL_RAM_BYTES_DEFAULT, USER_BASE_DEFAULT};
+use jiffy_vmm::{jail, spawner};
 
 /// Boots a jiffy function image in a virtual machine of its own.
 #[derive(Debug, Parser)]
@@ -33,24 +32,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Makes jailed processes with a VM each, for the program on the other end of standard input.
-    Spawner(SpawnerOptions),
-}
-
-#[derive(Args, Debug)]
-struct SpawnerOptions {
-    /// Leaves out the whole jail, for debugging: a guest that breaks out of its VM has this user's
-    /// rights.
-    #[arg(long)]
-    no_jail: bool,
-    /// Leaves out control groups: a VM that eats memory or CPU hurts its neighbours.
-    #[arg(long)]
-    no_cgroups: bool,
-    /// RAM at which a VM may use one whole CPU; less RAM, less CPU.
-    #[arg(long, value_name = "BYTES", default_value_t = CPU_FULL_RAM_BYTES_DEFAULT)]
-    cpu_full_ram: u64,
-    /// First of the users and groups that VMs run as, if this is started by root.
-    #[arg(long, value_name = "ID", default_value_t = USER_BASE_DEFAULT)]
-    user_base: u32,
+    Spawner(spawner::Options),
 }
 
 fn main() -> ExitCode {
@@ -74,7 +56,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn spawn(options: &SpawnerOptions) -> ExitCode {
+fn spawn(options: &spawner::Options) -> ExitCode {
     if options.no_jail {
         let _ = writeln!(
             stderr(),
@@ -91,13 +73,7 @@ fn spawn(options: &SpawnerOptions) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let options = spawner::Options {
-        no_jail: options.no_jail,
-        no_cgroups: options.no_cgroups,
-        cpu_full_ram_bytes: options.cpu_full_ram,
-        user_base: options.user_base,
-    };
-    match spawner::run(owner, &options) {
+    match spawner::run(owner, options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let error = jiffy_control::error_chain(&error);

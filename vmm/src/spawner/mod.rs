@@ -30,6 +30,7 @@ use std::{
     path::Path,
 };
 
+use clap::Args;
 use event_manager::{EventManager, EventOps, EventSet, Events, MutEventSubscriber, SubscriberOps};
 use jiffy_abi::devices::DeviceId;
 use jiffy_control::{
@@ -70,17 +71,22 @@ const EVENTS_PER_WAIT: usize = 64;
 /// Tells events of the owner's socket from those of shells, which have their slots.
 const OWNER: u32 = SHELLS_MAX;
 
-/// How shells are made.
-#[derive(Clone, Debug)]
+/// How shells are made, as the command line has it.
+#[derive(Args, Clone, Debug)]
 pub struct Options {
-    /// No jail at all: for debugging.
+    /// Leaves out the whole jail, for debugging: a guest that breaks out of its VM has this user's
+    /// rights.
+    #[arg(long)]
     pub no_jail: bool,
-    /// No control groups.
+    /// Leaves out control groups: a VM that eats memory or CPU hurts its neighbours.
+    #[arg(long)]
     pub no_cgroups: bool,
-    /// RAM at which a VM may use one whole CPU, bytes.
+    /// RAM at which a VM may use one whole CPU; less RAM, less CPU.
+    #[arg(long = "cpu-full-ram", value_name = "BYTES", default_value_t = CPU_FULL_RAM_BYTES_DEFAULT)]
     pub cpu_full_ram_bytes: u64,
-    /// First of the users, and groups, for shells: each spawner takes [`SHELLS_MAX`] of them from there
-    /// on that no other has.
+    // Each spawner takes SHELLS_MAX of them from there on that no other has.
+    /// First of the users and groups that VMs run as, if this is started by root.
+    #[arg(long, value_name = "ID", default_value_t = USER_BASE_DEFAULT)]
     pub user_base: u32,
 }
 
