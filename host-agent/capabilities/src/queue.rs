@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, error::Error, sync::Arc};
 
 use jiffy_abi::{
-    call::{CallErrorKind, OPERATION_QUEUE_SEND, SERVICE_QUEUE, Sent},
+    call::{CONTENT_TYPE_DEFAULT, CallErrorKind, OPERATION_QUEUE_SEND, SERVICE_QUEUE, Sent},
     frame::{Fields, FrameError, Tag},
 };
 use jiffy_client::{CallContext, CallFuture};
 use jiffy_control::{Call, Reply};
-use jiffy_queue::{CONTENT_TYPE_DEFAULT, NewMessage, QueueError, QueueId, Queues};
+use jiffy_queue::{NewMessage, QueueError, QueueId, Queues};
 
 use crate::{
     Capability, Config, Operations, Prepared, Version, net::Net, reply, unknown_operation,

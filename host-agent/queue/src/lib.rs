@@ -29,8 +29,6 @@ pub use self::{
 pub const MESSAGE_BYTES_MAX: usize = 256 << 10;
 /// Characters of a message's content type.
 pub const CONTENT_TYPE_CHARS_MAX: usize = 255;
-/// The content type of a message of which nobody says one.
-pub const CONTENT_TYPE_DEFAULT: &str = "application/octet-stream";
 /// Messages of one page of a list.
 pub const PAGE_MAX: usize = jiffy_kv::PAGE_MAX;
 /// What a message counts for its queue beside its body and its content type, bytes.

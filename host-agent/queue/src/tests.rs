@@ -15,6 +15,8 @@ use jiffy_tables::testing::Disk;
 
 use super::*;
 
+const CONTENT_TYPE: &str = "application/octet-stream";
+
 /// A clock that is set by hand, milliseconds.
 #[derive(Clone)]
 struct Hands(Arc<AtomicU64>);
@@ -41,7 +43,7 @@ fn queue(name: &str) -> QueueId {
 fn message(body: &[u8]) -> NewMessage {
     NewMessage {
         body: body.into(),
-        content_type: CONTENT_TYPE_DEFAULT.into(),
+        content_type: CONTENT_TYPE.into(),
     }
 }
 
@@ -102,7 +104,7 @@ fn a_message_is_there_as_it_was_sent_until_it_is_removed() {
     };
     assert_eq!((&listed.id, listed.body_bytes), (&sent[2], 256 << 10));
     assert_eq!(listed.sent_ms, sent_ms);
-    assert_eq!(listed.content_type, CONTENT_TYPE_DEFAULT);
+    assert_eq!(listed.content_type, CONTENT_TYPE);
     for existed in [true, false] {
         assert_eq!(done(queues.remove(queue("emails"), &sent[0])), Ok(existed));
         assert_eq!(got(&sent[0]), None);
@@ -215,7 +217,7 @@ fn each_limit_holds_at_its_edge_and_says_queue() {
         let text = error.to_string();
         assert!(text.starts_with("invalid content type "), "{text}");
     }
-    let one = MESSAGE_OVERHEAD_BYTES + CONTENT_TYPE_DEFAULT.len() as u64;
+    let one = MESSAGE_OVERHEAD_BYTES + CONTENT_TYPE.len() as u64;
     let longest = MESSAGE_OVERHEAD_BYTES + CONTENT_TYPE_CHARS_MAX as u64;
     let bytes = 2 * (MESSAGE_BYTES_MAX as u64 + one) + longest;
     refused(

@@ -8,13 +8,12 @@ use axum::{
     http::{HeaderName, HeaderValue, StatusCode, header},
     response::Response,
 };
+use jiffy_abi::call::CONTENT_TYPE_DEFAULT;
 use jiffy_model::{
     BindingName, Outcome, TenantName,
     documents::{MessageDocument, MessageList, MessageSent, QueueDocument, QueueList},
 };
-use jiffy_queue::{
-    CONTENT_TYPE_DEFAULT, MESSAGE_BYTES_MAX, Message, MessageId, NewMessage, QueueId,
-};
+use jiffy_queue::{MESSAGE_BYTES_MAX, Message, MessageId, NewMessage, QueueId};
 use serde::Deserialize;
 
 use super::data::{Wanted, limit, one, page, read, removed_or_not_found};

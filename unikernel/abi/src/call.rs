@@ -82,6 +82,8 @@ pub const OPERATION_INVOKE: u16 = 1;
 pub const SERVICE_QUEUE: u16 = 19;
 /// Of [`SERVICE_QUEUE`]: puts a message, the body, behind all others (field: content type). The reply's body is its id.
 pub const OPERATION_QUEUE_SEND: u16 = 1;
+/// The content type of a message of which nobody says one.
+pub const CONTENT_TYPE_DEFAULT: &str = "application/octet-stream";
 
 /// A call, the only thing besides a response that a guest sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

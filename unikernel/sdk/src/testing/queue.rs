@@ -5,7 +5,10 @@ use alloc::{
 };
 use core::cell::RefCell;
 
-use jiffy_abi::frame::{Fields, Tag};
+use jiffy_abi::{
+    call::CONTENT_TYPE_DEFAULT,
+    frame::{Fields, Tag},
+};
 use serde::Deserialize;
 
 use super::encode;
@@ -14,8 +17,6 @@ use crate::{
     platform::{self, StandIn},
     queue::MessageId,
 };
-
-const CONTENT_TYPE_DEFAULT: &str = "application/octet-stream";
 
 /// A queue that a test gives a handler, and looks into afterwards. A clone is the same queue.
 ///
