@@ -77,18 +77,21 @@ impl Default for LogLimits {
     }
 }
 
-/// One line.
+/// One line of a log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "LoggedLine"))]
 pub struct LogLine {
     /// When it was taken from the VM, milliseconds since 1970.
     pub ts_ms: u64,
-    /// The request it belongs to; `None`: a deploy.
+    /// The request it belongs to; left out if it is a deploy's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(extend("format" = "uuid")))]
     pub request_id: Option<String>,
     /// The version that logged it.
     pub version: VersionNumber,
     /// How much it matters.
     #[serde(with = "level_text")]
+    #[cfg_attr(test, schemars(with = "jiffy_model::schema::Level"))]
     pub level: Level,
     /// What it says.
     pub text: String,

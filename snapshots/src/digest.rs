@@ -14,6 +14,14 @@ const READ_BYTES: usize = 256 << 10;
 /// In texts such as JSON it is its 64 digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(
+        description = "A SHA-256 digest: 64 hexadecimal digits, in lower case.",
+        extend("pattern" = format!("^[0-9a-f]{{{}}}$", 2 * DIGEST_BYTES))
+    )
+)]
 pub struct Digest(pub [u8; DIGEST_BYTES]);
 
 /// Why a text is no digest. Blames the text.

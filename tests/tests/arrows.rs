@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
@@ -386,6 +387,20 @@ fn reachable<'a>(graph: &'a Graph, from: &'a str) -> BTreeSet<&'a str> {
 fn arrows_point_one_way() {
     let found = violations(&workspace(), RULES);
     assert!(found.is_empty(), "{found:#?}");
+}
+
+/// What makes `openapi.json` is a feature that only tests ask for; `cargo metadata` has it as if all did.
+#[test]
+fn schemas_are_not_shipped() {
+    let tree = Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "--prefix=none", "--edges=normal,build"])
+        .args(["-p", "jiffyd", "-p", "jiffy-toolchain", "-p", "jiffy-vmm"])
+        .current_dir(jiffy_tests::workspace_root())
+        .output()
+        .expect("cargo tree");
+    let tree = String::from_utf8(tree.stdout).expect("text");
+    assert!(tree.contains("jiffy-model v"), "{tree}");
+    assert!(!tree.contains("schemars"), "{tree}");
 }
 
 /// The graph that `cargo metadata` gives is the real one: known arrows are in it.

@@ -29,6 +29,7 @@ impl Alias {
 /// A published version, or whichever is live. In JSON a number or `"live"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(inline))]
 pub enum AliasTarget {
     /// Whichever is live; Lambda's `$LATEST`.
     Live,
@@ -38,9 +39,10 @@ pub enum AliasTarget {
 
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 enum Written {
     Number(VersionNumber),
-    Text(String),
+    Text(#[cfg_attr(feature = "schema", schemars(extend("const" = LIVE)))] String),
 }
 
 impl TryFrom<Written> for AliasTarget {

@@ -1,6 +1,7 @@
 //! What the native API is sent and answers: the agent writes these documents and the toolchain reads them, or the other way
 //! round. A field that is there stays; one that came later has a default for an agent that does not know it.
 //!
+//! What stands above a type and its fields is what `openapi.json` says of them.
 //! Not here: [`Deploy`](crate::Deploy) and what settings are in it (`settings`), problems (`api::problem` in the agent).
 
 use std::{collections::BTreeMap, fmt};
@@ -10,6 +11,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Alias, AliasName, AliasTarget, FunctionName, Settings, SettingsChanges, VersionNumber,
+    function::LIVE,
+};
+#[cfg(feature = "schema")]
+use crate::{
+    BindingName, CONCURRENCY_MAX, DESCRIPTION_CHARS_MAX,
+    schema::{Level, MessageId},
 };
 
 /// Shares of an alias's versions together.
@@ -17,6 +24,11 @@ pub const WHOLE_PER_MILLE: u16 = 1000;
 
 /// A function.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "Function")
+)]
 pub struct FunctionDocument {
     /// Its name.
     pub name: FunctionName,
@@ -24,7 +36,8 @@ pub struct FunctionDocument {
     pub live: VersionNumber,
     /// Where its aliases lead.
     pub aliases: BTreeMap<AliasName, AliasDocument>,
-    /// A limit of VMs over all versions.
+    /// VMs over all versions at most; `null`: as many as the live version's settings allow.
+    #[cfg_attr(feature = "schema", schemars(range(max = CONCURRENCY_MAX)))]
     pub reserved_concurrency: Option<u32>,
     /// When it was deployed first, milliseconds since 1970.
     pub created_ms: u64,
@@ -34,6 +47,11 @@ pub struct FunctionDocument {
 
 /// A function with its live version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "FunctionDescription")
+)]
 pub struct Description {
     /// The function.
     #[serde(flatten)]
@@ -42,27 +60,45 @@ pub struct Description {
     pub live_version: VersionDocument,
 }
 
-/// Where an alias leads; what a client sends and what it gets.
+/// Where an alias leads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(
+        rename = "Alias",
+        extend("not" = {
+            "properties": { "version": { "const": LIVE }, "other": { "type": "object" } },
+            "required": ["version", "other"],
+        })
+    )
+)]
 pub struct AliasDocument {
-    /// The version that gets what `other` does not.
+    /// A published version, which gets what `other` does not, or `live`: whichever is live, and then no `other`.
     pub version: AliasTarget,
-    /// Another version beside it.
+    /// A second version that gets a part of the requests.
     #[serde(default)]
     pub other: Option<OtherVersion>,
     /// For people.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(length(max = DESCRIPTION_CHARS_MAX)))]
     pub description: String,
 }
 
 /// The version that gets a part of an alias's requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "AliasOther")
+)]
 pub struct OtherVersion {
     /// Its number.
     pub version: VersionNumber,
-    /// Its share.
+    /// Its share of the requests.
+    #[cfg_attr(feature = "schema", schemars(range(max = WHOLE_PER_MILLE)))]
     pub per_mille: u16,
 }
 
@@ -92,7 +128,7 @@ impl From<AliasDocument> for Alias {
 impl fmt::Display for AliasDocument {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let to: &dyn fmt::Display = match &self.version {
-            AliasTarget::Live => &crate::function::LIVE,
+            AliasTarget::Live => &LIVE,
             AliasTarget::Version(number) => number,
         };
         match &self.other {
@@ -107,13 +143,19 @@ impl fmt::Display for AliasDocument {
 
 /// A version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "Version")
+)]
 pub struct VersionDocument {
     /// The function.
     pub function: FunctionName,
     /// Its number, or the one that it will get.
     pub version: VersionNumber,
-    /// Whether it has its number for good.
+    /// Whether it has its number for good. If not, it is live until the next change replaces it.
     #[serde(default = "yes")]
+    #[cfg_attr(feature = "schema", schemars(!default))]
     pub published: bool,
     /// SHA-256 of the image.
     pub image: Digest,
@@ -135,6 +177,7 @@ const fn yes() -> bool {
 
 /// What a deploy made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Deployed {
     /// The version, which is live.
     #[serde(flatten)]
@@ -150,8 +193,14 @@ pub struct Deployed {
 /// A line that `init` logged.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "LogRecord")
+)]
 pub struct InitLog {
-    /// `error`, `warn`, `info`, `debug` or `trace`.
+    /// How much it matters: `error`, `warn`, `info`, `debug` or `trace`.
+    #[cfg_attr(feature = "schema", schemars(with = "Level"))]
     pub level: String,
     /// The text.
     pub text: String,
@@ -159,24 +208,27 @@ pub struct InitLog {
 
 /// Functions, a page of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FunctionList {
     /// By name.
     pub functions: Vec<FunctionDocument>,
-    /// What `after` has to be for the next page, if there is one.
+    /// `after` of the next page, if there is one.
     pub next: Option<FunctionName>,
 }
 
 /// Versions of a function, a page of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct VersionList {
     /// By number.
     pub versions: Vec<VersionDocument>,
-    /// What `after` has to be for the next page, if there is one.
+    /// `after` of the next page, if there is one.
     pub next: Option<VersionNumber>,
 }
 
 /// Aliases of a function.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AliasList {
     /// By name.
     pub aliases: BTreeMap<AliasName, AliasDocument>,
@@ -185,8 +237,13 @@ pub struct AliasList {
 /// What is to be live.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "Rollback")
+)]
 pub struct RollBack {
-    /// Left out: the version before the live one.
+    /// Its number; left out: the version before the live one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<VersionNumber>,
 }
@@ -194,87 +251,112 @@ pub struct RollBack {
 /// A limit of a function's VMs over all versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Concurrency {
-    /// 0 stops the function.
+    /// VMs over all versions at most; 0 stops the function.
+    #[cfg_attr(feature = "schema", schemars(range(max = CONCURRENCY_MAX)))]
     pub reserved: u32,
 }
 
 /// An entry of a store of keys and values, without its value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct KvEntry {
     /// Its key.
     pub key: String,
-    /// Its version: its ETag, without quotes.
+    /// Its version, which only grows and is never given again; the ETag is it in quotes.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub version: u64,
     /// Size of its value.
     pub bytes: u64,
     /// What was said of it.
     #[serde(default)]
     pub metadata: String,
-    /// When it expires, milliseconds since 1970.
+    /// When it expires, milliseconds since 1970; `null`: never.
     pub expires_ms: Option<u64>,
 }
 
 /// Entries of a store, a part of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct KvList {
     /// By key.
     pub entries: Vec<KvEntry>,
-    /// What `cursor` has to be for the next part, if there may be one.
+    /// `cursor` of the next part, if there may be one: a part may be short, or empty, and not the last.
     pub next: Option<String>,
 }
 
 /// A store of keys and values.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct KvStore {
     /// Its name.
+    #[cfg_attr(feature = "schema", schemars(with = "BindingName"))]
     pub name: String,
-    /// Its entries.
+    /// Its entries, with those that have expired and are not collected yet.
     pub entries: u64,
-    /// What they count.
+    /// What they count, bytes: key, value, metadata and 64 for each.
     pub bytes: u64,
 }
 
 /// Stores, a page of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct KvStoreList {
     /// By name.
     pub stores: Vec<KvStore>,
-    /// What `after` has to be for the next page, if there is one.
+    /// `after` of the next page, if there is one.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<BindingName>"))]
     pub next: Option<String>,
 }
 
 /// What a value was put as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct KvWritten {
-    /// Its version.
+    /// Its version, which only grows and is never given again; the ETag is it in quotes.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub version: u64,
 }
 
 /// A queue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "Queue")
+)]
 pub struct QueueDocument {
     /// Its name.
+    #[cfg_attr(feature = "schema", schemars(with = "BindingName"))]
     pub name: String,
     /// Its messages.
     pub messages: u64,
-    /// What they count.
+    /// What they count, bytes: body, content type and 88 for each.
     pub bytes: u64,
 }
 
 /// Queues, a page of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct QueueList {
     /// By name.
     pub queues: Vec<QueueDocument>,
-    /// What `after` has to be for the next page, if there is one.
+    /// `after` of the next page, if there is one.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<BindingName>"))]
     pub next: Option<String>,
 }
 
 /// A message of a queue, without its body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "Message")
+)]
 pub struct MessageDocument {
     /// Its id.
+    #[cfg_attr(feature = "schema", schemars(with = "MessageId"))]
     pub id: String,
     /// When it was sent, milliseconds since 1970.
     pub sent_ms: u64,
@@ -286,26 +368,37 @@ pub struct MessageDocument {
 
 /// Messages of a queue, a part of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MessageList {
     /// As they were sent, oldest first.
     pub messages: Vec<MessageDocument>,
-    /// What `cursor` has to be for the next part, if there may be one.
+    /// `cursor` of the next part, if there may be one.
+    #[cfg_attr(feature = "schema", schemars(with = "Option<MessageId>"))]
     pub next: Option<String>,
 }
 
 /// What a message was sent as.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MessageSent {
     /// Its id.
+    #[cfg_attr(feature = "schema", schemars(with = "MessageId"))]
     pub id: String,
 }
 
 /// A secret, without its value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "Secret")
+)]
 pub struct SecretDocument {
     /// Its name.
+    #[cfg_attr(feature = "schema", schemars(with = "BindingName"))]
     pub name: String,
-    /// Its version.
+    /// Its version, which only grows and is never given again.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub version: u64,
     /// When it was set, milliseconds since 1970.
     pub set_ms: u64,
@@ -313,13 +406,20 @@ pub struct SecretDocument {
 
 /// All secrets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SecretList {
     /// By name.
+    #[cfg_attr(feature = "schema", schemars(length(max = 1000)))]
     pub secrets: Vec<SecretDocument>,
 }
 
 /// An image that was uploaded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "Image")
+)]
 pub struct ImageDocument {
     /// SHA-256 of it: what a deploy names it by.
     pub digest: Digest,

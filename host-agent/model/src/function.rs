@@ -21,12 +21,32 @@ pub const LATEST: &str = "$LATEST";
 /// Name of a function.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(rename = "Name", extend("minLength" = 1, "maxLength" = NAME_CHARS_MAX, "pattern" = name_pattern()))
+)]
 pub struct FunctionName(String);
 
-/// Name of an alias.
+/// Name of an alias: not only digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(extend(
+        "minLength" = 1,
+        "maxLength" = ALIAS_CHARS_MAX,
+        "pattern" = "^[0-9]*[A-Za-z_-][A-Za-z0-9_-]*$"
+    ))
+)]
 pub struct AliasName(String);
+
+/// What [`is_name`] takes of up to [`NAME_CHARS_MAX`] characters.
+#[cfg(feature = "schema")]
+pub(crate) fn name_pattern() -> String {
+    format!("^[A-Za-z0-9_-]{{1,{NAME_CHARS_MAX}}}$")
+}
 
 pub(crate) fn is_name(text: &str, chars_max: usize) -> bool {
     (1..=chars_max).contains(&text.len())
@@ -214,6 +234,11 @@ impl fmt::Display for FunctionId {
 /// Number of a version: 1 for the first that is published of a function, and one more for each after it. Never
 /// given twice, not even after a deletion of the version. The live version has the next one before it is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(extend("maximum" = u64::MAX))
+)]
 pub struct VersionNumber(pub NonZeroU64);
 
 impl VersionNumber {

@@ -11,6 +11,8 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 pub use self::origin::{HOST_BYTES_MAX, Host, HostPattern, Origin, OriginPattern, Scheme};
+#[cfg(feature = "schema")]
+use crate::function::name_pattern;
 use crate::{FunctionName, NAME_CHARS_MAX, function::is_name};
 
 /// Names, hosts, origins and functions in the grants of a version at most.
@@ -121,15 +123,25 @@ macro_rules! text {
     };
 }
 
-/// What a function calls a thing that it was given: a secret, a store, a queue.
+/// Name of a secret, a store, a queue or a database, by which a function asks for it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(extend("minLength" = 1, "maxLength" = NAME_CHARS_MAX, "pattern" = name_pattern()))
+)]
 pub struct BindingName(String);
 text!(BindingName, Name, |text| is_name(text, NAME_CHARS_MAX));
 
-/// The header that a secret is put into, in lower case.
+/// The header that a secret is put into, in lower case; none that says how a message is sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(inline, extend("pattern" = format!("^[a-z0-9_-]{{1,{HEADER_CHARS_MAX}}}$")))
+)]
 pub struct SecretHeader(String);
 text!(SecretHeader, Header, |text| {
     let is_of_name = |byte: u8| {
@@ -143,6 +155,11 @@ text!(SecretHeader, Header, |text| {
 /// What the header says; the secret stands for `{}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(inline, example = "Bearer {}", extend("maxLength" = FORMAT_CHARS_MAX))
+)]
 pub struct SecretFormat(String);
 text!(SecretFormat, Format, |text| {
     text.len() <= FORMAT_CHARS_MAX
@@ -168,6 +185,7 @@ impl SecretFormat {
 /// Method of a request that a function makes. `CONNECT` and `TRACE` can be granted to nobody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[expect(missing_docs, reason = "they are HTTP's")]
 pub enum GrantedMethod {
     Get,
@@ -205,9 +223,16 @@ impl GrantedMethod {
     }
 }
 
-/// Everything that a function may ask for.
+/// What a function may ask its host for; nothing that is not here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(description = format!(
+        "What a function may ask its host for; nothing that is not here. At most {GRANTS_MAX} names, hosts and origins, and {GRANTS_BYTES_MAX} bytes of them."
+    ))
+)]
 pub struct Grants {
     /// Where it may connect to.
     #[serde(skip_serializing_if = "is_default")]
@@ -215,19 +240,19 @@ pub struct Grants {
     /// Secrets, by the names that they are stored under.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<BindingName, SecretGrant>,
-    /// SQL databases.
+    /// SQL databases, by the names that the function calls them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub sql: BTreeMap<BindingName, UrlGrant>,
-    /// Redis databases.
+    /// Redis databases, by the names that the function calls them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub redis: BTreeMap<BindingName, UrlGrant>,
-    /// Key-value stores.
+    /// Key-value stores, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub kv: BTreeMap<BindingName, NamedGrant>,
-    /// Queues.
+    /// Queues, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub queue: BTreeMap<BindingName, NamedGrant>,
-    /// Other functions.
+    /// Functions that may be called.
     #[serde(skip_serializing_if = "is_default")]
     pub invoke: InvokeGrant,
 }
@@ -235,8 +260,9 @@ pub struct Grants {
 /// Where a function may connect to, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NetworkGrant {
-    /// Origins.
+    /// Origins, or patterns of them.
     pub allow: Vec<OriginPattern>,
     /// Methods of HTTP requests; all of them unless said otherwise.
     pub methods: Vec<GrantedMethod>,
@@ -251,18 +277,19 @@ impl Default for NetworkGrant {
     }
 }
 
-/// A secret: put into requests to these hosts by the host itself, so that the function never has it; or, if it says nothing,
-/// read by the function.
+/// A secret that is put into requests to these hosts, in this header, without the function having it; or one that the function
+/// reads, if this says nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SecretGrant {
     /// Where it is sent to.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<HostPattern>,
-    /// In which header.
+    /// In which header; none that says how a message is sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub header: Option<SecretHeader>,
-    /// What else the header says; nothing unless said otherwise.
+    /// What the header says, with `{}` for the secret; the secret alone unless said otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<SecretFormat>,
 }
@@ -270,19 +297,22 @@ pub struct SecretGrant {
 /// A database, whose address with user and password is a secret that the function does not have.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct UrlGrant {
     /// Name of the secret.
     pub url_secret: BindingName,
 }
 
-/// A thing of which there is no more to say than its name.
+/// Nothing: there is no more to say than the name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NamedGrant {}
 
 /// Functions that may be called.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct InvokeGrant {
     /// Their names.
     pub allow: Vec<FunctionName>,

@@ -10,6 +10,7 @@
 //! alias        where an alias leads
 //! documents    what the native API is sent and answers
 //! invalid      why a value is refused
+//! schema       texts in documents, for their description
 //! ```
 //! Values only. Not here: input and output, sockets, clocks; what a VM says of its end (`jiffy-control`).
 #![forbid(unsafe_code)]
@@ -23,6 +24,8 @@ mod function;
 mod grants;
 mod invalid;
 mod outcome;
+#[cfg(feature = "schema")]
+pub mod schema;
 mod settings;
 
 pub use alias::{ALIAS_TARGETS_MAX, Alias, AliasTarget};

@@ -28,6 +28,7 @@ pub type EnvironmentChanges = BTreeMap<String, Option<String>>;
 /// Whether a request finds what those before it left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Isolation {
     /// Nothing: the VM goes back to its snapshot after every request.
@@ -47,12 +48,14 @@ impl std::fmt::Display for Isolation {
 }
 
 macro_rules! settings {
-    ($($(#[$doc:meta])* $field:ident: $type:ty = $default:expr,)*) => {
+    ($($(#[$doc:meta])* $field:ident: $type:ty = $default:expr $(, schema($($schema:tt)*))?;)*) => {
         /// What an author says of a function. Part of a version: it never changes.
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(default)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         pub struct Settings {
-            $($(#[$doc])* pub $field: $type,)*
+            $($(#[$doc])* $(#[cfg_attr(feature = "schema", schemars($($schema)*))])?
+            pub $field: $type,)*
         }
 
         impl Default for Settings {
@@ -85,18 +88,27 @@ macro_rules! settings {
         /// has it; a new function, or `reset`, begins with the defaults.
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(deny_unknown_fields)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
         pub struct Deploy {
             /// SHA-256 of an image that was uploaded.
             pub image: Digest,
-            /// Begin with the defaults.
+            /// Begin with the defaults and not with what the live version has.
             #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+            #[cfg_attr(feature = "schema", schemars(!skip_serializing_if))]
             pub reset: bool,
-            /// Whether the version gets its number for good. It does unless the client says otherwise.
+            /// Whether the version gets its number for good, as it does unless this is `false`. If not, it is live until the next
+            /// change replaces it.
             #[serde(skip_serializing_if = "Option::is_none")]
             pub publish: Option<bool>,
-            $($(#[$doc])* #[serde(skip_serializing_if = "Option::is_none")] pub $field: Option<$type>,)*
-            /// Some of the variables: a text sets one, `null` removes it.
+            $($(#[$doc])* #[serde(skip_serializing_if = "Option::is_none")]
+            $(#[cfg_attr(feature = "schema", schemars($($schema)*))])?
+            pub $field: Option<$type>,)*
+            /// Some environment variables, over what `environment` or the live version says: a text sets one, `null` removes it.
             #[serde(skip_serializing_if = "Option::is_none")]
+            #[cfg_attr(feature = "schema", schemars(extend(
+                "propertyNames" = { "pattern": VARIABLE_NAME },
+                "additionalProperties" = { "type": ["string", "null"], "pattern": VARIABLE_VALUE }
+            )))]
             pub environment_changes: Option<EnvironmentChanges>,
         }
 
@@ -123,9 +135,10 @@ macro_rules! settings {
             }
         }
 
-        /// How settings changed; what did not is left out.
+        /// How a deploy changed a function's settings; what it did not change is left out.
         #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(default)]
+        #[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(rename = "Changes"))]
         pub struct SettingsChanges {
             $($(#[$doc])* #[serde(skip_serializing_if = "Option::is_none")]
             pub $field: Option<<$type as Setting>::Change>,)*
@@ -140,23 +153,47 @@ macro_rules! settings {
     };
 }
 
+// `schema(…)` is what `openapi.json` says of the values that `check` takes.
 settings! {
     /// RAM of a VM, bytes.
     memory_bytes: u64 = RAM_BYTES_DEFAULT,
+        schema(range(min = RAM_BYTES_MIN, max = RAM_BYTES_MAX), extend("multipleOf" = RAM_BYTES_STEP));
     /// What `init` and each request may take, milliseconds.
-    timeout_ms: u64 = TIMEOUT_MS_DEFAULT,
+    timeout_ms: u64 = TIMEOUT_MS_DEFAULT, schema(range(min = 1, max = TIMEOUT_MS_MAX));
     /// Whether a VM is reset between two requests.
-    isolation: Isolation = Isolation::Fresh,
+    isolation: Isolation = Isolation::Fresh;
     /// VMs at most.
-    max_concurrency: u32 = CONCURRENCY_DEFAULT,
-    /// VMs that are kept ready although nobody asks.
-    min_ready: u32 = 0,
+    max_concurrency: u32 = CONCURRENCY_DEFAULT, schema(range(min = 1, max = CONCURRENCY_MAX));
+    /// VMs that are kept ready although nobody asks; not more than `max_concurrency`.
+    min_ready: u32 = 0, schema(range(max = CONCURRENCY_MAX));
     /// Environment variables.
     environment: Environment = Environment::new(),
+        schema(
+            description = environment_rule(),
+            extend(
+                "propertyNames" = { "pattern": VARIABLE_NAME },
+                "additionalProperties" = { "type": "string", "pattern": VARIABLE_VALUE }
+            )
+        );
     /// For people.
-    description: String = String::new(),
-    /// What it may ask its host for.
-    grants: Grants = Grants::default(),
+    description: String = String::new(), schema(length(max = DESCRIPTION_CHARS_MAX));
+    /// All that the function may ask its host for.
+    grants: Grants = Grants::default();
+}
+
+#[cfg(feature = "schema")]
+const VARIABLE_NAME: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
+#[cfg(feature = "schema")]
+const VARIABLE_VALUE: &str = r"^[^\x00]*$";
+
+#[cfg(feature = "schema")]
+fn environment_rule() -> String {
+    use crate::{ENVIRONMENT_BYTES_MAX, ENVIRONMENT_COST_BYTES_MAX, VARIABLE_COST_BYTES};
+    format!(
+        "All environment variables: at most {ENVIRONMENT_BYTES_MAX} bytes, names and values with a byte each behind them, and at \
+         most {ENVIRONMENT_COST_BYTES_MAX} with {VARIABLE_COST_BYTES} more for each variable. If the agent has no token, it shows \
+         each value as `{HIDDEN_VALUE}`."
+    )
 }
 
 /// A value that a setting can have.
@@ -180,6 +217,7 @@ pub struct Change<T> {
 /// Names of variables: values may be secrets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EnvironmentChange {
     /// Those that are new.
     pub added: Vec<String>,
@@ -190,17 +228,33 @@ pub struct EnvironmentChange {
 }
 
 macro_rules! plain {
-    ($($type:ty),*) => {
-        $(impl Setting for $type {
+    ($($type:ty: $change:literal),*) => {$(
+        #[cfg(feature = "schema")]
+        impl schemars::JsonSchema for Change<$type> {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                $change.into()
+            }
+
+            fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                let value = generator.subschema_for::<$type>();
+                schemars::json_schema!({
+                    "type": "object",
+                    "properties": { "from": value, "to": value },
+                    "required": ["from", "to"],
+                })
+            }
+        }
+
+        impl Setting for $type {
             type Change = Change<Self>;
 
             fn change_to(&self, to: &Self) -> Option<Change<Self>> {
                 (self != to).then(|| Change { from: self.clone(), to: to.clone() })
             }
-        })*
-    };
+        }
+    )*};
 }
-plain!(u32, u64, String, Isolation, Grants);
+plain!(u32: "NumberChange", u64: "NumberChange", String: "TextChange", Isolation: "IsolationChange", Grants: "GrantsChange");
 
 impl Setting for Environment {
     type Change = EnvironmentChange;

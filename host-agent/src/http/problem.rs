@@ -8,6 +8,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use jiffy_control::{CUT_MARK, LogRecord};
+#[cfg(test)]
+use jiffy_model::Blame;
 use jiffy_model::{EndsRequest, Outcome, documents::InitLog};
 use serde::Serialize;
 
@@ -74,23 +76,53 @@ struct Fields {
     headers: HeaderMap,
 }
 
+/// An error, as in RFC 9457.
 #[derive(Serialize)]
-struct Document<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Problem"))]
+pub(crate) struct Document<'a> {
+    /// What it is about.
+    #[cfg_attr(test, schemars(extend("enum" = types())))]
     r#type: String,
+    /// The same in a few words.
     title: &'static str,
+    /// The response's status.
+    #[cfg_attr(test, schemars(range(min = 400, max = 599)))]
     status: u16,
+    /// One sentence with the fix in it.
     detail: &'a str,
+    /// Id of the request, also in the function's log.
+    #[cfg_attr(test, schemars(extend("format" = "uuid")))]
     request_id: &'a str,
+    /// Name of the error's type in the function.
     #[serde(skip_serializing_if = "Option::is_none")]
     error_type: Option<&'a str>,
+    /// How `init` ended, if that is why an image was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(extend("enum" = ends_of_init())))]
     outcome: Option<&'static str>,
+    /// What `init` logged, if a deploy failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     logs: Option<&'a [InitLog]>,
+    /// Where the function was when it panicked, broke, ran out of memory or of time, innermost first.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     backtrace: &'a [Frame],
+    /// Why the backtrace has addresses only: the function broke so often that it has used up the CPU time for names.
     #[serde(skip_serializing_if = "Option::is_none")]
     backtrace_note: Option<&'a str>,
+}
+
+/// All types of problems.
+#[cfg(test)]
+fn types() -> Vec<String> {
+    let types = Outcome::problems().map(|kind| format!("{TYPE_PREFIX}{kind}"));
+    types.collect()
+}
+
+/// How an `init` can end that an image is refused for.
+#[cfg(test)]
+fn ends_of_init() -> Vec<&'static str> {
+    let faults = Outcome::problems().filter(|kind| kind.blame() == Some(Blame::Function));
+    faults.map(Outcome::name).collect()
 }
 
 impl Problem {

@@ -21,6 +21,7 @@ use crate::{
 };
 
 /// One method of one path.
+#[cfg_attr(not(test), expect(dead_code, reason = "`openapi.json` is made of it"))]
 pub(super) struct Endpoint<V: Vms> {
     pub(super) method: Method,
     pub(super) path: &'static str,
@@ -154,7 +155,7 @@ pub(super) fn endpoints<V: Vms>() -> Vec<Endpoint<V>> {
             .summary("How the agent is.")
             .any_query()
             .answers(&[Json(200, "It runs.", "Health")]),
-        get("/openapi.json", Read, openapi::<V>)
+        get("/openapi.json", Read, openapi)
             .called("openapi", "agent")
             .summary("This document.")
             .any_query()

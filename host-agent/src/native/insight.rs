@@ -66,8 +66,11 @@ fn typed(content_type: &'static str, body: impl Into<Body>) -> Response {
     ([(header::CONTENT_TYPE, content_type)], body.into()).into_response()
 }
 
+/// All VMs.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct InstanceList {
+    /// In no order.
     instances: Vec<InstanceView>,
 }
 
@@ -87,8 +90,11 @@ pub(super) struct UsageParameters {
     since: u64,
 }
 
+/// What requests took.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct UsageList {
+    /// By function.
     usage: Vec<FunctionUsage>,
 }
 
@@ -148,7 +154,9 @@ pub(super) async fn logs<V: Vms>(
         .map_err(|_| Problem::new(Outcome::Platform, "the logs could not be read: try again"))?;
     let (lines, receiver) = read?;
     let mut text = Vec::new();
-    lines.iter().for_each(|line| append(&mut text, line));
+    for line in &lines {
+        append(&mut text, &Line::Logged(line));
+    }
     let Some(receiver) = receiver else {
         return Ok(typed(JSON_LINES, text));
     };
@@ -157,15 +165,23 @@ pub(super) async fn logs<V: Vms>(
     Ok(typed(JSON_LINES, Body::from_stream(first.chain(rest))))
 }
 
-fn append(text: &mut Vec<u8>, line: &impl Serialize) {
+fn append(text: &mut Vec<u8>, line: &Line<'_>) {
     serde_json::to_writer(&mut *text, line).expect("texts and numbers always encode");
     text.push(b'\n');
 }
 
-/// Says in a followed log that some lines are not in it.
+/// One line of a log, or how many lines a follower missed.
 #[derive(Serialize)]
-struct Missed {
-    missed: u64,
+#[serde(untagged)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "LogLine"))]
+pub(super) enum Line<'a> {
+    /// One line.
+    Logged(&'a LogLine),
+    /// Some lines are not in a followed log.
+    Missed {
+        /// How many.
+        missed: u64,
+    },
 }
 
 /// The lines from now on, until the function is deleted or the agent stops.
@@ -184,9 +200,9 @@ fn follow(
                 };
                 let mut text = Vec::new();
                 match received {
-                    Ok(line) if query.wants(&line) => append(&mut text, &*line),
+                    Ok(line) if query.wants(&line) => append(&mut text, &Line::Logged(&line)),
                     Ok(_) => continue,
-                    Err(RecvError::Lagged(missed)) => append(&mut text, &Missed { missed }),
+                    Err(RecvError::Lagged(missed)) => append(&mut text, &Line::Missed { missed }),
                     Err(RecvError::Closed) => return None,
                 }
                 return Some((Bytes::from(text), (receiver, query, stopping)));

@@ -46,28 +46,31 @@ pub(super) fn version_document(
 
 /// A VM.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Instance"))]
 pub(super) struct InstanceView {
+    /// Its function.
+    #[cfg_attr(test, schemars(with = "jiffy_model::FunctionName"))]
     function: FunctionId,
+    /// Its version.
     version: VersionNumber,
-    state: &'static str,
+    /// What it does.
+    state: InstanceState,
+    /// Since when, milliseconds.
     in_state_ms: u64,
+    /// Id of its process; 0 if it has none yet.
     process_id: u32,
+    /// Requests that it has had.
     requests: u64,
+    /// Memory that is counted for it, bytes.
     memory_charged_bytes: u64,
 }
 
 impl From<InstanceInfo> for InstanceView {
     fn from(info: InstanceInfo) -> Self {
-        let state = match info.state {
-            InstanceState::Starting => "starting",
-            InstanceState::Busy => "busy",
-            InstanceState::Settling => "settling",
-            InstanceState::Idle => "idle",
-        };
         Self {
             function: info.deployed.function.clone(),
             version: info.deployed.version,
-            state,
+            state: info.state,
             in_state_ms: u64::try_from(info.in_state.as_millis()).unwrap_or(u64::MAX),
             process_id: info.process_id,
             requests: info.requests,

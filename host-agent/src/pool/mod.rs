@@ -23,6 +23,7 @@ use std::{
 use jiffy_abi::layout::PAGE_BYTES;
 use jiffy_model::{EndsRequest, Outcome};
 use parking_lot::Mutex;
+use serde::Serialize;
 use tokio::{
     runtime::Handle,
     sync::{Notify, oneshot},
@@ -109,7 +110,9 @@ impl From<Reason> for Refused {
 }
 
 /// What a VM does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum InstanceState {
     /// It waits for a shell.
     Starting,

@@ -385,12 +385,13 @@ impl<V: Vms> Service<V> {
 
 /// How the agent is.
 #[derive(Clone, Debug, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Health {
     /// Functions that are deployed.
     pub functions: usize,
     /// Versions whose snapshots wait to be made again.
     pub rebuilding: usize,
-    /// Whether the agent is draining.
+    /// Whether the agent stops: it takes no more requests and ends those that it has.
     pub stopping: bool,
     /// Version of the agent.
     pub version: &'static str,

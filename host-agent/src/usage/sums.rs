@@ -14,22 +14,26 @@ const HOUR_MS: u64 = 60 * MINUTE_MS;
 const MINUTES_KEPT_MS: u64 = 2 * HOUR_MS;
 
 macro_rules! sums {
-    ($($of_record:ident),*) => {
+    ($($(#[$doc:meta])* $of_record:ident),*) => {
         /// What a number of requests took together. All sums saturate.
         #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[cfg_attr(test, derive(schemars::JsonSchema))]
         pub struct Sums {
             /// Requests.
             pub requests: u64,
             /// Requests by how they ended.
+            #[cfg_attr(test, schemars(with = "BTreeMap<String, u64>"))]
             pub outcomes: BTreeMap<Outcome, u64>,
             /// Requests by how they came to their VM.
+            #[cfg_attr(test, schemars(with = "BTreeMap<String, u64>"))]
             pub starts: BTreeMap<Start, u64>,
             $(
-                /// As in [`UsageRecord`].
+                $(#[$doc])*
                 #[serde(default)]
+                #[cfg_attr(test, schemars(!default))]
                 pub $of_record: u64,
             )*
-            /// RAM of the VM times `run_us`: MiB microseconds.
+            /// RAM of the VMs times `run_us`: MiB microseconds.
             pub memory_mib_us: u64,
         }
 
@@ -59,9 +63,36 @@ macro_rules! sums {
     };
 }
 
+// Each is what it is of one request in `UsageRecord`.
 sums! {
-    queue_us, restore_us, run_us, wall_us, cpu_us, reset_us, pages_written, exits, bytes_in, bytes_out,
-    calls, call_bytes, reply_bytes, calls_us
+    /// Time they waited for a VM, microseconds.
+    queue_us,
+    /// Time that restoring snapshots took, a part of `run_us`, microseconds.
+    restore_us,
+    /// Time from their hand-over to a VM to the end of the response, microseconds.
+    run_us,
+    /// Time from their arrival to the end of the response, microseconds.
+    wall_us,
+    /// CPU time of their VMs, microseconds, with restoring and resetting.
+    cpu_us,
+    /// Time that resetting VMs after them took, microseconds.
+    reset_us,
+    /// Pages that they wrote.
+    pages_written,
+    /// Exits of their VMs.
+    exits,
+    /// Bytes of the requests.
+    bytes_in,
+    /// Bytes of the responses.
+    bytes_out,
+    /// Calls that they made to the host.
+    calls,
+    /// Bytes of their calls.
+    call_bytes,
+    /// Bytes of the replies to them.
+    reply_bytes,
+    /// Time in which one call or more had no reply, microseconds.
+    calls_us
 }
 
 fn add(sum: &mut u64, added: u64) {
@@ -76,8 +107,10 @@ fn add_each<K: Copy + Ord>(sums: &mut BTreeMap<K, u64>, added: &BTreeMap<K, u64>
 
 /// What one function used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(rename = "Usage"))]
 pub struct FunctionUsage {
     /// The function.
+    #[cfg_attr(test, schemars(with = "jiffy_model::FunctionName"))]
     pub function: FunctionId,
     /// Its requests.
     #[serde(flatten)]

@@ -35,16 +35,19 @@ const GLUE: &str = "__jiffy_";
 /// What rustc calls the folder of its own library, before a hash.
 const RUST: &str = "rustc";
 
-/// One function on the way to an address.
+/// One function on the way to where a guest was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Frame {
     /// Where it stood: the instruction, or where the call in it returns to.
+    #[cfg_attr(feature = "schema", schemars(range(max = u64::MAX)))]
     pub address: u64,
-    /// `None`: the image has no symbol there.
+    /// Its name; none if the image has no symbol there.
     pub function: Option<String>,
-    /// As its author calls it.
+    /// Its file, as its author calls it; none if the image does not say.
     pub file: Option<String>,
-    /// From 1; `None` also where the compiler made code that belongs to no line.
+    /// Its line, from 1; none also where the compiler made code that belongs to no line.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub line: Option<u32>,
     /// It is Rust's, the library OS's, or nobody's that is known.
     #[serde(skip)]

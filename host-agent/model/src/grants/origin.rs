@@ -27,9 +27,14 @@ pub enum Host {
     Address(IpAddr),
 }
 
-/// Hosts that are alike.
+/// A host; `*.example.com` stands for all names below `example.com`, `*` for all names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(inline, example = "api.stripe.com")
+)]
 pub enum HostPattern {
     /// `*`: every name, and no address.
     AnyName,
@@ -59,9 +64,15 @@ pub struct Origin {
     pub port: u16,
 }
 
-/// Origins that are alike.
+/// `https://HOST`, `http://HOST` or `tcp://HOST:PORT`; `*.example.com` stands for all names below `example.com`, `*` for all
+/// names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
+#[cfg_attr(
+    feature = "schema",
+    derive(schemars::JsonSchema),
+    schemars(inline, example = "https://api.example.com")
+)]
 pub struct OriginPattern {
     /// What is spoken.
     pub scheme: Scheme,
