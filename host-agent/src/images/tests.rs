@@ -113,7 +113,7 @@ async fn what_is_refused_leaves_nothing() {
             patched(text + 4, &[1]),
             Refused::Unreadable { address: IMAGE },
         ),
-        (patched(text, &[7]), Refused::ThreadLocal),
+        (patched(text, &[7]), Refused::NoSegments),
         (patched(24, &[0; 8]), Refused::Entry(0)),
         (patched(56, &[17]), Refused::TooManyHeaders(17)),
     ];

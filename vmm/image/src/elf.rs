@@ -45,6 +45,19 @@ pub struct LoadHeader {
     pub permissions: [bool; 3],
 }
 
+/// A program header of thread-locals, as the file has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TlsHeader {
+    /// Where their first bytes are.
+    pub(crate) address: u64,
+    /// Bytes of a block of them.
+    pub(crate) bytes: u64,
+    /// Bytes that are not zero at first.
+    pub(crate) file_bytes: u64,
+    /// What a block is aligned to, bytes.
+    pub(crate) align: u64,
+}
+
 impl Elf {
     /// Reads the headers of `source`, which may be of any size, and nothing else of it.
     pub fn read<S: Source + ?Sized>(source: &S) -> Result<Self, ReadError> {
@@ -81,9 +94,6 @@ impl Elf {
             _ if has(PT_DYNAMIC) || has(PT_INTERP) => return Err(ImageError::Dynamic),
             ET_EXEC => {}
             other => return Err(ImageError::NotExecutable(other.0)),
-        }
-        if has(PT_TLS) {
-            return Err(ImageError::ThreadLocal);
         }
         Ok(())
     }
@@ -127,6 +137,20 @@ impl Elf {
             permissions: [PF_R, PF_W, PF_X].map(|flag| header.p_flags(LE).contains(flag)),
         });
         load.filter(|load| load.bytes.max(load.file_bytes) > 0)
+    }
+
+    /// What thread-locals begin as, in the file's order: a guest copies it, a VMM does not.
+    pub(crate) fn tls_headers(&self) -> impl Iterator<Item = TlsHeader> {
+        let tls = self
+            .headers
+            .iter()
+            .filter(|header| header.p_type(LE) == PT_TLS);
+        tls.map(|header| TlsHeader {
+            address: header.p_vaddr(LE),
+            bytes: header.p_memsz(LE),
+            file_bytes: header.p_filesz(LE),
+            align: header.p_align(LE),
+        })
     }
 
     /// What the image says of itself; an error if it is of another ABI, or says nothing.

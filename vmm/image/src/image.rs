@@ -5,7 +5,9 @@ use jiffy_abi::{
     note::{self, Note},
 };
 
-use crate::{Elf, IMAGE_BYTES_MAX, ImageError, LoadHeader, ReadError, Source};
+use crate::{
+    Elf, IMAGE_BYTES_MAX, ImageError, LoadHeader, ReadError, Source, TLS_BYTES_MAX, elf::TlsHeader,
+};
 
 /// Least room behind an image, bytes: what the driver receives into, almost 1 MiB, and a heap.
 pub const HEAP_BYTES_MIN: u64 = (1 << 20) + (256 << 10);
@@ -68,6 +70,7 @@ impl Image {
         let note = elf.note(source)?;
         let stack_bytes = note::stack_bytes(note.flags).ok_or(ImageError::NoteDamaged)?;
         let (entry, segments) = (elf.entry(), segments(&elf, STACK + stack_bytes)?);
+        check_tls(elf.tls_headers(), &segments)?;
         let executable = segments.iter().any(|segment| {
             segment.permissions == Permissions::ReadExecute
                 && entry
@@ -140,6 +143,35 @@ impl Image {
     pub fn end(&self) -> u64 {
         self.segments.last().map_or(IMAGE, Segment::end)
     }
+}
+
+/// Nobody but the guest looks at thread-locals, and it relies on more than this; what makes no sense is refused here all the
+/// same, as it says that something else linked the image.
+fn check_tls(
+    mut headers: impl Iterator<Item = TlsHeader>,
+    segments: &[Segment],
+) -> Result<(), ImageError> {
+    let Some(header) = headers.next() else {
+        return Ok(());
+    };
+    let TlsHeader {
+        address,
+        bytes,
+        file_bytes,
+        align,
+    } = header;
+    let is_in = |segment: &Segment| {
+        let offset = address.checked_sub(segment.address);
+        let end = offset.and_then(|offset| offset.checked_add(file_bytes));
+        end.is_some_and(|end| end <= segment.bytes)
+    };
+    let fits = file_bytes <= bytes && bytes <= TLS_BYTES_MAX;
+    let is_aligned =
+        align.is_power_of_two() && align <= PAGE_BYTES && address.is_multiple_of(align);
+    if !fits || !is_aligned || !segments.iter().any(is_in) || headers.next().is_some() {
+        return Err(ImageError::ThreadLocal { address, bytes });
+    }
+    Ok(())
 }
 
 fn segments(elf: &Elf, first: u64) -> Result<Vec<Segment>, ImageError> {

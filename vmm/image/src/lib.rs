@@ -27,8 +27,10 @@ pub use source::Source;
 
 /// Largest image file, bytes, symbols included.
 pub const IMAGE_BYTES_MAX: u64 = 256 << 20;
-/// Most program headers; the linker script makes five.
+/// Most program headers; the linker scripts make five, and six.
 pub const PROGRAM_HEADERS_MAX: usize = 16;
+/// Bytes of all thread-locals at most; those of std take some hundred.
+pub const TLS_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of a segment of notes at most; jiffy's own takes 156.
 pub const NOTES_BYTES_MAX: u64 = 64 << 10;
 
@@ -52,8 +54,10 @@ pub enum ImageError {
     Dynamic,
     #[error("the ELF file is of type {0}, not an executable: pass what `jiffy build` made")]
     NotExecutable(u16),
-    #[error("the ELF file has thread-local storage, which a guest has not: use plain statics")]
-    ThreadLocal,
+    #[error(
+        "the thread-locals at {address:#x} with {bytes} bytes are not one block of at most {TLS_BYTES_MAX} bytes, inside a segment and aligned to at most a page: link the image with `jiffy build`"
+    )]
+    ThreadLocal { address: u64, bytes: u64 },
     #[error("the ELF file has {0} program headers, more than {PROGRAM_HEADERS_MAX}")]
     TooManyHeaders(usize),
     #[error(
