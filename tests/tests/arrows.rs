@@ -54,6 +54,12 @@ const RULES: &[Rule] = &[
         others: NOT_IN_A_GUEST,
     },
     Rule {
+        // Under `std`, over the library OS: the SDK does not know it.
+        package: "jiffy-libc",
+        ours: &["jiffy-abi", "jiffy-rt"],
+        others: NOT_IN_A_GUEST,
+    },
+    Rule {
         package: "jiffy-macros",
         ours: &[],
         others: Others::Except(VMM_FIELD),

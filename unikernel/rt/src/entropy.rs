@@ -30,6 +30,22 @@ static INIT_DONE: AtomicBool = AtomicBool::new(false);
 /// `init` is over; the snapshot is taken next.
 pub(crate) fn init_done() {
     INIT_DONE.store(true, Relaxed);
+    #[cfg(feature = "std")]
+    forget();
+}
+
+/// Forgets what `init` drew from: only what it made of it is in the snapshot.
+#[cfg(feature = "std")]
+fn forget() {
+    // SAFETY: as in `draw`.
+    unsafe { *STATE.get() = None };
+}
+
+/// Fills `bytes` with unpredictable ones, which may become known later: `std` keys hash tables with them. `init` may do
+/// so; a table that it makes has the same keys in every clone of its snapshot.
+#[cfg(feature = "std")]
+pub fn fill_hash_keys(bytes: &mut [u8]) {
+    draw(bytes);
 }
 
 /// Fills `bytes` with unpredictable ones.
@@ -37,6 +53,11 @@ pub fn fill_random(bytes: &mut [u8]) {
     if !INIT_DONE.load(Relaxed) {
         CONTROL.store(control_offset(RANDOM_DRAWN), 1u64);
     }
+    draw(bytes);
+}
+
+#[inline(always)]
+fn draw(bytes: &mut [u8]) {
     let page = clock::resume_page();
     let entropy: [u8; ENTROPY_BYTES] = page.entropy;
     let pointer = STATE.get();

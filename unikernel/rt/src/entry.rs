@@ -25,6 +25,8 @@ unsafe extern "C" fn _start() -> ! {
 extern "C" fn start() -> ! {
     let page = clock::resume_page();
     heap::claim(page.heap_start, vsock::rx_buffers(page.heap_end));
+    #[cfg(feature = "std")]
+    crate::tls::begin();
     // SAFETY: `jiffy::image!` in the wrapper crate defines it with this signature.
     unsafe { __jiffy_main() }
 }

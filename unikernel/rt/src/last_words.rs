@@ -8,7 +8,7 @@ use core::{
     arch::asm,
     fmt,
     fmt::Write,
-    panic::PanicInfo,
+    panic::Location,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
 };
 
@@ -65,8 +65,36 @@ impl fmt::Write for Message {
     }
 }
 
+#[cfg(not(feature = "std"))]
 #[panic_handler]
-fn panic(info: &PanicInfo<'_>) -> ! {
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    end_of_panic(info.message(), info.location())
+}
+
+/// Gives up because of a panic, which `std` told its hook of.
+#[cfg(feature = "std")]
+pub fn panicked(message: &str, location: Option<&Location<'_>>) -> ! {
+    end_of_panic(message, location)
+}
+
+/// Gives up because the function, or a library of it, aborts. `why` is what it said last.
+#[cfg(feature = "std")]
+pub fn aborted(why: &str) -> ! {
+    give_up(kind::PANIC, why)
+}
+
+/// Gives up if `why` is what `std` says when the allocation that failed last was not to fail.
+#[cfg(feature = "std")]
+pub fn end_if_out_of_memory(why: &str) {
+    let failed_bytes = heap::failed_bytes();
+    let bytes = why.strip_prefix("memory allocation of ");
+    let bytes = bytes.and_then(|rest| rest.strip_suffix(" bytes failed"));
+    if failed_bytes != 0 && bytes.and_then(|bytes| bytes.parse().ok()) == Some(failed_bytes) {
+        out_of_memory(failed_bytes);
+    }
+}
+
+fn end_of_panic(what: impl fmt::Display, location: Option<&Location<'_>>) -> ! {
     static PANICKING: AtomicBool = AtomicBool::new(false);
     if PANICKING.swap(true, Relaxed) {
         give_up(kind::PANIC, "panicked while formatting a panic message");
@@ -74,14 +102,13 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     let pointer = MESSAGE.get();
     // SAFETY: the guest's one thread is here for the first and only time, as `PANICKING` shows.
     let message = unsafe { &mut *pointer };
-    let _ = write!(message, "{}", info.message()); // A message too long is cut.
+    let _ = write!(message, "{what}"); // A message too long is cut.
 
     // `alloc` turns a failed allocation into this panic and gives no other sign.
     let failed_bytes = heap::failed_bytes();
     let oom = failed_bytes != 0 && message.text.starts_with(b"memory allocation of ");
-    let (file, line, column) = info
-        .location()
-        .map_or(("", 0, 0), |at| (at.file(), at.line(), at.column()));
+    let (file, line, column) =
+        location.map_or(("", 0, 0), |at| (at.file(), at.line(), at.column()));
     doorbell::fault(FaultRecord {
         kind: if oom {
             kind::OUT_OF_MEMORY
@@ -107,10 +134,12 @@ fn frame_pointer() -> u64 {
 }
 
 /// `core` and `alloc` come compiled for unwinding and name these two; with `panic=abort` neither
-/// is ever called.
+/// is ever called. `std` has the first, and `jiffy-libc` the other.
+#[cfg(not(feature = "std"))]
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}
 
+#[cfg(not(feature = "std"))]
 #[unsafe(no_mangle)]
 extern "C" fn _Unwind_Resume() -> ! {
     give_up(kind::RUNTIME, "unwinding in an image that cannot unwind")

@@ -41,6 +41,8 @@ mod log;
 mod one;
 #[cfg(jiffy_guest)]
 mod serve;
+#[cfg(all(jiffy_guest, feature = "std"))]
+mod tls;
 #[cfg(jiffy_guest)]
 mod vsock;
 
@@ -83,14 +85,39 @@ pub use self::{
     serve::{Request, Response, serve},
 };
 
+#[cfg(all(jiffy_guest, feature = "std"))]
+pub use self::{
+    entropy::fill_hash_keys,
+    last_words::{aborted, end_if_out_of_memory, panicked},
+    tls::thread_pointer,
+};
+
 #[cfg(test)]
 mod tests {
-    use std::format;
+    use std::{format, string::String, vec::Vec};
+
+    const SCRIPTS: [&str; 2] = [include_str!("../image.ld"), include_str!("../image-std.ld")];
 
     #[test]
     fn images_are_linked_where_the_memory_map_has_them() {
-        let script = include_str!("../image.ld");
         let address = format!("  . = {:#x};\n", jiffy_abi::layout::IMAGE);
-        assert!(script.contains(&address), "image.ld has no line{address}");
+        for script in SCRIPTS {
+            assert!(script.contains(&address), "a script has no line{address}");
+        }
+    }
+
+    /// The script of an image with `std` has all that the other one has, but for what it discards and three orders.
+    #[test]
+    fn scripts_differ_in_what_std_needs() {
+        let lines = |script: &str| -> Vec<String> {
+            let code = script.split_once("SECTIONS").expect("sections").1;
+            code.lines().map(|line| line.trim().into()).collect()
+        };
+        let [plain, std] = SCRIPTS.map(lines);
+        let missing: Vec<&String> = plain.iter().filter(|line| !std.contains(line)).collect();
+        assert_eq!(
+            missing,
+            ["*(.init_array .init_array.*) *(.fini_array .fini_array.*)"]
+        );
     }
 }

@@ -40,11 +40,16 @@ pub struct Response {
 /// Runs `init`, then answers each request with `handle`. An error of `init`, its text, ends the VM,
 /// and so does a response beyond the limits of a frame.
 pub fn serve(init: fn() -> Result<(), String>, handle: fn(Request<'_>) -> Response) -> ! {
+    // Nobody knows then what it calls, and so nothing of a function is compiled into this one, where thread-locals move.
+    #[cfg(feature = "std")]
+    let (init, handle) = core::hint::black_box((init, handle));
     let server = SERVER.set(Box::leak(Box::new(Server::new(Stream::accept()))));
     if let Err(message) = init() {
         give_up(kind::INIT, &message);
     }
     entropy::init_done();
+    #[cfg(feature = "std")]
+    crate::tls::begin_requests();
     doorbell::ready();
     let mut assembler = Assembler::default();
     let mut is_idle = true;

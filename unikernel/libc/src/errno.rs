@@ -1,0 +1,122 @@
+//! Error numbers of Linux, and what they mean in a function.
+#![allow(unsafe_code, reason = "C's symbols")]
+
+use core::ffi::c_int;
+
+pub(crate) const EPERM: c_int = 1;
+pub(crate) const ENOENT: c_int = 2;
+pub(crate) const EBADF: c_int = 9;
+pub(crate) const ECHILD: c_int = 10;
+pub(crate) const EAGAIN: c_int = 11;
+pub(crate) const ENOMEM: c_int = 12;
+pub(crate) const EBUSY: c_int = 16;
+pub(crate) const EINVAL: c_int = 22;
+pub(crate) const ENOTTY: c_int = 25;
+pub(crate) const ESPIPE: c_int = 29;
+pub(crate) const EROFS: c_int = 30;
+pub(crate) const ERANGE: c_int = 34;
+pub(crate) const EDEADLK: c_int = 35;
+pub(crate) const ENOSYS: c_int = 38;
+pub(crate) const ETIMEDOUT: c_int = 110;
+
+/// What an error number means.
+pub(crate) const fn message(error: c_int) -> &'static str {
+    match error {
+        0 => "no error",
+        EPERM => "not permitted",
+        ENOENT => "no such file: a function has no files",
+        EBADF => "no such descriptor: a function has 0, 1 and 2",
+        ECHILD => "no such process: a function has one",
+        EAGAIN => "try again",
+        ENOMEM => "out of memory",
+        EBUSY => "busy",
+        EINVAL => "invalid argument",
+        ENOTTY => "not a terminal",
+        ESPIPE => "not a file: it has no position",
+        EROFS => "read-only file system: a function has no files that it could write",
+        ERANGE => "out of range",
+        EDEADLK => "deadlock: the one thread has the lock already",
+        ENOSYS => {
+            "not in a function: it has one thread and one process, and neither sockets nor signals"
+        }
+        ETIMEDOUT => "timed out",
+        _ => "an error that a function does not know",
+    }
+}
+
+/// `text` and a zero in `buffer`, cut if there is no room; `ERANGE` then.
+pub(crate) fn put_text(text: &str, buffer: &mut [u8]) -> c_int {
+    let Some(room) = buffer.len().checked_sub(1) else {
+        return ERANGE;
+    };
+    let piece = &text[..text.floor_char_boundary(room)];
+    buffer[..piece.len()].copy_from_slice(piece.as_bytes());
+    buffer[piece.len()] = 0;
+    if piece.len() == text.len() { 0 } else { ERANGE }
+}
+
+#[cfg(jiffy_guest)]
+mod guest {
+    use core::{
+        ffi::{c_char, c_int},
+        slice,
+        sync::atomic::{AtomicI32, Ordering::Relaxed},
+    };
+
+    use super::{message, put_text};
+
+    static ERRNO: AtomicI32 = AtomicI32::new(0);
+
+    /// Fails with `error`: what a C function returns then.
+    pub(crate) fn fail(error: c_int) -> c_int {
+        ERRNO.store(error, Relaxed);
+        -1
+    }
+
+    /// Where `errno` is: one place, as there is one thread.
+    #[unsafe(no_mangle)]
+    extern "C" fn __errno_location() -> *mut c_int {
+        ERRNO.as_ptr()
+    }
+
+    /// The text of an error number, cut if the buffer is too small for it. `strerror_r` of POSIX.
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn __xpg_strerror_r(
+        error: c_int,
+        buffer: *mut c_char,
+        bytes: usize,
+    ) -> c_int {
+        // SAFETY: the caller has so many bytes there, which are its own.
+        let buffer = unsafe { slice::from_raw_parts_mut(buffer.cast(), bytes) };
+        put_text(message(error), buffer)
+    }
+}
+
+#[cfg(jiffy_guest)]
+pub(crate) use guest::fail;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_cut_at_characters_and_end_with_zero() {
+        let mut buffer = [9; 8];
+        assert_eq!(put_text("busy", &mut buffer), 0);
+        assert_eq!(&buffer, b"busy\0\x09\x09\x09");
+        assert_eq!(put_text("busy", &mut buffer[..5]), 0);
+        assert_eq!(put_text("busy", &mut buffer[..4]), ERANGE);
+        assert_eq!(&buffer[..4], b"bus\0");
+        assert_eq!(put_text("aé", &mut buffer[..3]), ERANGE);
+        assert_eq!(&buffer[..2], b"a\0");
+        assert_eq!(put_text("busy", &mut []), ERANGE);
+        assert_eq!(put_text("busy", &mut buffer[..1]), ERANGE);
+        assert_eq!(buffer[0], 0);
+    }
+
+    #[test]
+    fn what_a_function_lacks_is_said() {
+        assert!(message(ENOSYS).contains("one thread"));
+        assert!(message(4711).contains("does not know"));
+    }
+}

@@ -1,0 +1,131 @@
+//! Descriptors 0, 1 and 2: nothing to read, and the function's log, at level Info for 1 and Warn for 2, a record a line.
+//!
+//! A line that is not ended is written when the request has its answer, or the VM ends.
+#![allow(unsafe_code, reason = "C's texts are addresses")]
+
+use alloc::string::String;
+use core::{
+    ffi::{c_int, c_void},
+    slice,
+};
+
+use jiffy_abi::log_ring::Level;
+
+use super::one_thread::OneThread;
+use crate::{
+    errno::{EBADF, EINVAL, fail},
+    lines::Line,
+};
+
+/// Most pieces of one `writev`, as Linux has it.
+const PIECES_MAX: c_int = 1024;
+/// What `std` adds to why it aborts.
+const NOTE: &[u8] = b"note: run with `RUST_BACKTRACE=1`";
+/// As much of the last line of descriptor 2 as is kept for what a VM says when it ends.
+const LAST_BYTES: usize = 256;
+
+/// Lines that are not whole yet, and at which level each is: only zeros, which take no room in an image.
+static OUT: OneThread<Line> = OneThread::new(Line::new());
+static ERR: OneThread<Line> = OneThread::new(Line::new());
+static LAST: OneThread<([u8; LAST_BYTES], usize)> = OneThread::new(([0; LAST_BYTES], 0));
+
+/// One piece of `writev`.
+#[repr(C)]
+pub(crate) struct iovec {
+    base: *const u8,
+    bytes: usize,
+}
+
+fn log(level: Level, line: &[u8]) {
+    if level == Level::Warn && !line.starts_with(NOTE) {
+        LAST.with(|(text, bytes)| {
+            let kept = line.len().min(LAST_BYTES);
+            text[..kept].copy_from_slice(&line[..kept]);
+            *bytes = kept;
+        });
+    }
+    match str::from_utf8(line) {
+        Ok(line) => jiffy_rt::log(level, format_args!("{line}")),
+        Err(_) => jiffy_rt::log(level, format_args!("{}", String::from_utf8_lossy(line))),
+    }
+}
+
+fn push(descriptor: c_int, text: &[u8]) {
+    match descriptor {
+        1 => OUT.with(|line| line.push(text, |line| log(Level::Info, line))),
+        _ => ERR.with(|line| line.push(text, |line| log(Level::Warn, line))),
+    }
+}
+
+/// Writes lines that have no end yet.
+pub(crate) fn end_lines() {
+    OUT.with(|line| line.end(|line| log(Level::Info, line)));
+    ERR.with(|line| line.end(|line| log(Level::Warn, line)));
+}
+
+/// Gives the last line of descriptor 2 to `then`, as far as it was kept; what is not UTF-8 ends it.
+pub(crate) fn last_words<R>(then: impl FnOnce(&str) -> R) -> R {
+    LAST.with(|(text, bytes)| {
+        let chunk = text[..*bytes].utf8_chunks().next();
+        then(chunk.map_or("", |chunk| chunk.valid()))
+    })
+}
+
+const fn is_output(descriptor: c_int) -> bool {
+    descriptor == 1 || descriptor == 2
+}
+
+/// Writes to the log, always all of it; `EBADF` for any descriptor but 1 and 2.
+#[unsafe(no_mangle)]
+pub(crate) unsafe extern "C" fn write(
+    descriptor: c_int,
+    text: *const c_void,
+    bytes: usize,
+) -> isize {
+    if !is_output(descriptor) {
+        return fail(EBADF) as isize;
+    }
+    if bytes > 0 {
+        // SAFETY: the caller has so many bytes there.
+        push(descriptor, unsafe {
+            slice::from_raw_parts(text.cast(), bytes)
+        });
+    }
+    bytes as isize
+}
+
+/// Writes all pieces, one after the other; as `write`, and `EINVAL` for more than 1024.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn writev(descriptor: c_int, pieces: *const iovec, count: c_int) -> isize {
+    if !(0..=PIECES_MAX).contains(&count) {
+        return fail(EINVAL) as isize;
+    }
+    let mut written = 0;
+    for number in 0..count as usize {
+        // SAFETY: the caller has so many pieces there.
+        let piece = unsafe { pieces.wrapping_add(number).read() };
+        // SAFETY: each has so many bytes.
+        let bytes = unsafe { write(descriptor, piece.base.cast(), piece.bytes) };
+        if bytes < 0 {
+            return bytes;
+        }
+        written += bytes;
+    }
+    written
+}
+
+/// Descriptor 0 is at its end; `EBADF` for any other.
+#[unsafe(no_mangle)]
+extern "C" fn read(descriptor: c_int, _to: *mut c_void, _bytes: usize) -> isize {
+    if descriptor == 0 {
+        0
+    } else {
+        fail(EBADF) as isize
+    }
+}
+
+/// As `read`.
+#[unsafe(no_mangle)]
+extern "C" fn readv(descriptor: c_int, _pieces: *const c_void, _count: c_int) -> isize {
+    read(descriptor, core::ptr::null_mut(), 0)
+}
