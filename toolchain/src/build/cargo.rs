@@ -1,6 +1,7 @@
 //! Drives cargo: flags that make an image, and an environment without anybody else's.
 
 use std::{
+    collections::BTreeSet,
     env,
     ffi::{OsStr, OsString},
     hash::{DefaultHasher, Hash as _, Hasher as _},
@@ -39,6 +40,18 @@ pub(crate) enum CargoError {
     NoHandler(String),
     #[error("package {package} does not build ({status}): the messages above say why")]
     Failed { package: String, status: ExitStatus },
+    #[error(
+        "package {package} calls what no image has: {}; jiffy-libc has the C symbols that std needs for what docs/std.md lists",
+        .symbols.join(", ")
+    )]
+    Missing {
+        package: String,
+        symbols: Vec<String>,
+    },
+    #[error(
+        "a dependency of package {0} uses std, but its src/lib.rs says `no_std`: leave that out, or switch the dependency's feature `std` off"
+    )]
+    StdInNoStd(String),
     #[error("cargo named no program for package {0}: this is a bug of jiffy's")]
     NoProgram(String),
 }
@@ -97,9 +110,19 @@ pub(crate) fn build(
     let status = child.wait().map_err(CargoError::Start)?;
     end_of(progress);
     let said = said.unwrap_or_default();
+    let uses_std = package.std;
     let package = || package.name.clone();
     if said.handler_is_missing {
         return Err(CargoError::NoHandler(package()));
+    }
+    if !status.success() && said.std_is_twice && !uses_std {
+        return Err(CargoError::StdInNoStd(package()));
+    }
+    if !status.success() && !said.missing.is_empty() {
+        return Err(CargoError::Missing {
+            package: package(),
+            symbols: said.missing.into_iter().collect(),
+        });
     }
     if !status.success() {
         return Err(CargoError::Failed {
@@ -190,6 +213,9 @@ fn program_flags(package: &Package, wrapper: &Wrapper) -> Vec<OsString> {
         flags.push(format!("-Clink-arg=--defsym=__jiffy_image={address:#x}").into());
     }
     flags.push(with_path("-Clink-arg=-T", &wrapper.linker_script, ""));
+    if let Some(libraries) = &wrapper.libraries {
+        flags.push(with_path("-Lnative=", libraries, ""));
+    }
     flags
 }
 
@@ -243,7 +269,14 @@ fn shared_folder(package: &Package) -> Option<&Path> {
 struct Said {
     program: Option<PathBuf>,
     handler_is_missing: bool,
+    /// Symbols that the linker did not find.
+    missing: BTreeSet<String>,
+    /// There is a panic handler beside that of `std`.
+    std_is_twice: bool,
 }
+
+/// Most symbols of an error that are told; the linker's own message has more.
+const MISSING_MAX: usize = 16;
 
 /// Shows the compiler's messages and takes note of what matters here.
 fn listen(messages: impl io::BufRead, wrapper: &str) -> Said {
@@ -262,6 +295,13 @@ fn listen(messages: impl io::BufRead, wrapper: &str) -> Said {
     said
 }
 
+/// The symbols that the linker says it did not find.
+fn missing(message: &str) -> BTreeSet<String> {
+    let names = message.split("undefined symbol: ").skip(1);
+    let names = names.filter_map(|rest| rest.split_whitespace().next());
+    names.map(String::from).take(MISSING_MAX).collect()
+}
+
 impl Said {
     fn show(&mut self, message: &CompilerMessage, wrapper: &str) {
         // Its author never saw the wrapper crate, so its errors are told in other words.
@@ -270,7 +310,12 @@ impl Said {
             if self.handler_is_missing {
                 return;
             }
+            let missing = message.message.rendered.as_deref().map(missing);
+            self.missing.extend(missing.unwrap_or_default());
         }
+        let code = message.message.code.as_ref().map(|code| &*code.code);
+        self.std_is_twice |=
+            code == Some("E0152") && message.message.message.contains("panic_impl");
         if let Some(rendered) = &message.message.rendered {
             let _ = write!(stderr(), "{rendered}");
         }
@@ -332,6 +377,7 @@ mod tests {
             target_dir: "/w/target".into(),
             sdk: "/w/unikernel/sdk".into(),
             flags: 0,
+            std: false,
         };
         let neighbours = [
             package("a", "/w/functions/a", "/w"),
@@ -382,6 +428,17 @@ mod tests {
             "message": diagnostic,
         });
         format!("{message}\n")
+    }
+
+    #[test]
+    fn symbols_that_are_missing_are_named() {
+        let message = "rust-lld: error: undefined symbol: forkpty\n>>> referenced by x.rs:1\n\
+                       rust-lld: error: undefined symbol: crypt\n\nrust-lld: error: undefined symbol: forkpty";
+        assert_eq!(
+            missing(message),
+            BTreeSet::from(["crypt".into(), "forkpty".into()])
+        );
+        assert!(missing("linking failed").is_empty());
     }
 
     #[test]

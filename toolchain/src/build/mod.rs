@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! package   what cargo says of the function's package, and its [package.metadata.jiffy]
+//! no_std    whether the function does without std
 //! wrapper   the generated crate that links function, SDK and library OS into one program
 //! cargo     the build itself, with flags that reach the image and nothing else
 //! sources   the folders that a build reads
 //! ```
 
 mod cargo;
+mod no_std;
 mod package;
 mod sources;
 mod wrapper;
@@ -64,6 +66,8 @@ pub(crate) struct Built {
     pub(crate) version: String,
     pub(crate) path: PathBuf,
     pub(crate) profile: Profile,
+    /// The function uses `std`.
+    pub(crate) std: bool,
     #[serde(rename = "elapsed_ns", serialize_with = "as_nanoseconds")]
     pub(crate) elapsed: Duration,
     pub(crate) image: Image,
@@ -118,6 +122,7 @@ pub(crate) fn build(options: &Options) -> Result<Built, BuildError> {
         version: package.version,
         path,
         profile: options.profile,
+        std: package.std,
         elapsed: start.elapsed(),
         image,
     })
@@ -133,7 +138,8 @@ pub(crate) fn build_and_print(options: &Options, format: Format) -> Result<(), B
             let path = shortened(&built.path);
             let title = built.image.title();
             let time = Nanoseconds(nanoseconds(built.elapsed));
-            writeln!(out, "{} -> {} in {time}", Line(&title), path.display())?;
+            let std = if built.std { ", std" } else { "" };
+            writeln!(out, "{}{std} -> {} in {time}", Line(&title), path.display())?;
             print_sizes(&mut out, &built.image)?;
         }
     }

@@ -1,7 +1,8 @@
 //! What cargo says of the function's package.
 
 use std::{
-    io,
+    collections::BTreeSet,
+    fs, io,
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
 };
@@ -11,7 +12,10 @@ use jiffy_abi::note;
 use jiffy_console::quantity::parse_size;
 use serde::Deserialize;
 
-use super::cargo::{cargo_program, end_of, pass_on, progress};
+use super::{
+    cargo::{cargo_program, end_of, pass_on, progress},
+    no_std::is_no_std,
+};
 
 /// Name of the SDK's package.
 const SDK: &str = "jiffy";
@@ -77,6 +81,8 @@ pub(crate) struct Package {
     pub(crate) sdk: PathBuf,
     /// `jiffy_abi::note::FLAG_*`, and the size of the stack.
     pub(crate) flags: u32,
+    /// It uses `std`, as it does not say otherwise.
+    pub(crate) std: bool,
 }
 
 /// What a function asks for in its Cargo.toml.
@@ -163,7 +169,11 @@ fn interpret(manifest: &Path, metadata: &Metadata) -> Result<Package, PackageErr
             target.kind.contains(&TargetKind::Lib) || target.kind.contains(&TargetKind::RLib)
         })
         .ok_or_else(|| PackageError::NoLibrary(name.clone()))?;
+    // What cannot be read the compiler will complain about, and it needs no std for that.
+    let source = fs::read_to_string(&library.src_path);
+    let std = source.is_ok_and(|source| !is_no_std(&source, &default_features(package)));
     Ok(Package {
+        std,
         version: package.version.to_string(),
         crate_name: library.name.replace('-', "_"),
         root: manifest.parent().unwrap_or(manifest).into(),
@@ -173,6 +183,19 @@ fn interpret(manifest: &Path, metadata: &Metadata) -> Result<Package, PackageErr
         flags: flags(package)?,
         name,
     })
+}
+
+/// The features that an image is built with: `default`, and what that switches on.
+fn default_features(package: &CargoPackage) -> BTreeSet<String> {
+    let mut features = BTreeSet::new();
+    let mut left = vec!["default"];
+    while let Some(feature) = left.pop() {
+        if features.insert(feature.to_owned()) {
+            let more = package.features.get(feature).into_iter().flatten();
+            left.extend(more.map(|feature| &**feature));
+        }
+    }
+    features
 }
 
 fn sdk(package: &CargoPackage) -> Result<PathBuf, PackageError> {
@@ -237,12 +260,14 @@ fn make_lock(manifest: &Path) -> Result<(), PackageError> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     /// A crate with this Cargo.toml; a dependency named `jiffy` at `sdk`.
     fn check(manifest: &str) -> Result<Package, PackageError> {
+        check_with(manifest, "")
+    }
+
+    fn check_with(manifest: &str, source: &str) -> Result<Package, PackageError> {
         let folder = tempfile::tempdir().expect("temporary folder");
         let write = |path: &str, content: &str| {
             let path = folder.path().join(path);
@@ -255,7 +280,7 @@ mod tests {
         );
         write("sdk/src/lib.rs", "");
         write("f/Cargo.toml", manifest);
-        write("f/src/lib.rs", "");
+        write("f/src/lib.rs", source);
         find(&folder.path().join("f/src"))
     }
 
@@ -269,6 +294,18 @@ mod tests {
         assert_eq!((&*package.crate_name, package.flags), ("hello_you", 0));
         assert!(package.root.ends_with("f") && package.sdk.ends_with("sdk"));
         assert_eq!(package.workspace_root, package.root);
+        assert!(package.std);
+    }
+
+    #[test]
+    fn features_are_those_by_default() {
+        let features =
+            format!("{GOOD}[features]\ndefault = [\"a\"]\na = [\"b\"]\nb = []\nc = []\n");
+        let source = |feature| format!("#![cfg_attr(feature = {feature:?}, no_std)]");
+        for (feature, std) in [("b", false), ("c", true)] {
+            let package = check_with(&features, &source(feature)).expect("good");
+            assert_eq!(package.std, std, "{feature}");
+        }
     }
 
     #[test]

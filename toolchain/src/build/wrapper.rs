@@ -15,6 +15,12 @@ use super::package::Package;
 /// Optimisation of release images. Beside `s`, it makes `primes` 1.15 and `markdown` 1.3 times as
 /// fast and `hello` 90 KiB instead of 60; `3` makes images larger and none of them faster.
 const OPT_LEVEL: i64 = 2;
+/// The libraries of a Linux system that `std` and the crate `libc` name. Their symbols are in `jiffy-libc`.
+const SYSTEM_LIBRARIES: [&str; 9] = [
+    "c", "dl", "gcc", "gcc_eh", "gcc_s", "m", "pthread", "rt", "util",
+];
+/// An archive with nothing in it.
+const EMPTY_ARCHIVE: &[u8] = b"!<arch>\n";
 /// The crate with which the SDK's serde_json prints floats.
 const FLOAT_PRINTER: &str = "zmij";
 
@@ -42,11 +48,18 @@ pub(crate) struct Wrapper {
     pub(crate) name: String,
     /// The linker script.
     pub(crate) linker_script: PathBuf,
+    /// Where the linker looks for system libraries, if `std` asks for some.
+    pub(crate) libraries: Option<PathBuf>,
 }
 
 /// Writes the wrapper crate of `package`.
 pub(crate) fn generate(package: &Package) -> Result<Wrapper, WrapperError> {
-    let linker_script = package.sdk.join("../rt/image.ld");
+    let script = if package.std {
+        "image-std.ld"
+    } else {
+        "image.ld"
+    };
+    let linker_script = package.sdk.join("../rt").join(script);
     let linker_script = linker_script
         .canonicalize()
         .map_err(|_| WrapperError::NoLibraryOs(package.sdk.clone()))?;
@@ -57,10 +70,17 @@ pub(crate) fn generate(package: &Package) -> Result<Wrapper, WrapperError> {
     let main = main_text(package, utf8(&linker_script)?);
     write_if_changed(&folder.join("src/main.rs"), main.as_bytes())?;
     copy_lock(&package.lock_file(), &folder)?;
+    let libraries = package.std.then(|| folder.join("libraries"));
+    if let Some(libraries) = &libraries {
+        for name in SYSTEM_LIBRARIES {
+            write_if_changed(&libraries.join(format!("lib{name}.a")), EMPTY_ARCHIVE)?;
+        }
+    }
     Ok(Wrapper {
         manifest,
         name,
         linker_script,
+        libraries,
     })
 }
 
@@ -82,6 +102,17 @@ fn manifest_text(package: &Package, name: &str) -> Result<String, WrapperError> 
     // What prints floats for serde_json has tables of 18 KiB in every image, and small ones if size is what counts.
     let small = table([(FLOAT_PRINTER, table([("opt-level", "s".into())]))]);
     release.insert("package".into(), small);
+    let mut dependencies = entries([
+        (&*package.name, dependency(&package.root)?),
+        ("jiffy", dependency(&package.sdk)?),
+    ]);
+    if package.std {
+        let libc = package.sdk.join("../libc");
+        let libc = libc
+            .canonicalize()
+            .map_err(|_| WrapperError::NoLibraryOs(package.sdk.clone()))?;
+        dependencies.insert("jiffy-libc".into(), dependency(&libc)?);
+    }
     let manifest = entries([
         (
             "package",
@@ -92,13 +123,7 @@ fn manifest_text(package: &Package, name: &str) -> Result<String, WrapperError> 
                 ("publish", false.into()),
             ]),
         ),
-        (
-            "dependencies",
-            table([
-                (&*package.name, dependency(&package.root)?),
-                ("jiffy", dependency(&package.sdk)?),
-            ]),
-        ),
+        ("dependencies", Value::Table(dependencies)),
         (
             "profile",
             table([
@@ -133,15 +158,19 @@ fn main_text(package: &Package, linker_script: &str) -> String {
         flags,
         ..
     } = package;
+    let (no_std, std) = match package.std {
+        true => ("", ", std: jiffy_libc"),
+        false => ("#![no_std]\n", ""),
+    };
     format!(
         "//! Written by `jiffy build`; changes are lost.\n\
-         #![no_std]\n\
+         {no_std}\
          #![no_main]\n\
          \n\
          // Cargo does not look at linker scripts: this makes it link again when the script changes.\n\
          const _: &[u8] = include_bytes!({linker_script:?});\n\
          \n\
-         jiffy::image! {{ function: {crate_name}, name: {name:?}, version: {version:?}, flags: {flags} }}\n"
+         jiffy::image! {{ function: {crate_name}, name: {name:?}, version: {version:?}, flags: {flags}{std} }}\n"
     )
 }
 
@@ -187,10 +216,12 @@ mod tests {
     use super::*;
 
     fn package(folder: &Path) -> Package {
-        for made in ["sdk", "rt", "f \"quoted\""] {
+        for made in ["sdk", "rt", "libc", "f \"quoted\""] {
             fs::create_dir_all(folder.join(made)).expect("folder");
         }
-        fs::write(folder.join("rt/image.ld"), "").expect("write");
+        for script in ["image.ld", "image-std.ld"] {
+            fs::write(folder.join("rt").join(script), "").expect("write");
+        }
         let root = folder.join("f \"quoted\"");
         fs::write(root.join("Cargo.lock"), "version = 4\n").expect("write");
         Package {
@@ -202,7 +233,27 @@ mod tests {
             root,
             sdk: folder.join("sdk"),
             flags: 2,
+            std: false,
         }
+    }
+
+    #[test]
+    fn std_is_what_a_function_has_that_wants_it() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let mut package = package(folder.path());
+        let wrapper = generate(&package).expect("generated");
+        let main = wrapper.manifest.with_file_name("src/main.rs");
+        let text = |path: &Path| fs::read_to_string(path).expect("read");
+        assert!(text(&main).contains("#![no_std]"));
+        assert!(!text(&wrapper.manifest).contains("libc") && wrapper.libraries.is_none());
+        package.std = true;
+        let wrapper = generate(&package).expect("generated");
+        assert!(!text(&main).contains("no_std"));
+        assert!(text(&main).contains("flags: 2, std: jiffy_libc }"));
+        assert!(text(&wrapper.manifest).contains("[dependencies.jiffy-libc]"));
+        assert!(wrapper.linker_script.ends_with("rt/image-std.ld"));
+        let library = wrapper.libraries.expect("libraries").join("libc.a");
+        assert_eq!(fs::read(library).expect("read"), EMPTY_ARCHIVE);
     }
 
     #[test]

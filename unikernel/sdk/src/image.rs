@@ -1,7 +1,7 @@
 //! `jiffy::image!`: what `jiffy build` puts around a function to make a program of it.
 
 /// Makes an image of a function. `jiffy build` writes the one call of it, in a crate of its own;
-/// it means something under `cfg(jiffy_guest)` only.
+/// it means something under `cfg(jiffy_guest)` only. `std: jiffy_libc` is in that of a function which uses `std`.
 ///
 /// ```ignore
 /// jiffy::image! { function: hello, name: "hello", version: "0.1.0", flags: 0 }
@@ -9,7 +9,8 @@
 #[macro_export]
 macro_rules! image {
     (
-        function: $function:ident, name: $name:expr, version: $version:expr, flags: $flags:expr $(,)?
+        function: $function:ident, name: $name:expr, version: $version:expr, flags: $flags:expr
+        $(, std: $libc:ident)? $(,)?
     ) => {
         #[used]
         #[unsafe(link_section = ".note.jiffy")]
@@ -21,6 +22,9 @@ macro_rules! image {
 
         #[unsafe(no_mangle)]
         fn __jiffy_main() -> ! {
+            $(
+                $libc::start();
+            )?
             fn init() -> ::core::result::Result<(), $crate::__private::String> {
                 // A glob is shadowed by a nearer one: the function's own item wins if it has one.
                 #[allow(unused_imports, reason = "stands in if there is no `#[jiffy::init]`")]
@@ -37,7 +41,11 @@ macro_rules! image {
             // A way out of a handler would get its own copy of what follows: 1 KiB of `primes`.
             #[inline(never)]
             fn answer(request: $crate::__private::Request<'_>) -> $crate::__private::Response {
-                $crate::__private::answer($function::__jiffy_function, request)
+                let response = $crate::__private::answer($function::__jiffy_function, request);
+                $(
+                    $libc::end_of_request();
+                )?
+                response
             }
             $crate::__private::serve(init, answer)
         }

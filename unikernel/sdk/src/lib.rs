@@ -35,7 +35,7 @@
 //! guest has instead of an operating system; [`call`] asks the outside: [`http`] requests,
 //! [`sql`], [`redis`], [`kv`], [`queue`](mod@queue), [`secret`](mod@secret), [`functions`]; [`testing`] calls handlers under `cargo test`.
 //!
-//! `jiffy build` links the function into an image; there it runs alone on one CPU without a kernel.
+//! `jiffy build` links the function into an image; there it runs alone on one CPU without a kernel. Without `no_std` it has `std`, as far as `docs/std.md` says.
 //! Under `cargo test` the same crate runs on the host, where std stands in for the library OS.
 #![no_std]
 #![forbid(unsafe_code)]
