@@ -192,7 +192,7 @@ fn faults_are_told_with_function_file_and_line() {
     // Without symbols there are addresses, and how to get the names.
     let folder = tempfile::tempdir().expect("a temporary folder");
     let stripped = folder.path().join("faults.elf");
-    strip("faults", &stripped);
+    strip("examples/faults", &stripped);
     let said = text(&code(&mut run(&stripped, r#"{"kind":"null-write"}"#), 5).stderr);
     assert!(said.contains("at 0x") && said.contains("strip"), "{said}");
 }
@@ -304,9 +304,71 @@ fn the_doctor_finds_this_machine_well() {
     assert!(report.to_string().contains("kvm"), "{report}");
 }
 
-/// Writes the stripped image of an example.
-fn strip(name: &str, to: &Path) {
-    let function = workspace_root().join("examples").join(name);
+#[test]
+fn a_new_function_may_use_std() {
+    if !require_kvm() {
+        return;
+    }
+    let folder = CrateFolder::new("words");
+    let function = folder.path();
+    fs::remove_dir(function).expect("it is empty");
+    check(jiffy().args(["new", "--std"]).arg(function));
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    share_build_dir(&mut cargo);
+    check(
+        cargo
+            .arg("test")
+            .current_dir(function)
+            .env_remove("CARGO_TARGET_DIR"),
+    );
+    let jiffy = || {
+        let mut jiffy = jiffy();
+        jiffy.env_remove("CARGO_TARGET_DIR").current_dir(function);
+        jiffy
+    };
+    let built = text(&code(jiffy().arg("build"), 0).stdout);
+    assert!(built.starts_with("words 0.1.0, std -> "), "{built}");
+    let image = function.join("target/jiffy/words.elf");
+    let answer = code(&mut run(&image, r#"{"text":"to be or not to be"}"#), 0);
+    assert_eq!(text(&answer.stdout), r#"{"most":"to","times":2}"#);
+    assert!(text(&answer.stderr).contains("[info] 4 different words"));
+
+    // What does not build says what is missing.
+    let source = function.join("src/lib.rs");
+    let handler = "#[jiffy::function]\npub fn f(_event: &[u8]) -> Vec<u8> {";
+    let missing = format!(
+        "unsafe extern \"C\" {{ safe fn forkpty() -> u8; }}\n{handler} vec![forkpty()] }}\n"
+    );
+    fs::write(&source, missing).expect("written");
+    let said = text(&code(jiffy().args(["build", "--debug"]), 10).stderr);
+    assert!(said.contains("calls what no image has: forkpty;"), "{said}");
+
+    let dependency = function.join("uses-std");
+    fs::create_dir_all(dependency.join("src")).expect("a folder");
+    let manifest = "[package]\nname = \"uses-std\"\nedition = \"2024\"\n[workspace]\n";
+    fs::write(dependency.join("Cargo.toml"), manifest).expect("written");
+    let library = "pub fn f() -> u8 { std::env::args().count() as u8 }\n";
+    fs::write(dependency.join("src/lib.rs"), library).expect("written");
+    let manifest = fs::read_to_string(function.join("Cargo.toml")).expect("read");
+    let manifest = manifest.replace(
+        "[dependencies]\n",
+        "[dependencies]\nuses-std = { path = \"uses-std\" }\n",
+    );
+    fs::write(function.join("Cargo.toml"), manifest).expect("written");
+    let plain = format!(
+        "#![no_std]\nextern crate alloc;\nuse alloc::{{vec, vec::Vec}};\n{handler} vec![uses_std::f()] }}\n"
+    );
+    fs::write(&source, plain).expect("written");
+    let said = text(&code(jiffy().args(["build", "--debug"]), 10).stderr);
+    assert!(
+        said.contains("a dependency of package words uses std"),
+        "{said}"
+    );
+}
+
+/// Writes the stripped image of a function, by its folder.
+fn strip(folder: &str, to: &Path) {
+    let function = workspace_root().join(folder);
     check(
         jiffy()
             .arg("build")
@@ -320,7 +382,13 @@ fn strip(name: &str, to: &Path) {
 fn stripped_images_are_small() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let image = folder.path().join("image.elf");
-    for (name, kib_max) in [("echo", 32), ("hello", 96), ("thumbnail", 1024)] {
+    for (name, kib_max) in [
+        ("examples/echo", 32),
+        ("examples/hello", 96),
+        ("examples/thumbnail", 1024),
+        // What many parts of `std` take together.
+        ("tests/guests/with-std", 450),
+    ] {
         strip(name, &image);
         let bytes = fs::metadata(&image).expect("an image").len();
         assert!(

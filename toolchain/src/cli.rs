@@ -54,7 +54,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Makes a function crate, whose test passes as it is.
-    #[command(after_help = "Example:\n  jiffy new hello")]
+    #[command(after_help = "Examples:\n  jiffy new hello\n  jiffy new words --std")]
     New(NewOptions),
     /// Builds the image of a function.
     #[command(after_help = "\
@@ -133,6 +133,9 @@ struct NewOptions {
     /// The SDK: folder unikernel/sdk of a jiffy checkout. Default: the one this jiffy is from.
     #[arg(long, env = "JIFFY_SDK")]
     sdk: Option<PathBuf>,
+    /// Make one that uses `std`, with what docs/std.md lists of it; without, it is `no_std`, smaller and faster.
+    #[arg(long)]
+    std: bool,
 }
 
 #[derive(Args, Debug)]
@@ -443,8 +446,13 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<Exit, Failure> {
     match command {
-        Command::New(NewOptions { path, name, sdk }) => {
-            new::new(&path, name.as_deref(), sdk.as_deref())?;
+        Command::New(NewOptions {
+            path,
+            name,
+            sdk,
+            std,
+        }) => {
+            new::new(&path, name.as_deref(), sdk.as_deref(), std)?;
         }
         Command::Build(BuildOptions {
             path,

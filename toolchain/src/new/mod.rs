@@ -13,6 +13,7 @@ use toml::{Table, Value};
 use crate::sdk::{self, SdkError};
 
 const LIB: &str = include_str!("lib.rs.template");
+const LIB_STD: &str = include_str!("lib-std.rs.template");
 const GITIGNORE: &str = "/target\n";
 
 /// Names that would shadow a crate every function needs, or that cargo or Rust keeps for itself.
@@ -50,8 +51,13 @@ pub(crate) enum NewError {
     Print(#[from] io::Error),
 }
 
-/// Makes a function crate at `path`, named `name` or after the path's last part.
-pub(crate) fn new(path: &Path, name: Option<&str>, sdk: Option<&Path>) -> Result<(), NewError> {
+/// Makes a function crate at `path`, named `name` or after the path's last part; one that uses `std`, if that is wanted.
+pub(crate) fn new(
+    path: &Path,
+    name: Option<&str>,
+    sdk: Option<&Path>,
+    std: bool,
+) -> Result<(), NewError> {
     let name = match (name, path.file_name().and_then(|name| name.to_str())) {
         (Some(name), _) | (None, Some(name)) => check_name(name)?,
         (None, None) => return Err(NewError::NoName(path.into())),
@@ -77,12 +83,15 @@ pub(crate) fn new(path: &Path, name: Option<&str>, sdk: Option<&Path>) -> Result
     make(&path.join("src"))?;
     write(
         &path.join("Cargo.toml"),
-        &manifest(name, sdk, is_in_workspace(path)),
+        &manifest(name, sdk, is_in_workspace(path), std),
     )?;
     write(&path.join(".gitignore"), GITIGNORE)?;
-    write(&path.join("src/lib.rs"), LIB)?;
+    let (source, event) = match std {
+        true => (LIB_STD, r#"{"text":"to be or not to be"}"#),
+        false => (LIB, r#"{"name":"Ada"}"#),
+    };
+    write(&path.join("src/lib.rs"), source)?;
     let shown = path.display();
-    let event = r#"{"name":"Ada"}"#;
     writeln!(
         stdout(),
         "Made the function {name} in {shown}. Next:\n  cd {shown}\n  cargo test\n  jiffy run --event '{event}'"
@@ -122,7 +131,11 @@ fn is_in_workspace(path: &Path) -> bool {
         .any(|folder| folder.join("Cargo.toml").is_file())
 }
 
-fn manifest(name: &str, sdk: &str, own_workspace: bool) -> String {
+fn manifest(name: &str, sdk: &str, own_workspace: bool, std: bool) -> String {
+    let serde = match std {
+        true => r#"features = ["derive"]"#,
+        false => r#"default-features = false, features = ["alloc", "derive"]"#,
+    };
     let string = |text: &str| Value::from(text).to_string();
     let mut manifest = format!(
         "[package]\n\
@@ -132,7 +145,7 @@ fn manifest(name: &str, sdk: &str, own_workspace: bool) -> String {
          \n\
          [dependencies]\n\
          jiffy = {{ path = {} }}\n\
-         serde = {{ version = \"1\", default-features = false, features = [\"alloc\", \"derive\"] }}\n",
+         serde = {{ version = \"1\", {serde} }}\n",
         string(name),
         string(sdk)
     );
@@ -171,15 +184,18 @@ mod tests {
     fn a_crate_is_written_once() {
         let folder = tempfile::tempdir().expect("temporary folder");
         let path = folder.path().join("hello");
-        new(&path, None, None).expect("made");
+        new(&path, None, None, false).expect("made");
         let manifest = fs::read_to_string(path.join("Cargo.toml")).expect("manifest");
         let manifest: Table = manifest.parse().expect("TOML");
         assert_eq!(manifest["package"]["name"].as_str(), Some("hello"));
         assert!(!manifest.contains_key("workspace"));
-        assert!(matches!(new(&path, None, None), Err(NewError::Exists(_))));
+        assert!(matches!(
+            new(&path, None, None, false),
+            Err(NewError::Exists(_))
+        ));
         // A crate in the crate's folder must not take it for its workspace.
         let inner = path.join("inner");
-        new(&inner, Some("other"), None).expect("made");
+        new(&inner, Some("other"), None, true).expect("made");
         let manifest = fs::read_to_string(inner.join("Cargo.toml")).expect("manifest");
         let manifest: Table = manifest.parse().expect("TOML");
         assert_eq!(manifest["package"]["name"].as_str(), Some("other"));
@@ -188,7 +204,9 @@ mod tests {
 
     #[test]
     fn paths_are_quoted() {
-        let manifest: Table = manifest("x", "/a \"b\"\\c", false).parse().expect("TOML");
+        let manifest: Table = manifest("x", "/a \"b\"\\c", false, true)
+            .parse()
+            .expect("TOML");
         assert_eq!(
             manifest["dependencies"]["jiffy"]["path"].as_str(),
             Some("/a \"b\"\\c")
