@@ -36,7 +36,9 @@ fn setup() -> Left {
     COUNT.set(1000);
     println!("init prints");
     Left {
-        table: (0..100).map(|number| (number.to_string(), number)).collect(),
+        table: (0..100)
+            .map(|number| (number.to_string(), number))
+            .collect(),
         hash: RandomState::new().hash_one(1),
     }
 }
@@ -70,7 +72,9 @@ fn locks() -> String {
     let guard = mutex.lock().expect("nobody panicked");
     let before = Instant::now();
     let wait = Duration::from_millis(5);
-    let (_guard, timed_out) = condition.wait_timeout(guard, wait).expect("nobody panicked");
+    let (_guard, timed_out) = condition
+        .wait_timeout(guard, wait)
+        .expect("nobody panicked");
     let nothing = receiver.recv().and_then(|_| {
         drop(sender);
         receiver.recv()
@@ -103,7 +107,11 @@ fn missing() -> String {
     let mut input = String::new();
     let input = io::stdin().read_to_string(&mut input).expect("an end");
     let mut lines: Vec<String> = refused.map(|(what, why)| format!("{what}: {why}")).into();
-    lines.push(format!("{exists} {input} {:?} {}", env::current_dir().ok(), env::args().count()));
+    lines.push(format!(
+        "{exists} {input} {:?} {}",
+        env::current_dir().ok(),
+        env::args().count()
+    ));
     lines.join("\n")
 }
 
@@ -142,7 +150,11 @@ pub fn with_std(event: &[u8], left: &Left) -> Vec<u8> {
             let start = Instant::now();
             thread::sleep(Duration::from_millis(20));
             let slept = start.elapsed();
-            format!("{} {}", now.expect("after 1970").as_nanos(), slept.as_millis())
+            format!(
+                "{} {}",
+                now.expect("after 1970").as_nanos(),
+                slept.as_millis()
+            )
         }
         "variable" => {
             // SAFETY: there is one thread.
@@ -169,7 +181,9 @@ pub fn with_std(event: &[u8], left: &Left) -> Vec<u8> {
         "locks" => locks(),
         "missing" => missing(),
         "panic" => panic!("a panic of std: {rest}"),
-        "spawn" => thread::spawn(|| String::from("a thread")).join().expect("joined"),
+        "spawn" => thread::spawn(|| String::from("a thread"))
+            .join()
+            .expect("joined"),
         "allocate" => {
             let all = vec![black_box(1u8); 1 << 40];
             format!("{}", all.len())
