@@ -1,5 +1,10 @@
 //! Uses `std`: the event is the name of a deed, the answer what came of it.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "what is printed here is a function's log"
+)]
+
 use std::{
     cell::Cell,
     collections::{HashMap, HashSet, hash_map::RandomState},
