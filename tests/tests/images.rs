@@ -162,9 +162,9 @@ fn a_damaged_image_is_refused_with_what_is_wrong() {
     check("dynamic", elf().header(NOTE, KIND, &[2]), "dynamic");
     check("interpreter", elf().header(NOTE, KIND, &[3]), "dynamic");
     check(
-        "thread-local",
-        elf().header(NOTE, KIND, &[7]),
-        "thread-local",
+        "thread-locals in no segment",
+        elf().header(HOT, KIND, &[7]),
+        "thread-locals at 0x101000",
     );
     check("no note", elf().header(NOTE, KIND, &[0]), "no jiffy note");
     let note_at = good.note();
