@@ -340,7 +340,7 @@ fn a_new_function_may_use_std() {
         "unsafe extern \"C\" {{ safe fn forkpty() -> u8; }}\n{handler} vec![forkpty()] }}\n"
     );
     fs::write(&source, missing).expect("written");
-    let said = text(&code(jiffy().args(["build", "--debug"]), 10).stderr);
+    let said = text(&code(jiffy().arg("build"), 10).stderr);
     assert!(said.contains("calls what no image has: forkpty;"), "{said}");
 
     let dependency = function.join("uses-std");
@@ -359,7 +359,7 @@ fn a_new_function_may_use_std() {
         "#![no_std]\nextern crate alloc;\nuse alloc::{{vec, vec::Vec}};\n{handler} vec![uses_std::f()] }}\n"
     );
     fs::write(&source, plain).expect("written");
-    let said = text(&code(jiffy().args(["build", "--debug"]), 10).stderr);
+    let said = text(&code(jiffy().arg("build"), 10).stderr);
     assert!(
         said.contains("a dependency of package words uses std"),
         "{said}"
