@@ -42,6 +42,21 @@ pub struct Difference {
 }
 
 impl Difference {
+    /// From logarithms of ratios, one for each round; `None` of fewer than two.
+    pub fn of_logs(title: String, logs: &[f64]) -> Option<Self> {
+        if logs.len() < 2 {
+            return None;
+        }
+        let (mean, margin) = interval(logs);
+        Some(Self {
+            title,
+            ratio: mean.exp(),
+            low: (mean - margin).exp(),
+            high: (mean + margin).exp(),
+            rounds: logs.len(),
+        })
+    }
+
     /// Whether it can be told from noise.
     pub fn is_significant(&self) -> bool {
         self.low > 1.0 || self.high < 1.0
@@ -70,16 +85,7 @@ pub fn differences(a: &[Report], b: &[Report]) -> Result<Vec<Difference>, AbErro
         let logs: Option<Vec<f64>> = rounds
             .map(|(a, b)| Some((p50(b)? / p50(a)?).ln()))
             .collect();
-        if let Some(logs) = logs {
-            let (mean, margin) = interval(&logs);
-            found.push(Difference {
-                title: table::title(result),
-                ratio: mean.exp(),
-                low: (mean - margin).exp(),
-                high: (mean + margin).exp(),
-                rounds: logs.len(),
-            });
-        }
+        found.extend(logs.and_then(|logs| Difference::of_logs(table::title(result), &logs)));
     }
     if found.is_empty() {
         return Err(AbError::NothingInCommon);

@@ -27,6 +27,7 @@ pub mod setup;
 pub mod sides;
 pub mod suites;
 pub mod table;
+pub mod turns;
 
 use std::{
     env,

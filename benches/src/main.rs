@@ -9,6 +9,7 @@ use std::{
     io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -21,11 +22,14 @@ use jiffy_benches::{
     sides,
     suites::{self, Fallible, Run},
     table,
+    turns::{self, Side},
 };
 use jiffy_console::{Exit, arguments, stderr, stdout};
 
 /// Of each thing at most.
 const ITERATIONS_MAX: i64 = 10_000_000;
+/// An hour.
+const TURNS_S_MAX: u64 = 3600;
 
 /// Measures jiffy on this host, and beside it what the same work takes at least.
 #[derive(Debug, Parser)]
@@ -104,6 +108,23 @@ enum Command {
         /// Reports of B, as many.
         #[arg(last = true, required = true, value_name = "B.json")]
         b: Vec<PathBuf>,
+    },
+    /// Tells how fresh requests to an agent of B differ from those to one of A, asked in turns by one client.
+    #[command(
+        after_help = "Example:\n  jiffy bench turns a/release a/hello.elf b/release b/hello.elf --seconds 120\n\nscripts/bench-ab --turns builds two commits for it."
+    )]
+    Turns {
+        /// The folder of A's jiffyd and jiffy-vmm.
+        a: PathBuf,
+        /// The image of hello as A builds it.
+        a_hello: PathBuf,
+        /// The folder of B's jiffyd and jiffy-vmm.
+        b: PathBuf,
+        /// The image of hello as B builds it.
+        b_hello: PathBuf,
+        /// How long to ask.
+        #[arg(long, value_name = "S", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=TURNS_S_MAX))]
+        seconds: u64,
     },
     /// Writes the page of an earlier report, as --html does.
     #[command(after_help = "Example:\n  jiffy bench page out.json -o out.html")]
@@ -194,6 +215,23 @@ fn main() -> ExitCode {
     let done = match cli.command {
         None => bench(&cli.options),
         Some(Command::Ab { a, b }) => print_differences(&a, &b),
+        Some(Command::Turns {
+            a,
+            a_hello,
+            b,
+            b_hello,
+            seconds,
+        }) => print_turns(
+            &Side {
+                programs: a,
+                hello: a_hello,
+            },
+            &Side {
+                programs: b,
+                hello: b_hello,
+            },
+            Duration::from_secs(seconds),
+        ),
         Some(Command::Page { report, output }) => write_page(&report, &output),
         Some(Command::FloorRestore { ram_bytes, pages }) => {
             succeeded(floor::be_waiting(ram_bytes, pages))
@@ -331,6 +369,18 @@ fn print_differences(a: &[PathBuf], b: &[PathBuf]) -> Fallible<bool> {
     for difference in differences {
         writeln!(out, "{difference}")?;
     }
+    Ok(true)
+}
+
+fn print_turns(a: &Side, b: &Side, lasting: Duration) -> Fallible<bool> {
+    let difference = turns::fresh(a, b, lasting)?;
+    let rounds = difference.rounds;
+    let mut out = stdout();
+    writeln!(
+        out,
+        "p50 of B as a multiple of A's, {rounds} blocks of each in turns"
+    )?;
+    writeln!(out, "{difference}")?;
     Ok(true)
 }
 

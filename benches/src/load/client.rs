@@ -3,6 +3,7 @@
 use std::{
     io::{self, ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
+    os::fd::{AsFd, BorrowedFd},
     time::{Duration, Instant},
 };
 
@@ -104,6 +105,14 @@ pub fn request(method: &str, path: &str, body: &[u8]) -> Vec<u8> {
 pub struct Client {
     stream: TcpStream,
     buffer: Vec<u8>,
+    /// When the last request was written.
+    sent: Instant,
+}
+
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
 }
 
 impl Client {
@@ -117,13 +126,28 @@ impl Client {
             .and_then(|()| stream.set_write_timeout(Some(TIMEOUT)))
             .map_err(ClientError::Options)?;
         let buffer = vec![0; ANSWER_BYTES_MAX];
-        Ok(Self { stream, buffer })
+        Ok(Self {
+            stream,
+            buffer,
+            sent: Instant::now(),
+        })
     }
 
     /// Sends what [`request`] made and waits for the whole answer. After an error the connection is of no more use.
     pub fn exchange(&mut self, request: &[u8]) -> Result<Answer<'_>, ClientError> {
-        let sent = Instant::now();
-        self.stream.write_all(request).map_err(ClientError::Send)?;
+        self.send(request)?;
+        self.receive()
+    }
+
+    /// Sends what [`request`] made; nothing more until [`Client::receive`] has the answer.
+    pub fn send(&mut self, request: &[u8]) -> Result<(), ClientError> {
+        self.sent = Instant::now();
+        self.stream.write_all(request).map_err(ClientError::Send)
+    }
+
+    /// Waits for the whole answer to what was sent.
+    pub fn receive(&mut self) -> Result<Answer<'_>, ClientError> {
+        let sent = self.sent;
         let mut filled = 0;
         loop {
             let bytes = match self.stream.read(&mut self.buffer[filled..]) {

@@ -23,6 +23,8 @@ const END_TIMEOUT: Duration = Duration::from_secs(10);
 const END_POLL: Duration = Duration::from_millis(5);
 /// VMs of one function at once.
 const CONCURRENCY_MAX: u32 = 100;
+/// What it logs: where it listens. An agent from before the redesign said so in `serve`, and `turns` asks such ones too.
+const LOG: &str = "jiffyd::front=info,jiffyd::serve=info";
 /// What its log says before its address.
 const LISTENS: &str = "listening address=";
 
@@ -65,7 +67,7 @@ impl Jiffyd {
         let path = programs.join("jiffyd");
         let mut process = Command::new(&path)
             .args(["--listen", "127.0.0.1:0", "--allow-missing-cgroups"])
-            .args(["--log", "jiffyd::front=info"])
+            .args(["--log", LOG])
             .arg("--data-dir")
             .arg(folder.path().join("data"))
             .arg("--vmm")

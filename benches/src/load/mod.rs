@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! client   one keep-alive connection, blocking, nothing allocated for an answer
+//! crowd    many connections on few threads, closed loop
 //! pace     closed loop (the next when the last is answered), open loop (the next when it is due)
 //! jiffyd   an agent of its own on an empty folder
 //! room     open files and memory
@@ -10,6 +11,7 @@
 //! Not here: what is asked, and what is made of the answers (`suites`); VMs without HTTP (`setup`).
 
 pub mod client;
+pub mod crowd;
 pub mod jiffyd;
 pub mod pace;
 pub mod room;

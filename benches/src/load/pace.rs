@@ -108,7 +108,7 @@ where
 }
 
 /// Gives each client to `work` on a thread of its own, with a flag that says when another has failed.
-fn for_each<C: Send>(
+pub(super) fn for_each<C: Send>(
     clients: Vec<C>,
     work: impl Fn(&mut C, &AtomicBool) -> Fallible<()> + Sync,
 ) -> Fallible<()> {

@@ -15,8 +15,9 @@ use super::{Fallible, Run};
 use crate::{
     load::{
         client::{Answer, Client, Start, Timing, request},
+        crowd,
         jiffyd::Jiffyd,
-        pace::{closed_loop, open_loop},
+        pace::open_loop,
     },
     report::{Breakdown, Measured},
     samples::Samples,
@@ -126,9 +127,21 @@ impl Asked {
         Ok(Client::new(self.agent.address())?)
     }
 
+    /// The request of that number.
+    fn request(&self, number: u64) -> &[u8] {
+        let turn = number % self.requests.len() as u64;
+        &self.requests[usize::try_from(turn).unwrap_or_default()] // Less than a `usize`.
+    }
+
     /// One request, its answer checked.
-    fn ask<'a>(&self, client: &'a mut Client, number: usize) -> Fallible<Answer<'a>> {
-        let answer = client.exchange(&self.requests[number % self.requests.len()])?;
+    fn ask<'a>(&self, client: &'a mut Client, number: u64) -> Fallible<Answer<'a>> {
+        let answer = client.exchange(self.request(number))?;
+        self.look(&answer)?;
+        Ok(answer)
+    }
+
+    /// Whether an answer is right, and counts it if it began otherwise.
+    fn look(&self, answer: &Answer<'_>) -> Fallible<()> {
         if answer.status != 200 || answer.body != ANSWER {
             let body = String::from_utf8_lossy(answer.body);
             return Err(format!("hello answered with {}: {body}", answer.status).into());
@@ -136,17 +149,21 @@ impl Asked {
         if answer.start != Some(self.start) {
             self.others.fetch_add(1, Relaxed);
         }
-        Ok(answer)
+        Ok(())
     }
 
-    /// Clients for [`closed_loop`] and [`open_loop`].
+    /// As many requests a second as go over so many connections.
+    fn rate(&self, connections: usize, lasting: Duration) -> Fallible<f64> {
+        let clients: Fallible<Vec<_>> = (0..connections).map(|_| self.connect()).collect();
+        let request = |number| self.request(number);
+        crowd::closed_loop(clients?, lasting, request, |answer| self.look(answer))
+    }
+
+    /// Clients for [`open_loop`].
     fn clients(&self, count: usize) -> Fallible<Vec<impl FnMut(u64) -> Fallible<()> + Send>> {
         let client = |_| {
             let mut client = self.connect()?;
-            Ok(move |number| {
-                let number = usize::try_from(number)?;
-                self.ask(&mut client, number).map(|_| ())
-            })
+            Ok(move |number| self.ask(&mut client, number).map(drop))
         };
         (0..count).map(client).collect()
     }
@@ -213,9 +230,9 @@ fn rate(run: &mut Run, name: &str, asked: &Asked, connections: usize) -> Fallibl
     run.progress(&format!(
         "{name}: {connections} connections for {seconds} s"
     ));
-    closed_loop(asked.clients(connections)?, WARM_UP)?;
+    asked.rate(connections, WARM_UP)?;
     asked.forget();
-    let per_s = closed_loop(asked.clients(connections)?, lasting(run))?;
+    let per_s = asked.rate(connections, lasting(run))?;
     asked.check(name, whole(per_s * seconds))?;
     run.found(Measured::single(name, "1/s", per_s));
     Ok(per_s)
@@ -234,7 +251,7 @@ fn loaded(run: &mut Run, name: &str, asked: &Asked, connections: usize) -> Falli
         "{loaded_name}: {per_s:.0} requests a second for {seconds} s"
     ));
     // As many VMs as there are connections, if they are to be kept.
-    closed_loop(asked.clients(OPEN_CONNECTIONS)?, WARM_UP)?;
+    asked.rate(OPEN_CONNECTIONS, WARM_UP)?;
     asked.forget();
     let samples = open_loop(
         asked.clients(OPEN_CONNECTIONS)?,
