@@ -146,11 +146,11 @@ outcomes! {
         Conflict        "conflict"           "The request conflicts with how things are", Some(Input), 409, Exception(409, "ResourceConflictException"), Usage;
         PreconditionFailed "precondition-failed" "The entry is not as the request wants it", Some(Input), 412, Exception(412, "PreconditionFailedException"), Usage;
         TooLarge        "too-large"          "The body is too large",              Some(Input), 413, Exception(413, "RequestTooLargeException"), Usage;
-        TargetTooLong   "target-too-long"    "Path and query are too long",        Some(Input), 414, Problem, Usage;
+        TargetTooLong   "target-too-long"    "Path and query are too long",        Some(Input), 414, Exception(414, "UriTooLongException"), Usage;
         UnsupportedMediaType "unsupported-media-type" "The body is of another media type", Some(Input), 415, Problem, Usage;
         OtherHost       "other-host"         "The request is for another host",    Some(Input), 421, Exception(421, "MisdirectedRequestException"), Usage;
         ImageRefused    "image-refused"      "The image cannot be deployed",       Some(Input), 422, Exception(400, "InvalidParameterValueException"), ImageRefused;
-        HeadersTooLarge "headers-too-large"  "The headers are too large",          Some(Input), 431, Problem, Usage;
+        HeadersTooLarge "headers-too-large"  "The headers are too large",          Some(Input), 431, Exception(431, "RequestHeaderFieldsTooLargeException"), Usage;
         NotImplemented  "not-implemented"    "The agent does not do this",         Some(Input), 501, Exception(501, "NotImplementedException"), Host;
         Overloaded      "overloaded"         "The agent has too much to do",       Some(Host), 503, Exception(500, "ServiceException"), Host;
         VersionNotSupported "version-not-supported" "The agent speaks HTTP/1.1",   Some(Input), 505, Problem, Host;

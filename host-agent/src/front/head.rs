@@ -6,23 +6,22 @@ use axum::{
 };
 use jiffy_model::Outcome;
 
-use super::refusal::too_large;
-use crate::http::problem::Problem;
+use super::refusal::{Refusal, too_large};
 
 /// Bytes of path and query at most.
 pub const TARGET_BYTES_MAX: usize = 8 << 10;
 
 /// Refuses a request whose head is malformed or beyond a limit.
-pub(super) fn check(request: &Request, header_bytes_max: u32) -> Result<(), Problem> {
+pub(super) fn check(request: &Request, header_bytes_max: u32) -> Result<(), Refusal> {
     if !has_host(request) {
         let detail = "send one Host header that is a host, and perhaps a port";
-        return Err(Problem::new(Outcome::InvalidRequest, detail));
+        return Err(Refusal::new(Outcome::InvalidRequest, detail));
     }
     let uri = request.uri();
     let query_bytes = uri.query().map_or(0, |query| query.len() + 1);
     if uri.path().len() + query_bytes > TARGET_BYTES_MAX {
         let detail = format!("send at most {TARGET_BYTES_MAX} bytes of path and query");
-        return Err(Problem::new(Outcome::TargetTooLong, detail));
+        return Err(Refusal::new(Outcome::TargetTooLong, detail));
     }
     let line_bytes = |(name, value): (&HeaderName, &HeaderValue)| {
         name.as_str().len() + value.len() + ": \r\n".len()
@@ -30,18 +29,18 @@ pub(super) fn check(request: &Request, header_bytes_max: u32) -> Result<(), Prob
     let header_bytes: usize = request.headers().iter().map(line_bytes).sum();
     if header_bytes > header_bytes_max as usize {
         let detail = too_large(header_bytes_max);
-        return Err(Problem::new(Outcome::HeadersTooLarge, detail));
+        return Err(Refusal::new(Outcome::HeadersTooLarge, detail));
     }
     check_coding(request.headers())?;
     if request.method() == Method::CONNECT {
         let detail = "CONNECT is not implemented: the agent does not act as a proxy";
-        return Err(Problem::new(Outcome::NotImplemented, detail));
+        return Err(Refusal::new(Outcome::NotImplemented, detail));
     }
     Ok(())
 }
 
 /// Refuses a body that is coded otherwise than in chunks: nobody would decode it (RFC 9112, 6.1).
-fn check_coding(headers: &HeaderMap) -> Result<(), Problem> {
+fn check_coding(headers: &HeaderMap) -> Result<(), Refusal> {
     let mut codings = headers
         .get_all(header::TRANSFER_ENCODING)
         .iter()
@@ -54,12 +53,12 @@ fn check_coding(headers: &HeaderMap) -> Result<(), Problem> {
         (Some(only), None) if is_chunked(only) => Ok(()),
         (Some(first), Some(second)) if is_chunked(first) && is_chunked(second) => {
             let detail = "the body is chunked twice: must be once";
-            Err(Problem::new(Outcome::InvalidRequest, detail))
+            Err(Refusal::new(Outcome::InvalidRequest, detail))
         }
         (Some(first), _) => {
             let coding = String::from_utf8_lossy(first);
             let detail = format!("transfer coding {coding:?} is not known: must be chunked alone");
-            Err(Problem::new(Outcome::NotImplemented, detail))
+            Err(Refusal::new(Outcome::NotImplemented, detail))
         }
     }
 }

@@ -31,9 +31,10 @@ use axum::{
     http::{HeaderValue, Method, header},
     response::{IntoResponse, Response},
 };
-use jiffy_model::Outcome;
+use jiffy_model::{EndsRequest, Outcome};
 use tower::{Service, ServiceBuilder, layer::layer_fn, service_fn};
 
+use self::refusal::Refusal;
 #[doc(hidden)]
 pub use self::{connection::serve_alone, wire::Socket};
 pub use self::{
@@ -86,8 +87,20 @@ impl<V: Vms> Front<V> {
         self.backend.service.config()
     }
 
+    fn is_lambdas(&self, request: &Request) -> bool {
+        self.config().lambda.enabled && lambda::takes(request.uri().path())
+    }
+
+    /// What a request gets that passes no further, in the form of the API that its path is of.
+    fn refuse(&self, request: &Request, refused: impl EndsRequest) -> Response {
+        match self.is_lambdas(request) {
+            true => lambda::refuse(refused),
+            false => Problem::from(refused).into_response(),
+        }
+    }
+
     async fn route(&self, request: Request) -> Result<Response, Infallible> {
-        match self.config().lambda.enabled && lambda::takes(request.uri().path()) {
+        match self.is_lambdas(&request) {
             // Its future is large, and a layer that passes on a future moves it.
             true => Ok(Box::pin(self.lambda.answer(request)).await),
             false => self.native.clone().call(request).await,
@@ -103,17 +116,22 @@ fn stack<V: Vms>(backend: Backend<V>) -> impl Answers {
         backend,
     });
     // The same for each layer, so that a clone of the stack costs little.
-    let [metrics, tokens, times, limits, hosts] = std::array::from_fn(|_| Arc::clone(&front));
+    let [metrics, tokens, reserved, times, limits, hosts] =
+        std::array::from_fn(|_| Arc::clone(&front));
     ServiceBuilder::new()
         .layer(layer_fn(move |inner| {
             conclude(inner, Arc::clone(metrics.backend.service.metrics()))
         }))
         .map_request(move |request| authenticate(request, &tokens.config()))
-        .layer(Guard(reserve))
+        .layer(Guard(move |request: &Request| {
+            let refused = reserve(request).err()?;
+            Some(reserved.refuse(request, refused))
+        }))
         .map_request(move |request| unread::discard(request, times.backend.body_time_max()))
         .layer(Guard(move |request: &Request| {
-            let refused = head::check(request, limits.config().limits.header_bytes_max).err();
-            refused.map(IntoResponse::into_response)
+            let header_bytes_max = limits.config().limits.header_bytes_max;
+            let refused = head::check(request, header_bytes_max).err()?;
+            Some(limits.refuse(request, refused))
         }))
         .layer(Guard(move |request: &Request| {
             let config = hosts.config();
@@ -121,11 +139,7 @@ fn stack<V: Vms>(backend: Backend<V>) -> impl Answers {
                 return None;
             }
             let refused = origin_guard::check(request, &config.hosts).err()?;
-            let is_lambdas = config.lambda.enabled && lambda::is_path(request.uri().path());
-            Some(match is_lambdas {
-                true => lambda::refuse(refused),
-                false => Problem::from(refused).into_response(),
-            })
+            Some(hosts.refuse(request, refused))
         }))
         .service(service_fn(move |request: Request| {
             let front = Arc::clone(&front);
@@ -134,17 +148,19 @@ fn stack<V: Vms>(backend: Backend<V>) -> impl Answers {
 }
 
 /// Refuses what the reserve of connections is not for: all but health, metrics, and what operators ask.
-fn reserve(request: &Request) -> Option<Response> {
-    let caller = request.extensions().get::<Caller>()?;
+fn reserve(request: &Request) -> Result<(), Refusal> {
+    let Some(caller) = request.extensions().get::<Caller>() else {
+        return Ok(());
+    };
     let path = request.uri().path();
     let is_of_function =
         is_functions(path) || path.ends_with("/invoke") || path.ends_with("/invocations");
     let is_operators = !is_of_function && caller.principal != Principal::Visitor;
     if !caller.is_reserved || path == HEALTH_PATH || is_operators {
-        return None;
+        return Ok(());
     }
     let detail = "all connections are in use (limits.connections_max): try again later";
-    Some(Problem::new(Outcome::Overloaded, detail).into_response())
+    Err(Refusal::new(Outcome::Overloaded, detail))
 }
 
 /// The last look at each response.

@@ -1,7 +1,7 @@
-//! What a client gets that sent something hyper does not take for a request: the same kind of answer as everybody else.
+//! Why a request is not looked at. What hyper does not take for a request gets the same kind of answer as everybody else's.
 //! Not here: when to send it (`connection`).
 
-use jiffy_model::Outcome;
+use jiffy_model::{EndsRequest, Outcome};
 
 use crate::http::problem::Problem;
 
@@ -9,6 +9,28 @@ use crate::http::problem::Problem;
 const TLS_BYTES: &[u8] = b"\x16\x03";
 /// What an HTTP/2 connection begins with (RFC 9113, 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
+
+/// Why a request does not reach a router.
+#[derive(Debug, thiserror::Error)]
+#[error("{detail}")]
+pub(super) struct Refusal {
+    outcome: Outcome,
+    detail: String,
+}
+
+impl Refusal {
+    /// `detail` is a sentence with the fix in it.
+    pub(super) fn new(outcome: Outcome, detail: impl Into<String>) -> Self {
+        let detail = detail.into();
+        Self { outcome, detail }
+    }
+}
+
+impl EndsRequest for Refusal {
+    fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+}
 
 /// What is said of bytes that are no request, and what was wrong with them.
 pub(super) fn of_parse(error: &hyper::Error, read: &[u8], header_bytes_max: u32) -> Problem {

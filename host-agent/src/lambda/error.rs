@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::{
     http::problem::{DETAIL_BYTES_MAX, bounded},
+    pool::RETRY_AFTER,
     service::{DeployError, NoAnswer},
 };
 
@@ -32,7 +33,8 @@ impl LambdaError {
         Self {
             outcome,
             message: message.into(),
-            retry_after: None,
+            // This may be over soon.
+            retry_after: (outcome == Outcome::Overloaded).then_some(RETRY_AFTER),
         }
     }
 

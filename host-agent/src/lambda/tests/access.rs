@@ -97,3 +97,82 @@ async fn a_disabled_api_is_not_there() {
     let server = Server::with(|config| config.settings.lambda.enabled = false).await;
     assert_eq!(server.get(FUNCTIONS).await.problem(), "not-found");
 }
+
+/// What is refused before a router sees it has the form that an SDK reads, as all that this API refuses.
+#[tokio::test]
+async fn what_is_refused_early_has_the_form_of_this_api() {
+    let server = Server::with(|config| config.settings.limits.header_bytes_max = 8192).await;
+    let long = "a".repeat(9000);
+    let invalid = "InvalidParameterValueException";
+    for (status, name, head) in [
+        (400, invalid, " HTTP/1.1".to_owned()),
+        (
+            400,
+            invalid,
+            " HTTP/1.1\r\nhost: localhost\r\nhost: localhost".to_owned(),
+        ),
+        (
+            414,
+            "UriTooLongException",
+            format!("?Marker={long} HTTP/1.1\r\nhost: localhost"),
+        ),
+        (
+            431,
+            "RequestHeaderFieldsTooLargeException",
+            format!(" HTTP/1.1\r\nhost: localhost\r\nx-long: {long}"),
+        ),
+        (
+            501,
+            "NotImplementedException",
+            " HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: gzip, chunked".to_owned(),
+        ),
+    ] {
+        let body = if status == 501 {
+            "4\r\nbody\r\n0\r\n\r\n"
+        } else {
+            ""
+        };
+        for path in [FUNCTIONS, "/url/f/", "/code/0"] {
+            let request = format!("POST {path}{head}\r\nconnection: close\r\n\r\n{body}");
+            let answer = Answer::parse(&server.raw(request.as_bytes()).await);
+            check(&answer, status, name);
+            assert_eq!(answer.header("jiffy-error"), None, "{path}");
+        }
+        // Any other path is of API v1, and so is each if this one is off.
+        let request = format!("POST /v1/functions{head}\r\nconnection: close\r\n\r\n{body}");
+        let answer = Answer::parse(&server.raw(request.as_bytes()).await);
+        assert_eq!(answer.status, status);
+        answer.problem();
+    }
+    let server = Server::with(|config| config.settings.lambda.enabled = false).await;
+    let request = format!("GET {FUNCTIONS} HTTP/1.1\r\nconnection: close\r\n\r\n");
+    let answer = Answer::parse(&server.raw(request.as_bytes()).await);
+    assert_eq!(
+        (answer.status, &*answer.problem()),
+        (400, "invalid-request")
+    );
+}
+
+/// Without a connection left, the reserve takes no invocations: an SDK is told to come again.
+#[tokio::test]
+async fn the_reserve_refuses_in_the_form_of_this_api() {
+    let token = "0123456789abcdef0123456789abcdef";
+    let server = Server::with(|config| {
+        config.token = Some(token.to_owned().into());
+        config.settings.limits.connections_max = 1;
+        config.settings.limits.connections_reserved = 2;
+    })
+    .await;
+    let mut slow = server.connect().await;
+    tokio::io::AsyncWriteExt::write_all(&mut slow, b"GET /v1/health HT")
+        .await
+        .expect("sent");
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    let bearer = format!("Bearer {token}");
+    for headers in [&[("authorization", &*bearer)][..], &[]] {
+        let refused = invoke(&server, "f", headers, "event").await;
+        check(&refused, 500, "ServiceException");
+        assert_eq!(refused.header("retry-after"), Some("1"));
+        assert!(refused.text().contains("limits.connections_max"));
+    }
+}
