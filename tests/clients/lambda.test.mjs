@@ -3,11 +3,17 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import {
-  CreateAliasCommand, CreateFunctionCommand, DeleteFunctionCommand, DeleteFunctionConcurrencyCommand,
-  GetFunctionCommand, InvokeCommand, LambdaClient, ListVersionsByFunctionCommand, PublishVersionCommand,
-  PutFunctionConcurrencyCommand, ResourceConflictException, ResourceNotFoundException, TooManyRequestsException,
-  UpdateFunctionCodeCommand, UpdateFunctionConfigurationCommand, InvalidParameterValueException,
-  paginateListFunctions, waitUntilFunctionActiveV2,
+  CreateAliasCommand, CreateFunctionCommand, CreateFunctionUrlConfigCommand, DeleteAliasCommand, DeleteFunctionCommand,
+  DeleteFunctionConcurrencyCommand, DeleteFunctionUrlConfigCommand, DeleteProvisionedConcurrencyConfigCommand,
+  GetAccountSettingsCommand, GetAliasCommand, GetFunctionCommand, GetFunctionConcurrencyCommand,
+  GetFunctionConfigurationCommand, GetFunctionUrlConfigCommand, GetProvisionedConcurrencyConfigCommand, InvokeCommand,
+  LambdaClient, ListAliasesCommand, ListTagsCommand, ListVersionsByFunctionCommand, PublishVersionCommand,
+  PutFunctionConcurrencyCommand, PutProvisionedConcurrencyConfigCommand, ResourceConflictException,
+  ProvisionedConcurrencyConfigNotFoundException, ResourceNotFoundException, TagResourceCommand,
+  TooManyRequestsException, UntagResourceCommand, UpdateAliasCommand, UpdateFunctionCodeCommand,
+  UpdateFunctionConfigurationCommand, UpdateFunctionUrlConfigCommand, InvalidParameterValueException,
+  paginateListFunctionUrlConfigs, paginateListFunctions, paginateListProvisionedConcurrencyConfigs,
+  waitUntilFunctionActiveV2,
 } from "@aws-sdk/client-lambda";
 
 const { ENDPOINT: endpoint, KEY_ID: accessKeyId, SECRET: secretAccessKey, ZIP_HELLO, ZIP_FAULTS } = process.env;
@@ -62,6 +68,8 @@ test("code, configuration, versions and aliases", async () => {
   assert.equal(updated.Description, "second");
   const published = await aws.send(new PublishVersionCommand({ FunctionName }));
   assert.equal(published.Version, "2");
+  const latest = await aws.send(new GetFunctionConfigurationCommand({ FunctionName }));
+  assert.deepEqual([latest.Version, latest.Description], ["$LATEST", "second"]);
   const { Versions } = await aws.send(new ListVersionsByFunctionCommand({ FunctionName }));
   assert.deepEqual(Versions.map((version) => version.Version), ["$LATEST", "1", "2"]);
   const weights = { AdditionalVersionWeights: { 2: 0.25 } };
@@ -82,6 +90,66 @@ test("code, configuration, versions and aliases", async () => {
     seen.add(answer.ExecutedVersion);
   }
   assert.deepEqual([...seen].sort(), ["1", "2"]);
+  const found = await aws.send(new GetAliasCommand({ FunctionName, Name: "prod" }));
+  assert.deepEqual([found.AliasArn, found.RoutingConfig], [alias.AliasArn, weights]);
+  const changed = await aws.send(
+    new UpdateAliasCommand({ FunctionName, Name: "prod", FunctionVersion: "2", RoutingConfig: {} }),
+  );
+  assert.equal(changed.FunctionVersion, "2");
+  const { Aliases } = await aws.send(new ListAliasesCommand({ FunctionName, FunctionVersion: "2" }));
+  assert.deepEqual(Aliases.map((one) => one.Name), ["prod"]);
+  await aws.send(new DeleteAliasCommand({ FunctionName, Name: "prod" }));
+  await assert.rejects(aws.send(new GetAliasCommand({ FunctionName, Name: "prod" })), ResourceNotFoundException);
+});
+
+test("URLs of functions", async () => {
+  const Cors = { AllowOrigins: ["*"], MaxAge: 60 };
+  const made = await aws.send(new CreateFunctionUrlConfigCommand({ FunctionName, AuthType: "NONE", Cors }));
+  assert.equal(made.FunctionUrl, `${endpoint}/url/${FunctionName}/`);
+  assert.deepEqual([made.AuthType, { ...made.Cors, ...Cors }], ["NONE", made.Cors]);
+  const changed = await aws.send(new UpdateFunctionUrlConfigCommand({ FunctionName, AuthType: "AWS_IAM" }));
+  assert.deepEqual([changed.AuthType, changed.Cors], ["AWS_IAM", made.Cors]);
+  assert.equal((await fetch(made.FunctionUrl)).status, 403);
+  const found = await aws.send(new GetFunctionUrlConfigCommand({ FunctionName }));
+  assert.equal(found.FunctionUrl, made.FunctionUrl);
+  const urls = [];
+  for await (const page of paginateListFunctionUrlConfigs({ client: aws, pageSize: 1 }, { FunctionName })) {
+    urls.push(...page.FunctionUrlConfigs.map((one) => one.FunctionUrl));
+  }
+  assert.deepEqual(urls, [made.FunctionUrl]);
+  await aws.send(new DeleteFunctionUrlConfigCommand({ FunctionName }));
+  await assert.rejects(aws.send(new GetFunctionUrlConfigCommand({ FunctionName })), ResourceNotFoundException);
+});
+
+test("tags and the account", async () => {
+  const { Configuration } = await aws.send(new GetFunctionCommand({ FunctionName }));
+  const Resource = Configuration.FunctionArn;
+  await aws.send(new TagResourceCommand({ Resource, Tags: { team: "a", stage: "test" } }));
+  await aws.send(new UntagResourceCommand({ Resource, TagKeys: ["team"] }));
+  assert.deepEqual((await aws.send(new ListTagsCommand({ Resource }))).Tags, { stage: "test" });
+  const account = await aws.send(new GetAccountSettingsCommand({}));
+  assert.equal(account.AccountUsage.FunctionCount, 1);
+});
+
+test("provisioned concurrency", async () => {
+  const of = { FunctionName, Qualifier: "1" };
+  const asked = await aws.send(
+    new PutProvisionedConcurrencyConfigCommand({ ...of, ProvisionedConcurrentExecutions: 1 }),
+  );
+  assert.equal(asked.RequestedProvisionedConcurrentExecutions, 1);
+  const get = () => aws.send(new GetProvisionedConcurrencyConfigCommand(of));
+  for (let round = 0; round < 500 && (await get()).Status !== "READY"; round++) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  assert.equal((await get()).AllocatedProvisionedConcurrentExecutions, 1);
+  const arns = [];
+  for await (const page of paginateListProvisionedConcurrencyConfigs({ client: aws, pageSize: 1 }, { FunctionName })) {
+    arns.push(...page.ProvisionedConcurrencyConfigs.map((one) => one.FunctionArn));
+  }
+  assert.equal(arns.length, 1);
+  assert.ok(arns[0].endsWith(`:function:${FunctionName}:1`));
+  await aws.send(new DeleteProvisionedConcurrencyConfigCommand(of));
+  await assert.rejects(get(), ProvisionedConcurrencyConfigNotFoundException);
 });
 
 test("what goes wrong in a function is a result", async () => {
@@ -105,6 +173,8 @@ test("reserved concurrency throttles", async () => {
     assert.ok(error.message);
     return true;
   });
+  const found = await aws.send(new GetFunctionConcurrencyCommand({ FunctionName }));
+  assert.equal(found.ReservedConcurrentExecutions, 0);
   await aws.send(new DeleteFunctionConcurrencyCommand({ FunctionName }));
 });
 

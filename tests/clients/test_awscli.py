@@ -12,7 +12,7 @@ import sys
 import tempfile
 import unittest
 
-from agent import Agent, zip_of
+from agent import Agent, eventually, zip_of
 
 VERSION_1 = pathlib.Path(sys.executable).parent / "aws"
 VERSION_2 = pathlib.Path("/usr/bin/aws")
@@ -145,13 +145,6 @@ class CommandLine:
         self.assertEqual(usage.returncode, USAGE[self.program])
         self.assertIn("--function-name", usage.stderr)
 
-
-class Version1(CommandLine, unittest.TestCase):
-    program = VERSION_1
-
-    def of_event(self, event):
-        return ["--payload", event]
-
     def test_lists_in_pages(self):
         names = [f"page-{index}" for index in range(3)]
         for name in names:
@@ -169,6 +162,8 @@ class Version1(CommandLine, unittest.TestCase):
         self.create("spread", "--publish")
         self.lambda_("update-function-configuration", *named, "--description", "second")
         self.assertEqual(self.lambda_("publish-version", *named)["Version"], "2")
+        latest = self.lambda_("get-function-configuration", *named)
+        self.assertEqual((latest["Version"], latest["Description"]), ("$LATEST", "second"))
         versions = self.lambda_("list-versions-by-function", *named)["Versions"]
         self.assertEqual([version["Version"] for version in versions], ["$LATEST", "1", "2"])
         prod = [*named, "--name", "prod"]
@@ -196,6 +191,8 @@ class Version1(CommandLine, unittest.TestCase):
         self.assertEqual((made["Cors"]["AllowOrigins"], made["Cors"]["MaxAge"]), (["*"], 60))
         changed = self.lambda_("update-function-url-config", *named, "--auth-type", "AWS_IAM")
         self.assertEqual((changed["AuthType"], changed["Cors"]), ("AWS_IAM", made["Cors"]))
+        found = self.lambda_("get-function-url-config", *named)
+        self.assertEqual((found["FunctionUrl"], found["AuthType"]), (made["FunctionUrl"], "AWS_IAM"))
         self.assertEqual(len(self.lambda_("list-function-url-configs", *named)["FunctionUrlConfigs"]), 1)
         self.lambda_("delete-function-url-config", *named)
         self.refused("ResourceNotFoundException", "GetFunctionUrlConfig", "get-function-url-config", *named)
@@ -209,6 +206,27 @@ class Version1(CommandLine, unittest.TestCase):
         self.lambda_("delete-function-concurrency", *named)
         self.assertEqual(self.invoke("rest", *self.of_event(EVENT))[1], GREETING)
         self.assertGreater(self.lambda_("get-account-settings")["AccountUsage"]["FunctionCount"], 0)
+
+    def test_provisioned_concurrency(self):
+        named = ["--function-name", "ready"]
+        self.create("ready", "--publish")
+        of_version = [*named, "--qualifier", "1"]
+        asked = self.lambda_("put-provisioned-concurrency-config", *of_version, "--provisioned-concurrent-executions", "1")
+        self.assertEqual(asked["RequestedProvisionedConcurrentExecutions"], 1)
+        get = ["get-provisioned-concurrency-config", *of_version]
+        eventually(lambda: self.lambda_(*get)["Status"] == "READY", "it is not ready", S_MAX)
+        listed = self.lambda_("list-provisioned-concurrency-configs", *named)["ProvisionedConcurrencyConfigs"]
+        self.assertEqual([config["FunctionArn"].rpartition(":")[2] for config in listed], ["1"])
+        self.lambda_("delete-provisioned-concurrency-config", *of_version)
+        missing = "ProvisionedConcurrencyConfigNotFoundException"
+        self.refused(missing, "GetProvisionedConcurrencyConfig", *get)
+
+
+class Version1(CommandLine, unittest.TestCase):
+    program = VERSION_1
+
+    def of_event(self, event):
+        return ["--payload", event]
 
 
 class Version2(CommandLine, unittest.TestCase):

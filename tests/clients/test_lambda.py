@@ -14,7 +14,7 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from agent import Agent, zip_of
+from agent import Agent, eventually, zip_of
 
 KEY_ID, SECRET = "AKIAJIFFYTESTS", "a secret with / + = in it"
 ROLE = "arn:aws:iam::000000000000:role/jiffy"
@@ -316,6 +316,84 @@ class Lambda(unittest.TestCase):
         self.aws.delete_function_concurrency(FunctionName="hello")
         result = self.aws.invoke(FunctionName="hello", Payload=json.dumps(EXAMPLE_EVENT))
         self.assertEqual(payload(result), EXAMPLE_ANSWER)
+
+    def test_urls_of_functions(self):
+        named = {"FunctionName": "echo"}
+        create(self.aws, "echo", "echo", Publish=True)
+        self.aws.create_alias(Name="prod", FunctionVersion="1", **named)
+        cors = {"AllowOrigins": ["*"], "AllowMethods": ["GET"], "MaxAge": 60}
+        made = self.aws.create_function_url_config(AuthType="NONE", Cors=cors, **named)
+        self.assertEqual(made["ResponseMetadata"]["HTTPStatusCode"], 201)
+        self.assertEqual((made["FunctionUrl"], made["AuthType"]), (f"{agent.url}/url/echo/", "NONE"))
+        self.assertEqual({name: made["Cors"][name] for name in cors}, cors)
+        self.refused("ResourceConflictException", self.aws.create_function_url_config, AuthType="NONE", **named)
+        of_alias = named | {"Qualifier": "prod"}
+        self.aws.create_function_url_config(AuthType="AWS_IAM", **of_alias)
+
+        answer = agent.request("GET", "/url/echo/there?a=b")
+        self.assertEqual(answer.status, 200)
+        event = answer.json()
+        self.assertEqual((event["rawPath"], event["queryStringParameters"]), ("/there", {"a": "b"}))
+        self.assertEqual(agent.request("GET", "/url/echo:prod/").status, 403)
+
+        changed = self.aws.update_function_url_config(AuthType="NONE", **of_alias)
+        self.assertEqual(changed["AuthType"], "NONE")
+        self.assertEqual(agent.request("GET", "/url/echo:prod/").status, 200)
+        found = self.aws.get_function_url_config(**of_alias)
+        self.assertEqual(found["FunctionUrl"], f"{agent.url}/url/echo:prod/")
+        paginator = self.aws.get_paginator("list_function_url_configs")
+        pages = list(paginator.paginate(PaginationConfig={"PageSize": 1}, **named))
+        self.assertEqual([len(page["FunctionUrlConfigs"]) for page in pages], [1, 1])
+        urls = {config["FunctionUrl"] for page in pages for config in page["FunctionUrlConfigs"]}
+        self.assertEqual(urls, {made["FunctionUrl"], found["FunctionUrl"]})
+        for qualified in [named, of_alias]:
+            self.aws.delete_function_url_config(**qualified)
+            self.refused("ResourceNotFoundException", self.aws.get_function_url_config, **qualified)
+        self.assertEqual(agent.request("GET", "/url/echo/").status, 404)
+
+    def test_tags(self):
+        arn = create(self.aws, "tagged", Tags={"team": "a", "stage": "test"})["FunctionArn"]
+        self.assertEqual(self.aws.list_tags(Resource=arn)["Tags"], {"team": "a", "stage": "test"})
+        self.aws.tag_resource(Resource=arn, Tags={"team": "b", "a key": "é/=+"})
+        self.aws.untag_resource(Resource=arn, TagKeys=["stage", "nothing"])
+        tags = {"team": "b", "a key": "é/=+"}
+        self.assertEqual(self.aws.list_tags(Resource=arn)["Tags"], tags)
+        self.assertEqual(self.aws.get_function(FunctionName="tagged")["Tags"], tags)
+        nobody = arn.replace("tagged", "nobody")
+        self.refused("ResourceNotFoundException", self.aws.list_tags, Resource=nobody)
+
+    def test_provisioned_concurrency(self):
+        named = {"FunctionName": "hello"}
+        create(self.aws, "hello", Publish=True)
+        self.aws.create_alias(Name="prod", FunctionVersion="1", **named)
+        put, get = self.aws.put_provisioned_concurrency_config, self.aws.get_provisioned_concurrency_config
+        missing = "ProvisionedConcurrencyConfigNotFoundException"
+        self.refused(missing, get, Qualifier="1", **named)
+        for qualifier in ["1", "prod"]:
+            asked = put(Qualifier=qualifier, ProvisionedConcurrentExecutions=1, **named)
+            self.assertEqual(asked["ResponseMetadata"]["HTTPStatusCode"], 202)
+            self.assertEqual(asked["RequestedProvisionedConcurrentExecutions"], 1)
+            eventually(lambda: get(Qualifier=qualifier, **named)["Status"] == "READY", "it is not ready")
+            found = get(Qualifier=qualifier, **named)
+            self.assertEqual(found["AllocatedProvisionedConcurrentExecutions"], 1)
+        paginator = self.aws.get_paginator("list_provisioned_concurrency_configs")
+        pages = list(paginator.paginate(PaginationConfig={"PageSize": 1}, **named))
+        configs = [config for page in pages for config in page["ProvisionedConcurrencyConfigs"]]
+        self.assertEqual(len(pages), 2)
+        arns = [config["FunctionArn"].rpartition(":")[2] for config in configs]
+        self.assertEqual(arns, ["1", "prod"])
+        self.refused("InvalidParameterValueException", put, Qualifier="$LATEST", ProvisionedConcurrentExecutions=1, **named)
+        for qualifier in ["1", "prod"]:
+            self.aws.delete_provisioned_concurrency_config(Qualifier=qualifier, **named)
+            self.refused(missing, get, Qualifier=qualifier, **named)
+
+    def test_the_account(self):
+        create(self.aws, "hello")
+        self.aws.put_function_concurrency(FunctionName="hello", ReservedConcurrentExecutions=100)
+        account = self.aws.get_account_settings()
+        self.assertEqual(account["AccountUsage"]["FunctionCount"], 1)
+        limit = account["AccountLimit"]
+        self.assertEqual(limit["ConcurrentExecutions"] - limit["UnreservedConcurrentExecutions"], 100)
 
     def test_what_cannot_be_is_refused_in_words(self):
         invalid = "InvalidParameterValueException"

@@ -1,4 +1,5 @@
 """docs/lambda.md against botocore's model: it has every operation, and every member of the input of those that are here.
+Its table of clients says that some of them work with all that is here: then their tests call it.
 
 host-agent's own tests hold that the agent does what that page says.
 """
@@ -9,10 +10,15 @@ import unittest
 
 import botocore
 import botocore.session
+from botocore import xform_name
 
 PAGE = pathlib.Path(__file__).parents[2] / "docs" / "lambda.md"
-
-
+# Whose tests call everything that is here: how they call an operation, and how they spell its name.
+CALLS = {
+    "test_lambda.py": (r"\baws\.get_paginator\(\"(\w+)\"|\baws\.(\w+)", xform_name),
+    "test_awscli.py": (r"[\[(]\s*\"([a-z-]+)\"", lambda name: xform_name(name, "-")),
+    "lambda.test.mjs": (r"\bnew (\w+)Command\(|\bof paginate(\w+)\(", str),
+}
 
 class Model(unittest.TestCase):
     @classmethod
@@ -38,6 +44,14 @@ class Model(unittest.TestCase):
             if shape is not None:
                 self.walk(self.members.get(operation, {}), shape, "", missing)
             self.assertEqual(missing, [], operation)
+
+    def test_clients_call_all_that_is_here(self):
+        here = [operation for operation, is_here in self.operations.items() if is_here == "yes"]
+        self.assertEqual(len(here), 31)
+        for test, (call, spelt) in CALLS.items():
+            text = (pathlib.Path(__file__).parent / test).read_text()
+            called = {name for match in re.finditer(call, text) for name in match.groups() if name}
+            self.assertEqual([name for name in here if spelt(name) not in called], [], test)
 
     def walk(self, decisions, shape, within, missing):
         for name, member in shape.members.items():
