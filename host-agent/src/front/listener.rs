@@ -59,7 +59,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// Refused connections that are told so at once; more are closed without a word.
 const REFUSED_TOLD_MAX: usize = 64;
 /// Lines about clients that were refused, in a second; more are only counted.
-const REFUSAL_LINES_PER_S_MAX: u64 = 10;
+pub(super) const REFUSAL_LINES_PER_S_MAX: u64 = 10;
 
 /// Why the agent serves nothing.
 #[derive(Debug, thiserror::Error)]
@@ -96,17 +96,8 @@ pub async fn serve_on<V: Vms>(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) {
-    let metrics = service.metrics();
-    metrics.expect_connections(&End::LABELS, &Refused::LABELS);
     let (stop, stopping) = watch::channel(false);
-    let mut server = Server {
-        stack: stack(Backend::new(Arc::clone(&service), stopping)),
-        admission: Admission::new(),
-        tasks: JoinSet::new(),
-        told: Arc::new(Semaphore::new(REFUSED_TOLD_MAX)),
-        lines: Arc::default(),
-        service,
-    };
+    let mut server = server(service, stopping);
     let mut shutdown = pin!(shutdown);
     loop {
         let accepted = tokio::select! {
@@ -133,8 +124,25 @@ pub async fn serve_on<V: Vms>(
     }
 }
 
+/// One that serves `service` until `stopping` says so.
+pub(super) fn server<V: Vms>(
+    service: Arc<Service<V>>,
+    stopping: watch::Receiver<bool>,
+) -> Server<V, impl Answers> {
+    let metrics = service.metrics();
+    metrics.expect_connections(&End::LABELS, &Refused::LABELS);
+    Server {
+        stack: stack(Backend::new(Arc::clone(&service), stopping)),
+        admission: Admission::new(),
+        tasks: JoinSet::new(),
+        told: Arc::new(Semaphore::new(REFUSED_TOLD_MAX)),
+        lines: Arc::default(),
+        service,
+    }
+}
+
 /// What accepts connections.
-struct Server<V: Vms, S> {
+pub(super) struct Server<V: Vms, S> {
     service: Arc<Service<V>>,
     stack: S,
     admission: Arc<Admission>,
@@ -145,7 +153,7 @@ struct Server<V: Vms, S> {
 
 impl<V: Vms, S: Answers> Server<V, S> {
     /// Serves a connection, or refuses it.
-    fn take(&mut self, stream: TcpStream, peer: SocketAddr) {
+    pub(super) fn take(&mut self, stream: TcpStream, peer: SocketAddr) {
         while self.tasks.try_join_next().is_some() {}
         let config = self.service.config();
         prepare(&stream);
@@ -215,10 +223,19 @@ impl Drop for Open {
 }
 
 /// Keeps clients from filling the log.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Lines {
-    /// The second in which lines are counted, and above it how many there were.
+    /// The second in which lines are counted, and above it how many there were before the last.
     counted: AtomicU64,
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        // Of a second that does not come.
+        Self {
+            counted: AtomicU64::new(u64::from(u32::MAX)),
+        }
+    }
 }
 
 impl Lines {

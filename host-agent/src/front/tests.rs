@@ -1,6 +1,7 @@
 //! A server over a loopback port with VMs in memory, and what slow, rude and many clients get.
 
 mod clients;
+mod refusals;
 mod semantics;
 
 use std::{
@@ -38,6 +39,43 @@ pub(crate) struct Server {
     _folder: TempDir,
 }
 
+/// A service with VMs in memory, and its folder.
+fn service_with(edit: impl FnOnce(&mut Config)) -> (Arc<Service<FakeVms>>, TempDir) {
+    let folder = tempfile::tempdir().expect("folder");
+    let mut config = Config::new(FileConfig {
+        data_dir: folder.path().join("data"),
+        ..FileConfig::default()
+    })
+    .expect("valid");
+    edit(&mut config);
+    let service = Service::start(Parts {
+        vms: Arc::new(FakeVms::new()),
+        pool: PoolConfig {
+            memory_bytes_max: 1 << 40,
+            queue_len_max: 1,
+            ..PoolConfig::default()
+        },
+        registry: open_registry(&config).expect("registry"),
+        host: HostIdentity::named("host"),
+        kv: Arc::new(
+            jiffy_kv::Kv::in_memory(jiffy_kv::Limits::default(), jiffy_kv::system_clock())
+                .expect("memory"),
+        ),
+        queues: Arc::new(
+            jiffy_queue::FileQueues::in_memory(
+                jiffy_queue::Limits::default(),
+                jiffy_kv::system_clock(),
+            )
+            .expect("memory"),
+        ),
+        secrets: Arc::new(jiffy_secrets::Secrets::in_memory().expect("memory")),
+        invoker: Invoker::default(),
+        symbolizer: None,
+        config,
+    });
+    (service.expect("service"), folder)
+}
+
 impl Server {
     pub(crate) async fn start() -> Self {
         Self::with(|_| {}).await
@@ -52,39 +90,7 @@ impl Server {
     }
 
     pub(crate) async fn with(edit: impl FnOnce(&mut Config)) -> Self {
-        let folder = tempfile::tempdir().expect("folder");
-        let mut config = Config::new(FileConfig {
-            data_dir: folder.path().join("data"),
-            ..FileConfig::default()
-        })
-        .expect("valid");
-        edit(&mut config);
-        let service = Service::start(Parts {
-            vms: Arc::new(FakeVms::new()),
-            pool: PoolConfig {
-                memory_bytes_max: 1 << 40,
-                queue_len_max: 1,
-                ..PoolConfig::default()
-            },
-            registry: open_registry(&config).expect("registry"),
-            host: HostIdentity::named("host"),
-            kv: Arc::new(
-                jiffy_kv::Kv::in_memory(jiffy_kv::Limits::default(), jiffy_kv::system_clock())
-                    .expect("memory"),
-            ),
-            queues: Arc::new(
-                jiffy_queue::FileQueues::in_memory(
-                    jiffy_queue::Limits::default(),
-                    jiffy_kv::system_clock(),
-                )
-                .expect("memory"),
-            ),
-            secrets: Arc::new(jiffy_secrets::Secrets::in_memory().expect("memory")),
-            invoker: Invoker::default(),
-            symbolizer: None,
-            config,
-        })
-        .expect("service");
+        let (service, folder) = service_with(edit);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
         let address = listener.local_addr().expect("address");
         let (stop, stopped) = oneshot::channel();
