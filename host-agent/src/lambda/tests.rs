@@ -153,8 +153,37 @@ async fn lists_come_in_pages_of_the_length_that_is_asked_for() {
             .json("POST", &format!("{FUNCTIONS}/f/aliases"), alias)
             .await;
     }
+    let aliases = ["a", "b", "c", "d"];
+    for alias in aliases {
+        let url = json!({ "AuthType": "NONE" });
+        let target = format!("/2021-10-31/functions/f/url?Qualifier={alias}");
+        assert_eq!(server.json("POST", &target, url).await.status, 201);
+    }
+    let url = json!({ "AuthType": "AWS_IAM" });
+    server
+        .json("POST", "/2021-10-31/functions/f/url", url)
+        .await;
+    let ready = "/2019-09-30/functions/f/provisioned-concurrency";
+    for qualifier in aliases.into_iter().chain(["1", "2"]) {
+        let vms = json!({ "ProvisionedConcurrentExecutions": 1 });
+        let target = format!("{ready}?Qualifier={qualifier}");
+        assert_eq!(server.json("PUT", &target, vms).await.status, 202);
+    }
+    let ready = format!("{ready}?List=ALL&");
     for (path, key, name, wanted) in [
-        ("?", "Functions", "FunctionName", &["a", "f", "z"][..]),
+        (
+            "/2021-10-31/functions/f/urls?",
+            "FunctionUrlConfigs",
+            "FunctionArn",
+            &["f", "a", "b", "c", "d"][..],
+        ),
+        (
+            &ready,
+            "ProvisionedConcurrencyConfigs",
+            "FunctionArn",
+            &["1", "2", "a", "b", "c", "d"],
+        ),
+        ("?", "Functions", "FunctionName", &["a", "f", "z"]),
         (
             "?FunctionVersion=ALL&",
             "Functions",
@@ -172,13 +201,20 @@ async fn lists_come_in_pages_of_the_length_that_is_asked_for() {
         for len in 1..=wanted.len() + 1 {
             let (mut found, mut marker) = (vec![], String::new());
             loop {
-                let target = format!("{FUNCTIONS}{path}MaxItems={len}&Marker={marker}");
+                let within = if path.starts_with("/20") {
+                    ""
+                } else {
+                    FUNCTIONS
+                };
+                let target = format!("{within}{path}MaxItems={len}&Marker={marker}");
                 let page = server.get(&target).await.document();
                 let entries = page[key].as_array().expect("list");
                 found.extend(
                     entries
                         .iter()
-                        .map(|entry| entry[name].as_str().expect("text").to_owned()),
+                        .map(|entry| entry[name].as_str().expect("text"))
+                        // What an ARN ends with.
+                        .map(|text| text.rsplit(':').next().unwrap_or(text).to_owned()),
                 );
                 match page.get("NextMarker") {
                     Some(next) => {
