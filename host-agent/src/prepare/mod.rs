@@ -138,6 +138,12 @@ impl<V: Vms> Preparation<V> {
             .set_open_max(config.limits.open_snapshots_max as usize);
     }
 
+    /// Snapshots that are open.
+    #[cfg(test)]
+    pub(crate) fn open_snapshots(&self) -> usize {
+        self.slots.snapshots().len()
+    }
+
     /// Versions whose snapshots wait to be made again.
     pub fn rebuilding(&self) -> usize {
         self.rebuilding.load(Relaxed)

@@ -158,6 +158,21 @@ impl Bench {
         self.ask(function, event).await.expect_err("a failure").why
     }
 
+    /// Has garbage collected until so many snapshots are left. The service's own keeper may be at it, and then it is not done
+    /// twice, or something is still being built.
+    #[track_caller]
+    fn check_left(&self, snapshots: usize) -> impl Future<Output = ()> {
+        let caller = std::panic::Location::caller();
+        async move {
+            let end = Instant::now() + Duration::from_secs(20);
+            while self.snapshots() != snapshots && Instant::now() < end {
+                self.service.tidy().await;
+                sleep(Duration::from_millis(5)).await;
+            }
+            assert_eq!(self.snapshots(), snapshots, "left for {caller}");
+        }
+    }
+
     fn snapshots(&self) -> usize {
         self.store().list().expect("snapshots").len()
     }
@@ -514,4 +529,36 @@ async fn a_reload_takes_no_token_away_from_a_socket_that_is_open_to_all() {
         now.token.as_ref().map(|token| token.expose()),
         Some("other")
     );
+}
+
+/// Fewer snapshots are closed with the next one that is opened, and more stay open with it; both without a restart.
+#[tokio::test]
+async fn a_reload_changes_how_many_snapshots_are_open() {
+    let bench = Bench::new();
+    let with_max = |open_snapshots_max: u32| {
+        let mut config = config(&bench.folder);
+        config.settings.limits.open_snapshots_max = open_snapshots_max;
+        config
+    };
+    let deploy = async |name: &str| {
+        let deployed = bench.deploy(name, name.as_bytes()).await;
+        deployed.expect("deployed");
+        bench.service.prepare.open_snapshots()
+    };
+    for number in 0..8 {
+        assert_eq!(deploy(&format!("early-{number}")).await, number + 1);
+    }
+    assert_eq!(bench.service.reload(with_max(4)), [""; 0]);
+    for number in 0..8 {
+        assert!(deploy(&format!("fewer-{number}")).await <= 4, "{number}");
+    }
+    // One that was closed is opened again by who asks.
+    bench.ask("early-0", "x").await.expect("answer");
+    assert!(bench.service.prepare.open_snapshots() <= 4);
+    assert_eq!(bench.service.reload(with_max(100)), [""; 0]);
+    let before = bench.service.prepare.open_snapshots();
+    for number in 0..8 {
+        let open = deploy(&format!("more-{number}")).await;
+        assert_eq!(open, before + number + 1);
+    }
 }

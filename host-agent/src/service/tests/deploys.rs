@@ -52,8 +52,7 @@ async fn a_live_version_that_is_not_published_serves_and_is_replaced() {
         .expect_err("not published");
     assert_eq!(missing.why.outcome, Outcome::NotFound);
     bench.ask_version("f", "1", "x").await.expect("answer");
-    bench.service.tidy().await;
-    assert_eq!(bench.snapshots(), 2);
+    bench.check_left(2).await;
     let bench = bench.again("host").await;
     assert_eq!(
         bench.ask("f", "x").await.expect("answer").facts.start,
@@ -77,8 +76,7 @@ async fn a_live_version_that_is_not_published_serves_and_is_replaced() {
         .expect("to 2");
     let function = bench.service.catalog.function(&name("f")).expect("there");
     assert_eq!((function.live, function.next), (number(2), number(3)));
-    bench.service.tidy().await;
-    assert_eq!(bench.snapshots(), 2);
+    bench.check_left(2).await;
     // On another host it is built again like any other.
     bench.update("f", b"ten").await.expect("updated");
     let bench = bench.again("other host").await;
@@ -326,8 +324,7 @@ async fn a_deleted_function_leaves_nothing() {
         .await
         .expect("deleted");
     assert_eq!(bench.failure("f", "x").await.outcome, Outcome::NotFound);
-    bench.service.tidy().await;
-    assert_eq!(bench.snapshots(), 1);
+    bench.check_left(1).await;
     bench.ask("g", "x").await.expect("not touched");
     let again = bench.deploy("f", b"one").await.expect("deployed");
     assert_eq!(again.version.number, number(1));
@@ -355,8 +352,7 @@ async fn garbage_is_left_alone_while_something_is_built() {
     let (deployed, snapshots) = tokio::join!(bench.deploy("g", b"two"), tidy);
     deployed.expect("deployed");
     assert_eq!(snapshots, 1);
-    bench.service.tidy().await;
-    assert_eq!(bench.snapshots(), 1);
+    bench.check_left(1).await;
     bench.ask("g", "x").await.expect("answer");
 }
 

@@ -36,7 +36,7 @@ async fn a_data_directory_of_an_earlier_release_goes_on() {
     let version = bench.service.catalog.version(&name("f"), number(1));
     // The fake makes the same snapshot of the same image.
     assert_eq!(bench.snapshot("f", &version.expect("there")), kept);
-    bench.service.tidy().await;
+    bench.check_left(1).await;
     assert_eq!(bench.store().list().expect("snapshots"), [kept]);
     bench.deploy("f", b"two").await.expect("deployed");
     assert_eq!(
