@@ -36,6 +36,16 @@ pub(crate) struct Data {
 }
 
 impl Data {
+    /// These sections of debug information alone.
+    #[cfg(test)]
+    pub(crate) fn of_debug(sections: impl IntoIterator<Item = (&'static str, Vec<u8>)>) -> Self {
+        let sections = sections.into_iter();
+        Self {
+            debug: sections.map(|(name, bytes)| (name.into(), bytes)).collect(),
+            ..Self::default()
+        }
+    }
+
     /// Those of `image`, as long as all of them together have at most `bytes_max` bytes.
     pub(crate) fn read(image: &File, mut bytes_max: u64) -> Self {
         let found = Elf::read(image).and_then(|elf| sections(&elf, image));
@@ -131,8 +141,8 @@ impl<'a> Tables<'a> {
                     address,
                     function: frame.function.as_ref().map(function_name),
                     file: file.map(|file| readable(cut(file), self.package)),
-                    // Zero is what debug information says of code that belongs to no line.
-                    line: line.filter(|line| *line > 0),
+                    // None, too, where the debug information says 0, as it does of code that belongs to no line.
+                    line,
                     foreign: file.is_none_or(|file| is_foreign(file, self.package)),
                 });
             }

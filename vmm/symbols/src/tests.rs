@@ -89,6 +89,45 @@ fn a_line_that_is_not_known_is_not_shown() {
     assert_eq!(Frame::unknown(0x10_1000).to_string(), "0x101000");
 }
 
+/// A unit of 32 bytes of code: the first 16 are of line 7, the others of line 0, as compilers have it of what they add.
+#[test]
+fn line_zero_of_debug_information_is_no_line() {
+    const CODE: u64 = 0x10_1000;
+    let with_length = |rest: Vec<u8>| {
+        let bytes = u32::try_from(rest.len()).expect("small");
+        [&bytes.to_le_bytes()[..], &rest].concat()
+    };
+    // A compile unit with name, lines, first address and size.
+    let abbreviations = b"\x01\x11\x00\x03\x08\x10\x17\x11\x01\x12\x06\x00\x00\x00".to_vec();
+    let mut unit = b"\x04\x00\0\0\0\0\x08\x01src/lib.rs\0\0\0\0\0".to_vec();
+    unit.extend(CODE.to_le_bytes());
+    unit.extend(32_u32.to_le_bytes());
+    let mut header = b"\x01\x01\x01\xfb\x0e\x0d\0\x01\x01\x01\x01\0\0\0\x01\0\0\x01".to_vec();
+    header.extend(b"\0src/lib.rs\0\0\0\0\0");
+    let mut lines = [&b"\x04\x00"[..], &with_length(header)].concat();
+    lines.extend(b"\x00\x09\x02");
+    lines.extend(CODE.to_le_bytes());
+    // Six lines on, a row; 16 bytes and seven lines back, a row; 16 bytes on, the end.
+    lines.extend(b"\x03\x06\x01\x02\x10\x03\x79\x01\x02\x10\x00\x01\x01");
+    let data = Data::of_debug([
+        (".debug_abbrev", abbreviations),
+        (".debug_info", with_length(unit)),
+        (".debug_line", with_length(lines)),
+    ]);
+    let tables = Tables::of_symbols(&data, "").with_debug(&data);
+    let frame = |address| tables.frames(address, address).remove(0);
+    let known = frame(CODE + 8);
+    assert_eq!(known.line, Some(7), "{known}");
+    let unknown = frame(CODE + 24);
+    assert_eq!(unknown.file.as_deref(), Some("src/lib.rs"));
+    assert_eq!(unknown.line, None);
+    let text = unknown.to_string();
+    assert!(
+        text.contains("src/lib.rs") && !text.contains(":0"),
+        "{text}"
+    );
+}
+
 #[test]
 fn without_symbols_addresses_stay() {
     let data = Data::default();
