@@ -25,7 +25,7 @@ pub use note::ImageNote;
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each message documents its variant")]
 pub enum ImageError {
-    #[error("there is no image {0}: upload it first")]
+    #[error("no image {0}: must be one that was uploaded")]
     NotFound(Digest),
     #[error("the image has more than {0} bytes: make it smaller or raise image_bytes_max")]
     TooLarge(u64),

@@ -473,7 +473,7 @@ fn the_command_line_sets_lists_and_removes() {
         (
             &["rm", "nothing", "--yes"],
             "",
-            "there is no secret nothing",
+            "no secret nothing: must be one that was set",
         ),
     ] {
         let (code, said) = secret(arguments, input);

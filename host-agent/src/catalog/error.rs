@@ -9,13 +9,13 @@ use crate::model::{AliasName, FunctionId, InvalidValue, VersionNumber};
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each message documents its variant")]
 pub enum ChangeError {
-    #[error("there is no function {0}: deploy it first")]
+    #[error("no function {0}: must be one that was deployed")]
     NoFunction(FunctionId),
-    #[error("{0} has no version {1}: choose one that `versions` lists")]
+    #[error("no version {1} of {0}: must be one that `versions` lists")]
     NoVersion(FunctionId, VersionNumber),
-    #[error("{0} has no alias {1}: set it first")]
+    #[error("no alias {1} of {0}: must be one that was set")]
     NoAlias(FunctionId, AliasName),
-    #[error("{0} has no such URL: create it first")]
+    #[error("no such URL of {0}: must be one that was created")]
     NoUrl(FunctionId),
     #[error("function {0} exists already: update it, or choose another name")]
     Exists(FunctionId),

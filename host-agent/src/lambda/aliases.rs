@@ -32,7 +32,7 @@ impl<V: Vms> Call<'_, V> {
         let mut function = self.catalog().function(&name)?;
         let alias_name = alias_name(alias)?;
         let alias = function.aliases.remove(&alias_name).ok_or_else(|| {
-            let message = format!("{name} has no alias {alias_name}");
+            let message = format!("no alias {alias_name} of {name}: must be one that was created");
             LambdaError::new(Outcome::NotFound, message)
         })?;
         Ok((function, alias_name, alias))

@@ -230,7 +230,9 @@ pub(super) fn check_query(verb: Verb, query: &str) -> Result<(), LambdaError> {
     for (name, value) in pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))) {
         match decision(table, name) {
             None => return Err(unknown(name)),
-            Some(Refused(why)) if !value.is_empty() => return Err(refused(name, value, why)),
+            Some(Refused(why)) if !value.is_empty() => {
+                return Err(refused(name, value, LEFT_OUT, why));
+            }
             Some(_) => {}
         }
     }
@@ -250,6 +252,7 @@ pub(super) fn check_headers(
             return Err(refused(
                 name,
                 &String::from_utf8_lossy(value.as_bytes()),
+                LEFT_OUT,
                 why,
             ));
         }
@@ -290,13 +293,13 @@ fn check_value(path: &str, decision: Decision, text: &str) -> Result<(), LambdaE
     }
     match decision {
         Used | Kept | Within => Ok(()),
-        Refused(why) => Err(refused(path, &shown(&value), why)),
+        Refused(why) => Err(refused(path, &shown(&value), LEFT_OUT, why)),
         Only(texts, why) => {
             let is_one =
                 |text: &&str| serde_json::from_str::<Value>(text).is_ok_and(|one| one == value);
             match texts.iter().any(is_one) {
                 true => Ok(()),
-                false => Err(refused(path, &shown(&value), why)),
+                false => Err(refused(path, &shown(&value), &texts.join(" or "), why)),
             }
         }
     }
@@ -326,14 +329,17 @@ fn shown(value: &Value) -> String {
     value.to_string().chars().take(SHOWN_CHARS_MAX).collect()
 }
 
-fn refused(name: &str, value: &str, why: &str) -> LambdaError {
+/// The rule for what there is none of.
+const LEFT_OUT: &str = "left out";
+
+fn refused(name: &str, value: &str, rule: &str, why: &str) -> LambdaError {
     let value: String = value.chars().take(SHOWN_CHARS_MAX).collect();
-    let message = format!("{name} is {value}, which this agent does not support: {why}");
+    let message = format!("unsupported {name} {value}: must be {rule} ({why})");
     LambdaError::invalid(message)
 }
 
 fn unknown(name: &str) -> LambdaError {
-    let message = format!("{name} is not known to this operation: leave it out");
+    let message = format!("unknown member {name}: must be one that this operation takes");
     LambdaError::invalid(message)
 }
 

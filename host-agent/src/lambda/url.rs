@@ -107,7 +107,12 @@ impl<V: Vms> LambdaRouter<V> {
     }
 
     fn url_of(&self, parts: &Parts) -> Result<(Target, UrlAuth, Option<Cors>), LambdaError> {
-        let missing = || LambdaError::new(Outcome::NotFound, "there is no such URL of a function");
+        let missing = || {
+            LambdaError::new(
+                Outcome::NotFound,
+                "no function has this URL: must be one that was created",
+            )
+        };
         let below = parts.uri.path().strip_prefix(URLS_PATH).unwrap_or_default();
         let (segment, path) = below.split_at(below.find('/').unwrap_or(below.len()));
         let text = decode(segment).ok_or_else(missing)?;

@@ -183,7 +183,7 @@ pub(super) async fn describe_alias<V: Vms>(
 ) -> Result<Json<AliasDocument>, Problem> {
     let found = backend.catalog().function(&name)?.aliases.remove(&alias);
     found.map(|to| Json(to.into())).ok_or_else(|| {
-        let detail = format!("{name} has no alias {alias}: set it first");
+        let detail = format!("no alias {alias} of {name}: must be one that was set");
         Problem::new(Outcome::NotFound, detail)
     })
 }

@@ -112,7 +112,7 @@ pub(super) async fn remove_store<V: Vms>(
 ) -> Result<StatusCode, Problem> {
     let removed = backend.service.kv.remove_store(store_id(&store)).await?;
     removed_or_not_found(existed(&removed), || {
-        format!("there is no store {store}: nothing was put there")
+        format!("no store {store}: must be one that something was put into")
     })
 }
 

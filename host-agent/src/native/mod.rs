@@ -59,7 +59,7 @@ pub(crate) fn router<V: Vms>(backend: Backend<V>) -> Router {
             nothing(&request, Outcome::MethodNotAllowed, detail)
         })
         .fallback(async |request| {
-            let detail = "there is nothing at this path: see /openapi.json";
+            let detail = "nothing is at this path: must be one that /openapi.json has";
             nothing(&request, Outcome::NotFound, detail)
         })
         .with_state(backend)

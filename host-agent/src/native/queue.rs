@@ -71,7 +71,7 @@ pub(super) async fn remove_queue<V: Vms>(
     let queues = &backend.service.queues;
     let existed = queues.remove_queue(queue_id(&queue)).await?;
     removed_or_not_found(existed, || {
-        format!("there is no queue {queue}: nothing was sent there")
+        format!("no queue {queue}: must be one that something was sent to")
     })
 }
 

@@ -104,7 +104,7 @@ pub(super) async fn remove<V: Vms>(
         Ok(removed)
     });
     if !removed.await? {
-        let detail = format!("there is no secret {name}");
+        let detail = format!("no secret {name}: must be one that was set");
         return Err(Problem::new(Outcome::NotFound, detail));
     }
     Ok(StatusCode::NO_CONTENT)

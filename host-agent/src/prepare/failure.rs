@@ -12,7 +12,7 @@ use crate::{images::ImageError, vm::VmError};
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each message documents its variant")]
 pub enum BuildError {
-    #[error("there is no image {0}: upload it first")]
+    #[error("no image {0}: must be one that was uploaded")]
     NoImage(Digest),
     /// The image was refused. The text says why.
     #[error("{0}")]

@@ -11,31 +11,46 @@ fn what_asks_for_what_is_not_here_is_refused_by_name() {
     for (body, name) in [
         (
             r#"{"Architectures":["arm64"]}"#,
-            "Architectures is [\"arm64\"]",
+            "unsupported Architectures [\"arm64\"]: must be [\"x86_64\"] (",
         ),
-        (r#"{"VpcConfig":{"SubnetIds":["s"]}}"#, "VpcConfig is "),
-        (r#"{"Code":{"S3Bucket":"b"}}"#, "Code.S3Bucket is \"b\""),
+        (
+            r#"{"VpcConfig":{"SubnetIds":["s"]}}"#,
+            "unsupported VpcConfig ",
+        ),
+        (
+            r#"{"Code":{"S3Bucket":"b"}}"#,
+            "unsupported Code.S3Bucket \"b\": must be left out (",
+        ),
         (
             r#"{"EphemeralStorage":{"Size":1024}}"#,
-            "EphemeralStorage.Size is 1024",
+            "unsupported EphemeralStorage.Size 1024: must be 512 (",
         ),
         (
             r#"{"TracingConfig":{"Mode":"Active"}}"#,
-            "TracingConfig.Mode is \"Active\"",
+            "unsupported TracingConfig.Mode \"Active\"",
         ),
-        (r#"{"Layers":["arn:aws:lambda:x"]}"#, "Layers is "),
-        (r#"{"KMSKeyArn":"arn"}"#, "KMSKeyArn is \"arn\""),
+        (r#"{"Layers":["arn:aws:lambda:x"]}"#, "unsupported Layers "),
+        (r#"{"KMSKeyArn":"arn"}"#, "unsupported KMSKeyArn \"arn\""),
         (
             r#"{"DeadLetterConfig":{"TargetArn":"arn"}}"#,
-            "DeadLetterConfig is ",
+            "unsupported DeadLetterConfig ",
         ),
-        (r#"{"ImageConfig":{"Command":["x"]}}"#, "ImageConfig is "),
-        (r#"{"PackageType":"Image"}"#, "PackageType is \"Image\""),
-        (r#"{"Colour":"red"}"#, "Colour is not known"),
-        (r#"{"Code":{"Colour":"red"}}"#, "Code.Colour is not known"),
+        (
+            r#"{"ImageConfig":{"Command":["x"]}}"#,
+            "unsupported ImageConfig ",
+        ),
+        (
+            r#"{"PackageType":"Image"}"#,
+            "unsupported PackageType \"Image\": must be \"Zip\" (",
+        ),
+        (r#"{"Colour":"red"}"#, "unknown member Colour: must be "),
+        (
+            r#"{"Code":{"Colour":"red"}}"#,
+            "unknown member Code.Colour: must be ",
+        ),
         (
             r#"{"Environment":{"Variables":{},"Error":{}}}"#,
-            "Environment.Error is not known",
+            "unknown member Environment.Error: must be ",
         ),
         (r#"{"Environment":7}"#, "Environment: "),
         ("[]", "the body: "),
