@@ -221,6 +221,24 @@ fn panics_are_told_with_their_place() {
     }
 }
 
+/// What a VM says when it ends is of the request it ended with, where requests share its memory, too.
+#[test]
+fn an_abort_quotes_no_other_request() {
+    if !require_kvm() {
+        return;
+    }
+    let snapshot = snapshot();
+    for isolation in [Isolation::Fresh, Isolation::Reuse] {
+        let mut vm = snapshot.restore(isolation);
+        ask(&mut vm, "print");
+        let end = vm.try_ask(b"abort in silence").expect_err("an end");
+        let jiffy_control::VmEnd::Fault(GuestFault::Panic { message, .. }) = &end else {
+            panic!("{end:?}");
+        };
+        assert_eq!(message, "the function called abort", "{isolation:?}");
+    }
+}
+
 #[test]
 fn running_out_of_memory_or_stack_and_exits_are_told() {
     if !require_kvm() {

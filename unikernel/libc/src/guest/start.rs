@@ -13,7 +13,10 @@ use std::{
     panic::{PanicHookInfo, set_hook},
 };
 
-use super::{environment, stdio::end_lines};
+use super::{
+    environment,
+    stdio::{end_lines, forget_last_words},
+};
 
 type Initialiser = unsafe extern "C" fn(c_int, *const *const c_char, *const *mut c_char);
 
@@ -68,7 +71,8 @@ fn __jiffy_begin_requests() {
     drop(hint::black_box(first_page));
 }
 
-/// Writes what was printed without the end of a line: it is this request's, and not the next one's.
+/// Writes what was printed without the end of a line, and forgets the last words: they are this request's, and not the next
+/// one's.
 #[allow(
     clippy::disallowed_methods,
     reason = "this is the function's, and not a program's"
@@ -76,4 +80,5 @@ fn __jiffy_begin_requests() {
 pub fn end_of_request() {
     let _ = stdout().flush(); // The log takes all.
     end_lines();
+    forget_last_words();
 }

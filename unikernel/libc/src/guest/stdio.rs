@@ -63,6 +63,11 @@ pub(crate) fn end_lines() {
     ERR.with(|line| line.end(|line| log(Level::Warn, line)));
 }
 
+/// Keeps no line of descriptor 2 any more: what the next request's VM says at its end is about that one.
+pub(crate) fn forget_last_words() {
+    LAST.with(|(_, bytes)| *bytes = 0);
+}
+
 /// Gives the last line of descriptor 2 to `then`, as far as it was kept; what is not UTF-8 ends it.
 pub(crate) fn last_words<R>(then: impl FnOnce(&str) -> R) -> R {
     LAST.with(|(text, bytes)| {
