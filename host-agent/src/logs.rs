@@ -1,7 +1,7 @@
 //! What functions log: JSON lines per function, bounded in size and rate, kept over restarts.
 //!
 //! ```text
-//! <dir>/<function>/0000000000000007.jsonl     {"ts_ms":…,"request_id":"…","version":3,"level":"info","text":"…"}
+//! <dir>/<function>/0000000000000007.jsonl     {"ts_ms":…,"request_id":"…","version":3,"level":"info","source":"function","text":"…"}
 //! ```
 //!
 //! Everything here may wait for the disk. The way of a request goes through [`crate::observe`],
@@ -20,7 +20,7 @@ use std::{
 
 pub use jiffy_abi::log_ring::Level;
 use jiffy_console::quantity::bytes_or_text;
-use jiffy_control::{LogLoss, cut, error_chain};
+use jiffy_control::{LogLoss, LogSource, cut, error_chain};
 use jiffy_model::{EndsRequest, Outcome};
 use jiffy_snapshots::{PrivateDirError, private_dir, why};
 use parking_lot::Mutex;
@@ -93,6 +93,10 @@ pub struct LogLine {
     #[serde(with = "level_text")]
     #[cfg_attr(test, schemars(with = "jiffy_model::schema::Level"))]
     pub level: Level,
+    /// Whose words it is: a line of the platform's, as `REPORT` is one, cannot be forged. Left out by releases before this one.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(with = "jiffy_model::schema::LogSource"))]
+    pub source: LogSource,
     /// What it says.
     pub text: String,
 }
@@ -406,6 +410,7 @@ impl FunctionLog {
                 request_id: None,
                 version: line.version,
                 level: Level::Warn,
+                source: notice.source,
                 text: notice.text,
             }));
         }

@@ -408,17 +408,16 @@ impl Written {
             records,
             report,
         } = self;
-        let records = records
-            .into_iter()
-            .map(|record| (record.level(), record.text, Keep::IfRoom));
-        let report = report.map(|text| (Level::Info, text, Keep::Always));
-        records.chain(report).map(move |(level, text, keep)| {
+        let records = records.into_iter().map(|record| (record, Keep::IfRoom));
+        let report = report.map(|text| (LogRecord::of_platform(Level::Info, text), Keep::Always));
+        records.chain(report).map(move |(record, keep)| {
             let line = LogLine {
                 ts_ms,
                 request_id: request_id.clone(),
                 version,
-                level,
-                text,
+                level: record.level(),
+                source: record.source,
+                text: record.text,
             };
             (function.clone(), line, keep)
         })

@@ -133,6 +133,64 @@ fn an_agent_s_logs_and_problems_are_shown_and_not_obeyed() {
     is_harmless(&setup.log());
 }
 
+/// `REPORT` and `CALL` are the platform's: a record of a function's that reads so is told apart, as data and on a terminal.
+#[test]
+fn a_record_that_reads_as_the_platforms_is_told_apart() {
+    if !can_run() {
+        return;
+    }
+    let setup = Setup::new(&[]);
+    let agent = setup.start();
+    agent
+        .deploy("f", &agent.upload("talker"), json!({}))
+        .expect(201);
+    let forged = [
+        "REPORT RequestId: 0\tDuration: 1.000 ms",
+        "CALL kv.get cart\tDuration: 0.100 ms\tOutcome: ok",
+        "= REPORT RequestId: 0",
+        "\u{8}\u{8}= REPORT RequestId: 0",
+    ];
+    for text in forged {
+        agent.invoke("f", format!("log {text}")).expect(200);
+    }
+    let logs = |arguments: &[&str]| {
+        let mut logs = jiffy();
+        logs.args(["logs", "f", "--agent", agent.url()]);
+        String::from_utf8(logs.args(arguments).output().expect("it starts").stdout).expect("text")
+    };
+    let data = || -> Vec<Value> {
+        let text = logs(&["-o", "json"]);
+        let lines = text.lines().map(serde_json::from_str);
+        lines.collect::<Result<_, _>>().expect("JSON")
+    };
+    let of_platform = |lines: &[Value]| {
+        lines
+            .iter()
+            .filter(|line| line["source"] == "platform")
+            .count()
+    };
+    assert!(
+        retry(SOON, || of_platform(&data()) == forged.len()),
+        "{:?}",
+        data()
+    );
+    let (data, text) = (data(), logs(&[]));
+    let shown: Vec<_> = text.lines().filter(|line| line.starts_with("20")).collect();
+    assert_eq!(data.len(), shown.len(), "{text}");
+    for (line, shown) in data.iter().zip(shown) {
+        let said = line["text"].as_str().expect("text");
+        let is_forged = forged.contains(&said);
+        assert_eq!(line["source"] == "function", is_forged, "{line}");
+        // Behind time, request and level.
+        let mark = &shown[24 + 1 + 8 + 1 + 5 + 1..][..2];
+        assert_eq!(mark == "= ", !is_forged, "{shown}");
+        assert!(
+            is_forged || said.starts_with("REPORT RequestId: "),
+            "{said}"
+        );
+    }
+}
+
 /// What `command` prints on a terminal of its own.
 fn on_a_terminal(command: &Command) -> String {
     let words = [command.get_program()]

@@ -73,8 +73,7 @@ impl<V: Vms> After<V> {
             self.failure = Some(NoAnswer::new(Outcome::BadResponse, fault.to_string()).to_string());
         }
         if let Some(text) = self.failure.take() {
-            let level = Level::Error as u8;
-            logs.push(LogRecord { level, text });
+            logs.push(LogRecord::of_platform(Level::Error, text));
         }
         if let Some(tail) = self.tail.take() {
             // Who asked may have gone.

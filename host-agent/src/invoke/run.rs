@@ -55,10 +55,8 @@ impl<V: Vms> Running<'_, V> {
 impl<V: Vms> Drop for Running<'_, V> {
     fn drop(&mut self) {
         if let Some(record) = self.end(Outcome::Cancelled) {
-            let left = LogRecord {
-                level: Level::Warn as u8,
-                text: "the caller left before the response, and the request was ended".into(),
-            };
+            let text = "the caller left before the response, and the request was ended";
+            let left = LogRecord::of_platform(Level::Warn, text);
             let invocation = Arc::clone(self.invocation);
             self.lease.on_settled(Box::new(move |settled| {
                 let Settled {
@@ -189,9 +187,7 @@ impl<V: Vms> Invocation<V> {
                         let why = failure::of_request(&error);
                         // Whoever fills the memory of all does not compute for nothing.
                         if let Some(record) = record {
-                            let text = why.to_string();
-                            let level = Level::Error as u8;
-                            logs.push(LogRecord { level, text });
+                            logs.push(LogRecord::of_platform(Level::Error, why.to_string()));
                             self.observer.invoked(record, logs);
                         }
                         if !has_called {

@@ -25,6 +25,7 @@ fn line(ts_ms: u64, text: &str) -> LogLine {
         request_id: Some(format!("r{}", ts_ms % 3)),
         version: VersionNumber::FIRST,
         level: Level::Info,
+        source: LogSource::Function,
         text: text.to_owned(),
     }
 }
@@ -55,8 +56,8 @@ fn a_line_reads_as_documented() {
     assert_eq!(logs.write(named, Instant::now()), Dropped::default());
     let path = directory.path().join("hello/0000000000000001.jsonl");
     let text = fs::read_to_string(path).expect("read");
-    let golden = r#"{"ts_ms":7,"request_id":"r1","version":1,"level":"info","text":"x"}
-{"ts_ms":8,"version":1,"level":"error","text":"a \"b\"\nc\u0000 ü"}
+    let golden = r#"{"ts_ms":7,"request_id":"r1","version":1,"level":"info","source":"function","text":"x"}
+{"ts_ms":8,"version":1,"level":"error","source":"function","text":"a \"b\"\nc\u0000 ü"}
 "#;
     assert_eq!(text, golden);
     let read = logs.read(&name("hello"), &LogQuery::default());

@@ -1,3 +1,4 @@
+use jiffy_control::LogSource;
 use tempfile::TempDir;
 
 use super::*;
@@ -17,14 +18,56 @@ fn name(text: &str) -> FunctionId {
 }
 
 fn log(level: u8, text: &str) -> LogRecord {
-    let text = text.to_owned();
-    LogRecord { level, text }
+    LogRecord {
+        level,
+        ..LogRecord::new(Level::Info, text)
+    }
 }
 
 fn texts(observer: &Observer, function: &str) -> Vec<(Level, String)> {
     let lines = observer.logs().read(&name(function), &LogQuery::default());
     let lines = lines.expect("read").into_iter();
     lines.map(|line| (line.level, line.text)).collect()
+}
+
+/// What a function logs looks in no way like what the platform says, whatever it is: its source is another.
+#[test]
+fn a_function_forges_no_line_of_the_platforms() {
+    let directory = TempDir::new().expect("directory");
+    let observer = open(&directory);
+    let record = record("f", 1000);
+    let call = "CALL kv.get cart\tDuration: 0.100 ms\tOutcome: ok";
+    let forged = [record.report_line(), call.to_owned()];
+    let mut logs: Vec<_> = forged.iter().map(|text| log(3, text)).collect();
+    logs.push(LogRecord::of_platform(Level::Debug, call));
+    observer.invoked(record.clone(), logs);
+    observer.flush();
+    let lines = observer.logs().read(&name("f"), &LogQuery::default());
+    let lines = lines.expect("read");
+    let found: Vec<_> = lines
+        .iter()
+        .map(|line| (&*line.text, line.source))
+        .collect();
+    let (report, [function, platform]) = (
+        record.report_line(),
+        [LogSource::Function, LogSource::Platform],
+    );
+    assert_eq!(
+        found,
+        [
+            (&*report, function),
+            (call, function),
+            (call, platform),
+            (&*report, platform),
+        ]
+    );
+    let json = serde_json::to_value(&lines[3]).expect("JSON");
+    assert_eq!(json["source"], "platform");
+    // A line of a release that did not say it proves nothing.
+    let mut old = json.as_object().expect("an object").clone();
+    old.remove("source");
+    let old: crate::logs::LogLine = serde_json::from_value(old.into()).expect("a line");
+    assert_eq!(old.source, LogSource::Function);
 }
 
 #[test]

@@ -223,10 +223,7 @@ fn state(image: &[u8]) -> State {
 }
 
 fn record(level: Level, text: impl Into<String>) -> LogRecord {
-    LogRecord {
-        level: level as u8,
-        text: text.into(),
-    }
+    LogRecord::new(level, text)
 }
 
 impl Vms for FakeVms {
@@ -509,7 +506,8 @@ impl FakeInstance {
                 return Err(VmError::Died(Death::Squeezed));
             }
             "!squeezed-after-calls" => {
-                self.settled.calls.push(record(Level::Debug, "CALL kv.get"));
+                let call = LogRecord::of_platform(Level::Debug, "CALL kv.get");
+                self.settled.calls.push(call);
                 return Err(VmError::SqueezedAfterCalls);
             }
             "!malformed" => return Err(VmError::Malformed("the magic is none".into())),

@@ -243,7 +243,7 @@ fn call_lines(spans: &[CallSpan], calls: u32) -> Vec<LogRecord> {
     let kept = u32::try_from(spans.len()).unwrap_or(u32::MAX);
     let others = calls.saturating_sub(kept);
     let others = (others > 0 && kept > 0)
-        .then(|| LogRecord::new(Level::Debug, format!("CALL and {others} more")));
+        .then(|| LogRecord::of_platform(Level::Debug, format!("CALL and {others} more")));
     let lines = spans.iter().map(CallSpan::log_record);
     lines.chain(others).collect()
 }

@@ -23,6 +23,9 @@ use crate::output::{Format, Untrusted};
 const LOG_LINES_MAX: u64 = 10_000;
 /// Bytes of a line of a log at most; what a function may log in one piece is far less.
 const LINE_BYTES_MAX: usize = 1 << 20;
+/// Stands in a column of its own before what the platform says, and a space before what the function does: whatever a function
+/// logs, it does not get there.
+const OF_PLATFORM: char = '=';
 /// Characters of a request's id that are shown: enough to tell neighbours apart.
 const ID_CHARS_SHOWN: usize = 8;
 
@@ -75,6 +78,7 @@ struct LogLine {
     ts_ms: u64,
     request_id: String,
     level: String,
+    source: String,
     text: String,
     missed: u64,
 }
@@ -128,7 +132,14 @@ fn print_line(out: &mut impl Write, line: &[u8], format: Format) -> io::Result<(
                 let (id, level) = (Line(&id), Line(&line.level));
                 let text = Untrusted(&line.text);
                 let moment = Moment(line.ts_ms);
-                writeln!(out, "{moment} {id:<ID_CHARS_SHOWN$} {level:<5} {text}")
+                let mark = match &*line.source {
+                    "platform" => OF_PLATFORM,
+                    _ => ' ',
+                };
+                writeln!(
+                    out,
+                    "{moment} {id:<ID_CHARS_SHOWN$} {level:<5} {mark} {text}"
+                )
             }
             Err(_) => not_a_line(),
         },
@@ -158,12 +169,26 @@ mod tests {
         };
         check(
             r#"{"ts_ms":1,"request_id":"0123456789","version":1,"level":"info","text":"a\nb\u001b[2J"}"#,
-            "1970-01-01T00:00:00.001Z 01234567 info  a\n    b\\u{1b}[2J\n",
+            "1970-01-01T00:00:00.001Z 01234567 info    a\n    b\\u{1b}[2J\n",
         );
         check(
             r#"{"ts_ms":2,"version":1,"level":"warn","text":"init"}"#,
-            "1970-01-01T00:00:00.002Z          warn  init\n",
+            "1970-01-01T00:00:00.002Z          warn    init\n",
         );
+        // Whose words it is stands where no text gets to.
+        check(
+            r#"{"ts_ms":2,"request_id":"0123456789","version":1,"level":"info","source":"platform","text":"REPORT"}"#,
+            "1970-01-01T00:00:00.002Z 01234567 info  = REPORT\n",
+        );
+        for forged in ["REPORT", "= REPORT", "\\b\\b= REPORT"] {
+            let line = format!(
+                r#"{{"ts_ms":2,"request_id":"0123456789","version":1,"level":"info","source":"function","text":"{forged}"}}"#
+            );
+            let mut out = vec![];
+            print_line(&mut out, line.as_bytes(), Format::Text).expect("printed");
+            let begin = "1970-01-01T00:00:00.002Z 01234567 info    ";
+            assert!(out.starts_with(begin.as_bytes()), "{forged}");
+        }
         check(
             r#"{"missed":7}"#,
             "(7 lines came too fast to be shown: `jiffy logs` without -f has them)\n",

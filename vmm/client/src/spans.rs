@@ -58,7 +58,7 @@ impl CallSpan {
         if let Some(traceparent) = &self.traceparent {
             let _ = write!(text, "\tTraceparent: {traceparent}");
         }
-        LogRecord::new(Level::Debug, text)
+        LogRecord::of_platform(Level::Debug, text)
     }
 }
 

@@ -97,13 +97,27 @@ impl std::fmt::Display for Death {
 /// What levels are called, by their numbers from 1.
 pub const LEVEL_NAMES: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
-/// One record of the guest's log ring.
+/// Whose words a record is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogSource {
+    /// The function's, as all is that comes from its VM.
+    #[default]
+    Function,
+    /// The platform's, about a request.
+    Platform,
+}
+
+/// One record of a log: of the guest's ring, or what the platform says of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogRecord {
     /// [`Level`] as its number, 1 (error) to 5 (trace).
     pub level: u8,
     /// The text; what was not UTF-8 in it is replaced.
     pub text: String,
+    /// Whose words they are. It is not sent: a VM, and whoever took it over, speaks for its function only.
+    #[serde(skip)]
+    pub source: LogSource,
 }
 
 impl LogRecord {

@@ -25,7 +25,7 @@ pub use command::{Command, PageRuns};
 pub use devices::{Devices, DevicesError};
 pub use event::{
     BACKTRACE_FRAMES_MAX, Backtrace, Death, Event, Exits, GuestFault, LEVEL_NAMES, LogRecord,
-    Phases, ProcessUsage, Report, Stats, VmEnd, bound_text,
+    LogSource, Phases, ProcessUsage, Report, Stats, VmEnd, bound_text,
 };
 pub use exchange::{Called, Exchange, Frame, RequestError, ResponseError, StreamFault};
 pub use jiffy_abi::devices::DEVICES_MAX;

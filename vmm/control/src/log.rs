@@ -6,7 +6,7 @@ use std::fmt::{self, Display};
 use jiffy_abi::log_ring::{Level, TEXT_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 
-use crate::LogRecord;
+use crate::{LogRecord, LogSource};
 
 /// What a record is charged besides its text, bytes: what it takes in a vector, and what an allocator adds to the
 /// shortest text. Without it, empty records were free and had no end.
@@ -21,11 +21,20 @@ pub const CUT_MARK: &str = "… (cut)";
 pub const RECORD_TEXT_BYTES_MAX: usize = TEXT_BYTES_MAX + CUT_MARK.len();
 
 impl LogRecord {
-    /// A record that the platform writes.
+    /// A record of a function's.
     pub fn new(level: Level, text: impl Into<String>) -> Self {
         Self {
             level: level as u8,
             text: text.into(),
+            source: LogSource::Function,
+        }
+    }
+
+    /// A record that the platform writes.
+    pub fn of_platform(level: Level, text: impl Into<String>) -> Self {
+        Self {
+            source: LogSource::Platform,
+            ..Self::new(level, text)
         }
     }
 
@@ -68,7 +77,7 @@ pub fn newest(mut records: Vec<LogRecord>, bytes_max: usize) -> Vec<LogRecord> {
     let left_out = records.len() - kept;
     if left_out > 0 {
         let text = format!("earlier log records are left out here: {left_out}");
-        records.splice(..left_out, [LogRecord::new(Level::Warn, text)]);
+        records.splice(..left_out, [LogRecord::of_platform(Level::Warn, text)]);
     }
     records
 }
@@ -125,7 +134,7 @@ impl LogLoss {
         let cut = (cut > 0)
             .then(|| format!("{} {was} cut at {} KiB", Records(cut), TEXT_BYTES_MAX >> 10));
         let texts: Vec<_> = dropped.into_iter().chain(cut).collect();
-        (!texts.is_empty()).then(|| LogRecord::new(Level::Warn, texts.join("; ")))
+        (!texts.is_empty()).then(|| LogRecord::of_platform(Level::Warn, texts.join("; ")))
     }
 }
 

@@ -135,13 +135,7 @@ mod tests {
             head += 4 + text.len() as u64;
             ram.write(LOG_HEAD, &head.to_le_bytes()).expect("in RAM");
             let records = drain(&mut ring, &ram).expect("well-formed");
-            assert_eq!(
-                records,
-                [LogRecord {
-                    level: Level::Warn as u8,
-                    text
-                }]
-            );
+            assert_eq!(records, [LogRecord::new(Level::Warn, text)]);
             assert_eq!(ram.read_u64(LOG_TAIL), Some(head));
         }
     }

@@ -4,10 +4,7 @@ use super::*;
 use crate::usage::testing::record;
 
 fn tail(texts: &[&str]) -> String {
-    let log = |text: &&str| LogRecord {
-        level: Level::Info as u8,
-        text: (*text).into(),
-    };
+    let log = |text: &&str| LogRecord::new(Level::Info, *text);
     let logs: Vec<_> = texts.iter().map(log).collect();
     log_tail(&logs, &record("f", 1))
 }

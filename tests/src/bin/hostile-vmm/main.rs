@@ -58,11 +58,10 @@ fn obey(control: &ControlSocket) {
     let Ok(Some((Command::Boot { environment, .. }, files))) = control.recv_with() else {
         return;
     };
-    let text = match acts::play(&String::from_utf8_lossy(&environment), &files) {
+    let text: String = match acts::play(&String::from_utf8_lossy(&environment), &files) {
         Ok(()) => "done".into(),
         Err(error) => format!("error {error}"),
     };
-    let level = Level::Info as u8;
     // If nobody listens, nobody is told.
-    drop(control.send(&Event::Log(vec![LogRecord { level, text }])));
+    drop(control.send(&Event::Log(vec![LogRecord::new(Level::Info, text)])));
 }

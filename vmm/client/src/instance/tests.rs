@@ -2,7 +2,10 @@ mod fake;
 
 use std::{io::Write, os::fd::AsFd, sync::mpsc::channel};
 
-use jiffy_abi::frame::{HEADER_BYTES, RequestHeader, ResponseHeader, ResponseKind};
+use jiffy_abi::{
+    frame::{HEADER_BYTES, RequestHeader, ResponseHeader, ResponseKind},
+    log_ring::Level,
+};
 use jiffy_control::{Blame, Death, Event, ProcessUsage, VmEnd};
 use rustix::net::{SendFlags, send};
 
@@ -18,10 +21,7 @@ fn a_life_with_one_response() {
         });
         fake.send(&ready());
         let request = fake.take(HEADER_BYTES); // The header of an empty request.
-        fake.send(&Event::Log(vec![LogRecord {
-            level: 3,
-            text: "hi".into(),
-        }]));
+        fake.send(&Event::Log(vec![LogRecord::new(Level::Info, "hi")]));
         fake.stream.write_all(&ok(&request, b"ok")).expect("write");
         fake.send(&done(1, 26));
         fake.wait_closed();
@@ -214,10 +214,7 @@ fn half_of_a_response_fails_when_the_vm_is_done_and_not_at_the_deadline() {
 #[test]
 fn what_does_not_fit_a_socket_goes_over_piece_by_piece_while_the_log_is_heard() {
     const BODY_BYTES: usize = 4 << 20;
-    let record = || LogRecord {
-        level: 3,
-        text: "x".repeat(1000),
-    };
+    let record = || LogRecord::new(Level::Info, "x".repeat(1000));
     let script = move |mut fake: Fake| {
         fake.send(&ready());
         // The owner writes by now, and there is no room for all of it.

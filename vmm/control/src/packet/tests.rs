@@ -1,8 +1,11 @@
+use jiffy_abi::log_ring::Level;
 use jiffy_snapshots::State;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Backtrace, Blame, Event, GuestFault, LogRecord, Phases, Report, Stats, VmEnd};
+use crate::{
+    Backtrace, Blame, Event, GuestFault, LogRecord, LogSource, Phases, Report, Stats, VmEnd,
+};
 
 fn backtrace() -> impl Strategy<Value = Backtrace> {
     prop::collection::vec(any::<u64>(), 0..=crate::event::BACKTRACE_FRAMES_MAX).prop_map(Backtrace)
@@ -58,7 +61,11 @@ fn end() -> impl Strategy<Value = VmEnd> {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let record = (any::<u8>(), any::<String>()).prop_map(|(level, text)| LogRecord { level, text });
+    let record = (any::<u8>(), any::<String>()).prop_map(|(level, text)| LogRecord {
+        level,
+        text,
+        source: LogSource::Function,
+    });
     let report = (end(), any::<u64>()).prop_map(|(end, bytes_out)| {
         Event::Stopped(Report {
             end,
@@ -115,12 +122,12 @@ proptest! {
 
 #[test]
 fn golden_packet() {
-    let event = Event::Log(vec![LogRecord {
-        level: 3,
-        text: "hi".into(),
-    }]);
-    assert_eq!(
-        Packet::new(&event).expect("encode").bytes(),
-        b"\x06\x00\x01\x01\x01\x03\x02hi"
-    );
+    let event = Event::Log(vec![LogRecord::new(Level::Info, "hi")]);
+    let golden = b"\x06\x00\x01\x01\x01\x03\x02hi";
+    assert_eq!(Packet::new(&event).expect("encode").bytes(), golden);
+    // Who speaks for a VM cannot say that it is the platform.
+    let forged = Event::Log(vec![LogRecord::of_platform(Level::Info, "hi")]);
+    let forged = Packet::new(&forged).expect("encode");
+    assert_eq!(forged.bytes(), golden);
+    assert_eq!(decode::<Event>(forged.bytes()).expect("decode"), event);
 }
