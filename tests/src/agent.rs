@@ -241,6 +241,8 @@ pub struct Setup {
     pub disk: Option<Disk>,
     /// Start it with a umask of 0.
     umask_0: bool,
+    /// Start it as this user and in this group.
+    user: Option<(u32, u32)>,
 }
 
 impl Setup {
@@ -255,6 +257,7 @@ impl Setup {
                 .collect(),
             disk: None,
             umask_0: false,
+            user: None,
         };
         // A build meanwhile changes neither.
         fs::copy(crate::vmm_path(), setup.vmm()).expect("a copy of the VMM");
@@ -297,6 +300,16 @@ impl Setup {
         self
     }
 
+    /// The same, started by another user than who tests, to whom a new data directory belongs.
+    pub fn of_user(mut self, user: u32, group: u32) -> Self {
+        fs::set_permissions(self.folder.path(), fs::Permissions::from_mode(0o755)).expect("open");
+        fs::create_dir(self.data_dir()).expect("a directory");
+        let given = std::os::unix::fs::chown(self.data_dir(), Some(user), Some(group));
+        given.expect("given away");
+        self.user = Some((user, group));
+        self
+    }
+
     /// The copy of `jiffy-vmm`.
     pub fn vmm(&self) -> PathBuf {
         self.folder.path().join("vmm")
@@ -331,16 +344,25 @@ impl Setup {
     /// The command that starts it.
     pub fn command(&self) -> Command {
         let program = self.program();
-        let mut command = match &self.disk {
-            Some(disk) => disk.command(&program),
-            None if self.umask_0 => {
+        let mut command = match (&self.disk, self.user) {
+            (Some(disk), _) => disk.command(&program),
+            (None, Some((user, group))) => {
+                let mut command = Command::new("setpriv");
+                command
+                    .arg(format!("--reuid={user}"))
+                    .arg(format!("--regid={group}"))
+                    .args(["--clear-groups", "--inh-caps=-all"])
+                    .arg(program);
+                command
+            }
+            (None, None) if self.umask_0 => {
                 let mut shell = Command::new("sh");
                 shell
                     .args(["-c", "umask 0; exec \"$@\"", "sh"])
                     .arg(program);
                 shell
             }
-            None => Command::new(program),
+            (None, None) => Command::new(program),
         };
         let log = fs::File::create(self.log_path()).expect("a file");
         command

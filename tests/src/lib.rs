@@ -263,6 +263,44 @@ mod tests {
 
     use super::*;
 
+    /// Tells this test that it is the one that leaves something out.
+    const SKIPS: &str = "JIFFY_TESTS_SKIPS";
+
+    /// Where all of it has to be run, what is left out fails; in a process of its own, whose variables are its own.
+    #[test]
+    fn what_is_demanded_is_not_left_out() {
+        if env::var_os(SKIPS).is_some() {
+            return skip("no such thing is here");
+        }
+        let run = |required: Option<&str>| {
+            let mut command = Command::new(env::current_exe().expect("this program"));
+            command
+                .args(["--exact", "tests::what_is_demanded_is_not_left_out"])
+                .arg("--nocapture")
+                .env(SKIPS, "1")
+                .env_remove(REQUIRE_KVM);
+            if let Some(value) = required {
+                command.env(REQUIRE_KVM, value);
+            }
+            let output = command.output().expect("it starts");
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            (output.status.success(), said)
+        };
+        for required in [None, Some("0"), Some("")] {
+            let (is_ok, said) = run(required);
+            assert!(
+                is_ok && said.contains("skipped: no such thing is here"),
+                "{said}"
+            );
+        }
+        let (is_ok, said) = run(Some("1"));
+        assert!(!is_ok, "{said}");
+        assert!(
+            said.contains("no such thing is here, and JIFFY_REQUIRE_KVM=1 demands it"),
+            "{said}"
+        );
+    }
+
     #[test]
     fn a_thing_is_made_once_in_a_run() {
         let made = Cell::new(0);

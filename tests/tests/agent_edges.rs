@@ -6,6 +6,8 @@ use std::{
     fs,
     io::{BufRead, BufReader, Read},
     net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
+    path::Path,
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -43,6 +45,104 @@ fn no_page_of_another_site_reaches_an_agent_without_a_token() {
         assert_eq!(status(&[("origin", "http://localhost:3000")]), 403);
         assert_eq!(status(&[("sec-fetch-site", "same-origin")]), 403);
     }
+}
+
+/// A Service of Kubernetes that is called `jiffyd` gives each container of its namespace variables that look like the agent's own.
+#[test]
+fn variables_of_a_service_of_our_name_are_warned_of() {
+    if !can_run() {
+        return;
+    }
+    let of_kubernetes = [
+        ("PORT", "tcp://10.96.0.1:7070"),
+        ("SERVICE_HOST", "10.96.0.1"),
+        ("SERVICE_PORT", "7070"),
+        ("PORT_7070_TCP", "tcp://10.96.0.1:7070"),
+        ("PORT_7070_TCP_PROTO", "tcp"),
+        ("PORT_7070_TCP_PORT", "7070"),
+        ("PORT_7070_TCP_ADDR", "10.96.0.1"),
+    ];
+    let setup = Setup::new(&of_kubernetes);
+    let agent = setup.start();
+    agent.get("/v1/health").expect(200);
+    let log = setup.log();
+    let warned = log
+        .lines()
+        .filter(|line| line.contains("WARN") && line.contains("passed over"));
+    let is_word = |byte: char| byte.is_ascii_alphanumeric() || byte == '_';
+    let words = warned.flat_map(|line| line.split(|byte| !is_word(byte)));
+    let named: Vec<_> = words.filter(|word| word.starts_with("JIFFYD_")).collect();
+    for (name, _) in of_kubernetes {
+        let count = named.iter().filter(|word| word[7..] == *name).count();
+        assert_eq!(count, 1, "JIFFYD_{name}: {log}");
+    }
+}
+
+/// SIGHUP: what can be taken over is, the rest is named, and a configuration that is wrong changes nothing.
+#[test]
+fn a_hangup_has_the_configuration_read_again() {
+    if !can_run() {
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, token) = (
+        folder.path().join("jiffyd.toml"),
+        folder.path().join("token"),
+    );
+    let write = |path: &Path, text: &str| {
+        fs::write(path, text).expect("written");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("closed");
+    };
+    let (one, other) = ("1".repeat(32), "2".repeat(32));
+    let configure = |more: &str| write(&file, &format!("token_file = {token:?}\n{more}\n"));
+    write(&token, &one);
+    configure("");
+    let setup = Setup::new(&[("CONFIG", file.to_str().expect("text"))]);
+    let agent = setup.start();
+    let status = |token: &str| {
+        let bearer = format!("Bearer {token}");
+        let headers = [("authorization", &*bearer)];
+        let answer = agent.send("GET", "/v1/functions", &headers, b"");
+        answer.expect("an answer").status
+    };
+    assert_eq!((status(&one), status(&other)), (200, 401));
+    let hang_up = |said: &str| {
+        let before = setup.log().len();
+        signal(agent.process_id(), Signal::HUP).expect("it lives");
+        let line = within(SOON, || {
+            let log = setup.log();
+            let line = log[before..].lines().find(|line| line.contains(said));
+            line.map(str::to_owned)
+        });
+        line.unwrap_or_else(|| panic!("no {said:?} in {}", setup.log()))
+    };
+    write(&token, &other);
+    assert_eq!(
+        (status(&one), status(&other)),
+        (200, 401),
+        "before the signal"
+    );
+    hang_up("reloaded");
+    assert_eq!((status(&one), status(&other)), (401, 200));
+
+    configure("[limits]\nbody_bytes_max = 10\n[pool]\nshells_min = 1");
+    let line = hang_up("reloaded, but for what needs a restart");
+    assert!(
+        line.contains("pool.shells_min") && !line.contains("limits"),
+        "{line}"
+    );
+    let bearer = format!("Bearer {other}");
+    let large = [0; 11];
+    let headers = [("authorization", &*bearer)];
+    let answer = agent.send("POST", "/v1/functions/f/invoke", &headers, &large);
+    assert_eq!(answer.expect("an answer").problem(), "too-large");
+
+    write(&token, &one);
+    configure("no such key = 1");
+    let line = hang_up("the configuration stays as it was");
+    assert!(line.contains("jiffyd.toml"), "{line}");
+    assert_eq!((status(&one), status(&other)), (401, 200));
+    assert!(agent.stop().success());
 }
 
 /// What the program that starts the agent left open is not the agent's, and so neither its spawner's nor its symbolizer's.

@@ -4,7 +4,7 @@ mod agent_common;
 
 use std::{
     fs,
-    io::ErrorKind,
+    io::{BufRead, BufReader, ErrorKind},
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -12,6 +12,7 @@ use std::{
 
 use agent_common::can_run;
 use jiffy_tests::agent::Setup;
+use rustix::process::Signal;
 use serde_json::json;
 
 const NOBODY: &str = "65534";
@@ -120,6 +121,91 @@ fn another_user_reads_nothing_of_an_agent() {
         log.contains("others could enter the data directory"),
         "{log}"
     );
+}
+
+/// What the agent's own user may not, in its data directory, is told by its path, and for what it is: no disk is full.
+#[test]
+fn what_the_agent_may_not_is_named() {
+    if !can_run() {
+        return;
+    }
+    // Who may use KVM, and is not root, who may everything.
+    let group = fs::metadata("/dev/kvm").expect("KVM").gid();
+    let user: u32 = NOBODY.parse().expect("a number");
+    let setup = Setup::new(&[]).of_user(user, group);
+    let close = |name: &str| {
+        let path = setup.data_dir().join(name);
+        let mode = fs::metadata(&path).expect("made before").permissions();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).expect("closed");
+        (path, mode)
+    };
+    let check = |said: &str, path: &Path| {
+        let named = said.contains(path.to_str().expect("text"));
+        assert!(named && said.contains("this user may not"), "{said}");
+        assert!(!said.contains("full"), "{said}");
+    };
+    let agent = setup.start();
+    agent.get("/v1/health").expect(200);
+    // While it runs: it goes on, and who asked for it is told.
+    let (path, mode) = close("images");
+    let image = fs::read(jiffy_tests::image("hello")).expect("an image");
+    let refused = agent.client.call("POST", "/v1/images", &image).expect(503);
+    check(&refused.text(), &path);
+    fs::set_permissions(&path, mode).expect("opened");
+    agent.client.upload("hello");
+    assert!(agent.stop().success(), "{}", setup.log());
+    for name in ["images", "logs", "registry"] {
+        let (path, mode) = close(name);
+        let status = setup.command().status().expect("jiffyd");
+        assert!(!status.success(), "{name}");
+        check(&setup.log(), &path);
+        fs::set_permissions(&path, mode).expect("opened");
+    }
+    let agent = setup.start();
+    agent.get("/v1/health").expect(200);
+}
+
+/// With a umask of 0: whatever folders it makes on the way to its store, or for an ephemeral one, are the developer's alone.
+#[test]
+fn another_user_reads_nothing_of_jiffy_dev() {
+    if !can_run() {
+        return;
+    }
+    let function = tempfile::tempdir().expect("a folder");
+    fs::write(function.path().join("Cargo.toml"), "[package]\n").expect("a manifest");
+    for is_ephemeral in [false, true] {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("open");
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        drop(listener);
+        let mut dev = Command::new("sh");
+        dev.args(["-c", "umask 0; exec \"$@\"", "sh"])
+            .arg(jiffy_tests::jiffy_path())
+            .arg("dev")
+            .arg(function.path())
+            .args(["--listen", &address])
+            .args(is_ephemeral.then_some("--ephemeral"))
+            .env("JIFFYD", jiffy_tests::jiffyd_path())
+            .env("JIFFY_VMM", jiffy_tests::vmm_path())
+            .env("XDG_STATE_HOME", folder.path().join("state"))
+            .env("TMPDIR", folder.path())
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut dev = dev.spawn().expect("jiffy");
+        let said = BufReader::new(dev.stderr.take().expect("piped"));
+        let mut lines = said.lines().map_while(Result::ok);
+        let is_up = lines.any(|line| line.contains("waiting for a change"));
+        assert!(is_up, "jiffy dev ended");
+        let mut made = fs::read_dir(folder.path()).expect("a folder");
+        let made = made.next().expect("a store").expect("an entry").path();
+        check_closed(&made);
+        let name = made.file_name().expect("a name").to_string_lossy();
+        assert_eq!(name.starts_with("jiffy-dev-"), is_ephemeral, "{name}");
+        jiffy_tests::agent::signal(dev.id(), Signal::TERM).expect("it lives");
+        lines.for_each(drop);
+        assert!(dev.wait().expect("a child").success());
+    }
 }
 
 #[test]

@@ -15,6 +15,8 @@ const REQUESTS: usize = 6;
 /// How long idle VMs live, and what they may take to go.
 const KEEP_ALIVE_MS: &str = "1000";
 const GONE_TIME_MAX: Duration = Duration::from_secs(20);
+/// What the agent may take to follow a limit; it looks every five seconds.
+const FOLLOWED_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// An agent in a group with so much memory; `None` where groups cannot be made.
 fn start(setup: &Setup, limit_bytes: u64) -> Option<(MemoryGroup, Agent)> {
@@ -164,6 +166,32 @@ fn a_vm_that_the_group_has_no_room_for_is_told_as_want_of_memory() {
     };
     within(GONE_TIME_MAX, recorded).expect("a record");
     check_after(&agent, &group, before_bytes);
+}
+
+/// The limit of the group is the operator's to change while the agent runs, in both directions.
+#[test]
+fn a_changed_limit_of_the_group_is_followed() {
+    let setup = Setup::new(&[]);
+    let Some((group, agent)) = start(&setup, 300 * MIB) else {
+        return;
+    };
+    let budget = || metric(&agent, "jiffy_memory_budget_bytes");
+    let before = budget();
+    assert!((100 * MIB..=300 * MIB).contains(&before), "{before}");
+    for limit_bytes in [200 * MIB, 400 * MIB] {
+        group.set_limit(limit_bytes).expect("another limit");
+        let is_followed = || {
+            // Three quarters of what it is more or less.
+            let wanted = before + limit_bytes * 3 / 4 - 300 * MIB * 3 / 4;
+            (budget().abs_diff(wanted) < MIB).then_some(())
+        };
+        let told = || panic!("{} of {limit_bytes}, {before} before", budget());
+        within(FOLLOWED_TIME_MAX, is_followed).unwrap_or_else(told);
+    }
+    let log = setup.log();
+    let lines = log.matches("the memory for VMs is another now").count();
+    assert_eq!(lines, 2, "{log}");
+    agent.invoke("hoarder", "1 1").expect(200);
 }
 
 /// Who is ended when memory runs out: VMs, and nobody on whom others depend.

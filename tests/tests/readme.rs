@@ -117,6 +117,65 @@ fn every_command_of_the_readme_works_on_the_function_of_the_readme() {
     assert_eq!(out.matches(ANSWER).count(), 4, "{out}\n{said}");
 }
 
+/// Two ways to have the programs at hand: both lead to each of them.
+#[test]
+fn the_lines_about_path_and_install_lead_to_every_program() {
+    let readme = fs::read_to_string(workspace_root().join("README.md")).expect("README.md");
+    let found = blocks(&readme, "text").into_iter().flat_map(|block| {
+        let lines = block.lines().map(str::to_owned);
+        lines.collect::<Vec<_>>()
+    });
+    let lines: Vec<_> = found.collect();
+    let line = |begin: &str| {
+        let mut found = lines.iter().filter(|line| line.starts_with(begin));
+        let line = found.next().expect(begin);
+        assert!(found.next().is_none(), "two lines begin with {begin:?}");
+        line.clone()
+    };
+    let root = workspace_root();
+    let metadata = cargo_metadata::MetadataCommand::new()
+        .no_deps()
+        .manifest_path(root.join("Cargo.toml"))
+        .exec()
+        .expect("the workspace");
+    let programs_of = |folder: &str| -> Vec<String> {
+        let manifest = root.join(folder).join("Cargo.toml");
+        let is_it = |package: &&cargo_metadata::Package| package.manifest_path == manifest;
+        let package = metadata.packages.iter().find(is_it);
+        let package = package.unwrap_or_else(|| panic!("{folder} is no package"));
+        let programs = package.targets.iter().filter(|target| target.is_bin());
+        programs.map(|target| target.name.clone()).collect()
+    };
+    let install = line("for crate in ");
+    let (crates, rest) = install["for crate in ".len()..]
+        .split_once("; do ")
+        .expect("a loop");
+    assert!(
+        rest.starts_with("cargo install --locked --path $crate; done"),
+        "{rest}"
+    );
+    let mut installed: Vec<_> = crates.split(' ').flat_map(programs_of).collect();
+    installed.sort();
+    assert_eq!(installed, ["jiffy", "jiffy-bench", "jiffy-vmm", "jiffyd"]);
+
+    let export = line("export PATH=");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let built = folder.path().join("target/release");
+    fs::create_dir_all(&built).expect("a folder");
+    for program in &installed {
+        fs::write(built.join(program), "#!/bin/sh\n").expect("written");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(built.join(program), mode).expect("a program");
+        let which = Command::new("bash")
+            .args(["-euc", &format!("{export}\ncommand -v {program}")])
+            .current_dir(folder.path())
+            .output()
+            .expect("bash");
+        let which = String::from_utf8_lossy(&which.stdout).into_owned();
+        assert_eq!(Path::new(which.trim_end()), built.join(program));
+    }
+}
+
 #[test]
 fn blocks_are_found_by_their_language() {
     let text = "a\n```sh\none\ntwo\n```\n```text\nno\n```\n```sh\nthree\n```\n";

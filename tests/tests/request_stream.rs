@@ -22,7 +22,7 @@ use jiffy_snapshots::Snapshot;
 use jiffy_tests::{
     agent::Setup,
     hostile::raw_image,
-    is_slow_host, require_kvm,
+    is_slow_host, require_kvm, require_root,
     vm::{TIMEOUT_AMPLE, event},
     vmm_path,
 };
@@ -297,11 +297,7 @@ fn misuse(liar: &Liar, caller: u32, isolation: Isolation, requests: u32, progres
 /// The same through the agent, where the callers are strangers to each other.
 #[test]
 fn the_agent_gives_no_caller_what_another_was_answered() {
-    if !require_kvm() || !rustix::process::geteuid().is_root() {
-        assert!(
-            std::env::var(jiffy_tests::REQUIRE_KVM).is_err(),
-            "only root gets the whole jail"
-        );
+    if !require_root("only root gets the whole jail") || !require_kvm() {
         return;
     }
     let setup = Setup::new(&[]);

@@ -231,7 +231,7 @@ fn an_abort_quotes_no_other_request() {
     for isolation in [Isolation::Fresh, Isolation::Reuse] {
         let mut vm = snapshot.restore(isolation);
         ask(&mut vm, "print");
-        let end = vm.try_ask(b"abort in silence").expect_err("an end");
+        let end = vm.try_ask(b"die").expect_err("an end");
         let jiffy_control::VmEnd::Fault(GuestFault::Panic { message, .. }) = &end else {
             panic!("{end:?}");
         };

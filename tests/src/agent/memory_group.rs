@@ -49,8 +49,13 @@ impl MemoryGroup {
             fs::write(group.dir.join("cgroup.subtree_control"), "+memory")?;
             fs::create_dir(group.processes())?;
         }
-        fs::write(group.limit_file(), limit_bytes.to_string())?;
+        group.set_limit(limit_bytes)?;
         Ok(group)
+    }
+
+    /// Gives it another limit.
+    pub fn set_limit(&self, limit_bytes: u64) -> io::Result<()> {
+        fs::write(self.limit_file(), limit_bytes.to_string())
     }
 
     /// The group that processes are put into.

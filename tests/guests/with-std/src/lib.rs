@@ -199,7 +199,7 @@ pub fn with_std(event: &[u8], left: &Left) -> Vec<u8> {
             "unlocked".into()
         }
         "exit" => process::exit(7),
-        "abort in silence" => process::abort(),
+        "die" => process::abort(),
         "abort" => {
             eprintln!("this is why");
             process::abort()
