@@ -14,9 +14,12 @@ pub(crate) const EINVAL: c_int = 22;
 pub(crate) const ENOTTY: c_int = 25;
 pub(crate) const ESPIPE: c_int = 29;
 pub(crate) const EROFS: c_int = 30;
+pub(crate) const EDOM: c_int = 33;
 pub(crate) const ERANGE: c_int = 34;
 pub(crate) const EDEADLK: c_int = 35;
 pub(crate) const ENOSYS: c_int = 38;
+pub(crate) const EOVERFLOW: c_int = 75;
+pub(crate) const EILSEQ: c_int = 84;
 pub(crate) const ETIMEDOUT: c_int = 110;
 
 /// What an error number means.
@@ -59,24 +62,60 @@ pub(crate) fn put_text(text: &str, buffer: &mut [u8]) -> c_int {
 mod guest {
     use core::{
         ffi::{c_char, c_int},
-        slice,
+        hint, slice,
         sync::atomic::{AtomicI32, Ordering::Relaxed},
     };
 
-    use super::{message, put_text};
+    use super::{EDOM, EILSEQ, EOVERFLOW, message, put_text};
+    use crate::guest::one_thread::OneThread;
 
     static ERRNO: AtomicI32 = AtomicI32::new(0);
 
     /// Fails with `error`: what a C function returns then.
     pub(crate) fn fail(error: c_int) -> c_int {
-        ERRNO.store(error, Relaxed);
+        set(error);
         -1
+    }
+
+    /// Says what was wrong.
+    pub(crate) fn set(error: c_int) {
+        ERRNO.store(error, Relaxed);
+    }
+
+    /// What was wrong last.
+    pub(crate) fn get() -> c_int {
+        ERRNO.load(Relaxed)
     }
 
     /// Where `errno` is: one place, as there is one thread.
     #[unsafe(no_mangle)]
     extern "C" fn __errno_location() -> *mut c_int {
         ERRNO.as_ptr()
+    }
+
+    /// The text of an error number, which the next call changes.
+    #[unsafe(no_mangle)]
+    pub(crate) extern "C" fn strerror(error: c_int) -> *const c_char {
+        static TEXT: OneThread<[c_char; 128]> = OneThread::new([0; 128]);
+        match error {
+            EDOM => return c"outside of what the function is defined for".as_ptr(),
+            EOVERFLOW => return c"too large for its type".as_ptr(),
+            EILSEQ => return c"no character".as_ptr(),
+            _ => {}
+        }
+        // Not known to the compiler, so that images without C stay as they were: it weighs how often a function is used.
+        let put = hint::black_box(__xpg_strerror_r as unsafe extern "C" fn(_, _, _) -> _);
+        TEXT.with(|text| {
+            // SAFETY: it has so many bytes.
+            unsafe { put(error, text.as_mut_ptr(), text.len()) };
+            text.as_ptr()
+        })
+    }
+
+    /// As `strerror`, in a buffer if there is need: GNU's `strerror_r`.
+    #[unsafe(no_mangle)]
+    extern "C" fn strerror_r(error: c_int, _buffer: *mut c_char, _bytes: usize) -> *const c_char {
+        strerror(error)
     }
 
     /// The text of an error number, cut if the buffer is too small for it. `strerror_r` of POSIX.
@@ -93,7 +132,23 @@ mod guest {
 }
 
 #[cfg(jiffy_guest)]
-pub(crate) use guest::fail;
+pub(crate) use guest::{fail, get, set, strerror};
+
+/// On the host, where tests look at what is returned.
+#[cfg(not(jiffy_guest))]
+pub(crate) fn set(_error: c_int) {}
+
+/// As [`set`].
+#[cfg(not(jiffy_guest))]
+pub(crate) fn get() -> c_int {
+    0
+}
+
+/// As [`set`].
+#[cfg(not(jiffy_guest))]
+pub(crate) fn strerror(_error: c_int) -> *const core::ffi::c_char {
+    c"an error".as_ptr()
+}
 
 #[cfg(test)]
 mod tests {

@@ -16,7 +16,22 @@
 //! syscall       the system calls that std makes by number
 //! math          what libm has
 //! unwinding     nothing: images abort
+//!
+//! texts         what C does with texts
+//! classes       isalpha and its like
+//! numbers       strtol, strtod, abs, div
+//! sorting       qsort, bsearch
+//! calendar      gmtime, mktime, strftime
+//! format        printf and scanf
+//! math_of_c     what of <math.h> std does not call, and long double
+//! streams       FILE, and where is printed to
+//! jumps         setjmp, longjmp
+//! fortify       what compilers put around C to find its mistakes
+//! runtime       assert, the locale, rand, wide characters
+//! cxx           new and delete, for C++ without exceptions
 //! ```
+//!
+//! What nothing calls is in no image: the linker leaves it out.
 //!
 //! Every symbol keeps the contract of its man page as far as a function has what it speaks of. What a function never has
 //! (processes, signals, threads, sockets) fails with `ENOSYS`; what it has none of (files) fails as it would where there are
@@ -52,25 +67,37 @@ extern crate alloc;
 #[cfg(any(jiffy_guest, test))]
 extern crate std;
 
+mod calendar;
+mod classes;
 mod errno;
+mod format;
 mod lines;
 mod math;
+mod math_of_c;
+mod numbers;
+mod sorting;
 mod strings;
+mod texts;
 mod time_units;
 
 /// What exists in images only.
 #[cfg(jiffy_guest)]
 mod guest {
     pub(crate) mod absent;
+    pub(crate) mod cxx;
     pub(crate) mod environment;
     pub(crate) mod files;
+    pub(crate) mod fortify;
+    pub(crate) mod jumps;
     pub(crate) mod memory;
     pub(crate) mod one_thread;
     pub(crate) mod processes;
     pub(crate) mod random;
+    pub(crate) mod runtime;
     pub(crate) mod sockets;
     pub(crate) mod start;
     pub(crate) mod stdio;
+    pub(crate) mod streams;
     pub(crate) mod syscall;
     pub(crate) mod threads;
     pub(crate) mod time;

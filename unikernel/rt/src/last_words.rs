@@ -30,8 +30,28 @@ pub(crate) fn give_up(kind: u32, message: &str) -> ! {
     })
 }
 
+/// Gives up because the function, or a library of it, aborts at a line of a file.
+#[cfg(feature = "std")]
+pub fn aborted_at(why: &str, file: &str, line: u32) -> ! {
+    doorbell::fault(FaultRecord {
+        kind: kind::PANIC,
+        line,
+        message: why.as_ptr() as u64,
+        message_bytes: why.len() as u32, // Both are cut by the VMM if too long.
+        file: file.as_ptr() as u64,
+        file_bytes: file.len() as u32,
+        frame_pointer: frame_pointer(),
+        ..FaultRecord::default()
+    })
+}
+
 /// Gives up because `requested_bytes` could not be had.
-pub(crate) fn out_of_memory(requested_bytes: u64) -> ! {
+#[cfg_attr(
+    not(feature = "std"),
+    allow(unreachable_pub, reason = "jiffy-libc, which has std, calls it too")
+)]
+#[cfg_attr(feature = "std", inline(never))]
+pub fn out_of_memory(requested_bytes: u64) -> ! {
     doorbell::fault(FaultRecord {
         kind: kind::OUT_OF_MEMORY,
         requested_bytes,
@@ -91,6 +111,15 @@ pub fn end_if_out_of_memory(why: &str) {
     let bytes = bytes.and_then(|rest| rest.strip_suffix(" bytes failed"));
     if failed_bytes != 0 && bytes.and_then(|bytes| bytes.parse().ok()) == Some(failed_bytes) {
         out_of_memory(failed_bytes);
+    }
+}
+
+/// Gives up if an allocation has failed, of which `header_bytes` were not the function's.
+#[cfg(feature = "std")]
+#[inline(never)]
+pub fn end_if_allocation_failed(header_bytes: u64) {
+    if let Some(bytes) = heap::failed_bytes().checked_sub(header_bytes) {
+        out_of_memory(bytes);
     }
 }
 

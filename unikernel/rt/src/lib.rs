@@ -88,7 +88,10 @@ pub use self::{
 #[cfg(all(jiffy_guest, feature = "std"))]
 pub use self::{
     entropy::fill_hash_keys,
-    last_words::{aborted, end_if_out_of_memory, panicked},
+    last_words::{
+        aborted, aborted_at, end_if_allocation_failed, end_if_out_of_memory, out_of_memory,
+        panicked,
+    },
     tls::thread_pointer,
 };
 

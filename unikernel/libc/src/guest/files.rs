@@ -27,7 +27,7 @@ absent! { ENOENT, -1 => c_int:
     unlink unlinkat utime utimensat utimes
 }
 absent! { ENOENT, -1 => isize: getxattr lgetxattr listxattr readlink }
-absent! { ENOENT, ptr::null_mut() => *mut c_void: fopen fopen64 freopen opendir }
+absent! { ENOENT, ptr::null_mut() => *mut c_void: opendir }
 
 // What would be made.
 absent! { EROFS, -1 => c_int:

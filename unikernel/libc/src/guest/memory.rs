@@ -13,7 +13,7 @@ use core::{
 use crate::errno::{EINVAL, ENOMEM, ENOSYS, fail};
 
 /// What every block is aligned to, `max_align_t`, and the room for its header.
-const ALIGN_BYTES: usize = 16;
+pub(crate) const ALIGN_BYTES: usize = 16;
 const PAGE_BYTES: usize = jiffy_abi::layout::PAGE_BYTES as usize;
 
 /// Before a block: how many bytes C asked for, and what they are aligned to.
@@ -87,7 +87,7 @@ extern "C" fn calloc(count: usize, bytes: usize) -> *mut c_void {
 
 /// Takes a block back; null is none.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn free(block: *mut c_void) {
+pub(crate) unsafe extern "C" fn free(block: *mut c_void) {
     if block.is_null() {
         return;
     }
@@ -101,7 +101,7 @@ unsafe extern "C" fn free(block: *mut c_void) {
 
 /// A block of `bytes` that begins as the old one did, which is free then; null and `ENOMEM`, and the old one stays.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn realloc(old: *mut c_void, bytes: usize) -> *mut c_void {
+pub(crate) unsafe extern "C" fn realloc(old: *mut c_void, bytes: usize) -> *mut c_void {
     if old.is_null() {
         return malloc(bytes);
     }
@@ -152,12 +152,24 @@ unsafe extern "C" fn posix_memalign(
 
 /// As `malloc`, aligned; null and `EINVAL` if `align_bytes` is no power of two.
 #[unsafe(no_mangle)]
-extern "C" fn aligned_alloc(align_bytes: usize, bytes: usize) -> *mut c_void {
+pub(crate) extern "C" fn aligned_alloc(align_bytes: usize, bytes: usize) -> *mut c_void {
     if !align_bytes.is_power_of_two() {
         fail(EINVAL);
         return ptr::null_mut();
     }
     block(bytes, align_bytes.max(ALIGN_BYTES), false)
+}
+
+/// As `aligned_alloc`.
+#[unsafe(no_mangle)]
+extern "C" fn memalign(align_bytes: usize, bytes: usize) -> *mut c_void {
+    aligned_alloc(align_bytes, bytes)
+}
+
+/// As `aligned_alloc`, to a page.
+#[unsafe(no_mangle)]
+extern "C" fn valloc(bytes: usize) -> *mut c_void {
+    block(bytes, PAGE_BYTES, false)
 }
 
 /// Bytes of a block; none of null.
@@ -231,6 +243,13 @@ unsafe extern "C" fn munmap(at: *mut c_void, bytes: usize) -> c_int {
     // SAFETY: as above: all of it.
     unsafe { free(at) };
     0
+}
+
+/// What was mapped cannot grow where it is: `ENOSYS`.
+#[unsafe(no_mangle)]
+extern "C" fn mremap() -> *mut c_void {
+    fail(ENOSYS);
+    MAP_FAILED
 }
 
 /// Rights of pages do not change; fewer of them than there are is nothing that a function could tell, more is `ENOSYS`.

@@ -9,10 +9,11 @@ use core::{
 
 use super::{
     absent::{absent, nothing},
+    memory::ALIGN_BYTES,
     one_thread::OneThread,
     stdio::{end_lines, last_words},
 };
-use crate::errno::{EINVAL, ENOENT, ENOSYS, fail, put_text};
+use crate::errno::{EINVAL, ENOENT, ENOMEM, ENOSYS, fail, get, put_text};
 
 absent! { ENOSYS, -1 => c_int:
     execl execle execlp execv execve execvp fexecve fork getgroups getrlimit getrlimit64 getrusage kill killpg prlimit64
@@ -93,17 +94,28 @@ extern "C" fn _Exit(code: c_int) -> ! {
     _exit(code)
 }
 
-/// Ends the VM as a panic does, with the last line of descriptor 2; as out of memory if that says so, as `std` does.
+/// Ends the VM as a panic does, with the last line of descriptor 2; as out of memory if that says so, as `std` does, or if the
+/// last error is that of a `malloc`, as programs abort that have no use for its null.
 #[unsafe(no_mangle)]
 extern "C" fn abort() -> ! {
     end_lines();
     last_words(|last| {
+        if get() == ENOMEM {
+            jiffy_rt::end_if_allocation_failed(ALIGN_BYTES as u64);
+        }
         jiffy_rt::end_if_out_of_memory(last);
         match last {
             "" => jiffy_rt::aborted("the function called abort"),
             last => jiffy_rt::aborted(&format!("the function called abort after it wrote: {last}")),
         }
     })
+}
+
+/// Ends the VM, as out of memory: what `jiffy_out_of_memory` of `jiffy.h` is.
+#[unsafe(no_mangle)]
+extern "C" fn __jiffy_out_of_memory(bytes: usize) -> ! {
+    end_lines();
+    jiffy_rt::out_of_memory(bytes as u64)
 }
 
 /// There are no signals but the one that means `abort`.
@@ -242,6 +254,12 @@ extern "C" fn dlsym(_library: *mut c_void, _name: *const c_char) -> *mut c_void 
 #[unsafe(no_mangle)]
 extern "C" fn dlopen(_name: *const c_char, _flags: c_int) -> *mut c_void {
     ptr::null_mut()
+}
+
+/// Nothing was loaded.
+#[unsafe(no_mangle)]
+extern "C" fn dlclose(_library: *mut c_void) -> c_int {
+    0
 }
 
 /// Why nothing was found or loaded.
