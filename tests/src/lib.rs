@@ -209,7 +209,11 @@ pub fn image(name: &str) -> PathBuf {
         root.join("examples").join(name),
         root.join("tests/guests").join(name),
     ];
-    let found = crates.iter().find(|path| path.join("Cargo.toml").exists());
+    let is_function = |path: &&PathBuf| {
+        let files = ["Cargo.toml", "jiffy.toml"];
+        files.iter().any(|file| path.join(file).exists())
+    };
+    let found = crates.iter().find(is_function);
     let function = found.unwrap_or_else(|| panic!("no function {name} in {crates:?}"));
     let elf = cache_dir().join(format!("{name}.elf"));
     once_in_a_run(&format!("image-{name}"), || {

@@ -60,6 +60,12 @@ const RULES: &[Rule] = &[
         others: NOT_IN_A_GUEST,
     },
     Rule {
+        // A function crate as any author's, but for every function in C.
+        package: "jiffy-c",
+        ours: &["jiffy"],
+        others: NOT_IN_A_GUEST,
+    },
+    Rule {
         package: "jiffy-macros",
         ours: &[],
         others: Others::Except(VMM_FIELD),

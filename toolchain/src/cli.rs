@@ -53,8 +53,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Makes a function crate, whose test passes as it is.
-    #[command(after_help = "Examples:\n  jiffy new hello\n  jiffy new words --std")]
+    /// Makes a function crate, whose test passes as it is, or a function in C.
+    #[command(
+        after_help = "Examples:\n  jiffy new hello\n  jiffy new words --std\n  jiffy new sums --lang c"
+    )]
     New(NewOptions),
     /// Builds the image of a function.
     #[command(after_help = "\
@@ -66,7 +68,12 @@ In the function's Cargo.toml:
   [package.metadata.jiffy]
   precise-clock = true             it may read the time-stamp counter
   random-init = true               its init may draw randomness that all instances then share
-  stack = \"8M\"                     its stack, 768K to 1G in steps of 64K; default 768K")]
+  stack = \"8M\"                     its stack, 768K to 1G in steps of 64K; default 768K
+
+Of a function in C, the same is in jiffy.toml, with what docs/c.md says of sources, headers, flags and libraries:
+  [function]
+  lang = \"c\"                       or \"c++\", without exceptions and run-time types
+  libs = [\"z\"]                     static libraries")]
     Build(BuildOptions),
     /// Prints what an image says of itself.
     #[command(after_help = "Example:\n  jiffy inspect target/jiffy/hello.elf -o json")]
@@ -134,13 +141,16 @@ struct NewOptions {
     #[arg(long, env = "JIFFY_SDK")]
     sdk: Option<PathBuf>,
     /// Make one that uses `std`, with what docs/std.md lists of it; without, it is `no_std`, smaller and faster.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "lang")]
     std: bool,
+    /// What it is written in.
+    #[arg(long, value_enum, default_value_t)]
+    lang: new::Kind,
 }
 
 #[derive(Args, Debug)]
 struct BuildOptions {
-    /// The function's crate.
+    /// The function's crate, or its folder if it is in C.
     #[arg(default_value = ".")]
     path: PathBuf,
     /// Where the image goes. Default: target/jiffy/<package>.elf
@@ -451,8 +461,9 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
             name,
             sdk,
             std,
+            lang,
         }) => {
-            new::new(&path, name.as_deref(), sdk.as_deref(), std)?;
+            new::new(&path, name.as_deref(), sdk.as_deref(), std, lang)?;
         }
         Command::Build(BuildOptions {
             path,

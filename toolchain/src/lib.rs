@@ -33,5 +33,6 @@ mod sdk;
 mod secret_value;
 mod snapshot;
 mod symbols;
+mod vm_settings;
 
 pub use cli::main;

@@ -1,7 +1,7 @@
-//! `jiffy.toml`: how a function wants to be deployed, and run. Flags say the same, and win.
+//! `jiffy.toml`: how a function wants to be deployed and run, and built, if it is not Rust. Flags say the same, and win.
 //!
-//! Values are checked as far as they can be without an agent, which knows the limits. [`VmSettings`] is what a VM gets
-//! when there is none: what a deploy would give it.
+//! Values are checked as far as they can be without an agent, which knows the limits.
+//! Not here: what a VM gets when there is none (`vm_settings`).
 
 use std::{
     collections::BTreeMap,
@@ -13,13 +13,10 @@ use std::{
 use jiffy_abi::layout::{RAM_BYTES_MAX, RAM_BYTES_MIN, RAM_BYTES_STEP};
 use jiffy_console::quantity::{milliseconds, parse_size, parse_time};
 use jiffy_model::{
-    BindingName, Environment, EnvironmentChanges, EnvironmentError, FunctionName, Grants,
-    InvalidGrant, InvokeGrant, Isolation, NamedGrant, NetworkGrant, SecretGrant, Settings,
-    SomeSettings, TIMEOUT_MS_MAX, UrlGrant, change_environment, environment_page,
+    BindingName, Environment, FunctionName, Grants, InvokeGrant, Isolation, NamedGrant,
+    NetworkGrant, SecretGrant, SomeSettings, TIMEOUT_MS_MAX, UrlGrant,
 };
 use serde::{Deserialize, Deserializer, de::Error as _};
-
-use crate::{build, runnable::is_image};
 
 /// Its name, in the folder of the function's Cargo.toml.
 pub(crate) const FILE_NAME: &str = "jiffy.toml";
@@ -89,10 +86,85 @@ impl From<Duration> for Timeout {
     }
 }
 
+/// What a function is written in, if that is not Rust.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub(crate) enum Lang {
+    #[default]
+    #[serde(rename = "c")]
+    C,
+    /// Without exceptions and run-time types.
+    #[serde(rename = "c++")]
+    Cxx,
+}
+
+impl Lang {
+    /// As a person writes it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::C => "C",
+            Self::Cxx => "C++",
+        }
+    }
+}
+
+/// `[function]`: how a function that is not Rust is built.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Native {
+    pub(crate) lang: Lang,
+    /// Of the function; `0.1.0` if it says none.
+    pub(crate) version: Option<String>,
+    /// Patterns, in whose order the last that fits wins; with a `!`, it leaves out.
+    #[serde(default)]
+    pub(crate) sources: Vec<String>,
+    /// Folders of headers.
+    #[serde(default)]
+    pub(crate) include: Vec<String>,
+    /// More for the compiler.
+    #[serde(default)]
+    pub(crate) cflags: Vec<String>,
+    /// Static libraries, by name or path.
+    #[serde(default)]
+    pub(crate) libs: Vec<String>,
+    /// Size of the stack, as in `[package.metadata.jiffy]` of a Cargo.toml.
+    pub(crate) stack: Option<String>,
+    /// As there.
+    #[serde(default)]
+    pub(crate) precise_clock: bool,
+    /// As there.
+    #[serde(default)]
+    pub(crate) random_init: bool,
+}
+
+impl Native {
+    /// What sources are looked for by.
+    pub(crate) fn source_patterns(&self) -> Vec<String> {
+        let usual: &[&str] = match self.lang {
+            Lang::C => &["*.c", "src/*.c"],
+            Lang::Cxx => &[
+                "*.c",
+                "*.cc",
+                "*.cpp",
+                "*.cxx",
+                "src/*.c",
+                "src/*.cc",
+                "src/*.cpp",
+                "src/*.cxx",
+            ],
+        };
+        match self.sources.is_empty() {
+            true => usual.iter().map(ToString::to_string).collect(),
+            false => self.sources.clone(),
+        }
+    }
+}
+
 /// What may be said of a function.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Manifest {
     pub(crate) name: Option<FunctionName>,
+    /// It is not Rust.
+    pub(crate) native: Option<Native>,
     pub(crate) settings: SomeSettings,
 }
 
@@ -101,6 +173,7 @@ pub(crate) struct Manifest {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 struct Written {
     name: Option<FunctionName>,
+    function: Option<Native>,
     memory: Option<Memory>,
     timeout: Option<Timeout>,
     isolation: Option<Isolation>,
@@ -157,8 +230,11 @@ impl From<Written> for Manifest {
             // All of them: what is taken out of the file is granted no longer.
             grants: Some(grants),
         };
-        let name = written.name;
-        Self { name, settings }
+        Self {
+            name: written.name,
+            native: written.function,
+            settings,
+        }
     }
 }
 
@@ -183,69 +259,20 @@ impl Manifest {
         }
     }
 
+    /// Whether the function in `folder` is said not to be Rust. What cannot be read says nothing: whoever reads it whole tells why.
+    pub(crate) fn is_native(folder: &Path) -> bool {
+        let text = jiffy_files::read_text(folder.join(FILE_NAME), FILE_BYTES_MAX);
+        let table = text.ok().and_then(|text| text.parse::<toml::Table>().ok());
+        table.is_some_and(|table| table.contains_key("function"))
+    }
+
     /// What this says, and `other` where this says nothing.
     pub(crate) fn over(self, other: Self) -> Self {
         Self {
             name: self.name.or(other.name),
+            native: other.native,
             settings: self.settings.over(other.settings),
         }
-    }
-}
-
-/// What a VM gets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct VmSettings {
-    pub(crate) ram_bytes: u64,
-    pub(crate) timeout: Duration,
-    pub(crate) isolation: Isolation,
-    /// As a VM takes it.
-    pub(crate) environment: Vec<u8>,
-    pub(crate) grants: Grants,
-}
-
-/// Why a VM cannot be given what is asked for.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum SettingsError {
-    #[error(transparent)]
-    Manifest(#[from] ManifestError),
-    #[error(transparent)]
-    Environment(#[from] EnvironmentError),
-    #[error(transparent)]
-    Grant(#[from] InvalidGrant),
-}
-
-impl VmSettings {
-    /// What a first deploy of the image or crate at `path` would give: flags, then the crate's `jiffy.toml`, then the
-    /// defaults.
-    pub(crate) fn of(
-        path: &Path,
-        flags: &SomeSettings,
-        variables: &EnvironmentChanges,
-    ) -> Result<Self, SettingsError> {
-        let manifest = match build::crate_folder(path) {
-            Ok(folder) if !is_image(path) => Manifest::of_crate(&folder)?,
-            // An image has none, and what else there is the build will say.
-            _ => Manifest::default(),
-        };
-        Self::new(flags.clone().over(manifest.settings), variables)
-    }
-
-    /// The same, of a snapshot, which has no manifest.
-    pub(crate) fn of_flags(flags: &SomeSettings) -> Result<Self, SettingsError> {
-        Self::new(flags.clone(), &EnvironmentChanges::new())
-    }
-
-    fn new(said: SomeSettings, variables: &EnvironmentChanges) -> Result<Self, SettingsError> {
-        let mut settings = said.or(Settings::default());
-        change_environment(&mut settings.environment, variables.clone());
-        settings.grants.check()?;
-        Ok(Self {
-            ram_bytes: settings.memory_bytes,
-            timeout: Duration::from_millis(settings.timeout_ms),
-            isolation: settings.isolation,
-            environment: environment_page(&settings.environment)?,
-            grants: settings.grants,
-        })
     }
 }
 
@@ -285,8 +312,7 @@ pub(crate) fn parse_variable(text: &str) -> Result<(String, String), &'static st
 mod tests {
     use std::fs;
 
-    use jiffy_abi::layout::RAM_BYTES_DEFAULT;
-    use jiffy_model::TIMEOUT_MS_DEFAULT;
+    use jiffy_model::Settings;
 
     use super::*;
 
@@ -369,56 +395,6 @@ mod tests {
         assert_eq!(empty.settings.grants, Some(Grants::default()));
         let nowhere = Manifest::of_crate(Path::new("/nonexistent")).expect("none");
         assert_eq!(nowhere, Manifest::default());
-    }
-
-    #[test]
-    fn a_vm_gets_what_flags_and_manifest_say_and_else_the_defaults() {
-        let folder = tempfile::tempdir().expect("temporary folder");
-        fs::write(folder.path().join("Cargo.toml"), "").expect("written");
-        let of = |flags: &SomeSettings, variables: &[(&str, Option<&str>)]| {
-            let owned = |(name, value): &(&str, Option<&str>)| {
-                (name.to_string(), value.map(str::to_string))
-            };
-            let variables = variables.iter().map(owned).collect();
-            VmSettings::of(folder.path(), flags, &variables).expect("good")
-        };
-        let none = SomeSettings::default();
-        let default = VmSettings {
-            ram_bytes: RAM_BYTES_DEFAULT,
-            timeout: Duration::from_millis(TIMEOUT_MS_DEFAULT),
-            isolation: Isolation::Fresh,
-            environment: vec![],
-            grants: Grants::default(),
-        };
-        assert_eq!(of(&none, &[]), default);
-        let text = "memory = \"64M\"\ntimeout = \"1s\"\nisolation = \"reuse\"\n[env]\nA = \"1\"\nB = \"2\"\n[kv.cart]\n";
-        fs::write(folder.path().join(FILE_NAME), text).expect("written");
-        let said = VmSettings {
-            ram_bytes: 64 << 20,
-            timeout: Duration::from_secs(1),
-            isolation: Isolation::Reuse,
-            environment: b"A=1\0B=2\0".to_vec(),
-            grants: Grants {
-                kv: [("cart".parse().expect("a name"), NamedGrant {})].into(),
-                ..Grants::default()
-            },
-        };
-        assert_eq!(of(&none, &[]), said);
-        let flags = SomeSettings {
-            memory_bytes: Some(32 << 20),
-            isolation: Some(Isolation::Fresh),
-            ..none
-        };
-        let over = of(&flags, &[("A", None), ("B", Some("3")), ("C", Some(""))]);
-        let expected = VmSettings {
-            ram_bytes: 32 << 20,
-            isolation: Isolation::Fresh,
-            environment: b"B=3\0C=\0".to_vec(),
-            ..said
-        };
-        assert_eq!(over, expected);
-        let bad = EnvironmentChanges::from([("A-B".to_owned(), Some(String::new()))]);
-        assert!(VmSettings::of(folder.path(), &flags, &bad).is_err());
     }
 
     /// As `docs/capabilities.md` has it.

@@ -19,12 +19,20 @@ use jiffy_abi::{
 use jiffy_console::stderr;
 use jiffy_symbols::{LIBRARY, REGISTRY};
 
-use super::{Profile, package::Package, wrapper::Wrapper};
+use super::{Profile, native::STACK_CHECKED, package::Package, wrapper::Wrapper};
 
 /// The host's own target. Naming it keeps the flags away from build scripts and proc macros.
 pub(super) const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// What the glue of `#[jiffy::function]` is called.
 const GLUE: &str = "__jiffy_function";
+/// What a function in C defines.
+const NATIVE_HANDLER: &str = "jiffy_handle";
+
+/// What build scripts compile C with for this target, beside flags of their own.
+const C_FLAGS: [&str; 2] = [
+    "CFLAGS_x86_64_unknown_linux_gnu",
+    "CXXFLAGS_x86_64_unknown_linux_gnu",
+];
 
 /// Names a folder for what cargo makes on the way, which several builds may share.
 const BUILD_DIR: &str = "CARGO_BUILD_BUILD_DIR";
@@ -38,6 +46,10 @@ pub(crate) enum CargoError {
         "package {0} has no handler: put `#[jiffy::function]` on a public function in its src/lib.rs"
     )]
     NoHandler(String),
+    #[error(
+        "package {0} has no handler: define `int jiffy_handle(const jiffy_request *, jiffy_response *)`, as jiffy.h declares it"
+    )]
+    NoNativeHandler(String),
     #[error("package {package} does not build ({status}): the messages above say why")]
     Failed { package: String, status: ExitStatus },
     #[error(
@@ -97,10 +109,23 @@ pub(crate) fn build(
         command.env_remove(name);
     }
     let flags = encoded_flags(package);
+    let c_flags = c_flags(&remapped(package));
     if let Some(shared) = env::var_os(BUILD_DIR) {
-        command.env(BUILD_DIR, build_dir(Path::new(&shared), &flags));
+        let mut all = flags.clone();
+        all.push(&c_flags);
+        command.env(BUILD_DIR, build_dir(Path::new(&shared), &all));
     }
     command.env("CARGO_ENCODED_RUSTFLAGS", flags);
+    for variable in C_FLAGS {
+        let mut flags = c_flags.clone();
+        // The caller's come last, and win.
+        flags.extend(
+            env::var_os(variable)
+                .iter()
+                .flat_map(|theirs| [" ".as_ref(), &**theirs]),
+        );
+        command.env(variable, flags);
+    }
     let mut child = command.spawn().map_err(CargoError::Start)?;
     let progress = pass_on(&mut child);
     let said = child
@@ -111,12 +136,16 @@ pub(crate) fn build(
     end_of(progress);
     let said = said.unwrap_or_default();
     let uses_std = package.std;
+    let package_is_native = package.native.is_some();
     let package = || package.name.clone();
     if said.handler_is_missing {
         return Err(CargoError::NoHandler(package()));
     }
     if !status.success() && said.std_is_twice && !uses_std {
         return Err(CargoError::StdInNoStd(package()));
+    }
+    if !status.success() && package_is_native && said.missing.contains(NATIVE_HANDLER) {
+        return Err(CargoError::NoNativeHandler(package()));
     }
     if !status.success() && !said.missing.is_empty() {
         return Err(CargoError::Missing {
@@ -202,6 +231,19 @@ fn encoded_flags(package: &Package) -> OsString {
     flags.join("\u{1f}".as_ref())
 }
 
+/// Flags of C in crates, whose build scripts compile it: frames that a backtrace can follow, a stack whose end is found, and no
+/// path of this machine.
+/// A path with a space is left as it is, because these flags are words.
+fn c_flags(remapped: &[(PathBuf, &str)]) -> OsString {
+    let mut flags = OsString::from("-fno-omit-frame-pointer ");
+    flags.push(STACK_CHECKED);
+    let has_space = |path: &Path| path.as_os_str().as_encoded_bytes().contains(&b' ');
+    for (path, name) in remapped.iter().filter(|(path, _)| !has_space(path)) {
+        flags.push(with_path(" -ffile-prefix-map=", path, &format!("=/{name}")));
+    }
+    flags
+}
+
 /// Flags of the program alone.
 fn program_flags(package: &Package, wrapper: &Wrapper) -> Vec<OsString> {
     let mut flags = Vec::new();
@@ -216,6 +258,8 @@ fn program_flags(package: &Package, wrapper: &Wrapper) -> Vec<OsString> {
     if let Some(libraries) = &wrapper.libraries {
         flags.push(with_path("-Lnative=", libraries, ""));
     }
+    let objects = wrapper.objects.iter();
+    flags.extend(objects.map(|object| with_path("-Clink-arg=", object, "")));
     flags
 }
 
@@ -349,6 +393,21 @@ mod tests {
     }
 
     #[test]
+    fn c_in_crates_is_compiled_without_paths_of_this_machine() {
+        let remapped = [("/home/a/w".into(), "a"), ("/home/b c".into(), "b")];
+        let flags = c_flags(&remapped);
+        let flags: Vec<&str> = flags.to_str().expect("text").split(' ').collect();
+        assert_eq!(
+            flags,
+            [
+                "-fno-omit-frame-pointer",
+                STACK_CHECKED,
+                "-ffile-prefix-map=/home/a/w=/a"
+            ]
+        );
+    }
+
+    #[test]
     fn builds_with_other_flags_do_not_meet() {
         let of = |flags: &str| build_dir(Path::new("/shared"), flags.as_ref());
         assert_eq!(of("-a"), of("-a"));
@@ -378,6 +437,7 @@ mod tests {
             sdk: "/w/unikernel/sdk".into(),
             flags: 0,
             std: false,
+            native: None,
         };
         let neighbours = [
             package("a", "/w/functions/a", "/w"),

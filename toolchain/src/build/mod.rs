@@ -1,14 +1,16 @@
-//! `jiffy build`: function crate -> wrapper crate -> cargo -> image.
+//! `jiffy build`: function crate -> wrapper crate -> cargo -> image; of C, sources -> objects first.
 //!
 //! ```text
 //! package   what cargo says of the function's package, and its [package.metadata.jiffy]
 //! no_std    whether the function does without std
 //! wrapper   the generated crate that links function, SDK and library OS into one program
+//! native    C and C++: the objects that are linked instead of the function's crate
 //! cargo     the build itself, with flags that reach the image and nothing else
 //! sources   the folders that a build reads
 //! ```
 
 mod cargo;
+mod native;
 mod no_std;
 mod package;
 mod sources;
@@ -26,6 +28,7 @@ use serde::Serialize;
 
 pub(crate) use self::{
     cargo::{CargoError, cargo_program},
+    native::{NativeError, compiler_version},
     package::PackageError,
     sources::{Sources, sources},
     wrapper::WrapperError,
@@ -50,7 +53,7 @@ pub(crate) enum Profile {
 /// What is to be built.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
-    /// The function's crate: its folder, or any folder or file in it.
+    /// The function's crate, or the folder of one in C: its folder, or any folder or file in it.
     pub(crate) path: PathBuf,
     /// Where the image goes; `None`: `target/jiffy/<package>.elf`.
     pub(crate) output: Option<PathBuf>,
@@ -66,8 +69,10 @@ pub(crate) struct Built {
     pub(crate) version: String,
     pub(crate) path: PathBuf,
     pub(crate) profile: Profile,
-    /// The function uses `std`.
+    /// The function uses `std`, or a C library.
     pub(crate) std: bool,
+    /// What it is written in.
+    pub(crate) lang: &'static str,
     #[serde(rename = "elapsed_ns", serialize_with = "as_nanoseconds")]
     pub(crate) elapsed: Duration,
     pub(crate) image: Image,
@@ -81,6 +86,8 @@ pub(crate) enum BuildError {
     #[error(transparent)]
     Wrapper(#[from] WrapperError),
     #[error(transparent)]
+    Native(#[from] NativeError),
+    #[error(transparent)]
     Cargo(#[from] CargoError),
     #[error("what cargo built cannot be used")]
     Image(#[from] ImageError),
@@ -92,6 +99,9 @@ pub(crate) enum BuildError {
 
 /// The folder of the crate at `path`, which may also lie in one of its folders.
 pub(crate) fn crate_folder(path: &Path) -> Result<PathBuf, PackageError> {
+    if let Some(folder) = package::find_native(path) {
+        return Ok(folder);
+    }
     let mut manifest = package::find_manifest(path)?;
     manifest.pop();
     Ok(manifest)
@@ -101,7 +111,11 @@ pub(crate) fn crate_folder(path: &Path) -> Result<PathBuf, PackageError> {
 pub(crate) fn build(options: &Options) -> Result<Built, BuildError> {
     let start = Instant::now();
     let package = package::find(&options.path)?;
-    let wrapper = wrapper::generate(&package)?;
+    let objects = match &package.native {
+        Some(native) => native::compile(&package, native, options.profile)?,
+        None => native::Objects::default(),
+    };
+    let wrapper = wrapper::generate(&package, objects)?;
     let program = cargo::build(&package, &wrapper, options.profile)?;
     let file = if options.strip {
         image::read_stripped(&program)?
@@ -123,6 +137,10 @@ pub(crate) fn build(options: &Options) -> Result<Built, BuildError> {
         path,
         profile: options.profile,
         std: package.std,
+        lang: package
+            .native
+            .as_ref()
+            .map_or("Rust", |native| native.lang.name()),
         elapsed: start.elapsed(),
         image,
     })
@@ -138,8 +156,17 @@ pub(crate) fn build_and_print(options: &Options, format: Format) -> Result<(), B
             let path = shortened(&built.path);
             let title = built.image.title();
             let time = Nanoseconds(nanoseconds(built.elapsed));
-            let std = if built.std { ", std" } else { "" };
-            writeln!(out, "{}{std} -> {} in {time}", Line(&title), path.display())?;
+            let kind = match (built.lang, built.std) {
+                ("Rust", true) => ", std".into(),
+                ("Rust", false) => String::new(),
+                (lang, _) => format!(", {lang}"),
+            };
+            writeln!(
+                out,
+                "{}{kind} -> {} in {time}",
+                Line(&title),
+                path.display()
+            )?;
             print_sizes(&mut out, &built.image)?;
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs, io,
+    env, fs, io,
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
 };
@@ -16,6 +16,10 @@ use super::{
     cargo::{cargo_program, end_of, pass_on, progress},
     no_std::is_no_std,
 };
+use crate::{
+    manifest::{Manifest, ManifestError, Native},
+    sdk::{self, SdkError},
+};
 
 /// Name of the SDK's package.
 const SDK: &str = "jiffy";
@@ -24,11 +28,21 @@ const SDK: &str = "jiffy";
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PackageError {
     #[error(
-        "invalid stack {stack:?} under [package.metadata.jiffy] of package {package}: must be from 768K to 1G, in steps of 64K"
+        "invalid stack {stack:?} of {package}, under [package.metadata.jiffy] of Cargo.toml or [function] of jiffy.toml: must be from 768K to 1G, in steps of 64K"
     )]
     Stack { package: String, stack: String },
     #[error("there is no {0}: name a folder with a function crate, or make one with `jiffy new`")]
     NoPath(PathBuf),
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    #[error(
+        "invalid name {0:?} of a function: must be ASCII letters, digits, `-` and `_`, a letter first; give it one with `name` in jiffy.toml"
+    )]
+    BadName(String),
+    #[error("invalid version {0:?} under [function] of jiffy.toml: must be such as 1.2.3")]
+    BadVersion(String),
+    #[error(transparent)]
+    NoParts(#[from] SdkError),
     #[error(
         "there is no Cargo.toml in {0} or above it: name the folder of a function crate, or make one with `jiffy new`"
     )]
@@ -83,6 +97,8 @@ pub(crate) struct Package {
     pub(crate) flags: u32,
     /// It uses `std`, as it does not say otherwise.
     pub(crate) std: bool,
+    /// It is not Rust.
+    pub(crate) native: Option<Native>,
 }
 
 /// What a function asks for in its Cargo.toml.
@@ -103,15 +119,79 @@ impl Package {
         self.target_dir.join("jiffy")
     }
 
-    /// The lock file that decides versions.
+    /// The lock file that decides versions; of what is not Rust, that of the checkout which the SDK is from.
     pub(crate) fn lock_file(&self) -> PathBuf {
-        self.workspace_root.join("Cargo.lock")
+        match self.native {
+            Some(_) => self.sdk.join("../../Cargo.lock"),
+            None => self.workspace_root.join("Cargo.lock"),
+        }
     }
+}
+
+/// The folder of what `path` is in that is not Rust: the nearest with a `jiffy.toml` which says so, and above it nothing is
+/// nearer that is Rust.
+pub(super) fn find_native(path: &Path) -> Option<PathBuf> {
+    let path = path.canonicalize().ok()?;
+    for folder in path.ancestors() {
+        if Manifest::is_native(folder) {
+            return Some(folder.to_owned());
+        }
+        if folder.join("Cargo.toml").is_file() {
+            return None;
+        }
+    }
+    None
+}
+
+/// Where builds of what is not Rust go, as cargo has it for what is.
+pub(super) fn native_target_dir(root: &Path) -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder))
+}
+
+/// The function in the folder `root` that is not Rust.
+fn native(root: PathBuf) -> Result<Package, PackageError> {
+    let manifest = Manifest::of_crate(&root)?;
+    let native = manifest.native.unwrap_or_default();
+    let folder = root.file_name().unwrap_or_default().to_string_lossy();
+    let name = manifest
+        .name
+        .map_or_else(|| folder.into_owned(), |name| name.to_string());
+    if name.len() > note::NAME_BYTES {
+        return Err(PackageError::NameTooLong { name });
+    }
+    let is_part = |character: char| character.is_ascii_alphanumeric() || "-_".contains(character);
+    if !name.starts_with(|first: char| first.is_ascii_alphabetic()) || !name.chars().all(is_part) {
+        return Err(PackageError::BadName(name));
+    }
+    let version = native.version.clone().unwrap_or_else(|| "0.1.0".into());
+    if cargo_metadata::semver::Version::parse(&version).is_err() {
+        return Err(PackageError::BadVersion(version));
+    }
+    let settings = Settings {
+        precise_clock: native.precise_clock,
+        random_init: native.random_init,
+        stack: native.stack.clone(),
+    };
+    Ok(Package {
+        flags: settings.flags(&name)?,
+        version,
+        crate_name: "jiffy_c".into(),
+        workspace_root: root.clone(),
+        target_dir: native_target_dir(&root),
+        sdk: sdk::sdk(env::var_os("JIFFY_SDK").as_deref().map(Path::new))?,
+        std: true,
+        native: Some(native),
+        name,
+        root,
+    })
 }
 
 /// The function's package at `path`, which may also lie in one of its folders. Makes its lock file
 /// if there is none.
 pub(crate) fn find(path: &Path) -> Result<Package, PackageError> {
+    if let Some(root) = find_native(path) {
+        return native(root);
+    }
     let manifest = find_manifest(path)?;
     let metadata = MetadataCommand::new()
         .cargo_path(cargo_program())
@@ -181,6 +261,7 @@ fn interpret(manifest: &Path, metadata: &Metadata) -> Result<Package, PackageErr
         target_dir: metadata.target_directory.clone().into(),
         sdk: sdk(package)?,
         flags: flags(package)?,
+        native: None,
         name,
     })
 }
@@ -221,18 +302,25 @@ fn flags(package: &CargoPackage) -> Result<u32, PackageError> {
         package: package.name.to_string(),
         source,
     })?;
-    let flag = |is_set: bool, flag: u32| if is_set { flag } else { 0 };
-    let flags = flag(settings.precise_clock, note::FLAG_PRECISE_CLOCK)
-        | flag(settings.random_init, note::FLAG_RANDOM_INIT);
-    let Some(stack) = settings.stack else {
-        return Ok(flags);
-    };
-    let bytes = parse_size(&stack).ok();
-    let with_stack = bytes.and_then(|bytes| note::with_stack(flags, bytes));
-    with_stack.ok_or_else(|| PackageError::Stack {
-        package: package.name.to_string(),
-        stack,
-    })
+    settings.flags(&package.name)
+}
+
+impl Settings {
+    /// As the note of an image has them.
+    fn flags(self, package: &str) -> Result<u32, PackageError> {
+        let flag = |is_set: bool, flag: u32| if is_set { flag } else { 0 };
+        let flags = flag(self.precise_clock, note::FLAG_PRECISE_CLOCK)
+            | flag(self.random_init, note::FLAG_RANDOM_INIT);
+        let Some(stack) = self.stack else {
+            return Ok(flags);
+        };
+        let bytes = parse_size(&stack).ok();
+        let with_stack = bytes.and_then(|bytes| note::with_stack(flags, bytes));
+        with_stack.ok_or_else(|| PackageError::Stack {
+            package: package.into(),
+            stack,
+        })
+    }
 }
 
 /// The function's lock file decides versions in its tests and in its image, so it has to exist
@@ -338,6 +426,37 @@ mod tests {
             with("random-init = 1"),
             Err(PackageError::Settings { .. })
         ));
+    }
+
+    #[test]
+    fn a_function_in_c_is_found_from_within() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let root = folder.path().join("sums");
+        fs::create_dir_all(root.join("src")).expect("folder");
+        let find_with = |manifest: &str| {
+            fs::write(root.join("jiffy.toml"), manifest).expect("write");
+            find(&root.join("src"))
+        };
+        let package = find_with("memory = \"32M\"\n[function]\nlang = \"c\"\nstack = \"8M\"\n")
+            .expect("good");
+        assert_eq!((&*package.name, &*package.version), ("sums", "0.1.0"));
+        assert_eq!(note::stack_bytes(package.flags), Some(8 << 20));
+        assert!(package.std && package.native.is_some() && package.root.ends_with("sums"));
+        let named = "name = \"other\"\n[function]\nlang = \"c++\"\nversion = \"1.2.3\"\n";
+        let package = find_with(named).expect("good");
+        assert_eq!((&*package.name, &*package.version), ("other", "1.2.3"));
+        let refused = |manifest: &str| find_with(manifest).expect_err(manifest).to_string();
+        assert!(refused("[function]\nlang = \"c\"\nversion = \"one\"\n").contains("\"one\""));
+        assert!(refused("name = \"1\"\n[function]\nlang = \"c\"\n").contains("a letter first"));
+        assert!(refused("[function]\nlang = \"c\"\nstack = \"1\"\n").contains("768K to 1G"));
+        for bad in ["lang = \"pascal\"", "", "lang = \"c\"\nsource = \"x\""] {
+            let error = find_with(&format!("[function]\n{bad}\n")).expect_err(bad);
+            assert!(matches!(error, PackageError::Manifest(_)), "{error}");
+        }
+        // A crate within is itself.
+        fs::write(root.join("src/Cargo.toml"), "[package").expect("write");
+        let error = find_with("[function]\nlang = \"c\"\n").expect_err("no crate");
+        assert!(matches!(error, PackageError::Metadata { .. }));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 use super::{
     cargo::{TARGET, cargo_program},
-    package::{PackageError, find_manifest},
+    package::{PackageError, find_manifest, find_native, native_target_dir},
 };
 
 /// Files and folders that a build reads.
@@ -22,6 +22,13 @@ pub(crate) struct Sources {
 
 /// The sources of the function's package at `path`.
 pub(crate) fn sources(path: &Path) -> Result<Sources, PackageError> {
+    if let Some(root) = find_native(path) {
+        return Ok(Sources {
+            files: vec![],
+            target_dir: native_target_dir(&root),
+            folders: vec![root],
+        });
+    }
     let manifest = find_manifest(path)?;
     let metadata = MetadataCommand::new()
         .cargo_path(cargo_program())
@@ -116,5 +123,15 @@ mod tests {
         // Unless whoever runs the tests says where everything is to be built.
         let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
         assert_eq!(found.target_dir, target.unwrap_or(root.join("target")));
+    }
+
+    #[test]
+    fn all_of_its_folder_is_a_source_of_a_function_in_c() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let root = folder.path().canonicalize().expect("a path");
+        fs::write(root.join("jiffy.toml"), "[function]\nlang = \"c\"\n").expect("written");
+        let found = sources(&root).expect("sources");
+        assert_eq!(found.folders, [root]);
+        assert!(found.files.is_empty() && found.target_dir.is_absolute());
     }
 }

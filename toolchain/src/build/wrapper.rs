@@ -10,19 +10,22 @@ use std::{
 
 use toml::{Table, Value};
 
-use super::package::Package;
+use super::{native::Objects, package::Package};
 
 /// Optimisation of release images. Beside `s`, it makes `primes` 1.15 and `markdown` 1.3 times as
 /// fast and `hello` 90 KiB instead of 60; `3` makes images larger and none of them faster.
 const OPT_LEVEL: i64 = 2;
 /// The libraries of a Linux system that `std` and the crate `libc` name. Their symbols are in `jiffy-libc`.
-const SYSTEM_LIBRARIES: [&str; 9] = [
+pub(super) const SYSTEM_LIBRARIES: [&str; 9] = [
     "c", "dl", "gcc", "gcc_eh", "gcc_s", "m", "pthread", "rt", "util",
 ];
 /// An archive with nothing in it.
 const EMPTY_ARCHIVE: &[u8] = b"!<arch>\n";
 /// The crate with which the SDK's serde_json prints floats.
 const FLOAT_PRINTER: &str = "zmij";
+
+/// The function crate of every function in C.
+const NATIVE: &str = "jiffy-c";
 
 /// Why there is no wrapper crate.
 #[derive(Debug, thiserror::Error)]
@@ -50,10 +53,12 @@ pub(crate) struct Wrapper {
     pub(crate) linker_script: PathBuf,
     /// Where the linker looks for system libraries, if `std` asks for some.
     pub(crate) libraries: Option<PathBuf>,
+    /// What is linked beside crates: objects and libraries of a function in C.
+    pub(crate) objects: Vec<PathBuf>,
 }
 
 /// Writes the wrapper crate of `package`.
-pub(crate) fn generate(package: &Package) -> Result<Wrapper, WrapperError> {
+pub(super) fn generate(package: &Package, objects: Objects) -> Result<Wrapper, WrapperError> {
     let script = if package.std {
         "image-std.ld"
     } else {
@@ -67,7 +72,7 @@ pub(crate) fn generate(package: &Package) -> Result<Wrapper, WrapperError> {
     let name = format!("{}-image", package.name);
     let manifest = folder.join("Cargo.toml");
     write_if_changed(&manifest, manifest_text(package, &name)?.as_bytes())?;
-    let main = main_text(package, utf8(&linker_script)?);
+    let main = main_text(package, utf8(&linker_script)?, objects.fingerprint);
     write_if_changed(&folder.join("src/main.rs"), main.as_bytes())?;
     copy_lock(&package.lock_file(), &folder)?;
     let libraries = package.std.then(|| folder.join("libraries"));
@@ -81,6 +86,7 @@ pub(crate) fn generate(package: &Package) -> Result<Wrapper, WrapperError> {
         name,
         linker_script,
         libraries,
+        objects: objects.files,
     })
 }
 
@@ -102,16 +108,19 @@ fn manifest_text(package: &Package, name: &str) -> Result<String, WrapperError> 
     // What prints floats for serde_json has tables of 18 KiB in every image, and small ones if size is what counts.
     let small = table([(FLOAT_PRINTER, table([("opt-level", "s".into())]))]);
     release.insert("package".into(), small);
-    let mut dependencies = entries([
-        (&*package.name, dependency(&package.root)?),
-        ("jiffy", dependency(&package.sdk)?),
-    ]);
+    let beside = |name: &str| {
+        let path = package.sdk.join("..").join(name);
+        let path = path.canonicalize();
+        path.map_err(|_| WrapperError::NoLibraryOs(package.sdk.clone()))
+    };
+    let function = match package.native {
+        // What calls a handler in C.
+        Some(_) => (NATIVE, dependency(&beside("c")?)?),
+        None => (&*package.name, dependency(&package.root)?),
+    };
+    let mut dependencies = entries([function, ("jiffy", dependency(&package.sdk)?)]);
     if package.std {
-        let libc = package.sdk.join("../libc");
-        let libc = libc
-            .canonicalize()
-            .map_err(|_| WrapperError::NoLibraryOs(package.sdk.clone()))?;
-        dependencies.insert("jiffy-libc".into(), dependency(&libc)?);
+        dependencies.insert("jiffy-libc".into(), dependency(&beside("libc")?)?);
     }
     let manifest = entries([
         (
@@ -150,7 +159,7 @@ fn table<const N: usize>(of: [(&str, Value); N]) -> Value {
     Value::Table(entries(of))
 }
 
-fn main_text(package: &Package, linker_script: &str) -> String {
+fn main_text(package: &Package, linker_script: &str, objects: u64) -> String {
     let Package {
         name,
         version,
@@ -162,6 +171,11 @@ fn main_text(package: &Package, linker_script: &str) -> String {
         true => ("", ", std: jiffy_libc"),
         false => ("#![no_std]\n", ""),
     };
+    // Nor does it look at objects.
+    let objects = match package.native {
+        Some(_) => format!("const _: u64 = {objects:#x}; // Of what is linked beside crates.\n"),
+        None => String::new(),
+    };
     format!(
         "//! Written by `jiffy build`; changes are lost.\n\
          {no_std}\
@@ -169,6 +183,7 @@ fn main_text(package: &Package, linker_script: &str) -> String {
          \n\
          // Cargo does not look at linker scripts: this makes it link again when the script changes.\n\
          const _: &[u8] = include_bytes!({linker_script:?});\n\
+         {objects}\
          \n\
          jiffy::image! {{ function: {crate_name}, name: {name:?}, version: {version:?}, flags: {flags}{std} }}\n"
     )
@@ -216,7 +231,7 @@ mod tests {
     use super::*;
 
     fn package(folder: &Path) -> Package {
-        for made in ["sdk", "rt", "libc", "f \"quoted\""] {
+        for made in ["sdk", "rt", "libc", "c", "f \"quoted\""] {
             fs::create_dir_all(folder.join(made)).expect("folder");
         }
         for script in ["image.ld", "image-std.ld"] {
@@ -234,6 +249,7 @@ mod tests {
             sdk: folder.join("sdk"),
             flags: 2,
             std: false,
+            native: None,
         }
     }
 
@@ -241,13 +257,13 @@ mod tests {
     fn std_is_what_a_function_has_that_wants_it() {
         let folder = tempfile::tempdir().expect("temporary folder");
         let mut package = package(folder.path());
-        let wrapper = generate(&package).expect("generated");
+        let wrapper = generate(&package, Objects::default()).expect("generated");
         let main = wrapper.manifest.with_file_name("src/main.rs");
         let text = |path: &Path| fs::read_to_string(path).expect("read");
         assert!(text(&main).contains("#![no_std]"));
         assert!(!text(&wrapper.manifest).contains("libc") && wrapper.libraries.is_none());
         package.std = true;
-        let wrapper = generate(&package).expect("generated");
+        let wrapper = generate(&package, Objects::default()).expect("generated");
         assert!(!text(&main).contains("no_std"));
         assert!(text(&main).contains("flags: 2, std: jiffy_libc }"));
         assert!(text(&wrapper.manifest).contains("[dependencies.jiffy-libc]"));
@@ -257,10 +273,43 @@ mod tests {
     }
 
     #[test]
+    fn objects_stand_in_for_a_crate() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        fs::write(folder.path().join("Cargo.lock"), "version = 4\n").expect("write");
+        let mut package = package(folder.path());
+        // Two below the lock file, as in a checkout.
+        package.sdk = folder.path().join("unikernel/sdk");
+        for made in ["sdk", "rt", "libc", "c"] {
+            fs::create_dir_all(folder.path().join("unikernel").join(made)).expect("folder");
+        }
+        fs::write(folder.path().join("unikernel/rt/image-std.ld"), "").expect("write");
+        package.std = true;
+        package.crate_name = "jiffy_c".into();
+        package.native = Some(crate::manifest::Native::default());
+        let with = |fingerprint| {
+            let objects = Objects {
+                files: vec!["main.o".into()],
+                fingerprint,
+            };
+            let wrapper = generate(&package, objects).expect("generated");
+            assert_eq!(wrapper.objects, [PathBuf::from("main.o")]);
+            let text = |path: &Path| fs::read_to_string(path).expect("read");
+            assert!(text(&wrapper.manifest).contains("[dependencies.jiffy-c]"));
+            text(&wrapper.manifest.with_file_name("src/main.rs"))
+        };
+        let main = with(1);
+        assert!(
+            main.contains("function: jiffy_c, name: \"hello-you\""),
+            "{main}"
+        );
+        assert_ne!(main, with(2), "it is linked again when an object changes");
+    }
+
+    #[test]
     fn the_wrapper_is_a_crate_of_its_own() {
         let folder = tempfile::tempdir().expect("temporary folder");
         let package = package(folder.path());
-        let wrapper = generate(&package).expect("generated");
+        let wrapper = generate(&package, Objects::default()).expect("generated");
         let manifest = fs::read_to_string(&wrapper.manifest).expect("manifest");
         let manifest: Table = manifest.parse().expect("TOML");
         assert_eq!(manifest["workspace"], Value::Table(Table::new()));
@@ -282,7 +331,9 @@ mod tests {
     fn unchanged_files_are_left_alone() {
         let folder = tempfile::tempdir().expect("temporary folder");
         let package = package(folder.path());
-        let wrapper = generate(&package).expect("generated").manifest;
+        let wrapper = generate(&package, Objects::default())
+            .expect("generated")
+            .manifest;
         let lock = wrapper.with_file_name("Cargo.lock");
         // What cargo makes of it.
         fs::write(&lock, "version = 4\n# and the wrapper\n").expect("write");
@@ -290,7 +341,7 @@ mod tests {
             let file = fs::File::options().append(true).open(path).expect("open");
             file.set_modified(SystemTime::UNIX_EPOCH).expect("touch");
         }
-        generate(&package).expect("generated");
+        generate(&package, Objects::default()).expect("generated");
         for path in [&wrapper, &lock] {
             let modified = fs::metadata(path)
                 .expect("metadata")
@@ -299,7 +350,7 @@ mod tests {
             assert_eq!(modified, SystemTime::UNIX_EPOCH);
         }
         fs::write(package.lock_file(), "version = 4\n# newer\n").expect("write");
-        generate(&package).expect("generated");
+        generate(&package, Objects::default()).expect("generated");
         assert_eq!(
             fs::read_to_string(&lock).expect("lock"),
             "version = 4\n# newer\n"
@@ -311,7 +362,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("temporary folder");
         let package = package(folder.path());
         fs::remove_file(folder.path().join("rt/image.ld")).expect("remove");
-        let error = generate(&package).expect_err("no linker script");
+        let error = generate(&package, Objects::default()).expect_err("no linker script");
         assert!(matches!(error, WrapperError::NoLibraryOs(_)));
     }
 }

@@ -205,7 +205,12 @@ impl SettingArguments {
             ..vm
         };
         let name = self.name;
-        (Manifest { name, settings }, variables)
+        let said = Manifest {
+            name,
+            settings,
+            ..Manifest::default()
+        };
+        (said, variables)
     }
 }
 

@@ -8,7 +8,10 @@ use std::{
 };
 
 use super::Check;
-use crate::{build::cargo_program, sdk};
+use crate::{
+    build::{self, cargo_program},
+    sdk,
+};
 
 /// First Linux with the `PAGEMAP_SCAN` ioctl.
 const PAGEMAP_SCAN_SINCE: (u32, u32) = (6, 7);
@@ -33,6 +36,9 @@ pub(super) fn checks() -> Vec<Check> {
             .ok()
             .map(|root| linker(root.trim())),
     );
+    checks.push(compiler(
+        build::compiler_version().map_err(|error| error.to_string()),
+    ));
     checks.push(part(
         "SDK",
         sdk::sdk(std::env::var_os("JIFFY_SDK").as_deref().map(Path::new)),
@@ -109,6 +115,21 @@ fn linker(root: &str) -> Check {
         format!("is not in {}", target.join("bin").display()),
         fix,
     )
+}
+
+/// What only functions in C need, and crates with C in them.
+fn compiler(found: Result<String, String>) -> Check {
+    let name = "C compiler";
+    match found {
+        Ok(version) => Check::ok(name, version),
+        Err(error) => {
+            let (found, fix) = error.split_once(": ").unwrap_or((&error, ""));
+            Check::ok(
+                name,
+                format!("{found}, which only functions with C need: {fix}"),
+            )
+        }
+    }
 }
 
 fn part(name: &'static str, found: Result<PathBuf, sdk::SdkError>) -> Check {

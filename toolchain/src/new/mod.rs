@@ -1,4 +1,4 @@
-//! `jiffy new`: a function crate that builds and whose test passes as it is.
+//! `jiffy new`: a function crate that builds and whose test passes as it is, or a function in C.
 
 use std::{
     fs, io,
@@ -10,11 +10,28 @@ use jiffy_abi::note;
 use jiffy_console::stdout;
 use toml::{Table, Value};
 
-use crate::sdk::{self, SdkError};
+use crate::{
+    manifest::FILE_NAME,
+    sdk::{self, SdkError},
+};
 
 const LIB: &str = include_str!("lib.rs.template");
 const LIB_STD: &str = include_str!("lib-std.rs.template");
+const MAIN_C: &str = include_str!("main.c.template");
 const GITIGNORE: &str = "/target\n";
+
+/// What a new function is written in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Kind {
+    /// Rust.
+    #[default]
+    Rust,
+    /// C.
+    C,
+    /// C++, without exceptions and run-time types.
+    #[value(name = "c++")]
+    Cxx,
+}
 
 /// Names that would shadow a crate every function needs, or that cargo or Rust keeps for itself.
 const RESERVED: [&str; 8] = [
@@ -51,12 +68,13 @@ pub(crate) enum NewError {
     Print(#[from] io::Error),
 }
 
-/// Makes a function crate at `path`, named `name` or after the path's last part; one that uses `std`, if that is wanted.
+/// Makes a function at `path`, named `name` or after the path's last part; of Rust a crate that uses `std`, if that is wanted.
 pub(crate) fn new(
     path: &Path,
     name: Option<&str>,
     sdk: Option<&Path>,
     std: bool,
+    kind: Kind,
 ) -> Result<(), NewError> {
     let name = match (name, path.file_name().and_then(|name| name.to_str())) {
         (Some(name), _) | (None, Some(name)) => check_name(name)?,
@@ -80,6 +98,22 @@ pub(crate) fn new(
     if path.exists() && fs::read_dir(path).map_or(true, |mut entries| entries.next().is_some()) {
         return Err(NewError::Exists(path.into()));
     }
+    let shown = path.display();
+    if kind != Kind::Rust {
+        let (lang, source) = match kind {
+            Kind::Cxx => ("c++", "main.cc"),
+            _ => ("c", "main.c"),
+        };
+        make(path)?;
+        write(&path.join(FILE_NAME), &native_manifest(name, lang))?;
+        write(&path.join(".gitignore"), GITIGNORE)?;
+        write(&path.join(source), MAIN_C)?;
+        writeln!(
+            stdout(),
+            "Made the function {name} in {shown}. Next:\n  cd {shown}\n  jiffy run --event '1 2 3.5'"
+        )?;
+        return Ok(());
+    }
     make(&path.join("src"))?;
     write(
         &path.join("Cargo.toml"),
@@ -91,12 +125,25 @@ pub(crate) fn new(
         false => (LIB, r#"{"name":"Ada"}"#),
     };
     write(&path.join("src/lib.rs"), source)?;
-    let shown = path.display();
     writeln!(
         stdout(),
         "Made the function {name} in {shown}. Next:\n  cd {shown}\n  cargo test\n  jiffy run --event '{event}'"
     )?;
     Ok(())
+}
+
+/// The `jiffy.toml` of a function in C.
+fn native_manifest(name: &str, lang: &str) -> String {
+    let string = |text: &str| Value::from(text).to_string();
+    format!(
+        "name = {}\n\
+         \n\
+         [function]\n\
+         lang = {}\n\
+         version = \"0.1.0\"\n",
+        string(name),
+        string(lang)
+    )
 }
 
 fn check_name(name: &str) -> Result<&str, NewError> {
@@ -160,6 +207,7 @@ fn manifest(name: &str, sdk: &str, own_workspace: bool, std: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::{Lang, Manifest};
 
     #[test]
     fn names_are_those_cargo_takes() {
@@ -184,22 +232,42 @@ mod tests {
     fn a_crate_is_written_once() {
         let folder = tempfile::tempdir().expect("temporary folder");
         let path = folder.path().join("hello");
-        new(&path, None, None, false).expect("made");
+        new(&path, None, None, false, Kind::Rust).expect("made");
         let manifest = fs::read_to_string(path.join("Cargo.toml")).expect("manifest");
         let manifest: Table = manifest.parse().expect("TOML");
         assert_eq!(manifest["package"]["name"].as_str(), Some("hello"));
         assert!(!manifest.contains_key("workspace"));
         assert!(matches!(
-            new(&path, None, None, false),
+            new(&path, None, None, false, Kind::Rust),
             Err(NewError::Exists(_))
         ));
         // A crate in the crate's folder must not take it for its workspace.
         let inner = path.join("inner");
-        new(&inner, Some("other"), None, true).expect("made");
+        new(&inner, Some("other"), None, true, Kind::Rust).expect("made");
         let manifest = fs::read_to_string(inner.join("Cargo.toml")).expect("manifest");
         let manifest: Table = manifest.parse().expect("TOML");
         assert_eq!(manifest["package"]["name"].as_str(), Some("other"));
         assert!(manifest.contains_key("workspace"));
+    }
+
+    #[test]
+    fn a_function_in_c_has_a_manifest_that_says_so() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        for (kind, lang, file) in [
+            (Kind::C, Lang::C, "main.c"),
+            (Kind::Cxx, Lang::Cxx, "main.cc"),
+        ] {
+            let path = folder.path().join(file.replace('.', "-"));
+            new(&path, Some("sums"), None, false, kind).expect("made");
+            let manifest = Manifest::of_crate(&path).expect("a manifest");
+            assert_eq!(
+                manifest.name.map(|name| name.to_string()),
+                Some("sums".into())
+            );
+            assert_eq!(manifest.native.map(|native| native.lang), Some(lang));
+            let source = fs::read_to_string(path.join(file)).expect("a source");
+            assert!(source.contains("jiffy_handle") && !path.join("Cargo.toml").exists());
+        }
     }
 
     #[test]

@@ -50,12 +50,12 @@ use self::{
     stats::{BootTimes, HostTimes, StatsView},
 };
 use crate::{
-    manifest::{SettingsError, VmSettings},
     output::{Format, Line, Progress, Untrusted, chain, nanoseconds, print_json, print_log},
     runnable::{OpenSnapshotError, Runnable, RunnableError, open_snapshot},
     sdk::{self, SdkError},
     secret_value::{SecretValue, SecretValueError},
     symbols::Symbols,
+    vm_settings::{SettingsError, VmSettings},
 };
 
 /// Requests of one run at most: each one's time is kept.

@@ -12,12 +12,12 @@ use serde::Serialize;
 
 use super::{SnapshotError, view::RamView};
 use crate::{
-    manifest::VmSettings,
     output::{Format, Line, Nanoseconds, Progress, print_json, print_log},
     run::Failure,
     runnable::Runnable,
     sdk,
     symbols::Symbols,
+    vm_settings::VmSettings,
 };
 
 /// What a snapshot is to be made of, and where.

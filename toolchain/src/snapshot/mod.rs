@@ -19,10 +19,10 @@ use serde::Serialize;
 pub(crate) use self::create::{Options, create};
 use self::view::SnapshotView;
 use crate::{
-    manifest::SettingsError,
     output::{Format, Progress, print_json},
     runnable::{OpenSnapshotError, RunnableError, exit_of_blame, exit_of_open, open_snapshot},
     sdk::SdkError,
+    vm_settings::SettingsError,
 };
 
 /// Why a command about snapshots failed.
