@@ -61,6 +61,14 @@ pub(crate) enum CargoError {
         symbols: Vec<String>,
     },
     #[error(
+        "package {package} asks for libraries that are not there to be linked: {}; an image has no C++ library and loads none, and the crate that asks may have a feature for a static one, such as `vendored`, `bundled` or `static`",
+        .libraries.join(", ")
+    )]
+    NoLibrary {
+        package: String,
+        libraries: Vec<String>,
+    },
+    #[error(
         "a dependency of package {0} uses std, but its src/lib.rs says `no_std`: leave that out, or switch the dependency's feature `std` off"
     )]
     StdInNoStd(String),
@@ -146,6 +154,12 @@ pub(crate) fn build(
     }
     if !status.success() && package_is_native && said.missing.contains(NATIVE_HANDLER) {
         return Err(CargoError::NoNativeHandler(package()));
+    }
+    if !status.success() && !said.missing_libraries.is_empty() {
+        return Err(CargoError::NoLibrary {
+            package: package(),
+            libraries: said.missing_libraries.into_iter().collect(),
+        });
     }
     if !status.success() && !said.missing.is_empty() {
         return Err(CargoError::Missing {
@@ -315,6 +329,8 @@ struct Said {
     handler_is_missing: bool,
     /// Symbols that the linker did not find.
     missing: BTreeSet<String>,
+    /// Libraries that it did not find.
+    missing_libraries: BTreeSet<String>,
     /// There is a panic handler beside that of `std`.
     std_is_twice: bool,
 }
@@ -339,9 +355,9 @@ fn listen(messages: impl io::BufRead, wrapper: &str) -> Said {
     said
 }
 
-/// The symbols that the linker says it did not find.
-fn missing(message: &str) -> BTreeSet<String> {
-    let names = message.split("undefined symbol: ").skip(1);
+/// What the linker says that it did not find, by what it says before each name.
+fn missing(message: &str, before: &str) -> BTreeSet<String> {
+    let names = message.split(before).skip(1);
     let names = names.filter_map(|rest| rest.split_whitespace().next());
     names.map(String::from).take(MISSING_MAX).collect()
 }
@@ -354,8 +370,10 @@ impl Said {
             if self.handler_is_missing {
                 return;
             }
-            let missing = message.message.rendered.as_deref().map(missing);
-            self.missing.extend(missing.unwrap_or_default());
+            let rendered = message.message.rendered.as_deref().unwrap_or_default();
+            self.missing.extend(missing(rendered, "undefined symbol: "));
+            self.missing_libraries
+                .extend(missing(rendered, "unable to find library -l"));
         }
         let code = message.message.code.as_ref().map(|code| &*code.code);
         self.std_is_twice |=
@@ -495,10 +513,15 @@ mod tests {
         let message = "rust-lld: error: undefined symbol: forkpty\n>>> referenced by x.rs:1\n\
                        rust-lld: error: undefined symbol: crypt\n\nrust-lld: error: undefined symbol: forkpty";
         assert_eq!(
-            missing(message),
+            missing(message, "undefined symbol: "),
             BTreeSet::from(["crypt".into(), "forkpty".into()])
         );
-        assert!(missing("linking failed").is_empty());
+        assert!(missing("linking failed", "undefined symbol: ").is_empty());
+        let message = "rust-lld: error: unable to find library -lstdc++\nrust-lld: error: unable to find library -lssl\n";
+        assert_eq!(
+            missing(message, "unable to find library -l"),
+            BTreeSet::from(["ssl".into(), "stdc++".into()])
+        );
     }
 
     #[test]
