@@ -19,6 +19,8 @@ const LIB: &str = include_str!("lib.rs.template");
 const LIB_STD: &str = include_str!("lib-std.rs.template");
 const MAIN_C: &str = include_str!("main.c.template");
 const GITIGNORE: &str = "/target\n";
+/// Where clangd, which many editors ask, finds out where headers are; of this machine alone.
+const EDITOR_FLAGS: &str = "compile_flags.txt";
 
 /// What a new function is written in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -106,8 +108,16 @@ pub(crate) fn new(
         };
         make(path)?;
         write(&path.join(FILE_NAME), &native_manifest(name, lang))?;
-        write(&path.join(".gitignore"), GITIGNORE)?;
+        write(
+            &path.join(".gitignore"),
+            &format!("{GITIGNORE}/{EDITOR_FLAGS}\n"),
+        )?;
         write(&path.join(source), MAIN_C)?;
+        let include = Path::new(sdk).with_file_name("c").join("include");
+        write(
+            &path.join(EDITOR_FLAGS),
+            &format!("-I{}\n", include.display()),
+        )?;
         writeln!(
             stdout(),
             "Made the function {name} in {shown}. Next:\n  cd {shown}\n  jiffy run --event '1 2 3.5'"
@@ -267,6 +277,9 @@ mod tests {
             assert_eq!(manifest.native.map(|native| native.lang), Some(lang));
             let source = fs::read_to_string(path.join(file)).expect("a source");
             assert!(source.contains("jiffy_handle") && !path.join("Cargo.toml").exists());
+            let flags = fs::read_to_string(path.join(EDITOR_FLAGS)).expect("flags");
+            let include = flags.trim().strip_prefix("-I").expect("a folder");
+            assert!(Path::new(include).join("jiffy.h").is_file(), "{include}");
         }
     }
 
