@@ -11,7 +11,7 @@ use std::{
 
 use common::{Guest, Restored};
 use jiffy_abi::{frame::ResponseKind, log_ring::Level};
-use jiffy_tests::{CrateFolder, check, image, jiffy, require_kvm, workspace_root};
+use jiffy_tests::{CrateFolder, check, image, jiffy, require_kvm, skip, workspace_root};
 use jiffy_vmm::run::Isolation;
 
 fn text(bytes: &[u8]) -> String {
@@ -258,6 +258,10 @@ fn from_nothing_to_an_answer_in_c() {
 #[test]
 fn from_nothing_to_an_answer_in_cxx() {
     if !require_kvm() {
+        return;
+    }
+    if Command::new("c++").arg("--version").output().is_err() {
+        skip("there is no C++ compiler: install g++");
         return;
     }
     let folder = CrateFolder::new("sums-cxx");
