@@ -98,24 +98,70 @@ fn what_is_not_there_is_an_error() {
     let mut vm = snapshot.restore(Isolation::Fresh);
     let told = ask(&mut vm, "missing");
     let expected = [
-        ("read: NotFound", "no files"),
-        ("write: ReadOnlyFilesystem", "no files"),
-        ("create: ReadOnlyFilesystem", "no files"),
-        ("list: NotFound", "no files"),
-        ("metadata: NotFound", "no files"),
-        ("canonical: NotFound", "no files"),
-        ("spawn: Unsupported", "one thread"),
+        ("read: NotFound", "[files]"),
+        ("write: ReadOnlyFilesystem", "/tmp"),
+        ("create: ReadOnlyFilesystem", "/tmp"),
+        ("list: NotFound", "[files]"),
+        ("remove: ReadOnlyFilesystem", "/tmp"),
+        ("link: PermissionDenied", ""),
+        ("canonical: NotFound", "[files]"),
         ("connect: Unsupported", "neither sockets"),
         ("resolve: Unsupported", "neither sockets"),
         ("command: ", "function"),
-        ("set current: NotFound", "no files"),
-        ("false 0 Some(\"/\") 1", ""),
+        ("set current: NotFound", "[files]"),
+        ("0 Some(\"/\") 1", ""),
     ];
     let lines: Vec<&str> = told.lines().collect();
     assert_eq!(lines.len(), expected.len(), "{told}");
     for (line, (begin, part)) in lines.iter().zip(expected) {
         assert!(line.starts_with(begin) && line.contains(part), "{line}");
     }
+}
+
+#[test]
+fn files_are_those_of_the_crate_and_what_is_made_in_tmp() {
+    if !require_kvm() {
+        return;
+    }
+    let snapshot = snapshot();
+    for isolation in [Isolation::Fresh, Isolation::Reuse] {
+        let mut vm = snapshot.restore(isolation);
+        assert_eq!(
+            ask(&mut vm, "linked-in"),
+            r#"["greeting.txt", "sub/"] "Hello from a file\n" 18 true true "/app/sub/deep.txt""#
+        );
+        assert_eq!(vm.logs()[0].text, "by name");
+        for _ in 0..3 {
+            let told = ask(&mut vm, "temporary");
+            assert!(
+                told.starts_with("oNE 1048576 1048579 true 600 AlreadyExists: "),
+                "{told}"
+            );
+            assert!(told.contains("| DirectoryNotEmpty: not empty"), "{told}");
+            assert!(told.ends_with("| \"/tmp/work\" true"), "{told}");
+        }
+    }
+}
+
+/// `/tmp` has an end, which a function is told of while it can go on; and in fresh it is as `init` left it.
+#[test]
+fn tmp_is_limited_and_gone_with_the_request() {
+    if !require_kvm() {
+        return;
+    }
+    let snapshot = snapshot();
+    let mut vm = snapshot.restore(Isolation::Fresh);
+    for _ in 0..2 {
+        let told = ask(&mut vm, "fill");
+        let (bytes, error) = told.split_once(' ').expect("two parts");
+        let bytes: u64 = bytes.parse().expect("a number");
+        assert!((4 << 20..8 << 20).contains(&bytes), "{told}");
+        assert!(error.starts_with("StorageFull: no room in /tmp"), "{told}");
+        assert_eq!(ask(&mut vm, "left x"), "false of init");
+    }
+    let mut vm = snapshot.restore(Isolation::Reuse);
+    assert_eq!(ask(&mut vm, "left x"), "false of init");
+    assert_eq!(ask(&mut vm, "left y"), "true of init");
 }
 
 /// Hash keys are drawn after the resume, although `init` used a table; and so is what else a thread-local keeps.

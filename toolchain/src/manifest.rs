@@ -166,6 +166,8 @@ pub(crate) struct Manifest {
     /// It is not Rust.
     pub(crate) native: Option<Native>,
     pub(crate) settings: SomeSettings,
+    /// Files that the image has: by path in the function, the path in the crate.
+    pub(crate) files: BTreeMap<String, PathBuf>,
 }
 
 /// The same as it is written.
@@ -189,6 +191,7 @@ struct Written {
     kv: BTreeMap<BindingName, NamedGrant>,
     queue: BTreeMap<BindingName, NamedGrant>,
     invoke: InvokeGrant,
+    files: BTreeMap<String, PathBuf>,
 }
 
 /// A [`UrlGrant`] as it is written.
@@ -234,6 +237,7 @@ impl From<Written> for Manifest {
             name: written.name,
             native: written.function,
             settings,
+            files: written.files,
         }
     }
 }
@@ -272,6 +276,7 @@ impl Manifest {
             name: self.name.or(other.name),
             native: other.native,
             settings: self.settings.over(other.settings),
+            files: other.files,
         }
     }
 }

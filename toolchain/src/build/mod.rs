@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! package   what cargo says of the function's package, and its [package.metadata.jiffy]
+//! files     the files that jiffy.toml has linked in
 //! no_std    whether the function does without std
 //! wrapper   the generated crate that links function, SDK and library OS into one program
 //! native    C and C++: the objects that are linked instead of the function's crate
@@ -10,6 +11,7 @@
 //! ```
 
 mod cargo;
+mod files;
 mod native;
 mod no_std;
 mod package;
@@ -28,6 +30,7 @@ use serde::Serialize;
 
 pub(crate) use self::{
     cargo::{CargoError, cargo_program},
+    files::FilesError,
     native::{NativeError, compiler_version},
     package::PackageError,
     sources::{Sources, sources},
@@ -36,6 +39,7 @@ pub(crate) use self::{
 use crate::{
     image::{self, Image, ImageError},
     inspect::print_sizes,
+    manifest::{Manifest, ManifestError},
     output::{Format, Line, Nanoseconds, nanoseconds, print_json},
 };
 
@@ -84,6 +88,10 @@ pub(crate) enum BuildError {
     #[error(transparent)]
     Package(#[from] PackageError),
     #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    #[error(transparent)]
     Wrapper(#[from] WrapperError),
     #[error(transparent)]
     Native(#[from] NativeError),
@@ -111,11 +119,15 @@ pub(crate) fn crate_folder(path: &Path) -> Result<PathBuf, PackageError> {
 pub(crate) fn build(options: &Options) -> Result<Built, BuildError> {
     let start = Instant::now();
     let package = package::find(&options.path)?;
+    let files = files::find(&package.root, &Manifest::of_crate(&package.root)?.files)?;
+    if !files.is_empty() && !package.std {
+        return Err(FilesError::NoStd(package.name).into());
+    }
     let objects = match &package.native {
         Some(native) => native::compile(&package, native, options.profile)?,
         None => native::Objects::default(),
     };
-    let wrapper = wrapper::generate(&package, objects)?;
+    let wrapper = wrapper::generate(&package, objects, &files)?;
     let program = cargo::build(&package, &wrapper, options.profile)?;
     let file = if options.strip {
         image::read_stripped(&program)?

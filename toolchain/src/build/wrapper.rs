@@ -10,7 +10,11 @@ use std::{
 
 use toml::{Table, Value};
 
-use super::{native::Objects, package::Package};
+use super::{
+    files::{Files, FilesError, table as files_table},
+    native::Objects,
+    package::Package,
+};
 
 /// Optimisation of release images. Beside `s`, it makes `primes` 1.15 and `markdown` 1.3 times as
 /// fast and `hello` 90 KiB instead of 60; `3` makes images larger and none of them faster.
@@ -40,6 +44,8 @@ pub(crate) enum WrapperError {
     Read { path: PathBuf, source: io::Error },
     #[error("the path {0} is not UTF-8, which Cargo.toml needs: move the crate")]
     NotUtf8(PathBuf),
+    #[error(transparent)]
+    Files(#[from] FilesError),
 }
 
 /// A generated wrapper crate.
@@ -58,7 +64,11 @@ pub(crate) struct Wrapper {
 }
 
 /// Writes the wrapper crate of `package`.
-pub(super) fn generate(package: &Package, objects: Objects) -> Result<Wrapper, WrapperError> {
+pub(super) fn generate(
+    package: &Package,
+    objects: Objects,
+    files: &Files,
+) -> Result<Wrapper, WrapperError> {
     let script = if package.std {
         "image-std.ld"
     } else {
@@ -72,7 +82,7 @@ pub(super) fn generate(package: &Package, objects: Objects) -> Result<Wrapper, W
     let name = format!("{}-image", package.name);
     let manifest = folder.join("Cargo.toml");
     write_if_changed(&manifest, manifest_text(package, &name)?.as_bytes())?;
-    let main = main_text(package, utf8(&linker_script)?, objects.fingerprint);
+    let main = main_text(package, utf8(&linker_script)?, objects.fingerprint, files)?;
     write_if_changed(&folder.join("src/main.rs"), main.as_bytes())?;
     copy_lock(&package.lock_file(), &folder)?;
     let libraries = package.std.then(|| folder.join("libraries"));
@@ -159,7 +169,12 @@ fn table<const N: usize>(of: [(&str, Value); N]) -> Value {
     Value::Table(entries(of))
 }
 
-fn main_text(package: &Package, linker_script: &str, objects: u64) -> String {
+fn main_text(
+    package: &Package,
+    linker_script: &str,
+    objects: u64,
+    files: &Files,
+) -> Result<String, WrapperError> {
     let Package {
         name,
         version,
@@ -176,7 +191,11 @@ fn main_text(package: &Package, linker_script: &str, objects: u64) -> String {
         Some(_) => format!("const _: u64 = {objects:#x}; // Of what is linked beside crates.\n"),
         None => String::new(),
     };
-    format!(
+    let (files, of_files) = match files.is_empty() {
+        true => (String::new(), ""),
+        false => (files_table(files)?, ", files: FILES"),
+    };
+    Ok(format!(
         "//! Written by `jiffy build`; changes are lost.\n\
          {no_std}\
          #![no_main]\n\
@@ -184,9 +203,10 @@ fn main_text(package: &Package, linker_script: &str, objects: u64) -> String {
          // Cargo does not look at linker scripts: this makes it link again when the script changes.\n\
          const _: &[u8] = include_bytes!({linker_script:?});\n\
          {objects}\
+         {files}\
          \n\
-         jiffy::image! {{ function: {crate_name}, name: {name:?}, version: {version:?}, flags: {flags}{std} }}\n"
-    )
+         jiffy::image! {{ function: {crate_name}, name: {name:?}, version: {version:?}, flags: {flags}{std}{of_files} }}\n"
+    ))
 }
 
 /// Gives the wrapper the function's versions. Cargo then adds the wrapper itself to its copy, so
@@ -257,17 +277,21 @@ mod tests {
     fn std_is_what_a_function_has_that_wants_it() {
         let folder = tempfile::tempdir().expect("temporary folder");
         let mut package = package(folder.path());
-        let wrapper = generate(&package, Objects::default()).expect("generated");
+        let wrapper = generate(&package, Objects::default(), &Files::new()).expect("generated");
         let main = wrapper.manifest.with_file_name("src/main.rs");
         let text = |path: &Path| fs::read_to_string(path).expect("read");
         assert!(text(&main).contains("#![no_std]"));
         assert!(!text(&wrapper.manifest).contains("libc") && wrapper.libraries.is_none());
         package.std = true;
-        let wrapper = generate(&package, Objects::default()).expect("generated");
+        let wrapper = generate(&package, Objects::default(), &Files::new()).expect("generated");
         assert!(!text(&main).contains("no_std"));
         assert!(text(&main).contains("flags: 2, std: jiffy_libc }"));
         assert!(text(&wrapper.manifest).contains("[dependencies.jiffy-libc]"));
         assert!(wrapper.linker_script.ends_with("rt/image-std.ld"));
+        let files = Files::from([("/a".to_owned(), PathBuf::from("/b"))]);
+        generate(&package, Objects::default(), &files).expect("generated");
+        assert!(text(&main).contains("(\"/a\", include_bytes!(\"/b\")),"));
+        assert!(text(&main).contains("std: jiffy_libc, files: FILES }"));
         let library = wrapper.libraries.expect("libraries").join("libc.a");
         assert_eq!(fs::read(library).expect("read"), EMPTY_ARCHIVE);
     }
@@ -291,7 +315,7 @@ mod tests {
                 files: vec!["main.o".into()],
                 fingerprint,
             };
-            let wrapper = generate(&package, objects).expect("generated");
+            let wrapper = generate(&package, objects, &Files::new()).expect("generated");
             assert_eq!(wrapper.objects, [PathBuf::from("main.o")]);
             let text = |path: &Path| fs::read_to_string(path).expect("read");
             assert!(text(&wrapper.manifest).contains("[dependencies.jiffy-c]"));
@@ -309,7 +333,7 @@ mod tests {
     fn the_wrapper_is_a_crate_of_its_own() {
         let folder = tempfile::tempdir().expect("temporary folder");
         let package = package(folder.path());
-        let wrapper = generate(&package, Objects::default()).expect("generated");
+        let wrapper = generate(&package, Objects::default(), &Files::new()).expect("generated");
         let manifest = fs::read_to_string(&wrapper.manifest).expect("manifest");
         let manifest: Table = manifest.parse().expect("TOML");
         assert_eq!(manifest["workspace"], Value::Table(Table::new()));
@@ -331,7 +355,7 @@ mod tests {
     fn unchanged_files_are_left_alone() {
         let folder = tempfile::tempdir().expect("temporary folder");
         let package = package(folder.path());
-        let wrapper = generate(&package, Objects::default())
+        let wrapper = generate(&package, Objects::default(), &Files::new())
             .expect("generated")
             .manifest;
         let lock = wrapper.with_file_name("Cargo.lock");
@@ -341,7 +365,7 @@ mod tests {
             let file = fs::File::options().append(true).open(path).expect("open");
             file.set_modified(SystemTime::UNIX_EPOCH).expect("touch");
         }
-        generate(&package, Objects::default()).expect("generated");
+        generate(&package, Objects::default(), &Files::new()).expect("generated");
         for path in [&wrapper, &lock] {
             let modified = fs::metadata(path)
                 .expect("metadata")
@@ -350,7 +374,7 @@ mod tests {
             assert_eq!(modified, SystemTime::UNIX_EPOCH);
         }
         fs::write(package.lock_file(), "version = 4\n# newer\n").expect("write");
-        generate(&package, Objects::default()).expect("generated");
+        generate(&package, Objects::default(), &Files::new()).expect("generated");
         assert_eq!(
             fs::read_to_string(&lock).expect("lock"),
             "version = 4\n# newer\n"
@@ -362,7 +386,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("temporary folder");
         let package = package(folder.path());
         fs::remove_file(folder.path().join("rt/image.ld")).expect("remove");
-        let error = generate(&package, Objects::default()).expect_err("no linker script");
+        let error =
+            generate(&package, Objects::default(), &Files::new()).expect_err("no linker script");
         assert!(matches!(error, WrapperError::NoLibraryOs(_)));
     }
 }

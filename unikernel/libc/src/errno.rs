@@ -9,17 +9,28 @@ pub(crate) const EBADF: c_int = 9;
 pub(crate) const ECHILD: c_int = 10;
 pub(crate) const EAGAIN: c_int = 11;
 pub(crate) const ENOMEM: c_int = 12;
+pub(crate) const EACCES: c_int = 13;
+pub(crate) const EFAULT: c_int = 14;
 pub(crate) const EBUSY: c_int = 16;
+pub(crate) const EEXIST: c_int = 17;
+pub(crate) const ENOTDIR: c_int = 20;
+pub(crate) const EISDIR: c_int = 21;
 pub(crate) const EINVAL: c_int = 22;
+pub(crate) const EMFILE: c_int = 24;
 pub(crate) const ENOTTY: c_int = 25;
+pub(crate) const EFBIG: c_int = 27;
+pub(crate) const ENOSPC: c_int = 28;
 pub(crate) const ESPIPE: c_int = 29;
 pub(crate) const EROFS: c_int = 30;
 pub(crate) const EDOM: c_int = 33;
 pub(crate) const ERANGE: c_int = 34;
 pub(crate) const EDEADLK: c_int = 35;
+pub(crate) const ENAMETOOLONG: c_int = 36;
 pub(crate) const ENOSYS: c_int = 38;
+pub(crate) const ENOTEMPTY: c_int = 39;
 pub(crate) const EOVERFLOW: c_int = 75;
 pub(crate) const EILSEQ: c_int = 84;
+pub(crate) const ENOTSUP: c_int = 95;
 pub(crate) const ETIMEDOUT: c_int = 110;
 
 /// What an error number means.
@@ -27,8 +38,21 @@ pub(crate) const fn message(error: c_int) -> &'static str {
     match error {
         0 => "no error",
         EPERM => "not permitted",
-        ENOENT => "no such file: a function has no files",
-        EBADF => "no such descriptor: a function has 0, 1 and 2",
+        ENOENT => {
+            "no such file or folder: a function has what jiffy.toml gives it in [files], and what it makes in /tmp"
+        }
+        EBADF => "not open, or not so that this could be done",
+        EACCES => "not allowed",
+        EEXIST => "it is there already",
+        ENOTDIR => "not a folder",
+        EISDIR => "a folder",
+        EMFILE => "too many files are open: close some",
+        EFBIG => "too large",
+        ENOSPC => {
+            "no room in /tmp, which may have half of the function's memory: remove files, or deploy with more memory"
+        }
+        ENAMETOOLONG => "a name of more than 255 bytes, or a path of more than 4095",
+        ENOTEMPTY => "not empty",
         ECHILD => "no such process: a function has one",
         EAGAIN => "try again",
         ENOMEM => "out of memory",
@@ -36,12 +60,15 @@ pub(crate) const fn message(error: c_int) -> &'static str {
         EINVAL => "invalid argument",
         ENOTTY => "not a terminal",
         ESPIPE => "not a file: it has no position",
-        EROFS => "read-only file system: a function has no files that it could write",
+        EROFS => "read-only: a function can write below /tmp only",
         ERANGE => "out of range",
         EDEADLK => "deadlock: the one thread has the lock already",
         ENOSYS => {
             "not in a function: it has one thread and one process, and neither sockets nor signals"
         }
+        EFAULT => "no address",
+        EOVERFLOW => "a number that is too large",
+        ENOTSUP => "not supported",
         ETIMEDOUT => "timed out",
         _ => "an error that a function does not know",
     }
@@ -66,7 +93,7 @@ mod guest {
         sync::atomic::{AtomicI32, Ordering::Relaxed},
     };
 
-    use super::{EDOM, EILSEQ, EOVERFLOW, message, put_text};
+    use super::{EDOM, EILSEQ, message, put_text};
     use crate::guest::one_thread::OneThread;
 
     static ERRNO: AtomicI32 = AtomicI32::new(0);
@@ -99,7 +126,6 @@ mod guest {
         static TEXT: OneThread<[c_char; 128]> = OneThread::new([0; 128]);
         match error {
             EDOM => return c"outside of what the function is defined for".as_ptr(),
-            EOVERFLOW => return c"too large for its type".as_ptr(),
             EILSEQ => return c"no character".as_ptr(),
             _ => {}
         }

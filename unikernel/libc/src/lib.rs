@@ -9,7 +9,7 @@
 //! time          clocks and sleep
 //! environment   getenv, environ, setenv
 //! random        getrandom
-//! files         a file system without files
+//! files         files in memory: what jiffy.toml gives, and /tmp
 //! threads       one thread: mutexes, keys, and what a wait means
 //! processes     exit and abort; sysconf; no other process, and no signals
 //! sockets       none
@@ -34,8 +34,7 @@
 //! What nothing calls is in no image: the linker leaves it out.
 //!
 //! Every symbol keeps the contract of its man page as far as a function has what it speaks of. What a function never has
-//! (processes, signals, threads, sockets) fails with `ENOSYS`; what it has none of (files) fails as it would where there are
-//! none. Nothing crashes, and nothing says that it was done when it was not. Where no failure can be told, as in a wait that
+//! (processes, signals, threads, sockets) fails with `ENOSYS`. Nothing crashes, and nothing says that it was done when it was not. Where no failure can be told, as in a wait that
 //! nobody ends, the VM ends and says why.
 //!
 //! Symbols exist only in images, under `cfg(jiffy_guest)`; what needs no machine is also compiled for the host, where its
@@ -70,6 +69,7 @@ extern crate std;
 mod calendar;
 mod classes;
 mod errno;
+mod files;
 mod format;
 mod lines;
 mod math;
@@ -105,4 +105,7 @@ mod guest {
 }
 
 #[cfg(jiffy_guest)]
-pub use guest::start::{end_of_request, start};
+pub use guest::{
+    files::embed,
+    start::{end_of_request, start},
+};

@@ -53,8 +53,19 @@ struct FirstPage([u8; PAGE_BYTES as usize]);
 #[unsafe(link_section = ".bss.hot.heap")]
 static FIRST_PAGE: Global<FirstPage> = Global::new(FirstPage([0; PAGE_BYTES as usize]));
 
+#[cfg(feature = "std")]
+static BYTES: core::sync::atomic::AtomicU64 = core::sync::atomic::AtomicU64::new(0);
+
+/// Bytes of the heap, used and free.
+#[cfg(feature = "std")]
+pub fn heap_bytes() -> u64 {
+    BYTES.load(Relaxed)
+}
+
 /// Gives the first page and `start..end` to the heap. Called once, before the first allocation.
 pub(crate) fn claim(start: u64, end: u64) {
+    #[cfg(feature = "std")]
+    BYTES.store(end - start + PAGE_BYTES, Relaxed);
     // SAFETY: `FIRST_PAGE` is a static that nothing else refers to.
     unsafe { HEAP.0.claim(FIRST_PAGE.get().cast(), PAGE_BYTES as usize) };
     let base = ptr::with_exposed_provenance_mut(start as usize);

@@ -88,6 +88,7 @@ pub use self::{
 #[cfg(all(jiffy_guest, feature = "std"))]
 pub use self::{
     entropy::fill_hash_keys,
+    heap::heap_bytes,
     last_words::{
         aborted, aborted_at, end_if_allocation_failed, end_if_out_of_memory, out_of_memory,
         panicked,

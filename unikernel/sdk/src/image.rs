@@ -1,7 +1,8 @@
 //! `jiffy::image!`: what `jiffy build` puts around a function to make a program of it.
 
 /// Makes an image of a function. `jiffy build` writes the one call of it, in a crate of its own;
-/// it means something under `cfg(jiffy_guest)` only. `std: jiffy_libc` is in that of a function which uses `std`.
+/// it means something under `cfg(jiffy_guest)` only. `std: jiffy_libc` is in that of a function which uses `std`, and `files`
+/// if jiffy.toml gives it some.
 ///
 /// ```ignore
 /// jiffy::image! { function: hello, name: "hello", version: "0.1.0", flags: 0 }
@@ -10,7 +11,7 @@
 macro_rules! image {
     (
         function: $function:ident, name: $name:expr, version: $version:expr, flags: $flags:expr
-        $(, std: $libc:ident)? $(,)?
+        $(, std: $libc:ident $(, files: $files:expr)?)? $(,)?
     ) => {
         #[used]
         #[unsafe(link_section = ".note.jiffy")]
@@ -23,6 +24,7 @@ macro_rules! image {
         #[unsafe(no_mangle)]
         fn __jiffy_main() -> ! {
             $(
+                $($libc::embed($files);)?
                 $libc::start();
             )?
             fn init() -> ::core::result::Result<(), $crate::__private::String> {

@@ -8,11 +8,14 @@
 use std::{
     cell::Cell,
     collections::{HashMap, HashSet, hash_map::RandomState},
-    env, fs,
+    env,
+    fs::{self, File},
     hash::BuildHasher,
     hint::black_box,
-    io::{self, Read, Write},
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
     net::{TcpStream, ToSocketAddrs},
+    os::unix::fs::PermissionsExt,
+    path::Path,
     process::{self, Command},
     sync::{Condvar, LazyLock, Mutex, OnceLock, RwLock, mpsc},
     thread,
@@ -40,6 +43,7 @@ pub struct Left {
 fn setup() -> Left {
     COUNT.set(1000);
     println!("init prints");
+    fs::write("/tmp/of-init", "of init").expect("room");
     Left {
         table: (0..100)
             .map(|number| (number.to_string(), number))
@@ -96,28 +100,114 @@ fn locks() -> String {
 
 fn missing() -> String {
     let refused = [
-        ("read", text(fs::read("/etc/hosts"))),
-        ("write", text(fs::write("/tmp/x", "x"))),
-        ("create", text(fs::create_dir_all("/tmp/x/y"))),
-        ("list", text(fs::read_dir("/"))),
-        ("metadata", text(fs::metadata("/x"))),
+        ("read", text(fs::read("/none"))),
+        ("write", text(fs::write("/app/x", "x"))),
+        ("create", text(fs::create_dir_all("/x/y"))),
+        ("list", text(fs::read_dir("/none"))),
+        ("remove", text(fs::remove_file("/app/greeting.txt"))),
+        ("link", text(std::os::unix::fs::symlink("/a", "/tmp/a"))),
         ("canonical", text(fs::canonicalize("x"))),
-        ("spawn", text(thread::Builder::new().spawn(|| 1))),
         ("connect", text(TcpStream::connect("127.0.0.1:80"))),
         ("resolve", text("localhost:80".to_socket_addrs())),
         ("command", text(Command::new("ls").output())),
         ("set current", text(env::set_current_dir("/x"))),
     ];
-    let exists = fs::exists("/etc").expect("an answer");
     let mut input = String::new();
     let input = io::stdin().read_to_string(&mut input).expect("an end");
     let mut lines: Vec<String> = refused.map(|(what, why)| format!("{what}: {why}")).into();
     lines.push(format!(
-        "{exists} {input} {:?} {}",
+        "{input} {:?} {}",
         env::current_dir().ok(),
         env::args().count()
     ));
     lines.join("\n")
+}
+
+/// What was linked in, and devices.
+fn linked_in() -> io::Result<String> {
+    let mut names: Vec<String> = fs::read_dir("/app")?
+        .map(|entry| {
+            let entry = entry?;
+            let kind = if entry.file_type()?.is_dir() { "/" } else { "" };
+            Ok(format!("{}{kind}", entry.file_name().to_string_lossy()))
+        })
+        .collect::<io::Result<_>>()?;
+    names.sort();
+    let mut random = [0; 32];
+    File::open("/dev/urandom")?.read_exact(&mut random)?;
+    let hosts = fs::read_to_string("/etc/hosts")?;
+    let metadata = fs::metadata("/app/greeting.txt")?;
+    File::options()
+        .write(true)
+        .open("/dev/stderr")?
+        .write_all(b"by name\n")?;
+    Ok(format!(
+        "{names:?} {:?} {} {} {} {:?}",
+        fs::read_to_string("/app/greeting.txt")?,
+        metadata.len(),
+        metadata.permissions().readonly(),
+        random != [0; 32] && hosts.contains("localhost"),
+        fs::canonicalize("/app/../app/./sub/deep.txt")?,
+    ))
+}
+
+/// A folder below `/tmp`: made, filled, moved, measured, copied, read in pieces, removed.
+fn temporary() -> io::Result<String> {
+    let place = Path::new("/tmp/work");
+    fs::create_dir_all(place.join("a/b"))?;
+    env::set_current_dir(place)?;
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open("a/file")?;
+    writeln!(file, "one")?;
+    writeln!(file, "two")?;
+    file.seek(SeekFrom::Start(1))?;
+    file.write_all(b"NE")?;
+    file.set_len(1 << 20)?;
+    file.sync_all()?;
+    let mut other = file.try_clone()?;
+    other.rewind()?;
+    let mut lines = BufReader::new(&file).lines();
+    let first = lines.next().transpose()?.unwrap_or_default();
+    fs::rename("a", "moved")?;
+    let copied = fs::copy("moved/file", "copy")?;
+    let again = text(fs::create_dir("moved/b"));
+    let full = text(fs::remove_dir("moved"));
+    let mut appended = File::options().append(true).open("copy")?;
+    appended.write_all(b"end")?;
+    let len = fs::metadata("copy")?.len();
+    let modified = fs::metadata("copy")?.modified()?;
+    let is_now = SystemTime::now().duration_since(modified).is_ok();
+    fs::set_permissions("copy", fs::Permissions::from_mode(0o600))?;
+    let mode = fs::metadata("copy")?.permissions().mode() & 0o777;
+    let here = env::current_dir()?;
+    env::set_current_dir("/")?;
+    fs::remove_dir_all(place)?;
+    let gone = !fs::exists(place)?;
+    Ok(format!(
+        "{first} {copied} {len} {is_now} {mode:o} {again} | {full} | {here:?} {gone}"
+    ))
+}
+
+/// Writes until there is no room, and takes it away again.
+fn fill() -> io::Result<String> {
+    let mut file = File::create("/tmp/large")?;
+    let piece = vec![7; 64 << 10];
+    let (mut bytes, error) = (
+        0,
+        loop {
+            if let Err(error) = file.write_all(&piece) {
+                break error;
+            }
+        },
+    );
+    bytes += file.metadata()?.len();
+    drop(file);
+    fs::remove_file("/tmp/large")?;
+    fs::write("/tmp/small", &piece)?;
+    Ok(format!("{bytes} {:?}: {error}", error.kind()))
 }
 
 /// Does what the event names.
@@ -139,6 +229,17 @@ pub fn with_std(event: &[u8], left: &Left) -> Vec<u8> {
             let mut counts: Vec<_> = counts.into_iter().collect();
             counts.sort();
             format!("{counts:?} {} {seen}", left.table["7"])
+        }
+        "linked-in" => linked_in().unwrap_or_else(|error| error.to_string()),
+        "temporary" => temporary().unwrap_or_else(|error| error.to_string()),
+        "fill" => fill().unwrap_or_else(|error| error.to_string()),
+        "left" => {
+            let found = fs::exists("/tmp/left").expect("an answer");
+            fs::write("/tmp/left", rest).expect("room");
+            format!(
+                "{found} {}",
+                fs::read_to_string("/tmp/of-init").expect("left")
+            )
         }
         "keys" => format!("{} {}", RandomState::new().hash_one(1), left.hash),
         "print" => {

@@ -13,7 +13,10 @@ use super::{
     one_thread::OneThread,
     stdio::{end_lines, last_words},
 };
-use crate::errno::{EINVAL, ENOENT, ENOMEM, ENOSYS, fail, get, put_text};
+use crate::{
+    errno::{EINVAL, ENOENT, ENOMEM, ENOSYS, fail, get, put_text},
+    files::OPEN_MAX,
+};
 
 absent! { ENOSYS, -1 => c_int:
     execl execle execlp execv execve execvp fexecve fork getgroups getrlimit getrlimit64 getrusage kill killpg prlimit64
@@ -176,7 +179,7 @@ extern "C" fn sysconf(name: c_int) -> c_long {
     match name {
         0 => 128 << 10, // _SC_ARG_MAX
         2 => 100,       // _SC_CLK_TCK
-        4 => 3,         // _SC_OPEN_MAX
+        4 => OPEN_MAX as c_long,
         30 => 4096,     // _SC_PAGESIZE
         60 => 1024,     // _SC_IOV_MAX
         75 => 16 << 10, // _SC_THREAD_STACK_MIN

@@ -97,6 +97,7 @@ mod descriptors {
         pub(super) fn write(descriptor: c_int, from: *const c_void, bytes: usize) -> isize;
         pub(super) fn unlink(path: *const c_char) -> c_int;
         pub(super) fn rmdir(path: *const c_char) -> c_int;
+        pub(super) fn mkstemp(template: *mut c_char) -> c_int;
         pub(super) safe fn close(descriptor: c_int) -> c_int;
         pub(super) safe fn lseek64(descriptor: c_int, offset: i64, from: c_int) -> i64;
     }
@@ -104,7 +105,6 @@ mod descriptors {
 
 absent! { ENOSYS, ptr::null_mut() => *mut c_void: popen open_memstream fmemopen }
 absent! { ENOSYS, -1 => c_int: pclose }
-absent! { EROFS, ptr::null_mut() => *mut c_void: tmpfile64 }
 nothing! { fflush fflush_unlocked flockfile funlockfile ftrylockfile setvbuf setlinebuf setbuf setbuffer fpurge }
 
 /// What a mode means to `open`.
@@ -172,6 +172,31 @@ unsafe extern "C" fn fopen(path: *const c_char, mode: *const c_char) -> *mut FIL
 unsafe extern "C" fn fopen64(path: *const c_char, mode: *const c_char) -> *mut FILE {
     // SAFETY: as the caller's.
     unsafe { fopen(path, mode) }
+}
+
+/// A file without a name, gone when it is closed.
+#[unsafe(no_mangle)]
+extern "C" fn tmpfile() -> *mut FILE {
+    let mut name = *b"/tmp/fileXXXXXX\0";
+    // SAFETY: it is a text, and ours.
+    let descriptor = unsafe { descriptors::mkstemp(name.as_mut_ptr().cast()) };
+    if descriptor < 0 {
+        return ptr::null_mut();
+    }
+    // SAFETY: as above.
+    unsafe { descriptors::unlink(name.as_ptr().cast()) };
+    // SAFETY: as above.
+    let stream = unsafe { fdopen(descriptor, c"w+".as_ptr()) };
+    if stream.is_null() {
+        descriptors::close(descriptor);
+    }
+    stream
+}
+
+/// As `tmpfile`: the two are one on x86-64.
+#[unsafe(no_mangle)]
+extern "C" fn tmpfile64() -> *mut FILE {
+    tmpfile()
 }
 
 /// Closes a stream, which is gone then, and opens another.
