@@ -239,7 +239,6 @@ fn panics_are_told_with_their_place() {
     }
     for (deed, expected) in [
         ("panic now", "a panic of std: now"),
-        ("spawn", "one thread"),
         ("deadlock", "deadlock: the function waits"),
         ("abort", "after it wrote: this is why"),
     ] {

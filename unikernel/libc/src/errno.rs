@@ -5,6 +5,7 @@ use core::ffi::c_int;
 
 pub(crate) const EPERM: c_int = 1;
 pub(crate) const ENOENT: c_int = 2;
+pub(crate) const ESRCH: c_int = 3;
 pub(crate) const EBADF: c_int = 9;
 pub(crate) const ECHILD: c_int = 10;
 pub(crate) const EAGAIN: c_int = 11;
@@ -41,6 +42,7 @@ pub(crate) const fn message(error: c_int) -> &'static str {
         ENOENT => {
             "no such file or folder: a function has what jiffy.toml gives it in [files], and what it makes in /tmp"
         }
+        ESRCH => "no such thread",
         EBADF => "not open, or not so that this could be done",
         EACCES => "not allowed",
         EEXIST => "it is there already",
@@ -62,10 +64,8 @@ pub(crate) const fn message(error: c_int) -> &'static str {
         ESPIPE => "not a file: it has no position",
         EROFS => "read-only: a function can write below /tmp only",
         ERANGE => "out of range",
-        EDEADLK => "deadlock: the one thread has the lock already",
-        ENOSYS => {
-            "not in a function: it has one thread and one process, and neither sockets nor signals"
-        }
+        EDEADLK => "deadlock: this thread has the lock already",
+        ENOSYS => "not in a function: it has one process, and neither sockets nor signals",
         EFAULT => "no address",
         EOVERFLOW => "a number that is too large",
         ENOTSUP => "not supported",
@@ -109,12 +109,12 @@ mod guest {
         ERRNO.store(error, Relaxed);
     }
 
-    /// What was wrong last.
+    /// The error that was last: what a thread keeps while others go on.
     pub(crate) fn get() -> c_int {
         ERRNO.load(Relaxed)
     }
 
-    /// Where `errno` is: one place, as there is one thread.
+    /// Where `errno` is: one place, because one thread runs at a time.
     #[unsafe(no_mangle)]
     extern "C" fn __errno_location() -> *mut c_int {
         ERRNO.as_ptr()
@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn what_a_function_lacks_is_said() {
-        assert!(message(ENOSYS).contains("one thread"));
+        assert!(message(ENOSYS).contains("one process"));
         assert!(message(4711).contains("does not know"));
     }
 }

@@ -10,7 +10,8 @@
 //! environment   getenv, environ, setenv
 //! random        getrandom
 //! files         files in memory: what jiffy.toml gives, and /tmp
-//! threads       one thread: mutexes, keys, and what a wait means
+//! threads       threads that take turns: begin, end, switch, keys, locks
+//! waiting       how a thread waits, with and without others
 //! processes     exit and abort; sysconf; no other process, and no signals
 //! sockets       none
 //! syscall       the system calls that std makes by number
@@ -34,7 +35,8 @@
 //! What nothing calls is in no image: the linker leaves it out.
 //!
 //! Every symbol keeps the contract of its man page as far as a function has what it speaks of. What a function never has
-//! (processes, signals, threads, sockets) fails with `ENOSYS`. Nothing crashes, and nothing says that it was done when it was not. Where no failure can be told, as in a wait that
+//! (processes, signals, sockets) fails with `ENOSYS`. Nothing crashes, and nothing says that it was done when it was not.
+//! Where no failure can be told, as in a wait that
 //! nobody ends, the VM ends and says why.
 //!
 //! Symbols exist only in images, under `cfg(jiffy_guest)`; what needs no machine is also compiled for the host, where its
@@ -102,10 +104,11 @@ mod guest {
     pub(crate) mod threads;
     pub(crate) mod time;
     pub(crate) mod unwinding;
+    pub(crate) mod waiting;
 }
 
 #[cfg(jiffy_guest)]
 pub use guest::{
     files::embed,
-    start::{end_of_request, start},
+    start::{end_of_init, end_of_request, start},
 };

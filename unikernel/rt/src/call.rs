@@ -12,12 +12,23 @@ use jiffy_abi::{
     fault::kind,
     frame::{FrameError, HEADER_BYTES},
 };
+#[cfg(feature = "std")]
+use jiffy_abi::{
+    call::{CallErrorKind, ReplyHead, Sent},
+    doorbell::Wait,
+};
 
+#[cfg(feature = "std")]
+use crate::{
+    doorbell,
+    others::{Others, others},
+    tls,
+};
 use crate::{
     last_words::{give_up, out_of_memory},
     one::{Handle, One},
     replies::{Replies, Reply, ReplyError},
-    vsock::Stream,
+    vsock::{Packet, Stream},
 };
 
 /// Calls up to this size, bytes, are gathered; a larger one goes into the stream from where it lies.
@@ -77,6 +88,19 @@ struct Calls {
     wakers: Vec<Waker>,
     /// Of those for whom one has come: to be woken where nothing of this is borrowed, as that runs a function's code.
     woken: Vec<Waker>,
+    /// The number of the request's first call as a function has it; its host counts from zero. A thread, or what it keeps, may
+    /// outlive a request, and takes no reply of another one.
+    #[cfg(feature = "std")]
+    first: u32,
+    /// Replies that have come since the VM began.
+    #[cfg(feature = "std")]
+    came: u64,
+    /// How to wait for replies for whoever is to be woken by one; a pointer for the same reason.
+    #[cfg(feature = "std")]
+    wait_for_host: Option<fn(Option<u64>)>,
+    /// Some have come that threads that wait for the host were not told of.
+    #[cfg(feature = "std")]
+    is_news: bool,
 }
 
 /// The one server, once there is one.
@@ -85,6 +109,10 @@ pub(crate) static SERVER: One<Server> = One::new();
 /// Starts a call, which goes out at the next wait: its number. Waits if as many as may be are in flight.
 pub fn start_call(call: Call<'_>) -> Result<u32, NoCall> {
     let server = SERVER.get().ok_or(NoCall::NoRequest)?;
+    #[cfg(feature = "std")]
+    if let Some(others) = others() {
+        (others.check_stack)();
+    }
     let started = server.with(|server| server.start(call));
     wake(server);
     started
@@ -94,6 +122,12 @@ pub fn start_call(call: Call<'_>) -> Result<u32, NoCall> {
 pub fn wait_reply(id: u32) -> Reply {
     match SERVER.get() {
         Some(server) => {
+            #[cfg(feature = "std")]
+            if !server.with(|server| server.calls.is_of_this_request(id))
+                || !wait_among_others(server, id)
+            {
+                return of_another_request(id);
+            }
             let reply = server.with(|server| server.wait(id));
             wake(server);
             reply
@@ -106,11 +140,21 @@ pub fn wait_reply(id: u32) -> Reply {
 /// has, which [`wait_any`] waits for.
 pub fn take_reply(id: u32, waker: &Waker) -> Option<Reply> {
     let server = SERVER.get()?;
-    let reply = server.with(|server| server.calls.replies.take(id));
+    #[cfg(feature = "std")]
+    if !server.with(|server| server.calls.is_of_this_request(id)) {
+        return Some(of_another_request(id));
+    }
+    let reply = server.with(|server| server.calls.take(id));
     if reply.is_none() && !server.with(|server| server.calls.is_awaited_by(waker)) {
         let waker = waker.clone();
         server.with(|server| {
             server.calls.end = Some(end_calls);
+            #[cfg(feature = "std")]
+            {
+                // Unknown to the compiler, which would have it in images that call nothing.
+                let wait: fn(Option<u64>) = core::hint::black_box(wait_for_host);
+                server.calls.wait_for_host = Some(wait);
+            }
             server.calls.wakers.push(waker);
         });
     }
@@ -122,13 +166,110 @@ pub fn wait_any() -> bool {
     let Some(server) = SERVER.get() else {
         return false;
     };
+    #[cfg(feature = "std")]
+    if let Some(others) = others() {
+        return wait_any_among(server, others);
+    }
     let has_come = server.with(Server::wait_any);
     wake(server);
     has_come
 }
 
+/// Has other threads go on, if there are some, until the reply is there or comes no more; false if the request is over in which
+/// the call was made.
+#[cfg(feature = "std")]
+fn wait_among_others(server: Handle<Server>, id: u32) -> bool {
+    let Some(others) = others() else {
+        return true;
+    };
+    loop {
+        let (is_of_this_request, is_to_come) = server.with(|server| {
+            let calls = &server.calls;
+            let is_to_come = calls.in_flight > 0 && !calls.has(id);
+            (calls.is_of_this_request(id), is_to_come)
+        });
+        if !is_of_this_request || !is_to_come {
+            return is_of_this_request;
+        }
+        (others.wait_for_host)();
+    }
+}
+
+/// As [`wait_any`]; what other threads do may be what is waited for, too.
+#[cfg(feature = "std")]
+fn wait_any_among(server: Handle<Server>, others: &Others) -> bool {
+    let state = || server.with(|server| (server.calls.came, server.calls.in_flight));
+    let (came, in_flight) = state();
+    if in_flight == 0 {
+        return (others.let_others_go_on)();
+    }
+    while state() == (came, in_flight) {
+        (others.wait_for_host)();
+    }
+    true
+}
+
+/// Sends what was started, and waits until bytes of the host have come, or until `until_ns` on the monotonic clock. For
+/// whoever has the threads, when none can go on.
+#[cfg(feature = "std")]
+pub fn wait_for_host(until_ns: Option<u64>) {
+    let Some(server) = SERVER.get() else {
+        return;
+    };
+    server.with(|server| server.receive_until(until_ns));
+    tls::as_init(wake, server);
+}
+
+/// As [`wait_for_host`], if somebody is to be woken by a reply that is under way; false if not. An executor of the function's own
+/// waits for its waker, and knows nothing of the host.
+#[cfg(feature = "std")]
+pub fn wait_for_awaited_host(until_ns: Option<u64>) -> bool {
+    let awaited = SERVER.get().and_then(|server| {
+        server.with(|server| {
+            let calls = &server.calls;
+            let is_awaited = calls.in_flight > 0 && !calls.wakers.is_empty();
+            calls.wait_for_host.filter(|_| is_awaited)
+        })
+    });
+    awaited.map(|wait| wait(until_ns)).is_some()
+}
+
+/// Sends what was started: the host works on it while other threads go on.
+#[cfg(feature = "std")]
+pub fn send_calls() {
+    if let Some(server) = SERVER.get() {
+        server.with(Server::send);
+        doorbell::wait(Wait::Poll);
+    }
+}
+
+/// What is instead of the reply to a call that nobody waited for while its request was in hand.
+#[cfg(feature = "std")]
+fn of_another_request(id: u32) -> Reply {
+    let mut payload = Vec::new();
+    let kind = Some(CallErrorKind::Invalid);
+    // Fields so short are always written.
+    let _ = ReplyHead::write(id, kind, Sent::Maybe, |piece| {
+        payload.extend_from_slice(piece)
+    });
+    let head_bytes = payload.len();
+    payload.extend_from_slice(
+        b"the request in which this call was made has its answer: wait for its result before",
+    );
+    Reply {
+        head_bytes,
+        payload,
+    }
+}
+
 /// Wakes those for whom replies have come.
 fn wake(server: Handle<Server>) {
+    #[cfg(feature = "std")]
+    if server.with(|server| mem::take(&mut server.calls.is_news))
+        && let Some(others) = others()
+    {
+        (others.host_has_answered)();
+    }
     for waker in server.with(|server| mem::take(&mut server.calls.woken)) {
         waker.wake();
     }
@@ -188,12 +329,14 @@ impl Server {
         self.calls.made += 1;
         self.calls.made_bytes += frame_bytes as u64;
         self.calls.in_flight += 1;
+        #[cfg(feature = "std")]
+        let id = id.wrapping_add(self.calls.first);
         Ok(id)
     }
 
     fn wait(&mut self, id: u32) -> Reply {
         loop {
-            if let Some(reply) = self.calls.replies.take(id) {
+            if let Some(reply) = self.calls.take(id) {
                 return reply;
             }
             if self.calls.in_flight == 0 {
@@ -226,6 +369,27 @@ impl Server {
     fn receive(&mut self) {
         self.send();
         let packet = self.stream.receive_reply();
+        self.take_in(packet);
+    }
+
+    /// Waits until some bytes have come or it is `until_ns`, and takes in what is there.
+    #[cfg(feature = "std")]
+    fn receive_until(&mut self, until_ns: Option<u64>) {
+        self.send();
+        match until_ns {
+            Some(until_ns) => doorbell::wait_until(until_ns),
+            None => doorbell::wait(Wait::Received),
+        }
+        while self.calls.in_flight > 0
+            && let Some(packet) = self.stream.poll()
+        {
+            self.take_in(packet);
+        }
+    }
+
+    /// Takes in what a packet brought.
+    #[inline(always)]
+    fn take_in(&mut self, packet: Packet) {
         let nonce = self.calls.nonce.unwrap_or_default(); // A call is in flight, so there is one.
         let whole = match self.calls.replies.push(packet.payload(), nonce) {
             Ok(whole) => whole,
@@ -239,6 +403,11 @@ impl Server {
         }
         if whole > 0 {
             self.calls.woken.append(&mut self.calls.wakers);
+            #[cfg(feature = "std")]
+            {
+                self.calls.came += u64::from(whole);
+                self.calls.is_news = true;
+            }
         }
     }
 }
@@ -251,15 +420,51 @@ fn end_calls(server: Handle<Server>) {
             server.receive();
         }
         let calls = &mut server.calls;
+        #[cfg(feature = "std")]
+        {
+            calls.first = calls.first.wrapping_add(calls.made);
+        }
         calls.made = 0;
         calls.made_bytes = 0;
         calls.replies.clear();
         [&mut calls.wakers, &mut calls.woken].map(mem::take)
     });
+    #[cfg(feature = "std")]
+    if let Some(others) = others() {
+        // Threads outlive the request: whoever waits there looks, and finds that its call is over.
+        (others.host_has_answered)();
+        return tls::as_init(wake_all, waiting);
+    }
     drop(waiting);
 }
 
+#[cfg(feature = "std")]
+fn wake_all(waiting: [Vec<Waker>; 2]) {
+    for waker in waiting.into_iter().flatten() {
+        waker.wake();
+    }
+}
+
 impl Calls {
+    /// Whether the call of this number was made in the request in hand.
+    #[cfg(feature = "std")]
+    const fn is_of_this_request(&self, id: u32) -> bool {
+        id.wrapping_sub(self.first) < self.made
+    }
+
+    /// The reply to a call of the request in hand.
+    #[inline(always)]
+    fn take(&mut self, id: u32) -> Option<Reply> {
+        #[cfg(feature = "std")]
+        let id = id.wrapping_sub(self.first);
+        self.replies.take(id)
+    }
+
+    #[cfg(feature = "std")]
+    fn has(&self, id: u32) -> bool {
+        self.replies.has(id.wrapping_sub(self.first))
+    }
+
     fn is_awaited_by(&self, waker: &Waker) -> bool {
         self.wakers.iter().any(|other| other.will_wake(waker))
     }

@@ -31,13 +31,34 @@ pub fn deadline_ns() -> u64 {
     resume_page().deadline_ns
 }
 
+/// RAM of the VM, bytes.
+#[cfg(feature = "std")]
+pub fn ram_bytes() -> u64 {
+    resume_page().heap_end
+}
+
 /// Number of the last resume of this VM; it only grows.
 pub fn generation() -> u64 {
     resume_page().generation
 }
 
-/// Sleeps until `wake_ns` on the monotonic clock.
+/// Sleeps until `wake_ns` on the monotonic clock; other threads, if there are some, go on meanwhile.
 pub fn sleep_until(wake_ns: u64) {
+    #[cfg(feature = "std")]
+    if let Some(others) = crate::others::others() {
+        return (others.sleep_until)(wake_ns);
+    }
+    alone_until(wake_ns);
+}
+
+/// Sleeps until `wake_ns` on the monotonic clock, and all threads with it.
+#[cfg(feature = "std")]
+pub fn sleep_alone_until(wake_ns: u64) {
+    alone_until(wake_ns);
+}
+
+#[inline(always)]
+fn alone_until(wake_ns: u64) {
     while monotonic_ns() < wake_ns {
         doorbell::wait_until(wake_ns);
     }

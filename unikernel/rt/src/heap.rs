@@ -17,11 +17,11 @@ use core::{
 use jiffy_abi::layout::PAGE_BYTES;
 use talc::{TalcCell, source::Manual};
 
-/// A static of the guest's one thread.
+/// A static of the guest's one thread, or of several that take turns.
 #[derive(Debug)]
 pub(crate) struct Global<T>(UnsafeCell<T>);
 
-// SAFETY: a guest has exactly one thread and is never interrupted, so nothing is ever shared.
+// SAFETY: one thread runs, is never interrupted, and has no other go on in the midst of what it does here: nothing is shared.
 unsafe impl<T> Sync for Global<T> {}
 
 impl<T> Global<T> {
@@ -85,10 +85,14 @@ fn noted(pointer: *mut u8, bytes: usize) -> *mut u8 {
     pointer
 }
 
+// With threads, whoever allocates is looked at; once, and not wherever something is allocated.
 // SAFETY: talc upholds the contract; a failed allocation is only noted on its way out.
 unsafe impl GlobalAlloc for Heap {
-    #[inline]
+    #[cfg_attr(not(feature = "std"), inline)]
+    #[cfg_attr(feature = "std", inline(never))]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        #[cfg(feature = "std")]
+        crate::tls::check_stack();
         // SAFETY: the caller's layout has a size, as this trait demands of it.
         noted(unsafe { self.0.alloc(layout) }, layout.size())
     }
@@ -99,8 +103,11 @@ unsafe impl GlobalAlloc for Heap {
         unsafe { self.0.dealloc(pointer, layout) }
     }
 
-    #[inline]
+    #[cfg_attr(not(feature = "std"), inline)]
+    #[cfg_attr(feature = "std", inline(never))]
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, new_bytes: usize) -> *mut u8 {
+        #[cfg(feature = "std")]
+        crate::tls::check_stack();
         // SAFETY: the caller got the pointer from here with this layout; the new size is not zero.
         noted(
             unsafe { self.0.realloc(pointer, layout, new_bytes) },

@@ -2,7 +2,8 @@
 //!
 //! A guest is one thread in ring 3 that is never interrupted. It polls its virtqueues, and when it
 //! has nothing to do it rings a doorbell and the VMM decides what happens next. While the guest
-//! runs, the VMM does not; so nothing here needs a lock.
+//! runs, the VMM does not; so nothing here needs a lock. A function with `std` may have more threads,
+//! which take turns: another goes on only where `others` is asked, and nothing is borrowed there.
 //!
 //! [`serve`] is the life of a guest; the rest is what it stands on. Everything that touches the
 //! machine exists only in images, under `cfg(jiffy_guest)`; the rest is also compiled for the host,
@@ -39,6 +40,8 @@ mod last_words;
 mod log;
 #[cfg(jiffy_guest)]
 mod one;
+#[cfg(all(jiffy_guest, feature = "std"))]
+mod others;
 #[cfg(jiffy_guest)]
 mod serve;
 #[cfg(all(jiffy_guest, feature = "std"))]
@@ -87,13 +90,19 @@ pub use self::{
 
 #[cfg(all(jiffy_guest, feature = "std"))]
 pub use self::{
+    call::{send_calls, wait_for_awaited_host, wait_for_host},
+    clock::{ram_bytes, sleep_alone_until},
     entropy::fill_hash_keys,
     heap::heap_bytes,
     last_words::{
         aborted, aborted_at, end_if_allocation_failed, end_if_out_of_memory, out_of_memory,
         panicked,
     },
-    tls::thread_pointer,
+    others::{Others, set_others},
+    tls::{
+        THREAD_LOCALS_ALIGN_BYTES, make_thread_locals, set_stack_bottom, set_thread_word,
+        thread_locals_bytes, thread_pointer, thread_word,
+    },
 };
 
 #[cfg(test)]

@@ -90,6 +90,12 @@ impl Replies {
         Some(self.arrived.swap_remove(at).1)
     }
 
+    /// Whether the reply to the call of this number has arrived.
+    #[cfg(feature = "std")]
+    pub(crate) fn has(&self, id: u32) -> bool {
+        self.arrived.iter().any(|(found, _)| *found == id)
+    }
+
     /// Forgets those that nobody took.
     pub(crate) fn clear(&mut self) {
         self.arrived = Vec::new();

@@ -2,7 +2,8 @@
 //!
 //! `init` and the requests have a block each, as two threads would. What `init` leaves in its thread-locals, such as the
 //! keys of hash tables and the state of a random generator, would otherwise be the same in every clone of the snapshot.
-//! Nobody ends either thread, so destructors of thread-locals are not run.
+//! Nobody ends either thread, so their destructors of thread-locals are not run.
+//! Threads that the function begins have a block each: `jiffy-libc` makes it of what is here, and switches.
 #![allow(unsafe_code, reason = "thread-locals are found by a register")]
 
 use alloc::alloc::{alloc_zeroed, handle_alloc_error};
@@ -13,8 +14,11 @@ use core::{
     sync::atomic::{AtomicPtr, Ordering::Relaxed},
 };
 
+use crate::others::others;
+
 /// As much as `image-std.ld` allows a thread-local to be aligned.
-const ALIGN_BYTES: usize = 64;
+pub const THREAD_LOCALS_ALIGN_BYTES: usize = 64;
+const ALIGN_BYTES: usize = THREAD_LOCALS_ALIGN_BYTES;
 /// What lies at the thread pointer: itself, and room for what C keeps there.
 const POINTER_BYTES: usize = 64;
 
@@ -39,20 +43,26 @@ fn bytes() -> usize {
     (&raw const __tls_bytes).addr()
 }
 
-/// Makes both blocks and gives `init` its own. That of requests is made first, so that it lies in the heap's first page,
-/// which requests write anyway.
+/// Bytes of a thread's block: its thread-locals and what lies at the thread pointer. A multiple of
+/// [`THREAD_LOCALS_ALIGN_BYTES`].
+pub fn thread_locals_bytes() -> usize {
+    bytes() + POINTER_BYTES
+}
+
+/// Makes both blocks and gives `init` its own. That of requests is what is allocated first, so that it lies in the heap's first
+/// page, which requests write anyway.
 pub(crate) fn begin() {
-    let layout = Layout::from_size_align(bytes() + POINTER_BYTES, ALIGN_BYTES)
-        .unwrap_or(Layout::new::<u64>()); // That has no more than an address space.
+    let layout =
+        Layout::from_size_align(thread_locals_bytes(), ALIGN_BYTES).unwrap_or(Layout::new::<u64>()); // That has no more than an address space.
+    let of_init = &raw mut __tls_init;
+    // SAFETY: the script leaves that many bytes there, aligned and for this alone; the loader zeroed them.
+    unsafe { enter(of_init) };
     // SAFETY: the layout has a size.
     let block = unsafe { alloc_zeroed(layout) };
     if block.is_null() {
         handle_alloc_error(layout);
     }
     REQUESTS.store(block, Relaxed);
-    let of_init = &raw mut __tls_init;
-    // SAFETY: the script leaves that many bytes there, aligned and for this alone; the loader zeroed them.
-    unsafe { enter(of_init) };
 }
 
 /// From here on, thread-locals are those of requests.
@@ -76,13 +86,76 @@ pub fn thread_pointer() -> usize {
     pointer
 }
 
-/// Makes a block that of thread-locals.
+/// Does `work` with the thread-locals of `init`, which nobody else needs while a request is in hand. An executor that is woken
+/// while its thread waits would otherwise find itself running, and think that it need not be woken.
+pub(crate) fn as_init<T>(work: fn(T), argument: T) {
+    let own = thread_pointer();
+    let of_init = (&raw const __tls_init).addr() + bytes();
+    set_pointer(of_init);
+    // Not known to the compiler, as in `serve`: it must find its thread-locals only now.
+    hint::black_box(work)(argument);
+    set_pointer(own);
+}
+
+fn set_pointer(pointer: usize) {
+    // SAFETY: both that it is called with are thread pointers, and what is between the two calls finds its thread-locals after
+    // the first, and forgets them before the second.
+    unsafe { asm!("wrfsbase {}", in(reg) pointer, options(nostack, preserves_flags)) };
+}
+
+/// What the thread keeps beside its pointer: one of the words 1 to 4. They begin as zeros, and C has nothing else there.
+pub fn thread_word<const WORD: usize>() -> usize {
+    const { assert!(1 <= WORD && WORD <= 4) };
+    let word;
+    // SAFETY: the block of every thread has so many words at its pointer.
+    unsafe {
+        asm!("mov {}, fs:[8 * {}]", out(reg) word, const WORD, options(nostack, preserves_flags, readonly));
+    }
+    word
+}
+
+/// Sets a word of [`thread_word`].
+pub fn set_thread_word<const WORD: usize>(word: usize) {
+    const { assert!(1 <= WORD && WORD <= 4) };
+    // SAFETY: as above, and nobody has a reference to them.
+    unsafe {
+        asm!("mov fs:[8 * {}], {}", const WORD, in(reg) word, options(nostack, preserves_flags));
+    }
+}
+
+/// Where the lowest address of the thread's stack is among its words; zero for `init` and requests, below whose stack is a
+/// page that faults.
+const STACK_BOTTOM: usize = 3;
+
+/// Whoever allocates in this thread is to be above this address.
+pub fn set_stack_bottom(bottom: usize) {
+    set_thread_word::<STACK_BOTTOM>(bottom);
+}
+
+/// Ends the VM if this thread is below its stack, where it would write over what is not its own.
+#[inline(always)]
+pub(crate) fn check_stack() {
+    let here: usize;
+    // SAFETY: reads one register.
+    unsafe { asm!("mov {}, rsp", out(reg) here, options(nomem, nostack, preserves_flags)) };
+    if here < thread_word::<STACK_BOTTOM>() {
+        overflowed();
+    }
+}
+
+#[cold]
+fn overflowed() {
+    if let Some(others) = others() {
+        (others.stack_overflowed)();
+    }
+}
+
+/// Makes a block that of a thread's thread-locals, as they begin: its thread pointer.
 ///
 /// # Safety
 ///
-/// `block` is aligned to [`ALIGN_BYTES`] and has [`bytes`] and [`POINTER_BYTES`], all zero, which are nobody else's. The
-/// caller has no reference to a thread-local, and nor have its callers.
-unsafe fn enter(block: *mut u8) {
+/// `block` is aligned to [`THREAD_LOCALS_ALIGN_BYTES`] and has [`thread_locals_bytes`], all zero, which are nobody else's.
+pub unsafe fn make_thread_locals(block: *mut u8) -> *mut u8 {
     let start = &raw const __tls_start;
     let in_file = (&raw const __tls_file_end).addr() - start.addr();
     // SAFETY: the script has so many bytes there, and the block has room for more than those.
@@ -91,6 +164,17 @@ unsafe fn enter(block: *mut u8) {
     let pointer = unsafe { block.add(bytes()) };
     // SAFETY: as above; it is aligned, because block and size are.
     unsafe { pointer.cast::<*mut u8>().write(pointer) };
+    pointer
+}
+
+/// Makes a block that of thread-locals, and enters it.
+///
+/// # Safety
+///
+/// As for [`make_thread_locals`]; and the caller has no reference to a thread-local, and nor have its callers.
+unsafe fn enter(block: *mut u8) {
+    // SAFETY: says the caller.
+    let pointer = unsafe { make_thread_locals(block) };
     // SAFETY: guests may set the register, and nobody relies on what it was, says the caller.
     unsafe { asm!("wrfsbase {}", in(reg) pointer, options(nostack, preserves_flags)) };
 }

@@ -213,7 +213,8 @@ impl Stream {
         }
     }
 
-    fn poll(&mut self) -> Option<Packet> {
+    /// The next packet with payload, if it is there.
+    pub(crate) fn poll(&mut self) -> Option<Packet> {
         while let Some((header, packet)) = self.next_packet() {
             match header.op {
                 op::RW => {

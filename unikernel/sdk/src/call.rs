@@ -15,8 +15,8 @@
 //! # }
 //! ```
 //!
-//! A call blocks: a guest has one thread. In a handler that is an `async fn`, a call can be awaited as well, and whatever
-//! combines futures has several under way at once:
+//! A call blocks; other threads, which a function with `std` may have, go on meanwhile. In a handler that is an `async fn`,
+//! a call can be awaited as well, and whatever combines futures has several under way at once:
 //!
 //! ```
 //! #[jiffy::function]

@@ -31,14 +31,18 @@ macro_rules! image {
                 // A glob is shadowed by a nearer one: the function's own item wins if it has one.
                 #[allow(unused_imports, reason = "stands in if there is no `#[jiffy::init]`")]
                 use $crate::__private::no_init::*;
-                {
+                let made = {
                     #[allow(
                         unused_imports,
                         reason = "the function may have no `#[jiffy::init]`"
                     )]
                     use $function::*;
                     __jiffy_init()
-                }
+                };
+                $(
+                    $libc::end_of_init();
+                )?
+                made
             }
             // A way out of a handler would get its own copy of what follows: 1 KiB of `primes`.
             #[inline(never)]

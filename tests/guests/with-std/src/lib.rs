@@ -287,9 +287,6 @@ pub fn with_std(event: &[u8], left: &Left) -> Vec<u8> {
         "locks" => locks(),
         "missing" => missing(),
         "panic" => panic!("a panic of std: {rest}"),
-        "spawn" => thread::spawn(|| String::from("a thread"))
-            .join()
-            .expect("joined"),
         "allocate" => {
             let all = vec![black_box(1u8); 1 << 40];
             format!("{}", all.len())

@@ -61,16 +61,6 @@ extern "C" fn atexit(done: extern "C" fn(*mut c_void)) -> c_int {
     __cxa_atexit(done, ptr::null_mut(), ptr::null_mut())
 }
 
-/// Has nothing called: a VM ends without its threads ending.
-#[unsafe(no_mangle)]
-extern "C" fn __cxa_thread_atexit_impl(
-    _done: extern "C" fn(*mut c_void),
-    _argument: *mut c_void,
-    _library: *mut c_void,
-) -> c_int {
-    0
-}
-
 /// What names the program among libraries that are loaded; there are none.
 #[unsafe(no_mangle)]
 static __dso_handle: u8 = 0;

@@ -16,6 +16,7 @@ use std::{
 use super::{
     environment,
     stdio::{end_lines, forget_last_words},
+    waiting::{threads, with_begun},
 };
 
 type Initialiser = unsafe extern "C" fn(c_int, *const *const c_char, *const *mut c_char);
@@ -58,7 +59,17 @@ fn panicked(panic: &PanicHookInfo<'_>) {
     end_lines();
     // What is not text is what somebody gave to `panic_any`.
     let message = panic.payload_as_str().unwrap_or("a value that is not text");
+    if let Some(panicked) = with_begun(|begun| begun.panicked) {
+        panicked(message, panic.location());
+    }
     jiffy_rt::panicked(message, panic.location())
+}
+
+/// Has the threads that `init` began go on until each waits, so that this is in the snapshot and not done by every request.
+pub fn end_of_init() {
+    if let Some(threads) = threads() {
+        (threads.settle)();
+    }
 }
 
 /// Makes ready what each request would make anew: the buffer of `stdout`, and the number of their thread, which its lock asks

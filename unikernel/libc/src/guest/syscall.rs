@@ -8,10 +8,11 @@ use core::{
 
 use super::{
     absent::variadic,
-    processes::{_exit, getpid, give_up},
+    processes::{_exit, getpid},
     random::getrandom,
-    threads::DEADLOCK,
-    time::{now_ns, sleep_until},
+    threads::{gettid, sched_yield},
+    time::{monotonic_of, now_ns},
+    waiting::{For, wait, wake},
 };
 use crate::{
     errno::{EAGAIN, EINVAL, ENOSYS, ETIMEDOUT, fail},
@@ -59,14 +60,19 @@ unsafe extern "C" fn system_call(
                 unsafe { getrandom(ptr::with_exposed_provenance_mut(one), two, three as c_uint) };
             bytes as c_long
         }
-        GETPID | GETTID => getpid().into(),
-        SCHED_YIELD => 0,
+        GETPID => getpid().into(),
+        GETTID => gettid().into(),
+        SCHED_YIELD => sched_yield().into(),
         EXIT | EXIT_GROUP => _exit(one as c_int),
         _ => fail(ENOSYS).into(),
     }
 }
 
-/// Waits of one thread: nobody wakes it, so that it sleeps until its time is over, or the VM ends. Nobody is woken.
+/// What `std` waits with for locks, conditions, channels and to be unparked. Bits of `FUTEX_WAIT_BITSET` are not looked at: who
+/// is woken looks again.
+const WAITED_FOR: &str = "a lock, a condition, a channel, or to be unparked";
+
+/// Waits while `word` is `expected`, until it is woken or its time is over; or wakes so many of those that wait.
 ///
 /// # Safety
 ///
@@ -85,7 +91,10 @@ unsafe fn futex(
     const BY_WALL_CLOCK: c_int = 256;
     let clock = c_int::from(operation & BY_WALL_CLOCK == 0);
     let until_ns = match operation & !(PRIVATE | BY_WALL_CLOCK) {
-        WAKE | WAKE_BITSET => return 0,
+        WAKE | WAKE_BITSET => {
+            let woken = wake(word.addr(), expected as c_int as usize);
+            return woken as c_long;
+        }
         WAIT | WAIT_BITSET if until.is_null() => None,
         WAIT | WAIT_BITSET => {
             // SAFETY: says the caller.
@@ -98,7 +107,7 @@ unsafe fn futex(
             } else {
                 now_ns(clock).unwrap_or(0)
             };
-            Some(from_ns.saturating_add(ns))
+            Some(monotonic_of(clock, from_ns.saturating_add(ns)))
         }
         _ => return fail(ENOSYS).into(),
     };
@@ -106,9 +115,8 @@ unsafe fn futex(
     if unsafe { word.read_volatile() } != expected {
         return fail(EAGAIN).into();
     }
-    let Some(until_ns) = until_ns else {
-        give_up(DEADLOCK);
-    };
-    sleep_until(clock, until_ns);
-    fail(ETIMEDOUT).into()
+    match wait(For::Address(word.addr(), WAITED_FOR), until_ns) {
+        true => fail(ETIMEDOUT).into(),
+        false => 0,
+    }
 }

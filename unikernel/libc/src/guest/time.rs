@@ -23,10 +23,10 @@ pub(crate) fn now_ns(clock: c_int) -> Option<u64> {
     }
 }
 
-/// Lets time pass until `ns` on `clock`.
-pub(crate) fn sleep_until(clock: c_int, ns: u64) {
+/// When it is `ns` on `clock`, on the monotonic clock.
+pub(crate) fn monotonic_of(clock: c_int, ns: u64) -> u64 {
     let left_ns = ns.saturating_sub(now_ns(clock).unwrap_or(ns));
-    jiffy_rt::sleep_until(jiffy_rt::monotonic_ns().saturating_add(left_ns));
+    jiffy_rt::monotonic_ns().saturating_add(left_ns)
 }
 
 /// The time on a clock; `EINVAL` if there is none with this number.
@@ -71,7 +71,7 @@ unsafe extern "C" fn clock_nanosleep(
     } else {
         time_ns
     };
-    sleep_until(clock, until_ns);
+    jiffy_rt::sleep_until(monotonic_of(clock, until_ns));
     0
 }
 
