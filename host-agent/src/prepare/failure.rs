@@ -91,6 +91,10 @@ pub(crate) fn out_of_memory(requested_bytes: u64, ram_bytes: u64) -> String {
 pub(crate) fn fault_text(fault: &GuestFault) -> String {
     match fault {
         GuestFault::Exception {
+            stack_overflow: Some(0),
+            ..
+        } => "the stack of a thread overflowed: give it more with `thread::Builder::stack_size` or `RUST_MIN_STACK`, or look for a recursion without end".into(),
+        GuestFault::Exception {
             stack_overflow: Some(bytes),
             ..
         } => format!(

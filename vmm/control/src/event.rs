@@ -227,7 +227,8 @@ pub enum GuestFault {
         rip: u64,
         /// Stack pointer.
         rsp: u64,
-        /// The address is in the guard page below the stack, which has this many bytes.
+        /// The address is in the guard page below the stack, which has this many bytes; or, if that is zero, where another
+        /// stack of the function's own ran out.
         stack_overflow: Option<u64>,
         /// Where the guest was.
         backtrace: Backtrace,

@@ -5,7 +5,7 @@
 use jiffy_abi::{
     control_page,
     fault::{FILE_BYTES_MAX, FaultRecord, MESSAGE_BYTES_MAX, kind},
-    layout::{PAGE_BYTES, RING0_STACK, RING0_STACK_TOP, STACK_GUARD, VECTORS},
+    layout::{PAGE_BYTES, RING0_STACK, RING0_STACK_TOP, STACK, STACK_GUARD, VECTORS},
 };
 use jiffy_control::{BACKTRACE_FRAMES_MAX, Backtrace, GuestFault};
 
@@ -13,6 +13,10 @@ use crate::{kvm::Registers, mem::Ram};
 
 /// The vector of a page fault.
 const PAGE_FAULT: u8 = 14;
+/// The bit of its error code that says that something was written.
+const PAGE_FAULT_WRITE: u64 = 2;
+/// What a function may write below its stack pointer, by the ABI of x86-64.
+const RED_ZONE_BYTES: u64 = 128;
 
 /// Whether the CPU pushes an error code for `vector` (Intel SDM volume 3, section 6.13).
 const fn has_error_code(vector: u8) -> bool {
@@ -53,16 +57,31 @@ fn exception(ram: &Ram, registers: &Registers, stack_bytes: u64) -> GuestFault {
     let rsp = word(frame + 3).unwrap_or_default();
     let page_fault = vector == PAGE_FAULT;
     let address = if page_fault { registers.cr2 } else { 0 };
-    let is_overflow = page_fault && (STACK_GUARD..STACK_GUARD + PAGE_BYTES).contains(&address);
+    let overflow = if !page_fault {
+        None
+    } else if (STACK_GUARD..STACK_GUARD + PAGE_BYTES).contains(&address) {
+        Some(stack_bytes)
+    } else {
+        let is_write = error_code.is_some_and(|code| code & PAGE_FAULT_WRITE != 0);
+        (is_write && is_at_stack(address, rsp, stack_bytes)).then_some(0)
+    };
     GuestFault::Exception {
         vector,
         error_code: error_code.unwrap_or_default(),
         address,
         rip,
         rsp,
-        stack_overflow: is_overflow.then_some(stack_bytes),
+        stack_overflow: overflow,
         backtrace: backtrace(ram, Some(rip), registers.rbp),
     }
+}
+
+/// Whether `address` is what a function writes whose stack pointer is `rsp`, on another stack than the first: that of a thread
+/// of the function's own ran through all that lies below it, down to what cannot be written.
+fn is_at_stack(address: u64, rsp: u64, stack_bytes: u64) -> bool {
+    let is_first = (STACK..=STACK + stack_bytes).contains(&rsp);
+    let reach = rsp.saturating_sub(RED_ZONE_BYTES)..rsp.saturating_add(PAGE_BYTES);
+    !is_first && reach.contains(&address)
 }
 
 fn given_up(ram: &Ram, registers: &Registers) -> GuestFault {
@@ -171,6 +190,37 @@ mod tests {
             panic!("{fault:?}")
         };
         assert_eq!(stack_overflow, Some(STACK_BYTES_DEFAULT));
+    }
+
+    #[test]
+    fn a_write_at_the_pointer_of_another_stack_is_an_overflow_of_that() {
+        let ram = ram();
+        let overflow = |code: u64, address: u64, stack: u64| {
+            let rsp = RING0_STACK_TOP - 56;
+            push(&ram, rsp, &[14, code, 0x20_1234, 0x33, 0x3002, stack, 0x2b]);
+            let registers = Registers {
+                rsp,
+                cr2: address,
+                ring: 0,
+                ..Default::default()
+            };
+            let GuestFault::Exception { stack_overflow, .. } =
+                decode(&ram, &registers, STACK_BYTES_DEFAULT)
+            else {
+                panic!("an exception");
+            };
+            stack_overflow
+        };
+        let stack = 0x16_c000;
+        for address in [stack - 8, stack - 128, stack, stack + 4095] {
+            assert_eq!(overflow(7, address, stack), Some(0), "{address:#x}");
+        }
+        for address in [stack - 129, stack + 4096, 0, u64::MAX] {
+            assert_eq!(overflow(7, address, stack), None, "{address:#x}");
+        }
+        // What is read, and what is done on the first stack, is something else.
+        assert_eq!(overflow(5, stack, stack), None);
+        assert_eq!(overflow(7, STACK + 4096, STACK + 4096), None);
     }
 
     #[test]

@@ -125,7 +125,7 @@ struct Exception {
     instruction: u64,
     stack: u64,
     stack_overflow: bool,
-    /// Size of the stack that overflowed.
+    /// Size of the stack that overflowed, if it is not that of a thread.
     #[serde(skip_serializing_if = "Option::is_none")]
     stack_bytes: Option<u64>,
 }
@@ -135,7 +135,10 @@ impl Exception {
         let Some(address) = self.address else {
             return self.name.into();
         };
-        if let Some(bytes) = self.stack_bytes {
+        if self.stack_overflow {
+            let Some(bytes) = self.stack_bytes else {
+                return "stack overflow of a thread: give it more with `thread::Builder::stack_size` or `RUST_MIN_STACK`, or look for a recursion without end".into();
+            };
             return format!(
                 "stack overflow: {} are used up: set a larger stack, `stack = \"8M\"` under [package.metadata.jiffy] in Cargo.toml, and build again, or look for a recursion without end",
                 Bytes(bytes)
@@ -213,7 +216,7 @@ impl Failure {
                         instruction: *rip,
                         stack: *rsp,
                         stack_overflow: stack_overflow.is_some(),
-                        stack_bytes: *stack_overflow,
+                        stack_bytes: stack_overflow.filter(|bytes| *bytes > 0),
                     };
                     let message = exception.describe();
                     (Detail::Exception(exception), message, backtrace)

@@ -22,7 +22,16 @@ fn text(failure: &Failure) -> String {
     String::from_utf8(out).expect("text")
 }
 
-fn exception(vector: u8, error_code: u64, address: u64, stack_overflow: bool) -> VmEnd {
+fn exception(vector: u8, error_code: u64, address: u64, is_overflow: bool) -> VmEnd {
+    overflow(
+        vector,
+        error_code,
+        address,
+        is_overflow.then_some(STACK_BYTES_DEFAULT),
+    )
+}
+
+fn overflow(vector: u8, error_code: u64, address: u64, stack_overflow: Option<u64>) -> VmEnd {
     let backtrace = Backtrace(vec![0x20_0010, 0x20_0020]);
     let (rip, rsp) = (0x20_0010, 0x1f_0000);
     let fault = GuestFault::Exception {
@@ -31,7 +40,7 @@ fn exception(vector: u8, error_code: u64, address: u64, stack_overflow: bool) ->
         address,
         rip,
         rsp,
-        stack_overflow: stack_overflow.then_some(STACK_BYTES_DEFAULT),
+        stack_overflow,
         backtrace,
     };
     VmEnd::Fault(fault)
@@ -85,6 +94,10 @@ fn exceptions_are_described() {
     check(
         exception(14, 6, 0x10_0ff8, true),
         "stack overflow: 768.0 KiB are used up: set a larger stack, `stack = \"8M\"` under [package.metadata.jiffy] in Cargo.toml, and build again, or look for a recursion without end",
+    );
+    check(
+        overflow(14, 7, 0x16_c000, Some(0)),
+        "stack overflow of a thread: give it more with `thread::Builder::stack_size` or `RUST_MIN_STACK`, or look for a recursion without end",
     );
 }
 
