@@ -60,14 +60,14 @@ fn the_library_does_what_man_pages_say() {
             "[one][two][three] COPIED stack 0 1 invalid argument .\nTuesday 14 November 2023 22:13:20 UTC 1\n",
         ),
         ("request", "POST /  7 1"),
-        ("state", "42 1"),
-        ("state", "42 1"),
+        ("state", "42 1 0"),
+        ("state", "42 1 0"),
     ] {
         assert_eq!(ask(&mut vm, deed), expected, "{deed}");
     }
     let mut vm = snapshot.restore(Isolation::Reuse);
-    assert_eq!(ask(&mut vm, "state"), "42 1");
-    assert_eq!(ask(&mut vm, "state"), "42 2");
+    assert_eq!(ask(&mut vm, "state"), "42 1 0");
+    assert_eq!(ask(&mut vm, "state"), "42 2 0");
 }
 
 #[test]

@@ -162,7 +162,7 @@ int jiffy_handle(const jiffy_request *request, jiffy_response *response)
     else if (!strcmp(deed, "calls"))
         calls(response);
     else if (!strcmp(deed, "state"))
-        jiffy_printf(response, "%d %d", left_by_init, requests);
+        jiffy_printf(response, "%d %d %d", left_by_init, requests, errno), errno = ENOMEM;
     else if (!strcmp(deed, "request"))
         jiffy_printf(response, "%s %s %s %zu %d", request->method, request->path, request->query, request->size,
                      jiffy_request_header(request, "no-such") == NULL);

@@ -26,6 +26,8 @@ unsafe extern "C" {
     // The author's.
     fn jiffy_handle(request: *const jiffy_request, response: *mut c_void) -> c_int;
     fn jiffy_init() -> c_int;
+    // Of `jiffy-libc`: always a place.
+    safe fn __errno_location() -> *mut c_int;
 }
 
 // An author who has no `init` gets this one: what is weak gives way.
@@ -109,6 +111,9 @@ pub fn handle(request: Request<'_>, context: &Context) -> Result<Response, Error
         id: id.as_ptr(),
         internal: (&raw const headers).cast(),
     };
+    // With `reuse`, the last error is none of this request's.
+    // SAFETY: it is a place, and nobody has a reference.
+    unsafe { __errno_location().write(0) };
     let mut response = jiffy_response::default();
     // SAFETY: both are what the header says of them, until it returns.
     let code = unsafe { jiffy_handle(&raw const asked, (&raw mut response).cast()) };
