@@ -466,7 +466,8 @@ pub(crate) unsafe extern "C" fn atof(text: *const c_char) -> f64 {
     unsafe { strtod(text, core::ptr::null_mut()) }
 }
 
-/// Names that are the same function: `long long` is a `long`, and headers of C23 name the ones that also read `0b`.
+/// Names that are the same function: `long long` is a `long`, and headers of C23 have names of their own, for what also reads `0b`
+/// in theirs.
 macro_rules! aliases {
     ($($name:ident = $of:ident($($argument:ident: $type:ty),+) -> $result:ty;)+) => {
         $(
@@ -490,6 +491,8 @@ aliases! {
     __isoc23_strtoll = strtol(text: *const c_char, end: *mut *const c_char, base: c_int) -> c_long;
     __isoc23_strtoul = strtoul(text: *const c_char, end: *mut *const c_char, base: c_int) -> c_ulong;
     __isoc23_strtoull = strtoul(text: *const c_char, end: *mut *const c_char, base: c_int) -> c_ulong;
+    __isoc23_strtoimax = strtol(text: *const c_char, end: *mut *const c_char, base: c_int) -> c_long;
+    __isoc23_strtoumax = strtoul(text: *const c_char, end: *mut *const c_char, base: c_int) -> c_ulong;
     atoll = atol(text: *const c_char) -> c_long;
 }
 

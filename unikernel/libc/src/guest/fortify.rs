@@ -300,3 +300,97 @@ unsafe extern "C" fn __read_chk(
     // SAFETY: as the caller's.
     unsafe { read(descriptor, to, bytes) }
 }
+
+unsafe extern "C" {
+    fn fread(to: *mut c_void, size: usize, count: usize, stream: *mut FILE) -> usize;
+    fn fgets(to: *mut c_char, bytes: c_int, stream: *mut FILE) -> *mut c_char;
+    fn readlink(path: *const c_char, to: *mut c_char, bytes: usize) -> isize;
+    fn getcwd(to: *mut c_char, bytes: usize) -> *mut c_char;
+    fn realpath(path: *const c_char, to: *mut c_char) -> *mut c_char;
+    fn open64(path: *const c_char, flags: c_int, ...) -> c_int;
+}
+
+/// As `fread`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __fread_chk(
+    to: *mut c_void,
+    room: usize,
+    size: usize,
+    count: usize,
+    stream: *mut FILE,
+) -> usize {
+    if size.checked_mul(count).is_none_or(|bytes| bytes > room) {
+        __chk_fail();
+    }
+    // SAFETY: as the caller's.
+    unsafe { fread(to, size, count, stream) }
+}
+
+/// As `fgets`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __fgets_chk(
+    to: *mut c_char,
+    room: usize,
+    bytes: c_int,
+    stream: *mut FILE,
+) -> *mut c_char {
+    if usize::try_from(bytes).is_ok_and(|bytes| bytes > room) {
+        __chk_fail();
+    }
+    // SAFETY: as the caller's.
+    unsafe { fgets(to, bytes, stream) }
+}
+
+/// As `readlink`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __readlink_chk(
+    path: *const c_char,
+    to: *mut c_char,
+    bytes: usize,
+    room: usize,
+) -> isize {
+    if bytes > room {
+        __chk_fail();
+    }
+    // SAFETY: as the caller's.
+    unsafe { readlink(path, to, bytes) }
+}
+
+/// As `getcwd`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __getcwd_chk(to: *mut c_char, bytes: usize, room: usize) -> *mut c_char {
+    if bytes > room {
+        __chk_fail();
+    }
+    // SAFETY: as the caller's.
+    unsafe { getcwd(to, bytes) }
+}
+
+/// As `realpath`, whose room is that of any path.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __realpath_chk(
+    path: *const c_char,
+    to: *mut c_char,
+    room: usize,
+) -> *mut c_char {
+    const PATH_MAX: usize = 4096;
+    if room < PATH_MAX {
+        __chk_fail();
+    }
+    // SAFETY: as the caller's.
+    unsafe { realpath(path, to) }
+}
+
+/// As `open`, of a file that is there: without a mode none is made.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __open_2(path: *const c_char, flags: c_int) -> c_int {
+    // SAFETY: as the caller's.
+    unsafe { open64(path, flags, 0) }
+}
+
+/// As `__open_2`.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn __open64_2(path: *const c_char, flags: c_int) -> c_int {
+    // SAFETY: as the caller's.
+    unsafe { __open_2(path, flags) }
+}

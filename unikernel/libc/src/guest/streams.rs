@@ -605,6 +605,8 @@ aliases! {
     fseeko64 = fseek(stream: *mut FILE, offset: c_long, from: c_int) -> c_int;
     ftello = ftell(stream: *mut FILE) -> c_long;
     ftello64 = ftell(stream: *mut FILE) -> c_long;
+    __isoc99_vsscanf = vsscanf(text: *const c_char, format: *const c_char, list: List) -> c_int;
+    __isoc23_vsscanf = vsscanf(text: *const c_char, format: *const c_char, list: List) -> c_int;
     __getdelim = getdelim(buffer: *mut *mut c_char, bytes: *mut usize, end: c_int, stream: *mut FILE) -> isize;
 }
 
