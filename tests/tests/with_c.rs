@@ -60,6 +60,11 @@ fn the_library_does_what_man_pages_say() {
             "[one][two][three] COPIED stack 0 1 invalid argument .\nTuesday 14 November 2023 22:13:20 UTC 1\n",
         ),
         ("request", "POST /  7 1"),
+        (
+            "files",
+            "first line\n11 s 12 Second 1\n1 + 7 = 3\n0 1 1 1\n",
+        ),
+        ("threads", "1000 1005 1"),
         ("state", "42 1 0"),
         ("state", "42 1 0"),
     ] {

@@ -5,6 +5,7 @@
 #include <jiffy.h>
 #include <locale.h>
 #include <math.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -100,6 +101,52 @@ static void texts(jiffy_response *response)
     jiffy_printf(response, "%s %d\n", text, mktime(date) == then);
 }
 
+static void files(jiffy_response *response)
+{
+    char line[64] = "";
+    FILE *given = fopen("/data/words.txt", "r");
+    fgets(line, sizeof line, given);
+    long place = ftell(given);
+    jiffy_printf(response, "%s%ld %c", line, place, fgetc(given));
+    ungetc('S', given);
+    size_t read = fread(line, 1, sizeof line, given);
+    jiffy_printf(response, " %zu %.6s %d\n", read, line, feof(given) != 0);
+    fclose(given);
+
+    FILE *made = fopen("/tmp/made", "w+");
+    fprintf(made, "%d + %d = %d\n", 1, 2, 3);
+    fseek(made, 4, SEEK_SET);
+    fputs("7", made);
+    rewind(made);
+    fgets(line, sizeof line, made);
+    fclose(made);
+    jiffy_printf(response, "%s", line);
+    int removed = remove("/tmp/made");
+    FILE *gone = fopen("/tmp/made", "r");
+    int why = errno;
+    jiffy_printf(response, "%d %d %d %d\n", removed, gone == NULL, why == ENOENT, fopen("/data/new", "w") == NULL);
+}
+
+static void *add(void *number)
+{
+    for (int times = 0; times < 1000; times++)
+        ++*(int *)number;
+    return number;
+}
+
+static void threads(jiffy_response *response)
+{
+    pthread_t both[2];
+    int numbers[2] = {0, 5};
+    for (int each = 0; each < 2; each++)
+        if (pthread_create(&both[each], NULL, add, &numbers[each]) != 0)
+            return;
+    void *returned = NULL;
+    for (int each = 0; each < 2; each++)
+        pthread_join(both[each], &returned);
+    jiffy_printf(response, "%d %d %d", numbers[0], numbers[1], returned == &numbers[1]);
+}
+
 static void logs(void)
 {
     printf("a line\nhalf ");
@@ -157,6 +204,10 @@ int jiffy_handle(const jiffy_request *request, jiffy_response *response)
         compute(response);
     else if (!strcmp(deed, "texts"))
         texts(response);
+    else if (!strcmp(deed, "files"))
+        files(response);
+    else if (!strcmp(deed, "threads"))
+        threads(response);
     else if (!strcmp(deed, "logs"))
         logs();
     else if (!strcmp(deed, "calls"))
