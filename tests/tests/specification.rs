@@ -1,4 +1,5 @@
-//! SPECIFICATION.md names what there is: each promise and each limit once, and files, tests, limits and settings that exist.
+//! SPECIFICATION.md and docs/faults.md name what there is: each promise, limit and fault once, and files, tests, limits and settings
+//! that exist.
 //! Not here: whether a test holds what its row promises.
 
 use std::{
@@ -97,7 +98,9 @@ fn untrue(rows: &[Vec<&str>], sources: &BTreeMap<PathBuf, String>) -> Vec<String
             } else if word.contains('_') && !word.contains(['=', '.', '-']) {
                 // A test of the file before it.
                 here.iter().any(|text| {
-                    let functions = text.split("fn ").skip(1);
+                    // In Rust or in Python.
+                    let functions = ["fn ", "def "];
+                    let functions = functions.iter().flat_map(|word| text.split(word).skip(1));
                     functions
                         .filter_map(|text| text.split_once('('))
                         .any(|(name, _)| fits(name, word))
@@ -121,10 +124,9 @@ fn setting(word: &str) -> Option<&str> {
         .find_map(|section| word.strip_prefix(section))
 }
 
-#[test]
-fn all_that_is_named_is_there_and_nothing_twice() {
-    let root = workspace_root();
-    let sources = files(&root).into_iter().map(|file| {
+/// All files, those in Rust and Python with their texts.
+fn sources(root: &Path) -> BTreeMap<PathBuf, String> {
+    let files = files(root).into_iter().map(|file| {
         let is_text = file
             .extension()
             .is_some_and(|end| end == "rs" || end == "py");
@@ -134,24 +136,56 @@ fn all_that_is_named_is_there_and_nothing_twice() {
         };
         (file, text)
     });
-    let sources = sources.collect();
-    let text = fs::read_to_string(root.join("SPECIFICATION.md")).expect("SPECIFICATION.md");
-    let rows = rows(&text);
-    assert!(rows.len() > 100, "{}", rows.len());
-    assert_eq!(untrue(&rows, &sources), Vec::<String>::new());
+    files.collect()
+}
+
+#[test]
+fn all_that_is_named_is_there_and_nothing_twice() {
+    let root = workspace_root();
+    let sources = sources(&root);
+    for page in ["SPECIFICATION.md", "docs/faults.md"] {
+        let text = fs::read_to_string(root.join(page)).expect(page);
+        let rows = rows(&text);
+        assert!(rows.len() > 100, "{page}: {}", rows.len());
+        assert_eq!(untrue(&rows, &sources), Vec::<String>::new(), "{page}");
+    }
+}
+
+/// Each fault has what holds it, and the commits that mended it, by seven digits.
+#[test]
+fn faults_are_held_and_mended() {
+    let text = fs::read_to_string(workspace_root().join("docs/faults.md")).expect("docs/faults.md");
+    for row in rows(&text) {
+        let [fault, held, mended] = row[..] else {
+            panic!("has other columns: {row:?}");
+        };
+        assert!(quoted(held).next().is_some(), "held by nothing: {fault}");
+        let mut commits = quoted(mended).peekable();
+        assert!(commits.peek().is_some(), "mended by nothing: {fault}");
+        let is_commit = |word: &str| word.len() == 7 && word.bytes().all(is_hex);
+        assert!(commits.all(is_commit), "no commits: {mended}, of {fault}");
+    }
+}
+
+fn is_hex(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'f')
 }
 
 #[test]
 fn what_is_not_there_is_found() {
     let text = "| promise | held by |\n|---|---|\n\
         | one | `a/b.rs` `a_test`, `a/*.rs` `a_*` |\n| two | 3 | `limits.key_max`, `room::LIMIT` |\n\
-        | one | `a/c.rs` |\n| three | `a/b.rs` `no_test` |\n| four | `limits.none`, `room::NONE` |\n";
+        | one | `a/c.rs` |\n| three | `a/b.rs` `no_test`, `a/b.py` `a_python`, `no_python` |\n| four | `limits.none`, `room::NONE` |\n";
     let source = "pub key_max: u32,\nconst LIMIT: u32 = 1;\nfn a_test() {}\n";
-    let sources = BTreeMap::from([(PathBuf::from("a/b.rs"), source.to_owned())]);
+    let sources = BTreeMap::from([
+        (PathBuf::from("a/b.rs"), source.to_owned()),
+        (PathBuf::from("a/b.py"), "def a_python(self):\n".to_owned()),
+    ]);
     let found = [
         "twice: one",
         "not there: a/c.rs, of one",
         "not there: no_test, of three",
+        "not there: no_python, of three",
         "not there: limits.none, of four",
         "not there: room::NONE, of four",
     ];
