@@ -63,7 +63,7 @@ impl Images {
         for (name, source) in FUNCTIONS {
             if !folder.join(name).is_file() {
                 let folder = folder.display();
-                return Err(format!("there is no {name} in {folder}: make it with `jiffy build {source} -o {folder}/{name}`").into());
+                return Err(format!("no {name} in {folder}: must be an image; `jiffy build {source} -o {folder}/{name}` makes it").into());
             }
         }
         Ok(Self {
@@ -79,7 +79,7 @@ impl Images {
         for (name, source) in FUNCTIONS {
             let source = checkout.join(source);
             if !source.join("Cargo.toml").is_file() {
-                return Err(format!("the checkout that jiffy-bench was built from is gone, there is no {}: name a folder with images with --images", source.display()).into());
+                return Err(format!("no {}, from where jiffy-bench was built: must be there, or a folder with images be named by --images", source.display()).into());
             }
             let mut build = Command::new(programs.join("jiffy"));
             build.arg("build").arg(&source);

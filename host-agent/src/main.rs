@@ -413,7 +413,7 @@ fn find_vmm(vmm: &Path) -> anyhow::Result<PathBuf> {
     };
     let Some(found) = found else {
         bail!(
-            "there is no {}: install jiffy-vmm beside jiffyd, or say --vmm",
+            "no {}: must be the program jiffy-vmm, beside jiffyd, on PATH or named by --vmm",
             vmm.display()
         );
     };

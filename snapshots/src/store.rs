@@ -33,7 +33,7 @@ pub enum StoreError {
     Create(#[from] CreateError),
     #[error(transparent)]
     Open(#[from] OpenError),
-    #[error("there is no {0} in the store: create it again")]
+    #[error("no snapshot {0} in the store: must be one that was created")]
     NotFound(Digest),
     #[error("what the store has as {expected} is {found}: create it again")]
     WrongDigest { expected: Digest, found: Digest },

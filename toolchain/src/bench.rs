@@ -15,7 +15,7 @@ const PROGRAM: &str = "jiffy-bench";
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BenchError {
     #[error(
-        "there is no {PROGRAM}: put it beside jiffy or on PATH; ./scripts/quickstart or `cargo build --release` in a jiffy checkout makes it"
+        "no {PROGRAM}: must be beside jiffy or on PATH; ./scripts/quickstart or `cargo build --release` in a jiffy checkout makes it"
     )]
     NotThere,
     #[error("cannot start {}: is it executable?", path.display())]

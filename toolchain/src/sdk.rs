@@ -8,14 +8,14 @@ use std::{
 /// Why a part of jiffy was not found.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SdkError {
-    #[error("there is no SDK at {0}: name the folder unikernel/sdk of a jiffy checkout")]
+    #[error("no SDK at {0}: must be the folder unikernel/sdk of a jiffy checkout")]
     NotThere(PathBuf),
     #[error(
-        "the checkout this jiffy was built from is gone ({0}): name another's unikernel/sdk with --sdk or JIFFY_SDK"
+        "no SDK at {0}, where this jiffy was built: must be there, or named by --sdk or JIFFY_SDK"
     )]
     CheckoutGone(PathBuf),
     #[error(
-        "there is no jiffy-vmm: put it beside jiffy or on PATH, or name it with JIFFY_VMM; `cargo build --release` in a jiffy checkout makes it"
+        "no jiffy-vmm: must be beside jiffy, on PATH or named by JIFFY_VMM; `cargo build --release` in a jiffy checkout makes it"
     )]
     NoVmm,
     #[error("invalid JIFFY_VMM {0}: must be the path of a file")]

@@ -166,7 +166,7 @@ fn echo(run: &Run) -> Fallible<PathBuf> {
         return Ok(image);
     }
     let image = image.display();
-    Err(format!("there is no {image}: make it with `jiffy build {SOURCE} -o {image}`").into())
+    Err(format!("no {image}: must be an image; `jiffy build {SOURCE} -o {image}` makes it").into())
 }
 
 /// Requests to VMs that are chosen by number. Each is asked once before, so that none has its second request in the samples, which

@@ -37,7 +37,7 @@ const CXX_LIBRARIES: [&str; 3] = ["c++", "stdc++", "supc++"];
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NativeError {
     #[error(
-        "there is no {language} compiler on PATH: install gcc or clang, such as Debian's package {package}, or name one with {variable}"
+        "no {language} compiler on PATH: must be gcc or clang, such as from Debian's package {package}, or be named by {variable}"
     )]
     NoCompiler {
         language: &'static str,
@@ -61,7 +61,7 @@ pub(crate) enum NativeError {
     )]
     CxxLibrary(String),
     #[error(
-        "there is no static library lib{0}.a where {1} looks: install it, such as by a Debian package whose name ends with -dev, or name its path in `libs` of jiffy.toml"
+        "no static library lib{0}.a where {1} looks: must be there, such as from a Debian package whose name ends with -dev, or be a path in `libs` of jiffy.toml"
     )]
     NoLibrary(String, String),
     #[error("{file} does not compile ({status}): the messages above say why")]
@@ -618,6 +618,6 @@ mod tests {
         assert!(error.contains("libno-such-library.a"), "{error}");
         let none = Compiler::find("JIFFY_TESTS_HAVE_NO_CC", &["no-such-compiler"], false);
         let error = none.expect_err("none").to_string();
-        assert!(error.contains("install gcc or clang"), "{error}");
+        assert!(error.contains("must be gcc or clang"), "{error}");
     }
 }

@@ -31,7 +31,7 @@ pub(crate) enum PackageError {
         "invalid stack {stack:?} of {package}, under [package.metadata.jiffy] of Cargo.toml or [function] of jiffy.toml: must be from 768K to 1G, in steps of 64K"
     )]
     Stack { package: String, stack: String },
-    #[error("there is no {0}: name a folder with a function crate, or make one with `jiffy new`")]
+    #[error("no {0}: must be a folder with a function crate; `jiffy new` makes one")]
     NoPath(PathBuf),
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -44,7 +44,7 @@ pub(crate) enum PackageError {
     #[error(transparent)]
     NoParts(#[from] SdkError),
     #[error(
-        "there is no Cargo.toml in {0} or above it: name the folder of a function crate, or make one with `jiffy new`"
+        "no Cargo.toml in {0} or above it: must be the folder of a function crate; `jiffy new` makes one"
     )]
     NoManifest(PathBuf),
     #[error("cargo cannot read {manifest}")]

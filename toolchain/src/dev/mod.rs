@@ -72,13 +72,13 @@ pub(crate) enum DevError {
     #[error(transparent)]
     Vmm(#[from] SdkError),
     #[error(
-        "there is no jiffyd: put it beside jiffy or on PATH, or name it with JIFFYD; `cargo build --release` in a jiffy checkout makes it"
+        "no jiffyd: must be beside jiffy, on PATH or named by JIFFYD; `cargo build --release` in a jiffy checkout makes it"
     )]
     NoProgram,
     #[error("invalid JIFFYD {0}: must be the path of a file")]
     ProgramNotThere(PathBuf),
     #[error(
-        "there is no folder for the agent's store: set HOME or XDG_STATE_HOME, or say --ephemeral"
+        "no folder for the agent's store: HOME or XDG_STATE_HOME must be set, or --ephemeral be given"
     )]
     NoHome,
     #[error("cannot make the folder {path}: {}", jiffy_snapshots::why(source))]

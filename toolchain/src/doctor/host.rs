@@ -9,8 +9,9 @@ use std::{
 
 use super::Check;
 use crate::{
-    build::{self, cargo_program},
-    sdk,
+    build::{self, NativeError, cargo_program},
+    output::chain,
+    sdk::{self, SdkError},
 };
 
 /// First Linux with the `PAGEMAP_SCAN` ioctl.
@@ -36,9 +37,7 @@ pub(super) fn checks() -> Vec<Check> {
             .ok()
             .map(|root| linker(root.trim())),
     );
-    checks.push(compiler(
-        build::compiler_version().map_err(|error| error.to_string()),
-    ));
+    checks.push(compiler(build::compiler_version()));
     checks.push(part(
         "SDK",
         sdk::sdk(std::env::var_os("JIFFY_SDK").as_deref().map(Path::new)),
@@ -117,29 +116,41 @@ fn linker(root: &str) -> Check {
     )
 }
 
-/// What only functions in C need, and crates with C in them.
-fn compiler(found: Result<String, String>) -> Check {
+/// What only functions in C need, and crates with C in them: without one all is well for the others.
+fn compiler(found: Result<String, NativeError>) -> Check {
     let name = "C compiler";
     match found {
         Ok(version) => Check::ok(name, version),
-        Err(error) => {
-            let (found, fix) = error.split_once(": ").unwrap_or((&error, ""));
-            Check::ok(
-                name,
-                format!("{found}, which only functions with C need: {fix}"),
-            )
-        }
+        Err(error) => Check::ok(
+            name,
+            format!("{}; only functions with C need it", chain(&error)),
+        ),
     }
 }
 
-fn part(name: &'static str, found: Result<PathBuf, sdk::SdkError>) -> Check {
+fn part(name: &'static str, found: Result<PathBuf, SdkError>) -> Check {
     match found {
         Ok(path) => Check::ok(name, path.display().to_string()),
-        // The error's text holds the fix behind its colon.
-        Err(error) => match error.to_string().split_once(": ") {
-            Some((found, fix)) => Check::fail(name, found, fix),
-            None => Check::fail(name, error.to_string(), "set it right or unset it"),
-        },
+        Err(SdkError::NotThere(path)) => Check::fail(
+            name,
+            format!("is not at {}", path.display()),
+            "name the folder unikernel/sdk of a jiffy checkout with JIFFY_SDK",
+        ),
+        Err(SdkError::CheckoutGone(path)) => Check::fail(
+            name,
+            format!("is no longer at {}", path.display()),
+            "name another checkout's unikernel/sdk with JIFFY_SDK",
+        ),
+        Err(SdkError::NoVmm) => Check::fail(
+            name,
+            "is not there",
+            "put it beside jiffy or on PATH, or name it with JIFFY_VMM; `cargo build --release` in a jiffy checkout makes it",
+        ),
+        Err(SdkError::VmmNotThere(path)) => Check::fail(
+            name,
+            format!("is not at {}, which JIFFY_VMM names", path.display()),
+            "name a file with JIFFY_VMM, or unset it",
+        ),
     }
 }
 
@@ -188,7 +199,54 @@ mod tests {
         assert_eq!(cpu(good).status, Status::Ok);
         assert_eq!(cpu("flags : nx xsave").found, "without fsgsbase");
         assert_eq!(linker("/nonexistent").status, Status::Fail);
-        let missing = part("jiffy-vmm", Err(sdk::SdkError::NoVmm));
-        assert!(missing.fix.expect("a fix").starts_with("put it beside"));
+    }
+
+    #[test]
+    fn a_c_compiler_may_be_missing() {
+        let (language, package, variable) = ("C", "gcc", "CC");
+        let check = compiler(Err(NativeError::NoCompiler {
+            language,
+            package,
+            variable,
+        }));
+        assert_eq!((check.status, check.fix), (Status::Ok, None));
+        assert!(check.found.starts_with("no C compiler on PATH: must be"));
+        assert!(check.found.ends_with("only functions with C need it"));
+    }
+
+    #[test]
+    fn missing_parts_are_told_with_what_helps() {
+        let nowhere = || PathBuf::from("/nonexistent");
+        for (name, error, found, fix) in [
+            (
+                "SDK",
+                SdkError::NotThere(nowhere()),
+                "is not at /nonexistent",
+                "name the folder unikernel/sdk",
+            ),
+            (
+                "SDK",
+                SdkError::CheckoutGone(nowhere()),
+                "is no longer at /nonexistent",
+                "name another",
+            ),
+            (
+                "jiffy-vmm",
+                SdkError::NoVmm,
+                "is not there",
+                "put it beside",
+            ),
+            (
+                "jiffy-vmm",
+                SdkError::VmmNotThere(nowhere()),
+                "is not at /nonexistent, which JIFFY_VMM names",
+                "name a file",
+            ),
+        ] {
+            let check = part(name, Err(error));
+            assert_eq!((check.status, check.found.as_str()), (Status::Fail, found));
+            let given = check.fix.expect("a fix");
+            assert!(given.starts_with(fix), "{given}");
+        }
     }
 }

@@ -181,7 +181,7 @@ fn the_native_program_answers() {
         .output()
         .is_err()
     {
-        eprintln!("skipped: there is no C compiler");
+        eprintln!("skipped: no C compiler");
         return;
     }
     let workshop = Workshop::new(Path::new("/nonexistent/release")).expect("workshop");

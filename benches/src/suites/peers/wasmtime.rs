@@ -46,7 +46,11 @@ fn installed(workshop: &Workshop) -> Fallible<[String; 2]> {
     let files = ["wasmtime-peer", "hello.cwasm"].map(|name| workshop.installed.join(name));
     for file in &files {
         if !file.is_file() {
-            return Err(format!("there is no {}: run ./scripts/peers", file.display()).into());
+            return Err(format!(
+                "no {}: must be there, as ./scripts/peers leaves it",
+                file.display()
+            )
+            .into());
         }
     }
     let [program, module] = &files;

@@ -39,7 +39,11 @@ pub(super) fn candidate(workshop: &Workshop) -> Candidate {
 fn prepare(workshop: &Workshop) -> Fallible<Box<dyn Contender>> {
     let program = workshop.installed.join(PROGRAM);
     if !program.is_file() {
-        return Err(format!("there is no {}: run ./scripts/peers", program.display()).into());
+        return Err(format!(
+            "no {}: must be there, as ./scripts/peers leaves it",
+            program.display()
+        )
+        .into());
     }
     let folder = workshop.made.path().join("workerd");
     fs::create_dir_all(&folder)?;
