@@ -106,7 +106,7 @@ test("URLs of functions", async () => {
   const Cors = { AllowOrigins: ["*"], MaxAge: 60 };
   const made = await aws.send(new CreateFunctionUrlConfigCommand({ FunctionName, AuthType: "NONE", Cors }));
   assert.equal(made.FunctionUrl, `${endpoint}/url/${FunctionName}/`);
-  assert.deepEqual([made.AuthType, { ...made.Cors, ...Cors }], ["NONE", made.Cors]);
+  assert.deepEqual([made.AuthType, made.Cors], ["NONE", Cors]);
   const changed = await aws.send(new UpdateFunctionUrlConfigCommand({ FunctionName, AuthType: "AWS_IAM" }));
   assert.deepEqual([changed.AuthType, changed.Cors], ["AWS_IAM", made.Cors]);
   assert.equal((await fetch(made.FunctionUrl)).status, 403);

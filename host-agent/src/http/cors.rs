@@ -65,7 +65,7 @@ pub(crate) fn say(cors: &Cors, asked: &HeaderMap, response: &mut HeaderMap) {
         }
     };
     say(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
-    if cors.allow_credentials {
+    if cors.allows_credentials() {
         say(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true");
     }
     let Some(method) = method else {
@@ -139,8 +139,8 @@ mod tests {
     /// `*` in a list is told as what was asked for: browsers take it for no `Authorization`, and for nothing beside credentials.
     #[test]
     fn any_is_what_was_asked_for() {
-        let every = |allow_credentials| Cors {
-            allow_credentials,
+        let every = |allow_credentials: bool| Cors {
+            allow_credentials: Some(allow_credentials),
             ..Cors::of_anybody()
         };
         for (cors, origin) in [(every(false), ANY), (every(true), ORIGIN)] {
@@ -161,7 +161,7 @@ mod tests {
             );
             assert_eq!(told(headers, header::ACCESS_CONTROL_MAX_AGE), Some("600"));
             let credentials = told(headers, header::ACCESS_CONTROL_ALLOW_CREDENTIALS);
-            assert_eq!(credentials, cors.allow_credentials.then_some("true"));
+            assert_eq!(credentials, cors.allows_credentials().then_some("true"));
         }
     }
 

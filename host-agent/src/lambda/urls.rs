@@ -48,7 +48,7 @@ impl Wanted {
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct CorsDocument {
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     allow_credentials: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     allow_headers: Option<Vec<String>>,
@@ -65,7 +65,7 @@ struct CorsDocument {
 impl CorsDocument {
     fn cors(self) -> Result<Cors, LambdaError> {
         let cors = Cors {
-            allow_credentials: self.allow_credentials.unwrap_or_default(),
+            allow_credentials: self.allow_credentials,
             allow_headers: self.allow_headers.unwrap_or_default(),
             allow_methods: self.allow_methods.unwrap_or_default(),
             allow_origins: self.allow_origins.unwrap_or_default(),
@@ -108,7 +108,7 @@ impl CorsDocument {
     fn new(cors: Cors) -> Self {
         let list = |list: Vec<String>| (!list.is_empty()).then_some(list);
         Self {
-            allow_credentials: Some(cors.allow_credentials),
+            allow_credentials: cors.allow_credentials,
             allow_headers: list(cors.allow_headers),
             allow_methods: list(cors.allow_methods),
             allow_origins: list(cors.allow_origins),

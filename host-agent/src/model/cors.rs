@@ -11,8 +11,9 @@ const MAX_AGE_S_DEFAULT: u32 = 600;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Cors {
-    /// Whether browsers send cookies and the like.
-    pub allow_credentials: bool,
+    /// Whether browsers send cookies and the like: they do not, unless it says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_credentials: Option<bool>,
     /// Headers that pages may send.
     pub allow_headers: Vec<String>,
     /// Methods that pages may use.
@@ -38,6 +39,11 @@ impl Cors {
         }
     }
 
+    /// Whether browsers send cookies and the like.
+    pub(crate) fn allows_credentials(&self) -> bool {
+        self.allow_credentials.unwrap_or_default()
+    }
+
     /// What `Access-Control-Allow-Origin` says to a page of `origin`: `None` if it may nothing.
     pub fn allowed_origin<'a>(&self, origin: &'a str) -> Option<&'a str> {
         let is_it = |allowed: &String| {
@@ -53,7 +59,7 @@ impl Cors {
         }
         let is_any = self.allow_origins.iter().any(|allowed| allowed == ANY);
         // Browsers take no `*` where credentials are sent.
-        Some(if is_any && !self.allow_credentials {
+        Some(if is_any && !self.allows_credentials() {
             ANY
         } else {
             origin
