@@ -105,7 +105,7 @@ metrics! {
     connections: Gauge = Gauge::default(), "connections", "Connections that are open";
     connections_ended: Family<Label, Counter> = Family::default(), "connections_ended", "Connections that were served, by how they ended";
     connections_refused: Family<Label, Counter> = Family::default(), "connections_refused", "Connections that got no place";
-    problems: Family<Label, Counter> = Family::default(), "problems", "Answers of the agent's own that say what went wrong, by type";
+    problems: Family<Label, Counter> = Family::default(), "problems", "Answers of the agent's own that say what went wrong, by type, in API v1 and in Lambda's";
     build: Family<Label, Gauge> = Family::default(), "build", "The agent that runs";
 }
 

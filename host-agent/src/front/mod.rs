@@ -50,7 +50,7 @@ use crate::{
         guard::Guard,
         headers::check_length,
         is_functions,
-        problem::{self, Problem},
+        problem::{About, Problem},
     },
     lambda::{self, LambdaRouter},
     metrics::Metrics,
@@ -179,9 +179,9 @@ fn conclude(mut inner: impl Answers, metrics: Arc<Metrics>) -> impl Answers {
             }
             check_length(is_head, is_function, &mut response);
             if response.status().as_u16() >= 400
-                && let Some(outcome) = problem::outcome_of(response.headers())
+                && let Some(About(outcome)) = response.extensions().get()
             {
-                metrics.problem(outcome);
+                metrics.problem(*outcome);
             }
             Ok(response)
         }

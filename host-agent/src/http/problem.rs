@@ -250,19 +250,19 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = self.status();
+        let (status, about) = (self.status(), About(self.0.outcome));
         let (headers, body) = self.headers_and_body();
         let mut response = Response::new(Body::from(body));
+        response.extensions_mut().insert(about);
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response
     }
 }
 
-/// What the problem with these headers is about, if it is one.
-pub(crate) fn outcome_of(headers: &HeaderMap) -> Option<Outcome> {
-    headers.get(ERROR_HEADER)?.to_str().ok()?.parse().ok()
-}
+/// What an answer of the agent's own is about, in the form of whichever API: an extension of the response.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct About(pub(crate) Outcome);
 
 impl<E: EndsRequest> From<E> for Problem {
     fn from(error: E) -> Self {

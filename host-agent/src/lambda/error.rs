@@ -4,7 +4,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use axum::http::{StatusCode, header};
 use axum::{
-    Json,
+    Extension, Json,
     response::{IntoResponse, Response},
 };
 use jiffy_control::Untrusted;
@@ -12,7 +12,7 @@ use jiffy_model::{EndsRequest, Lambda, Outcome};
 use serde_json::json;
 
 use crate::{
-    http::problem::{DETAIL_BYTES_MAX, bounded},
+    http::problem::{About, DETAIL_BYTES_MAX, bounded},
     pool::RETRY_AFTER,
     service::{DeployError, NoAnswer},
 };
@@ -82,7 +82,8 @@ impl IntoResponse for LambdaError {
             _ => {}
         }
         let kind = [("x-amzn-errortype", name)];
-        let mut response = (status, kind, Json(document)).into_response();
+        let about = Extension(About(self.outcome));
+        let mut response = (status, kind, about, Json(document)).into_response();
         if let Some(after) = self.retry_after {
             let seconds = after.as_secs().max(1);
             response

@@ -176,3 +176,32 @@ async fn the_reserve_refuses_in_the_form_of_this_api() {
         assert!(refused.text().contains("limits.connections_max"));
     }
 }
+
+/// An operator who counts what went wrong need not know by which API it was asked for.
+#[tokio::test]
+async fn what_is_refused_is_counted_by_its_type() {
+    let server = Server::start().await;
+    let counted = async |kind: &str| {
+        let name = format!("jiffy_problems_total{{type=\"{kind}\"}} ");
+        let metrics = server.get("/metrics").await;
+        let mut lines = metrics.text().lines();
+        let count = lines.find_map(|line| line.strip_prefix(&name)?.parse().ok());
+        count.unwrap_or_else(|| panic!("{name} is missing"))
+    };
+    for (kind, status, target) in [
+        ("not-found", 404, format!("{FUNCTIONS}/nobody")),
+        ("not-found", 404, "/url/nobody/".to_owned()),
+        ("other-origin", 403, "/code/0".to_owned()),
+        ("not-found", 404, "/v1/functions/nobody".to_owned()),
+        ("invalid-request", 400, format!("{FUNCTIONS}?MaxItems=x")),
+        (
+            "target-too-long",
+            414,
+            format!("{FUNCTIONS}?Marker={}", "a".repeat(9000)),
+        ),
+    ] {
+        let before: u64 = counted(kind).await;
+        assert_eq!(server.get(&target).await.status, status, "{target}");
+        assert_eq!(counted(kind).await, before + 1, "{target}");
+    }
+}
