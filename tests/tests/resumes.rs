@@ -122,6 +122,26 @@ fn no_two_resumes_are_told_the_same() {
     assert_eq!(drawn.len(), resumes);
 }
 
+/// `rand`, `uuid` and others draw by `getrandom`, which asks the library OS in an image.
+#[test]
+fn crates_draw_anew_after_every_resume() {
+    if !jiffy_tests::require_kvm() {
+        return;
+    }
+    let snapshot = Guest::of("draw").snapshot();
+    let mut drawn = HashSet::new();
+    for _ in 0..3 {
+        let mut vm = snapshot.restore(Isolation::Fresh);
+        for _ in 0..20 {
+            let told = vm.ask(b"crates");
+            assert_eq!(told[32..], 2f64.sqrt().to_le_bytes());
+            for random in told[..32].chunks(16) {
+                assert!(drawn.insert(random.to_vec()), "drawn twice");
+            }
+        }
+    }
+}
+
 fn wall_ns() -> u64 {
     let since = std::time::UNIX_EPOCH.elapsed().expect("after 1970");
     u64::try_from(since.as_nanos()).expect("before 2554")

@@ -225,6 +225,8 @@ fn encoded_flags(package: &Package) -> OsString {
         "-Cforce-frame-pointers=yes",
         "--cfg=jiffy_guest",
         "--check-cfg=cfg(jiffy_guest)",
+        // The library OS has it: `unikernel/rt/src/entropy.rs`.
+        "--cfg=getrandom_backend=\"custom\"",
         "-Clink-arg=-znostart-stop-gc",
         // A VMM copies segments and maps none, so they need no alignment in the file.
         "-Clink-arg=-zmax-page-size=64",

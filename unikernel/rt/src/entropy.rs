@@ -4,7 +4,11 @@
 //! after the resume.
 #![allow(unsafe_code, reason = "the resume page lies at a fixed address")]
 
-use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use core::{
+    num::NonZeroI32,
+    slice,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use jiffy_abi::{control_page::RANDOM_DRAWN, resume_page::ENTROPY_BYTES};
 use rand_chacha::ChaCha20Rng;
@@ -54,6 +58,21 @@ pub fn fill_random(bytes: &mut [u8]) {
         CONTROL.store(control_offset(RANDOM_DRAWN), 1u64);
     }
     draw(bytes);
+}
+
+/// What the crate `getrandom` (0.3 and later) asks in an image, and through it `rand`, `uuid` and others: `jiffy build` sets its
+/// cfg for an own backend, because without `std` there is no system call that it could make. Never fails.
+///
+/// # Safety
+///
+/// So many bytes are there, which are the caller's own.
+#[unsafe(no_mangle)]
+unsafe fn __getrandom_v03_custom(to: *mut u8, bytes: usize) -> Result<(), NonZeroI32> {
+    // SAFETY: says the caller. They may never have been written, so they are before anybody looks at them.
+    unsafe { to.write_bytes(0, bytes) };
+    // SAFETY: as above.
+    fill_random(unsafe { slice::from_raw_parts_mut(to, bytes) });
+    Ok(())
 }
 
 #[inline(always)]

@@ -62,6 +62,7 @@ pub mod env;
 pub mod functions;
 pub mod http;
 pub mod kv;
+pub mod prelude;
 pub mod queue;
 pub mod random;
 pub mod redis;
