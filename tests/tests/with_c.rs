@@ -434,6 +434,12 @@ fn crates_with_c_make_what_the_host_makes() {
     if !require_kvm() {
         return;
     }
+    if !common::is_long() {
+        eprintln!(
+            "ring, zstd and zlib are not compiled, which takes a minute: JIFFY_LONG=1 has it done"
+        );
+        return;
+    }
     let snapshot = Guest::of("with-c-crates").snapshot();
     let source = workspace_root().join("tests/guests/with-c-crates/src/lib.rs");
     let source = fs::read_to_string(source).expect("the source");
