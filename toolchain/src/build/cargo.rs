@@ -227,6 +227,8 @@ fn encoded_flags(package: &Package) -> OsString {
         "--check-cfg=cfg(jiffy_guest)",
         // The library OS has it: `unikernel/rt/src/entropy.rs`.
         "--cfg=getrandom_backend=\"custom\"",
+        // The crate `rustix` then calls C functions, which are there, instead of a kernel, which is not.
+        "--cfg=rustix_use_libc",
         "-Clink-arg=-znostart-stop-gc",
         // A VMM copies segments and maps none, so they need no alignment in the file.
         "-Clink-arg=-zmax-page-size=64",
