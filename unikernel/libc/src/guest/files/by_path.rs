@@ -37,7 +37,7 @@ const PATH_BYTES_MAX: usize = 4096;
 const DRAWS_MAX: usize = 100;
 
 // Links, special files and attributes are nothing that this file system has.
-absent! { EPERM, -1 => c_int: link linkat mkfifo mknod setxattr symlink symlinkat }
+absent! { EPERM, -1 => c_int: link linkat lsetxattr mkfifo mknod setxattr symlink symlinkat }
 absent! { ENOTSUP, -1 => isize: getxattr lgetxattr listxattr }
 absent! { ENOSYS, -1 => c_int:
     chroot inotify_add_watch inotify_init1 mount openat2 pathconf statfs statfs64 statvfs statvfs64 umount2
@@ -413,6 +413,13 @@ unsafe extern "C" fn utimes(text: *const c_char, times: *const timespec) -> c_in
             state.tree.set(path, None, modified)
         })
     }))
+}
+
+/// As `utimes`: there are no links that it would not follow.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn lutimes(text: *const c_char, times: *const timespec) -> c_int {
+    // SAFETY: as the caller's.
+    unsafe { utimes(text, times) }
 }
 
 /// As `utimensat`, with seconds.
