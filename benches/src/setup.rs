@@ -159,8 +159,8 @@ impl Function {
             pages: 0,
             event: event.to_owned(),
         };
-        let runs = function.record()?;
-        function.pages = runs.iter().map(|run| run.pages as usize).sum();
+        let (runs, pages) = function.record()?;
+        function.pages = usize::try_from(pages)?;
         jiffy_snapshots::write_working_set(&path, &runs)?;
         function.snapshot = Snapshot::open(&path)?;
         Ok(function)
@@ -220,22 +220,24 @@ impl Function {
         Ok(shell)
     }
 
-    /// The pages that one request writes.
-    fn record(&self) -> Fallible<Vec<PageRun>> {
+    /// The pages that one request needs, and how many it writes.
+    fn record(&self) -> Fallible<(Vec<PageRun>, u64)> {
         let shell = self.shell()?;
         self.hand_over(&shell, Isolation::Fresh)?;
-        loop {
+        let runs = loop {
             if let Event::WorkingSet(runs) = event(&shell)? {
-                let run = |(first_page, pages): (u64, u64)| {
-                    Some(PageRun {
-                        first_page: first_page.try_into().ok()?,
-                        pages: pages.try_into().ok()?,
-                    })
-                };
-                let runs: Option<Vec<_>> = runs.into_iter().map(run).collect();
-                return runs.ok_or_else(|| "the VMM told a working set beyond all RAM".into());
+                break runs;
             }
-        }
+        };
+        let run = |(first_page, pages): (u64, u64)| {
+            Some(PageRun {
+                first_page: first_page.try_into().ok()?,
+                pages: pages.try_into().ok()?,
+            })
+        };
+        let runs: Option<Vec<_>> = runs.into_iter().map(run).collect();
+        let runs = runs.ok_or("the VMM told a working set beyond all RAM")?;
+        Ok((runs, done(&shell)?.last_reset_pages))
     }
 }
 

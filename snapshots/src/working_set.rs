@@ -1,4 +1,4 @@
-//! The file `working-set`: which pages of RAM requests write, so that a restore can have them ready.
+//! The file `working-set`: which pages of RAM requests need, so that a restore can have them ready.
 //!
 //! A wrong one costs time and never correctness: who reads a snapshot may take any error here for
 //! an empty working set. Not here: who records it, and who populates the pages.

@@ -34,7 +34,7 @@ pub struct Owner {
     exchange: Exchange,
     /// What the guest logged.
     pub log: Vec<LogRecord>,
-    /// Pages that the guest wrote until its first response.
+    /// Pages that the guest needed for its first request.
     pub working_set: Option<PageRuns>,
 }
 

@@ -9,9 +9,11 @@ use std::{
     os::unix::fs::FileExt,
     path::Path,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use common::{Folder, Guest, vsock};
+use jiffy_abi::layout::{PAGE_BYTES, RAM_BYTES_MIN};
 use jiffy_client::{Instance, Launch, LaunchError, Source, SpawnerOptions, VmError};
 use jiffy_control::{
     Blame, GuestFault, HttpRequest, Isolation, LogRecord, Request, Response, VmEnd,
@@ -21,7 +23,13 @@ use jiffy_snapshots::{
     devices::{ConnectionState, ConsoleState, DeviceState},
 };
 use jiffy_tests::vm::TIMEOUT_AMPLE;
-use jiffy_vmm::{devices::DeviceError, kvm::KvmError, run::RestoreError};
+use jiffy_vmm::{
+    boot::{Image, Permissions},
+    devices::DeviceError,
+    kvm::{KvmError, Machine},
+    mem::Ram,
+    run::RestoreError,
+};
 
 /// Offsets in a state file, `docs/snapshot-format.md`.
 const FORMAT: usize = 8;
@@ -420,6 +428,53 @@ fn a_working_set_changes_nothing_but_time() {
         assert!(copy.open().working_set_problem().is_some());
         assert_answers(&copy);
     }
+}
+
+/// What a request reads of its text is in the working set where KVM shadows page tables, counts as written nowhere, and is not
+/// copied where it would be for nothing.
+#[test]
+fn a_working_set_has_what_a_request_reads_where_that_is_worth_it() {
+    if !jiffy_tests::require_kvm() {
+        return;
+    }
+    let ram = Ram::new(RAM_BYTES_MIN).expect("RAM");
+    let mut machine = Machine::new(ram).expect("a machine");
+    machine.warm_up().expect("a run of nothing");
+    let image = fs::read(jiffy_tests::image("hello")).expect("an image");
+    let image = Image::parse(&image).expect("an image");
+    let text = image.segments().iter();
+    let mut text = text.filter(|segment| segment.permissions == Permissions::ReadExecute);
+    let text = text.next().expect("text");
+    let text = text.address / PAGE_BYTES..(text.address + text.mapped_bytes()) / PAGE_BYTES;
+
+    let snapshot = Guest::of("hello").snapshot();
+    let ask = |wait| {
+        let (mut vm, _) = spawn(of_snapshot(&snapshot.path(), Isolation::Fresh));
+        for _ in 0..2 {
+            vm.invoke(&event(br#"{"name":"Ada"}"#)).expect("a response");
+        }
+        let told = vm.working_set(wait);
+        (told, vm.finish().expect("a report").stats)
+    };
+    let (told, without) = ask(TIMEOUT_AMPLE);
+    let told = told.expect("the first request tells it");
+    let in_text = told.iter().filter(|(first, _)| text.contains(first));
+    assert_eq!(
+        in_text.count() > 0,
+        machine.shadows_page_tables(),
+        "{told:x?}"
+    );
+    let run = |(first, pages): &(u64, u64)| PageRun {
+        first_page: u32::try_from(*first).expect("in RAM"),
+        pages: u32::try_from(*pages).expect("in RAM"),
+    };
+    let runs: Vec<_> = told.iter().map(run).collect();
+    jiffy_snapshots::write_working_set(&snapshot.path(), &runs).expect("a working set");
+    let (told, with) = ask(Duration::ZERO);
+    assert_eq!(told, None, "it is known");
+    assert_eq!(with.last_reset_pages, without.last_reset_pages);
+    let pages: u64 = runs.iter().map(|run| u64::from(run.pages)).sum();
+    assert!(with.pages_touched >= pages, "{with:?}");
 }
 
 /// All of a VM of `copy` is as without its working set, before a request and after one.

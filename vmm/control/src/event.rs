@@ -359,8 +359,8 @@ pub struct Stats {
     pub last_reset_pages: u64,
     /// Time of the last reset, nanoseconds; it runs after the response was handed over.
     pub last_reset_ns: u64,
-    /// Pages of guest RAM that were touched since the VM was made; of a restored VM, that are
-    /// written, because the rest is the page cache's.
+    /// Pages of guest RAM that were touched since the VM was made; of a restored VM, that are its own, because they were written
+    /// or brought in with the working set: the rest is the page cache's.
     pub pages_touched: u64,
     /// RAM of the VM, bytes.
     pub ram_bytes: u64,

@@ -10,6 +10,7 @@ mod state;
 pub use state::VcpuTarget;
 
 use std::{
+    io,
     os::fd::{AsRawFd, BorrowedFd},
     ptr,
     sync::atomic::{AtomicPtr, Ordering::Relaxed},
@@ -106,6 +107,8 @@ pub struct Machine {
     reset: kvm_sregs,
     xcr0: u64,
     cpu: CpuNeeds,
+    /// See [`Machine::shadows_page_tables`].
+    shadows: bool,
     // Dropped in this order: the VM before the RAM that it maps.
     vm: VmFd,
     ram: Ram,
@@ -218,6 +221,7 @@ impl Host {
             reset,
             xcr0: self.xcr0.unwrap_or(XCR0_X87),
             cpu: state::cpu_needs(&self.cpuid),
+            shadows: false,
             vm,
             ram,
         })
@@ -311,9 +315,9 @@ impl Machine {
     }
 
     /// Has KVM load the vCPU's MMU. There is no call for that, but one which does it first: it then finds no memory behind
-    /// the address, or, without nested paging, that it cannot do what it is for. Before Linux 6.11 it does not exist, and the
-    /// first run is slower.
-    fn load_mmu(&self) {
+    /// the address, or, without nested paging, that it cannot do what it is for, which is worth knowing. Before Linux 6.11 it does
+    /// not exist, and the first run is slower.
+    fn load_mmu(&mut self) {
         let mut range = kvm_pre_fault_memory {
             gpa: PAGE_TABLES,
             size: PAGE_BYTES,
@@ -321,7 +325,16 @@ impl Machine {
         };
         // SAFETY: the kernel reads and writes one `kvm_pre_fault_memory`, which lives until it returns; what it
         // maps into the guest is memory that the guest has.
-        unsafe { ioctl_with_mut_ref(&self.vcpu, KVM_PRE_FAULT_MEMORY, &mut range) };
+        let done = unsafe { ioctl_with_mut_ref(&self.vcpu, KVM_PRE_FAULT_MEMORY, &mut range) };
+        let error = io::Error::last_os_error().raw_os_error();
+        self.shadows = done < 0 && error == Some(libc::EOPNOTSUPP);
+    }
+
+    /// Whether KVM keeps tables of its own beside the guest's, as far as is known: each page that the guest touches first is then a
+    /// fault that the guest's tables are walked for, and brings in the pages around it that are this process's own and have been
+    /// used (`FNAME(prefetch_gpte)` in Linux `arch/x86/kvm/mmu/paging_tmpl.h`).
+    pub fn shadows_page_tables(&self) -> bool {
+        self.shadows
     }
 
     /// Takes the fault of the page in which KVM tells what a guest wrote to a port.

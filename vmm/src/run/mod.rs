@@ -21,6 +21,7 @@ mod log_ring;
 mod resume;
 mod snapshot;
 mod wake;
+mod working_set;
 
 pub use snapshot::{CaptureError, Isolation, RESET_PAGES_MAX, RestoreError};
 

@@ -28,7 +28,7 @@ use jiffy_snapshots::{
     state::{ImageInfo, RunState, State},
 };
 
-use super::{GuestState, Prepared, RunError, Stop, Vm, nanoseconds};
+use super::{GuestState, Prepared, RunError, Stop, Vm, nanoseconds, working_set};
 use crate::{
     boot::Loaded,
     devices::{DeviceError, console::Console},
@@ -180,13 +180,17 @@ impl<F: FnMut(Event)> Vm<F> {
         };
         if !baseline.recorded {
             baseline.recorded = true;
-            let mut runs = Vec::new();
-            self.machine
-                .ram()
-                .private_pages(&mut self.page_map, |pages| {
-                    runs.push((pages.start, pages.end - pages.start));
-                })?;
-            self.stats.pages_touched = runs.iter().map(|(_, pages)| pages).sum();
+            let ram = self.machine.ram();
+            let mut written = Vec::new();
+            ram.private_pages(&mut self.page_map, |pages| written.push(pages))?;
+            self.stats.pages_touched = written.iter().map(|run| run.end - run.start).sum();
+            let runs = if self.machine.shadows_page_tables() {
+                written.retain(|run| !working_set::is_table(run.start));
+                working_set::runs(ram, &written)
+            } else {
+                let runs = written.into_iter();
+                runs.map(|run| (run.start, run.end - run.start)).collect()
+            };
             (self.on_event)(Event::WorkingSet(runs));
         }
         match baseline.isolation {
@@ -211,16 +215,19 @@ impl<F: FnMut(Event)> Vm<F> {
             Some(base) => base,
             none => none.insert(BaseRam::map(&baseline.ram_file, machine.ram())?),
         };
-        let mut written = 0;
+        let writable = &baseline.state.run.writable;
+        let (mut private, mut written) = (0, 0);
         machine
             .ram()
             .private_pages(&mut self.page_map, |pages: Range<u64>| {
-                written += pages.end - pages.start;
-                if written <= RESET_PAGES_MAX {
+                private += pages.end - pages.start;
+                written += working_set::writable(&pages, writable);
+                // What was brought in to be read too: that nobody could write it is not relied on.
+                if private <= RESET_PAGES_MAX {
                     base.copy_back(machine.ram(), pages);
                 }
             })?;
-        if written > RESET_PAGES_MAX {
+        if private > RESET_PAGES_MAX {
             machine.ram().drop_private()?;
             populate(machine, &baseline.working_set)?;
         }
@@ -235,7 +242,7 @@ impl<F: FnMut(Event)> Vm<F> {
         self.stats.resets += 1;
         self.stats.last_reset_pages = written;
         // A page that was written once is listed at every reset, unless all were dropped.
-        self.stats.pages_touched = self.stats.pages_touched.max(written);
+        self.stats.pages_touched = self.stats.pages_touched.max(private);
         self.stats.last_reset_ns = nanoseconds(began.elapsed());
         Ok(())
     }
@@ -264,6 +271,9 @@ impl<F: FnMut(Event)> Prepared<F> {
         }
         vm.machine.ram_mut().map_over(&ram_file)?;
         populate(&vm.machine, &working_set)?;
+        if working_set.is_empty() && vm.machine.shadows_page_tables() {
+            working_set::forget_reads(vm.machine.ram());
+        }
         // Checked with the state, and cut to RAM besides.
         vm.machine.ram_mut().let_devices_write(&state.run.writable);
         let vcpu = vm.machine.target(&state.vcpu)?;
