@@ -22,6 +22,11 @@ const KV_AT_MOST: f64 = 1.3;
 const SERVER_AT_MOST: f64 = 1.5;
 /// Promised of HTTP requests of several VMs together, 1/s.
 const REQUESTS_AT_LEAST: f64 = 10_000.0;
+/// Of `hello` with `std`, KiB that are loaded.
+const STD_IMAGE_KIB_MAX: f64 = 450.0;
+/// Promised of a fresh and of a cold request to it beside one to the same without.
+const STD_FRESH_AT_MOST: f64 = 1.15;
+const STD_COLD_AT_MOST: f64 = 1.2;
 const AGENT_FRESH_US_MAX: f64 = 150.0;
 const AGENT_COLD_US_MAX: f64 = 600.0;
 /// Of a waiting `hello`, with kernel memory.
@@ -110,6 +115,18 @@ pub fn of(results: &[Measured], neighbours: &[Neighbour], is_full: bool) -> Vec<
         p50("call.http_per_s"),
         Some(Promise::AtLeast(REQUESTS_AT_LEAST)),
     );
+    tell(
+        "std.image_kib, KiB",
+        p50("std.image_kib"),
+        Some(Promise::AtMost(STD_IMAGE_KIB_MAX)),
+    );
+    for (what, bound) in [("fresh", STD_FRESH_AT_MOST), ("cold", STD_COLD_AT_MOST)] {
+        tell(
+            &format!("std.{what} / no_std.{what}"),
+            over(p50(&format!("std.{what}")), p50(&format!("no_std.{what}"))),
+            Some(Promise::AtMost(bound)),
+        );
+    }
     for (name, floor, over_floor, bound) in [
         (
             "agent.fresh",

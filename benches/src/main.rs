@@ -90,7 +90,7 @@ struct Options {
     /// A description of another neighbour, as those in benches/peers/specs; may be given more than once.
     #[arg(long, value_name = "SPEC.toml")]
     peers: Vec<PathBuf>,
-    /// A folder with `hello.elf`, `dirty.elf` and `calls.elf`. Default: they are built from this jiffy's checkout.
+    /// A folder with `hello.elf`, `dirty.elf`, `calls.elf` and `hello-std.elf`. Default: they are built from this jiffy's checkout.
     #[arg(long, value_name = "FOLDER")]
     images: Option<PathBuf>,
 }
@@ -160,6 +160,8 @@ enum Suite {
     Warm,
     /// What a request's calls to its host take.
     Calls,
+    /// What it costs a function to be written with `std`.
+    Std,
     /// Requests over HTTP, through the agent.
     Agent,
     /// What a VM costs in memory, and how fast they are made.
@@ -171,13 +173,14 @@ enum Suite {
 }
 
 /// In the order in which they run.
-const ALL: [Suite; 10] = [
+const ALL: [Suite; 11] = [
     Suite::Floor,
     Suite::Boot,
     Suite::Restore,
     Suite::Fresh,
     Suite::Warm,
     Suite::Calls,
+    Suite::Std,
     Suite::Agent,
     Suite::Density,
     Suite::Scale,
@@ -199,6 +202,7 @@ impl Suite {
             Self::Fresh => suites::invoke::fresh(run),
             Self::Warm => suites::invoke::warm(run),
             Self::Calls => suites::calls::run(run),
+            Self::Std => suites::with_std::run(run),
             Self::Agent => suites::agent::run(run),
             Self::Density => suites::density::run(run),
             Self::Scale => suites::scale::run(run),
@@ -269,6 +273,7 @@ fn bench(options: &Options) -> Fallible<bool> {
         hello: PathBuf::new(),
         dirty: PathBuf::new(),
         calls: PathBuf::new(),
+        hello_std: PathBuf::new(),
         iterations: options.iterations.map(|times| times as usize),
         full: options.full,
         table_on_stderr: [&json, &page]
@@ -287,7 +292,8 @@ fn bench(options: &Options) -> Fallible<bool> {
         Some(folder) => Images::in_folder(folder)?,
         None => Images::build(&run.programs)?,
     };
-    (run.hello, run.dirty, run.calls) = (images.hello(), images.dirty(), images.calls());
+    (run.hello, run.dirty) = (images.hello(), images.dirty());
+    (run.calls, run.hello_std) = (images.calls(), images.hello_std());
 
     run.say(&host.line());
     for warning in host.warnings() {

@@ -30,10 +30,11 @@ pub const HELLO_EVENT: &[u8] = br#"{"name":"Ada"}"#;
 /// What it answers.
 pub const HELLO_ANSWER: &[u8] = br#"{"greeting":"Hello, Ada!"}"#;
 /// Functions under measure: name of the image, and the folder of the crate.
-const FUNCTIONS: [(&str, &str); 3] = [
+const FUNCTIONS: [(&str, &str); 4] = [
     ("hello.elf", "examples/hello"),
     ("dirty.elf", "benches/guests/dirty"),
     ("calls.elf", "benches/guests/calls"),
+    ("hello-std.elf", "benches/guests/hello-std"),
 ];
 
 /// The folder of `jiffy`, `jiffy-vmm` and `jiffyd`: where this program is, or one that `PATH` names.
@@ -49,7 +50,7 @@ pub fn programs() -> Fallible<PathBuf> {
     })
 }
 
-/// Images of the functions under measure: `hello`, `dirty` and `calls`.
+/// Images of the functions under measure: `hello`, `dirty`, `calls`, and `hello` with `std`.
 #[derive(Debug)]
 pub struct Images {
     folder: PathBuf,
@@ -58,7 +59,7 @@ pub struct Images {
 }
 
 impl Images {
-    /// Those in `folder`, which has a `hello.elf`, a `dirty.elf` and a `calls.elf`.
+    /// Those in `folder`, which has a `hello.elf`, a `dirty.elf`, a `calls.elf` and a `hello-std.elf`.
     pub fn in_folder(folder: &Path) -> Fallible<Self> {
         for (name, source) in FUNCTIONS {
             if !folder.join(name).is_file() {
@@ -114,6 +115,11 @@ impl Images {
     /// The image of the function that calls its host as often as its event says.
     pub fn calls(&self) -> PathBuf {
         self.folder.join(FUNCTIONS[2].0)
+    }
+
+    /// The image of `hello` with `std`.
+    pub fn hello_std(&self) -> PathBuf {
+        self.folder.join(FUNCTIONS[3].0)
     }
 }
 

@@ -238,13 +238,14 @@ const RULES: &[Rule] = &[
     Rule {
         package: "jiffy-benches",
         // The floor reads the page map as the VMM does, a restore is measured in one process too, and calls are made as an
-        // agent makes them.
+        // agent makes them. Images are read for their size.
         ours: &[
             "jiffy-abi",
             "jiffy-capabilities",
             "jiffy-client",
             "jiffy-console",
             "jiffy-control",
+            "jiffy-image",
             "jiffy-kv",
             "jiffy-model",
             "jiffy-queue",

@@ -25,6 +25,12 @@ const RESULTS: &[&str] = &[
     "call.kv_get",
     "floor.commit",
     "call.kv_put",
+    "no_std.image_kib",
+    "std.image_kib",
+    "no_std.fresh",
+    "std.fresh",
+    "no_std.cold",
+    "std.cold",
 ];
 const QUANTILES: [&str; 6] = ["min", "p50", "p90", "p99", "p999", "max"];
 
@@ -42,7 +48,7 @@ fn a_run_has_every_result_and_compares_with_itself() {
     }
     let suites = [
         "--suite",
-        "floor,boot,restore,fresh,warm,calls",
+        "floor,boot,restore,fresh,warm,calls,std",
         "--iterations",
         "20",
     ];
@@ -64,9 +70,10 @@ fn a_run_has_every_result_and_compares_with_itself() {
         let quantiles = QUANTILES.map(|name| result[name].as_f64().expect("a figure"));
         assert!(quantiles[0] > 0.0 && quantiles.is_sorted(), "{result:#}");
         let name = result["name"].as_str().expect("a name");
-        let (count, unit) = match name.ends_with("_per_s") {
-            true => (1, "1/s"),
-            false => (20, "µs"),
+        let (count, unit) = match name {
+            _ if name.ends_with("_per_s") => (1, "1/s"),
+            _ if name.ends_with("_kib") => (1, "KiB"),
+            _ => (20, "µs"),
         };
         assert!(result["n"].as_u64().expect("a count") >= count && result["unit"] == unit);
         assert!(table.contains(name), "{name} in {table}");

@@ -12,6 +12,7 @@ pub mod peers;
 pub mod restore;
 pub mod scale;
 mod servers;
+pub mod with_std;
 
 use std::{
     collections::BTreeMap,
@@ -49,6 +50,8 @@ pub struct Run {
     pub dirty: PathBuf,
     /// The image of the function that calls its host as often as its event says.
     pub calls: PathBuf,
+    /// The image of `hello` with `std`.
+    pub hello_std: PathBuf,
     /// Times that each thing is done; `None`: the suite's own number, so that all suites together take two minutes.
     pub iterations: Option<usize>,
     /// The large things too: 2,000 VMs for `density`, 5,000 for `scale`.

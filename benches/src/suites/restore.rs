@@ -78,7 +78,7 @@ pub fn run(run: &mut Run) -> Fallible<()> {
     run.found(pooled.measured("restore.pooled"));
     run.found(unpooled.measured("restore.unpooled"));
     run.found(in_process.measured("restore.in_process"));
-    run.breakdowns.push(parts.breakdown());
+    run.breakdowns.push(parts.breakdown("restore.pooled"));
     Ok(())
 }
 
@@ -105,7 +105,7 @@ fn here(function: &Function) -> Fallible<Duration> {
 
 /// Where a cold request's time goes, as its VMM counts it.
 #[derive(Debug, Default)]
-struct Parts {
+pub(super) struct Parts {
     wake_ups: Samples,
     state: Samples,
     restore: Samples,
@@ -113,7 +113,8 @@ struct Parts {
 }
 
 impl Parts {
-    fn push_if(&mut self, counts: bool, took: Duration, stats: &Stats) {
+    /// One request, and what its VMM said of it.
+    pub(super) fn push_if(&mut self, counts: bool, took: Duration, stats: &Stats) {
         let [state, restore, request] = [
             stats.phases.image_ns,
             stats.phases.restore_ns,
@@ -127,7 +128,8 @@ impl Parts {
         self.wake_ups.push_if(counts, rest);
     }
 
-    fn breakdown(self) -> Breakdown {
+    /// Of the result `name`.
+    pub(super) fn breakdown(self, name: impl Into<String>) -> Breakdown {
         let parts = [
             ("sockets and wake-ups", self.wake_ups),
             ("state verified", self.state),
@@ -135,7 +137,7 @@ impl Parts {
             ("request in the VM", self.request),
         ];
         Breakdown {
-            name: "restore.pooled".into(),
+            name: name.into(),
             parts: parts
                 .into_iter()
                 .map(|(name, samples)| (name.to_owned(), samples.p50_us()))

@@ -28,6 +28,7 @@ fn some_run() -> Run {
         hello: PathBuf::new(),
         dirty: PathBuf::new(),
         calls: PathBuf::new(),
+        hello_std: PathBuf::new(),
         iterations: Some(2),
         full: false,
         table_on_stderr: true,
