@@ -73,7 +73,7 @@ pub(crate) struct Server {
 
 #[derive(Debug, Default)]
 struct Calls {
-    /// Of the request in hand; there is none in `init`.
+    /// Of the request in hand, or of the last one; there is none in `init`.
     nonce: Option<u64>,
     /// Ends what calls began; there is something to end once one was made or waited for. A pointer, so that an image that
     /// calls nothing has none of the code for it.
@@ -279,6 +279,11 @@ impl Server {
     pub(crate) fn new(stream: Stream) -> Self {
         let calls = Calls::default();
         Self { stream, calls }
+    }
+
+    /// Whether there has been a request.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.calls.nonce.is_some()
     }
 
     /// A request with this nonce is in hand.

@@ -4,17 +4,14 @@
 //! after the resume.
 #![allow(unsafe_code, reason = "the resume page lies at a fixed address")]
 
-use core::{
-    num::NonZeroI32,
-    slice,
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
-};
+use core::{num::NonZeroI32, slice};
 
 use jiffy_abi::{control_page::RANDOM_DRAWN, resume_page::ENTROPY_BYTES};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 
 use crate::{
+    call::SERVER,
     clock,
     doorbell::{CONTROL, control_offset},
     heap::Global,
@@ -27,20 +24,9 @@ struct Keyed {
 
 static STATE: Global<Option<Keyed>> = Global::new(None);
 
-/// Whether `init` is over. What it draws before that would be the same in every clone of its
-/// snapshot, so the VMM is told; after that nothing is written.
-static INIT_DONE: AtomicBool = AtomicBool::new(false);
-
-/// `init` is over; the snapshot is taken next.
-pub(crate) fn init_done() {
-    INIT_DONE.store(true, Relaxed);
-    #[cfg(feature = "std")]
-    forget();
-}
-
-/// Forgets what `init` drew from: only what it made of it is in the snapshot.
+/// `init` is over, and the snapshot is taken next. Forgets what `init` drew from: only what it made of it is in the snapshot.
 #[cfg(feature = "std")]
-fn forget() {
+pub(crate) fn forget() {
     // SAFETY: as in `draw`.
     unsafe { *STATE.get() = None };
 }
@@ -52,9 +38,12 @@ pub fn fill_hash_keys(bytes: &mut [u8]) {
     draw(bytes);
 }
 
-/// Fills `bytes` with unpredictable ones.
+/// Fills `bytes` with unpredictable ones. What `init` draws would be the same in every clone of its snapshot, so the VMM is told; after
+/// that nothing is written. Whether it is `init` that draws is seen by what every image has: a flag of its own would be in
+/// those, too, that draw nothing.
 pub fn fill_random(bytes: &mut [u8]) {
-    if !INIT_DONE.load(Relaxed) {
+    let server = SERVER.get();
+    if !server.is_some_and(|server| server.with(|server| server.has_begun())) {
         CONTROL.store(control_offset(RANDOM_DRAWN), 1u64);
     }
     draw(bytes);

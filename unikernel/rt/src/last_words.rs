@@ -123,6 +123,7 @@ pub fn end_if_allocation_failed(header_bytes: u64) {
     }
 }
 
+#[inline(always)]
 fn end_of_panic(what: impl fmt::Display, location: Option<&Location<'_>>) -> ! {
     static PANICKING: AtomicBool = AtomicBool::new(false);
     if PANICKING.swap(true, Relaxed) {

@@ -10,7 +10,7 @@ use jiffy_abi::{
 use crate::{
     assembler::{Assembler, AssemblyError, Progress},
     call::{SERVER, Server},
-    doorbell, entropy,
+    doorbell,
     last_words::{give_up, out_of_memory},
     vsock::Stream,
 };
@@ -47,9 +47,11 @@ pub fn serve(init: fn() -> Result<(), String>, handle: fn(Request<'_>) -> Respon
     if let Err(message) = init() {
         give_up(kind::INIT, &message);
     }
-    entropy::init_done();
     #[cfg(feature = "std")]
-    crate::tls::begin_requests();
+    {
+        crate::entropy::forget();
+        crate::tls::begin_requests();
+    }
     doorbell::ready();
     let mut assembler = Assembler::default();
     let mut is_idle = true;
