@@ -18,6 +18,7 @@ use crate::{
     manifest::{parse_memory, parse_timeout, parse_variable},
     new::{self, NewError},
     output::{Format, Untrusted, chain},
+    registry::RegistryError,
     run::{self, RequestOptions, RunError, What},
     runnable::{RunnableError, exit_of_blame},
     snapshot::{self, SnapshotError, exit_of_verify},
@@ -58,6 +59,18 @@ enum Command {
         after_help = "Examples:\n  jiffy new hello\n  jiffy new words --std\n  jiffy new sums --lang c"
     )]
     New(NewOptions),
+    /// Tells cargo where the SDK is on this machine, for `cargo test` and editors in a crate that came from another one.
+    #[command(after_help = "\
+Examples:
+  git clone …/hello && cd hello && jiffy sdk && cargo test
+  jiffy sdk --sdk ~/jiffy/unikernel/sdk        another one, until `jiffy sdk` is told otherwise
+
+A function's Cargo.toml names the SDK by its version and a registry that is nowhere:
+  jiffy = { version = \"0.1.0\", registry = \"jiffy\" }
+This writes the folder that takes its place to .cargo/jiffy-sdk.toml, beside Cargo.lock, which git ignores and .cargo/config.toml
+includes. `jiffy build` and all else that builds keep it current, and need it not. Cargo looks for it in the folder that it is
+called in, and above.")]
+    Sdk(SdkOptions),
     /// Builds the image of a function.
     #[command(after_help = "\
 Examples:
@@ -137,8 +150,8 @@ struct NewOptions {
     /// The function's name, if it is another.
     #[arg(long)]
     name: Option<String>,
-    /// The SDK: folder unikernel/sdk of a jiffy checkout. Default: the one this jiffy is from.
-    #[arg(long, env = "JIFFY_SDK")]
+    /// The SDK: folder unikernel/sdk of a jiffy checkout. Default: what JIFFY_SDK names, else the one this jiffy is from.
+    #[arg(long, value_name = "FOLDER")]
     sdk: Option<PathBuf>,
     /// Make one that uses `std`, with what docs/std.md lists of it; without, it is `no_std`, smaller and faster.
     #[arg(long, conflicts_with = "lang")]
@@ -146,6 +159,16 @@ struct NewOptions {
     /// What it is written in.
     #[arg(long, value_enum, default_value_t)]
     lang: new::Kind,
+}
+
+#[derive(Args, Debug)]
+struct SdkOptions {
+    /// The function's crate, or its workspace.
+    #[arg(default_value = ".")]
+    path: PathBuf,
+    /// The SDK: folder unikernel/sdk of a jiffy checkout. Default: what JIFFY_SDK names, else the one this jiffy is from.
+    #[arg(long, value_name = "FOLDER")]
+    sdk: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -389,7 +412,11 @@ enum Failure {
 impl Failure {
     fn exit(&self) -> Exit {
         match self {
-            Self::New(NewError::Write { .. } | NewError::Print(_))
+            Self::New(
+                NewError::Write { .. }
+                | NewError::Print(_)
+                | NewError::Registry(RegistryError::Write { .. }),
+            )
             | Self::Print(_)
             | Self::Bench(_) => Exit::Host,
             Self::New(_) => Exit::Usage,
@@ -435,7 +462,9 @@ fn exit_of_runnable(error: &RunnableError) -> Exit {
 
 fn exit_of_build(error: &BuildError) -> Exit {
     match error {
-        BuildError::Package(PackageError::NoPath(_) | PackageError::NoManifest(_)) => Exit::Usage,
+        BuildError::Package(
+            PackageError::NoPath(_) | PackageError::NoManifest(_) | PackageError::NotAsked(_),
+        ) => Exit::Usage,
         BuildError::Write { .. } | BuildError::Print(_) => Exit::Host,
         _ => Exit::Build,
     }
@@ -465,6 +494,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         }) => {
             new::new(&path, name.as_deref(), sdk.as_deref(), std, lang)?;
         }
+        Command::Sdk(SdkOptions { path, sdk }) => build::tell_cargo(&path, sdk.as_deref())?,
         Command::Build(BuildOptions {
             path,
             output,

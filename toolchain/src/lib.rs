@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! new      a function crate from a template
+//! registry how cargo is told where the SDK is, which no crate names by its path
 //! build    function crate -> wrapper crate -> cargo -> image
 //! image    what an ELF file says of itself, checked          (inspect prints it)
 //! run      image or snapshot -> VM -> requests -> outcome -> exit code
@@ -27,6 +28,7 @@ mod inspect;
 mod manifest;
 mod new;
 mod output;
+mod registry;
 mod run;
 mod runnable;
 mod sdk;

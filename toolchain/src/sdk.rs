@@ -1,9 +1,15 @@
-//! Where the other parts of jiffy are: the SDK that new functions name, and the VMM program.
+//! Where the other parts of jiffy are: the SDK that functions are built with, and the VMM program.
 
 use std::{
     env,
     path::{Path, PathBuf},
 };
+
+use cargo_metadata::semver::Version;
+use toml::{Table, Value};
+
+/// Bytes of a Cargo.toml at most.
+const MANIFEST_BYTES_MAX: u64 = 1 << 20;
 
 /// Why a part of jiffy was not found.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +20,10 @@ pub(crate) enum SdkError {
         "no SDK at {0}, where this jiffy was built: must be there, or named by --sdk or JIFFY_SDK"
     )]
     CheckoutGone(PathBuf),
+    #[error(
+        "the SDK at {0} has no version: its Cargo.toml, or that of its workspace, must be as in a jiffy checkout"
+    )]
+    NoVersion(PathBuf),
     #[error(
         "no jiffy-vmm: must be beside jiffy, on PATH or named by JIFFY_VMM; `cargo build --release` in a jiffy checkout makes it"
     )]
@@ -31,6 +41,33 @@ pub(crate) fn sdk(given: Option<&Path>) -> Result<PathBuf, SdkError> {
         _ if given.is_some() => Err(SdkError::NotThere(path.into())),
         _ => Err(SdkError::CheckoutGone(path.into())),
     }
+}
+
+/// What `JIFFY_SDK` names.
+pub(crate) fn named() -> Option<PathBuf> {
+    env::var_os("JIFFY_SDK").map(PathBuf::from)
+}
+
+/// The version of the SDK at `sdk`: of its Cargo.toml, or of the workspace that it takes its version from.
+pub(crate) fn version(sdk: &Path) -> Result<Version, SdkError> {
+    let found = match get(sdk, "package", "version") {
+        Some(Value::String(version)) => Some(version),
+        Some(Value::Table(_)) => sdk.ancestors().skip(1).find_map(|folder| {
+            let package = get(folder, "workspace", "package")?;
+            package.get("version")?.as_str().map(String::from)
+        }),
+        _ => None,
+    };
+    found
+        .and_then(|version| version.parse().ok())
+        .ok_or_else(|| SdkError::NoVersion(sdk.into()))
+}
+
+/// A value of the Cargo.toml in a folder.
+fn get(folder: &Path, table: &str, key: &str) -> Option<Value> {
+    let text = jiffy_files::read_text(folder.join("Cargo.toml"), MANIFEST_BYTES_MAX).ok()?;
+    let manifest: Table = text.parse().ok()?;
+    manifest.get(table)?.get(key).cloned()
 }
 
 /// The VMM program: what `JIFFY_VMM` names, or `jiffy-vmm` beside this program or on `PATH`.
@@ -61,6 +98,29 @@ pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_version_is_that_of_its_manifest_or_of_its_workspace() {
+        let own = version(&sdk(None).expect("this is a checkout")).expect("a version");
+        assert_eq!(own.to_string(), env!("CARGO_PKG_VERSION"));
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let inner = folder.path().join("unikernel/sdk");
+        std::fs::create_dir_all(&inner).expect("folder");
+        let write = |folder: &Path, text: &str| {
+            std::fs::write(folder.join("Cargo.toml"), text).expect("written");
+        };
+        write(&inner, "[package]\nversion = \"1.2.3-rc.1\"\n");
+        assert_eq!(
+            version(&inner).expect("a version").to_string(),
+            "1.2.3-rc.1"
+        );
+        write(&inner, "[package]\nversion.workspace = true\n");
+        assert!(matches!(version(&inner), Err(SdkError::NoVersion(_))));
+        write(folder.path(), "[workspace.package]\nversion = \"2.0.0\"\n");
+        assert_eq!(version(&inner).expect("a version").to_string(), "2.0.0");
+        write(folder.path(), "[workspace.package]\nversion = \"two\"\n");
+        assert!(matches!(version(&inner), Err(SdkError::NoVersion(_))));
+    }
 
     #[test]
     fn the_sdk_is_the_checkouts_unless_named() {

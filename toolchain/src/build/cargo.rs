@@ -96,6 +96,7 @@ pub(crate) fn build(
     let mut command = Command::new(cargo_program());
     command
         .arg("rustc")
+        .args(&package.cargo_arguments)
         .arg("--manifest-path")
         .arg(&wrapper.manifest)
         .arg("--target-dir")
@@ -457,9 +458,7 @@ mod tests {
             workspace_root: workspace_root.into(),
             target_dir: "/w/target".into(),
             sdk: "/w/unikernel/sdk".into(),
-            flags: 0,
-            std: false,
-            native: None,
+            ..Package::default()
         };
         let neighbours = [
             package("a", "/w/functions/a", "/w"),

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! package   what cargo says of the function's package, and its [package.metadata.jiffy]
+//! dependency  where it has the SDK from
 //! files     the files that jiffy.toml has linked in
 //! no_std    whether the function does without std
 //! wrapper   the generated crate that links function, SDK and library OS into one program
@@ -11,6 +12,7 @@
 //! ```
 
 mod cargo;
+mod dependency;
 mod files;
 mod native;
 mod no_std;
@@ -40,7 +42,7 @@ use crate::{
     image::{self, Image, ImageError},
     inspect::print_sizes,
     manifest::{Manifest, ManifestError},
-    output::{Format, Line, Nanoseconds, nanoseconds, print_json},
+    output::{Format, Line, Nanoseconds, Untrusted, nanoseconds, print_json},
 };
 
 /// How an image is compiled.
@@ -182,6 +184,21 @@ pub(crate) fn build_and_print(options: &Options, format: Format) -> Result<(), B
             print_sizes(&mut out, &built.image)?;
         }
     }
+    Ok(())
+}
+
+/// Tells cargo where the SDK is for the crate or workspace at `path`, and prints that: `chosen`, or what a build would take.
+pub(crate) fn tell_cargo(path: &Path, chosen: Option<&Path>) -> Result<(), BuildError> {
+    let linked = dependency::link(path, chosen)?;
+    let mut out = stdout();
+    writeln!(
+        out,
+        "jiffy {}: {}, for {}",
+        linked.version,
+        Untrusted(&linked.sdk.display().to_string()),
+        Untrusted(&linked.root.display().to_string())
+    )?;
+    linked.link.advise();
     Ok(())
 }
 

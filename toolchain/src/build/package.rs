@@ -7,22 +7,24 @@ use std::{
     process::{Command, ExitStatus},
 };
 
-use cargo_metadata::{Metadata, MetadataCommand, Package as CargoPackage, TargetKind};
+use cargo_metadata::{
+    Metadata, MetadataCommand, Package as CargoPackage, TargetKind,
+    semver::{Version, VersionReq},
+};
 use jiffy_abi::note;
 use jiffy_console::quantity::parse_size;
 use serde::Deserialize;
 
 use super::{
     cargo::{cargo_program, end_of, pass_on, progress},
+    dependency::{self, Registered, registered},
     no_std::is_no_std,
 };
 use crate::{
     manifest::{Manifest, ManifestError, Native},
+    registry::{self, RegistryError},
     sdk::{self, SdkError},
 };
-
-/// Name of the SDK's package.
-const SDK: &str = "jiffy";
 
 /// Why a path is no function's package.
 #[derive(Debug, thiserror::Error)]
@@ -61,9 +63,25 @@ pub(crate) enum PackageError {
     )]
     NoSdk(String),
     #[error(
-        "package {0} does not take the SDK from a path: write `jiffy = {{ path = \"…/unikernel/sdk\" }}`"
+        "package {package} takes `jiffy` from {from}, where it is not the SDK: write `jiffy = {{ version = \"{own}\", registry = \"jiffy\" }}` in its Cargo.toml",
+        own = env!("CARGO_PKG_VERSION")
     )]
-    SdkPath(String),
+    SdkElsewhere { package: String, from: String },
+    #[error(
+        "package {package} asks for `jiffy` {asked}, and the SDK of this machine, {path}, is {installed}: install a jiffy that has the other, name its SDK with JIFFY_SDK, or write version = \"{installed}\" in Cargo.toml"
+    )]
+    SdkVersion {
+        package: String,
+        asked: VersionReq,
+        installed: Version,
+        path: PathBuf,
+    },
+    #[error(
+        "{0} does not ask for `jiffy` of the registry `jiffy`, as `jiffy new` has it: there is nothing to tell cargo"
+    )]
+    NotAsked(PathBuf),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     #[error("[package.metadata.jiffy] of package {package} is malformed")]
     Settings {
         package: String,
@@ -81,7 +99,7 @@ pub(crate) enum PackageError {
 }
 
 /// A function's package.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Package {
     pub(crate) name: String,
     pub(crate) version: String,
@@ -93,6 +111,8 @@ pub(crate) struct Package {
     pub(crate) workspace_root: PathBuf,
     pub(crate) target_dir: PathBuf,
     pub(crate) sdk: PathBuf,
+    /// What cargo is called with so that it finds the SDK; nothing if the package has it from a path.
+    pub(crate) cargo_arguments: Vec<String>,
     /// `jiffy_abi::note::FLAG_*`, and the size of the stack.
     pub(crate) flags: u32,
     /// It uses `std`, as it does not say otherwise.
@@ -178,7 +198,8 @@ fn native(root: PathBuf) -> Result<Package, PackageError> {
         crate_name: "jiffy_c".into(),
         workspace_root: root.clone(),
         target_dir: native_target_dir(&root),
-        sdk: sdk::sdk(env::var_os("JIFFY_SDK").as_deref().map(Path::new))?,
+        sdk: sdk::sdk(sdk::named().as_deref())?,
+        cargo_arguments: vec![],
         std: true,
         native: Some(native),
         name,
@@ -193,21 +214,43 @@ pub(crate) fn find(path: &Path) -> Result<Package, PackageError> {
         return native(root);
     }
     let manifest = find_manifest(path)?;
-    let metadata = MetadataCommand::new()
-        .cargo_path(cargo_program())
-        .manifest_path(&manifest)
-        .current_dir(manifest.parent().unwrap_or(Path::new("/")))
-        .no_deps()
-        .exec()
-        .map_err(|source| PackageError::Metadata {
-            manifest: manifest.clone(),
-            source,
-        })?;
-    let package = interpret(&manifest, &metadata)?;
+    let metadata = read(&manifest)?;
+    let registered = registered(&metadata)?;
+    let package = interpret(&manifest, &metadata, registered.as_ref())?;
+    if let Some(Registered { sdk, .. }) = &registered {
+        registry::keep_current(&package.workspace_root, sdk).advise();
+    }
     if !package.lock_file().exists() {
-        make_lock(&manifest)?;
+        make_lock(&manifest, &package.cargo_arguments)?;
     }
     Ok(package)
+}
+
+/// What cargo says of the packages of `manifest`'s workspace, even if nobody told it where the SDK is.
+pub(super) fn read(manifest: &Path) -> Result<Metadata, PackageError> {
+    read_with(
+        manifest,
+        MetadataCommand::new().no_deps(),
+        &registry::name_arguments(),
+    )
+}
+
+/// The same by another command.
+pub(super) fn read_with(
+    manifest: &Path,
+    command: &mut MetadataCommand,
+    options: &[String],
+) -> Result<Metadata, PackageError> {
+    command
+        .cargo_path(cargo_program())
+        .manifest_path(manifest)
+        .current_dir(manifest.parent().unwrap_or(Path::new("/")))
+        .other_options(options)
+        .exec()
+        .map_err(|source| PackageError::Metadata {
+            manifest: manifest.into(),
+            source,
+        })
 }
 
 /// The Cargo.toml in the folder `path` or above it.
@@ -221,7 +264,11 @@ pub(super) fn find_manifest(path: &Path) -> Result<PathBuf, PackageError> {
         .ok_or(PackageError::NoManifest(path))
 }
 
-fn interpret(manifest: &Path, metadata: &Metadata) -> Result<Package, PackageError> {
+fn interpret(
+    manifest: &Path,
+    metadata: &Metadata,
+    registered: Option<&Registered>,
+) -> Result<Package, PackageError> {
     let found = metadata
         .packages
         .iter()
@@ -259,7 +306,8 @@ fn interpret(manifest: &Path, metadata: &Metadata) -> Result<Package, PackageErr
         root: manifest.parent().unwrap_or(manifest).into(),
         workspace_root: metadata.workspace_root.clone().into(),
         target_dir: metadata.target_directory.clone().into(),
-        sdk: sdk(package)?,
+        sdk: dependency::sdk(package, registered)?,
+        cargo_arguments: registered.map_or(vec![], |registered| registered.arguments.clone()),
         flags: flags(package)?,
         native: None,
         name,
@@ -277,21 +325,6 @@ fn default_features(package: &CargoPackage) -> BTreeSet<String> {
         }
     }
     features
-}
-
-fn sdk(package: &CargoPackage) -> Result<PathBuf, PackageError> {
-    let name = || package.name.to_string();
-    let dependency = package
-        .dependencies
-        .iter()
-        .find(|dependency| {
-            dependency.name == SDK && dependency.kind == cargo_metadata::DependencyKind::Normal
-        })
-        .ok_or_else(|| PackageError::NoSdk(name()))?;
-    match &dependency.path {
-        Some(path) => Ok(path.clone().into()),
-        None => Err(PackageError::SdkPath(name())),
-    }
 }
 
 fn flags(package: &CargoPackage) -> Result<u32, PackageError> {
@@ -325,9 +358,10 @@ impl Settings {
 
 /// The function's lock file decides versions in its tests and in its image, so it has to exist
 /// before the image is built.
-fn make_lock(manifest: &Path) -> Result<(), PackageError> {
+fn make_lock(manifest: &Path, arguments: &[String]) -> Result<(), PackageError> {
     let mut child = Command::new(cargo_program())
         .arg("generate-lockfile")
+        .args(arguments)
         .arg("--manifest-path")
         .arg(manifest)
         .current_dir(manifest.parent().unwrap_or(Path::new("/")))
@@ -383,6 +417,87 @@ mod tests {
         assert!(package.root.ends_with("f") && package.sdk.ends_with("sdk"));
         assert_eq!(package.workspace_root, package.root);
         assert!(package.std);
+    }
+
+    #[test]
+    fn the_sdk_is_asked_for_by_version_and_registry() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let root = folder.path();
+        fs::create_dir(root.join("src")).expect("folder");
+        fs::write(root.join("src/lib.rs"), "").expect("written");
+        fs::write(root.join("Cargo.lock"), "version = 4\n").expect("written");
+        let with = |dependency: &str| {
+            let manifest = GOOD.replace("{ path = \"../sdk\" }", dependency);
+            fs::write(root.join("Cargo.toml"), manifest).expect("written");
+            find(root)
+        };
+        let package = with("{ version = \"0.1\", registry = \"jiffy\" }").expect("good");
+        let own = sdk::sdk(None).expect("this is a checkout");
+        assert_eq!(package.sdk, own);
+        let arguments = registry::arguments(&own).expect("UTF-8");
+        assert_eq!(package.cargo_arguments, arguments);
+        assert!(check(GOOD).expect("good").cargo_arguments.is_empty());
+        let other = with("{ version = \"7.8\", registry = \"jiffy\" }").expect_err("another");
+        let said = other.to_string();
+        let parts = [
+            "^7.8",
+            "is 0.1.0",
+            "JIFFY_SDK",
+            own.to_str().expect("UTF-8"),
+        ];
+        for part in parts {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        // Somebody else's crate, and one of nobody.
+        for (dependency, from) in [
+            ("\"0.1\"", "from crates.io,"),
+            (
+                "{ git = \"https://jiffy.invalid/\" }",
+                "from git+https://jiffy.invalid/,",
+            ),
+        ] {
+            let said = with(dependency).expect_err("not the SDK").to_string();
+            let is_told = said.contains(from) && said.contains("registry = \"jiffy\"");
+            assert!(is_told, "{said}");
+        }
+    }
+
+    #[test]
+    fn cargo_is_told_only_where_somebody_asks() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let root = folder.path().canonicalize().expect("a path");
+        let write = |path: &str, text: &str| {
+            let path = root.join(path);
+            fs::create_dir_all(path.parent().expect("within")).expect("folder");
+            fs::write(path, text).expect("written");
+        };
+        write(
+            "Cargo.toml",
+            "[workspace]\nmembers = [\"a\"]\nresolver = \"3\"\n",
+        );
+        write("a/src/lib.rs", "");
+        let package =
+            "[package]\nname = \"a\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[dependencies]\n";
+        write("a/Cargo.toml", package);
+        let refused = dependency::link(&root, None).expect_err("nobody asks");
+        assert!(matches!(refused, PackageError::NotAsked(_)), "{refused}");
+        let asks = format!("{package}jiffy = {{ version = \"0.1\", registry = \"jiffy\" }}\n");
+        write("a/Cargo.toml", &asks);
+        // From the workspace and from within: what is written lies beside the lock file.
+        for path in ["", "a/src"] {
+            let linked = dependency::link(&root.join(path), None).expect("linked");
+            assert_eq!((&linked.root, linked.link), (&root, registry::Link::Whole));
+            fs::remove_dir_all(root.join(".cargo")).expect("written there");
+        }
+        write("a/Cargo.toml", &asks.replace("0.1\"", "7\""));
+        let refused = dependency::link(&root, None).expect_err("another version");
+        assert!(
+            matches!(refused, PackageError::SdkVersion { .. }),
+            "{refused}"
+        );
+        write("c/jiffy.toml", "[function]\nlang = \"c\"\n");
+        let refused = dependency::link(&root.join("c"), None).expect_err("not Rust");
+        assert!(matches!(refused, PackageError::NotAsked(_)), "{refused}");
     }
 
     #[test]

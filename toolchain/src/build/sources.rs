@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand};
 
 use super::{
-    cargo::{TARGET, cargo_program},
-    package::{PackageError, find_manifest, find_native, native_target_dir},
+    cargo::TARGET,
+    dependency::registered,
+    package::{PackageError, find_manifest, find_native, native_target_dir, read, read_with},
 };
 
 /// Files and folders that a build reads.
@@ -30,16 +31,10 @@ pub(crate) fn sources(path: &Path) -> Result<Sources, PackageError> {
         });
     }
     let manifest = find_manifest(path)?;
-    let metadata = MetadataCommand::new()
-        .cargo_path(cargo_program())
-        .manifest_path(&manifest)
-        .current_dir(manifest.parent().unwrap_or(Path::new("/")))
-        .other_options(["--filter-platform".into(), TARGET.into()])
-        .exec()
-        .map_err(|source| PackageError::Metadata {
-            manifest: manifest.clone(),
-            source,
-        })?;
+    let mut options = vec!["--filter-platform".into(), TARGET.into()];
+    let registered = registered(&read(&manifest)?)?;
+    options.extend(registered.map_or(vec![], |registered| registered.arguments));
+    let metadata = read_with(&manifest, &mut MetadataCommand::new(), &options)?;
     Ok(interpret(&manifest, &metadata))
 }
 

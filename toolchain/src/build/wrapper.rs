@@ -268,8 +268,7 @@ mod tests {
             root,
             sdk: folder.join("sdk"),
             flags: 2,
-            std: false,
-            native: None,
+            ..Package::default()
         }
     }
 

@@ -38,11 +38,10 @@ pub(super) fn checks() -> Vec<Check> {
             .map(|root| linker(root.trim())),
     );
     checks.push(compiler(build::compiler_version()));
-    checks.push(part(
-        "SDK",
-        sdk::sdk(std::env::var_os("JIFFY_SDK").as_deref().map(Path::new)),
-    ));
-    checks.push(part("jiffy-vmm", sdk::vmm()));
+    let found = sdk::sdk(sdk::named().as_deref());
+    checks.push(part("SDK", found.and_then(with_version)));
+    let vmm = sdk::vmm().map(|path| path.display().to_string());
+    checks.push(part("jiffy-vmm", vmm));
     checks
 }
 
@@ -128,9 +127,14 @@ fn compiler(found: Result<String, NativeError>) -> Check {
     }
 }
 
-fn part(name: &'static str, found: Result<PathBuf, SdkError>) -> Check {
+fn with_version(sdk: PathBuf) -> Result<String, SdkError> {
+    let version = sdk::version(&sdk)?;
+    Ok(format!("{version}, {}", sdk.display()))
+}
+
+fn part(name: &'static str, found: Result<String, SdkError>) -> Check {
     match found {
-        Ok(path) => Check::ok(name, path.display().to_string()),
+        Ok(found) => Check::ok(name, found),
         Err(SdkError::NotThere(path)) => Check::fail(
             name,
             format!("is not at {}", path.display()),
@@ -140,6 +144,11 @@ fn part(name: &'static str, found: Result<PathBuf, SdkError>) -> Check {
             name,
             format!("is no longer at {}", path.display()),
             "name another checkout's unikernel/sdk with JIFFY_SDK",
+        ),
+        Err(SdkError::NoVersion(path)) => Check::fail(
+            name,
+            format!("at {} has no version", path.display()),
+            "name the folder unikernel/sdk of a jiffy checkout with JIFFY_SDK",
         ),
         Err(SdkError::NoVmm) => Check::fail(
             name,

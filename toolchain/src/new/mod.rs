@@ -6,12 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use cargo_metadata::semver::Version;
 use jiffy_abi::note;
 use jiffy_console::stdout;
 use toml::{Table, Value};
 
 use crate::{
     manifest::FILE_NAME,
+    registry::{self, RegistryError},
     sdk::{self, SdkError},
 };
 
@@ -62,8 +64,8 @@ pub(crate) enum NewError {
     ReservedName(String),
     #[error(transparent)]
     Sdk(#[from] SdkError),
-    #[error("the path {0} is not UTF-8, which Cargo.toml needs: move the checkout")]
-    NotUtf8(PathBuf),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     #[error("cannot write {path}")]
     Write { path: PathBuf, source: io::Error },
     #[error("cannot print")]
@@ -71,10 +73,11 @@ pub(crate) enum NewError {
 }
 
 /// Makes a function at `path`, named `name` or after the path's last part; of Rust a crate that uses `std`, if that is wanted.
+/// It is built with the SDK that is `chosen`, or else as all are.
 pub(crate) fn new(
     path: &Path,
     name: Option<&str>,
-    sdk: Option<&Path>,
+    chosen: Option<&Path>,
     std: bool,
     kind: Kind,
 ) -> Result<(), NewError> {
@@ -82,8 +85,9 @@ pub(crate) fn new(
         (Some(name), _) | (None, Some(name)) => check_name(name)?,
         (None, None) => return Err(NewError::NoName(path.into())),
     };
-    let sdk = sdk::sdk(sdk)?;
-    let sdk = sdk.to_str().ok_or_else(|| NewError::NotUtf8(sdk.clone()))?;
+    let named = sdk::named();
+    let sdk = sdk::sdk(chosen.or(named.as_deref()))?;
+    let version = sdk::version(&sdk)?;
     let write = |path: &Path, content: &str| {
         fs::write(path, content).map_err(|source| NewError::Write {
             path: path.into(),
@@ -113,7 +117,7 @@ pub(crate) fn new(
             &format!("{GITIGNORE}/{EDITOR_FLAGS}\n"),
         )?;
         write(&path.join(source), MAIN_C)?;
-        let include = Path::new(sdk).with_file_name("c").join("include");
+        let include = sdk.with_file_name("c").join("include");
         write(
             &path.join(EDITOR_FLAGS),
             &format!("-I{}\n", include.display()),
@@ -127,7 +131,7 @@ pub(crate) fn new(
     make(&path.join("src"))?;
     write(
         &path.join("Cargo.toml"),
-        &manifest(name, sdk, is_in_workspace(path), std),
+        &manifest(name, &version, is_in_workspace(path), std),
     )?;
     write(&path.join(".gitignore"), GITIGNORE)?;
     let (source, event) = match std {
@@ -135,6 +139,7 @@ pub(crate) fn new(
         false => (LIB, r#"{"name":"Ada"}"#),
     };
     write(&path.join("src/lib.rs"), source)?;
+    registry::link(path, &sdk, chosen.is_some())?.advise();
     writeln!(
         stdout(),
         "Made the function {name} in {shown}. Next:\n  cd {shown}\n  cargo test\n  jiffy run --event '{event}'"
@@ -188,7 +193,7 @@ fn is_in_workspace(path: &Path) -> bool {
         .any(|folder| folder.join("Cargo.toml").is_file())
 }
 
-fn manifest(name: &str, sdk: &str, own_workspace: bool, std: bool) -> String {
+fn manifest(name: &str, sdk: &Version, own_workspace: bool, std: bool) -> String {
     let serde = match std {
         true => r#"features = ["derive"]"#,
         false => r#"default-features = false, features = ["alloc", "derive"]"#,
@@ -200,11 +205,12 @@ fn manifest(name: &str, sdk: &str, own_workspace: bool, std: bool) -> String {
          version = \"0.1.0\"\n\
          edition = \"2024\"\n\
          \n\
+         # Where the registry jiffy is not known, `jiffy sdk` tells cargo where the SDK is.\n\
          [dependencies]\n\
-         jiffy = {{ path = {} }}\n\
+         jiffy = {{ version = {}, registry = \"jiffy\" }}\n\
          serde = {{ version = \"1\", {serde} }}\n",
         string(name),
-        string(sdk)
+        string(&sdk.to_string())
     );
     if own_workspace {
         manifest +=
@@ -247,6 +253,12 @@ mod tests {
         let manifest: Table = manifest.parse().expect("TOML");
         assert_eq!(manifest["package"]["name"].as_str(), Some("hello"));
         assert!(!manifest.contains_key("workspace"));
+        // No path of this machine is in what an author commits.
+        let sdk = &manifest["dependencies"]["jiffy"];
+        assert_eq!(sdk["version"].as_str(), Some(env!("CARGO_PKG_VERSION")));
+        assert_eq!(sdk["registry"].as_str(), Some("jiffy"));
+        let own = registry::sdk(&path, None).expect("linked");
+        assert_eq!(own, sdk::sdk(None).expect("a checkout"));
         assert!(matches!(
             new(&path, None, None, false, Kind::Rust),
             Err(NewError::Exists(_))
@@ -281,16 +293,5 @@ mod tests {
             let include = flags.trim().strip_prefix("-I").expect("a folder");
             assert!(Path::new(include).join("jiffy.h").is_file(), "{include}");
         }
-    }
-
-    #[test]
-    fn paths_are_quoted() {
-        let manifest: Table = manifest("x", "/a \"b\"\\c", false, true)
-            .parse()
-            .expect("TOML");
-        assert_eq!(
-            manifest["dependencies"]["jiffy"]["path"].as_str(),
-            Some("/a \"b\"\\c")
-        );
     }
 }
