@@ -268,7 +268,7 @@ fn a_larger_stack_takes_a_deeper_recursion() {
             said.contains("stack overflow: 8.0 MiB are used up"),
             "{said}"
         );
-        assert!(said.contains("[package.metadata.jiffy]"), "{said}");
+        assert!(said.contains("[stack] in jiffy.toml"), "{said}");
     }
     let mut inspect = jiffy_tests::jiffy();
     let inspect = inspect

@@ -15,7 +15,7 @@ use crate::{
     build::{self, BuildError, PackageError, Profile},
     doctor,
     inspect::{self, InspectError},
-    manifest::{parse_memory, parse_timeout, parse_variable},
+    manifest::{Features, parse_memory, parse_timeout, parse_variable},
     new::{self, NewError},
     output::{Format, Untrusted, chain},
     registry::RegistryError,
@@ -77,13 +77,20 @@ Examples:
   jiffy build                      -> target/jiffy/<package>.elf
   jiffy build examples/hello --strip -o hello.elf
 
+In jiffy.toml, beside the function's Cargo.toml:
+  features = [\"postgres\"]          features of the crate, with which `run`, `dev`, `deploy` and `snapshot` build it, too
+  default-features = false         without its feature `default`
+  [stack]
+  bytes = \"8MiB\"                  its stack, 768K to 1G in steps of 64K; default 768K
+--features adds to them, and --no-default-features wins. Tests are cargo's, which knows nothing of this file.
+
 In the function's Cargo.toml:
   [package.metadata.jiffy]
   precise-clock = true             it may read the time-stamp counter
   random-init = true               its init may draw randomness that all instances then share
-  stack = \"8M\"                     its stack, 768K to 1G in steps of 64K; default 768K
+  stack = \"8M\"                     as [stack] in jiffy.toml
 
-Of a function in C, the same is in jiffy.toml, with what docs/c.md says of sources, headers, flags and libraries:
+Of a function in C, the same is in jiffy.toml under [function], with what docs/c.md says of sources, headers, flags and libraries:
   [function]
   lang = \"c\"                       or \"c++\", without exceptions and run-time types
   libs = [\"z\"]                     static libraries")]
@@ -185,6 +192,12 @@ struct BuildOptions {
     /// Build quickly, with overflow checks and debug assertions.
     #[arg(long)]
     debug: bool,
+    /// Features of the crate to switch on, beside those of jiffy.toml; separated by commas, or given more than once.
+    #[arg(short = 'F', long, value_name = "FEATURES", value_delimiter = ',')]
+    features: Vec<String>,
+    /// Leave out the crate's feature `default`, as does `default-features = false` in jiffy.toml.
+    #[arg(long)]
+    no_default_features: bool,
     /// Leave out symbols and debug information; faults then show addresses only.
     #[arg(long)]
     strip: bool,
@@ -500,6 +513,8 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
             output,
             release: _,
             debug,
+            features,
+            no_default_features,
             strip,
             json,
         }) => {
@@ -511,6 +526,10 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
                 path,
                 output,
                 profile,
+                features: Features {
+                    names: names_of(&features),
+                    no_default: no_default_features,
+                },
                 strip,
             };
             build::build_and_print(&options, Format::json_if(json))?;
@@ -553,6 +572,12 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         }
     }
     Ok(Exit::Ok)
+}
+
+/// Names of features, which may also be separated by spaces, as cargo has it.
+fn names_of(features: &[String]) -> Vec<String> {
+    let names = features.iter().flat_map(|names| names.split_whitespace());
+    names.map(String::from).collect()
 }
 
 impl From<RunOptions> for run::Options {

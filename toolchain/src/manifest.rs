@@ -1,4 +1,4 @@
-//! `jiffy.toml`: how a function wants to be deployed and run, and built, if it is not Rust. Flags say the same, and win.
+//! `jiffy.toml`: how a function wants to be built, deployed and run. Flags say the same, and win; features add up.
 //!
 //! Values are checked as far as they can be without an agent, which knows the limits.
 //! Not here: what a VM gets when there is none (`vm_settings`).
@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use jiffy_abi::layout::{RAM_BYTES_MAX, RAM_BYTES_MIN, RAM_BYTES_STEP};
+use jiffy_abi::{
+    layout::{RAM_BYTES_MAX, RAM_BYTES_MIN, RAM_BYTES_STEP},
+    note,
+};
 use jiffy_console::quantity::{milliseconds, parse_size, parse_time};
 use jiffy_model::{
     BindingName, Environment, FunctionName, Grants, InvokeGrant, Isolation, NamedGrant,
@@ -45,6 +48,10 @@ pub(crate) struct Memory(pub(crate) u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Timeout(pub(crate) u64);
 
+/// Size of a function's stack, bytes, written as `8MiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StackSize(pub(crate) u64);
+
 /// Reads what is written as a text. A number is none, and is told what it lacks.
 fn quantity<'de, D: Deserializer<'de>, T>(
     from: D,
@@ -71,6 +78,12 @@ fn quantity<'de, D: Deserializer<'de>, T>(
 impl<'de> Deserialize<'de> for Memory {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         quantity(from, "memory", parse_memory).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for StackSize {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        quantity(from, "stack", parse_stack).map(Self)
     }
 }
 
@@ -159,12 +172,37 @@ impl Native {
     }
 }
 
+/// Which features of its crate an image is built with, beside those of its dependencies.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Features {
+    pub(crate) names: Vec<String>,
+    /// The feature `default` is left out.
+    pub(crate) no_default: bool,
+}
+
+impl Features {
+    /// These and the others, as cargo adds up what asks for one crate.
+    pub(crate) fn and(mut self, others: &Self) -> Self {
+        self.names.extend(others.names.iter().cloned());
+        self.no_default |= others.no_default;
+        self
+    }
+
+    /// Whether they are what there is if nobody says anything.
+    pub(crate) fn is_usual(&self) -> bool {
+        self.names.is_empty() && !self.no_default
+    }
+}
+
 /// What may be said of a function.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Manifest {
     pub(crate) name: Option<FunctionName>,
     /// It is not Rust.
     pub(crate) native: Option<Native>,
+    /// Size of its stack, bytes.
+    pub(crate) stack_bytes: Option<u64>,
+    pub(crate) features: Features,
     pub(crate) settings: SomeSettings,
     /// Files that the image has: by path in the function, the path in the crate.
     pub(crate) files: BTreeMap<String, PathBuf>,
@@ -176,6 +214,9 @@ pub(crate) struct Manifest {
 struct Written {
     name: Option<FunctionName>,
     function: Option<Native>,
+    stack: Option<WrittenStack>,
+    features: Vec<String>,
+    default_features: Option<bool>,
     memory: Option<Memory>,
     timeout: Option<Timeout>,
     isolation: Option<Isolation>,
@@ -192,6 +233,13 @@ struct Written {
     queue: BTreeMap<BindingName, NamedGrant>,
     invoke: InvokeGrant,
     files: BTreeMap<String, PathBuf>,
+}
+
+/// `[stack]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenStack {
+    bytes: StackSize,
 }
 
 /// A [`UrlGrant`] as it is written.
@@ -236,6 +284,11 @@ impl From<Written> for Manifest {
         Self {
             name: written.name,
             native: written.function,
+            stack_bytes: written.stack.map(|stack| stack.bytes.0),
+            features: Features {
+                names: written.features,
+                no_default: written.default_features == Some(false),
+            },
             settings,
             files: written.files,
         }
@@ -275,6 +328,8 @@ impl Manifest {
         Self {
             name: self.name.or(other.name),
             native: other.native,
+            stack_bytes: other.stack_bytes,
+            features: other.features,
             settings: self.settings.over(other.settings),
             files: other.files,
         }
@@ -294,6 +349,15 @@ pub(crate) fn parse_memory(text: &str) -> Result<u64, String> {
                 RAM_BYTES_MAX >> 20
             )
         })
+}
+
+/// Size of a stack that an image can ask for.
+pub(crate) fn parse_stack(text: &str) -> Result<u64, String> {
+    let bytes = parse_size(text).map_err(|rule| rule.to_string())?;
+    match note::with_stack(0, bytes) {
+        Some(_) => Ok(bytes),
+        None => Err("must be from 768K to 1G, in steps of 64K".into()),
+    }
 }
 
 /// Time for `init` or a request.
@@ -402,6 +466,32 @@ mod tests {
         assert_eq!(nowhere, Manifest::default());
     }
 
+    #[test]
+    fn a_build_has_a_stack_and_features() {
+        let manifest = check(
+            "features = [\"a\", \"b\"]\ndefault-features = false\n[stack]\nbytes = \"8MiB\"\n",
+        )
+        .expect("good");
+        let features = Features {
+            names: vec!["a".into(), "b".into()],
+            no_default: true,
+        };
+        assert_eq!(manifest.stack_bytes, Some(8 << 20));
+        assert_eq!(manifest.features, features);
+        // Flags of a deploy say nothing of a build.
+        assert_eq!(Manifest::default().over(manifest.clone()), manifest);
+        let usual = check("default-features = true\nfeatures = []\n").expect("good");
+        assert!(usual.features.is_usual() && usual.stack_bytes.is_none());
+        let more = Features {
+            names: vec!["c".into()],
+            no_default: false,
+        };
+        let both = features.clone().and(&more);
+        assert_eq!(both.names, ["a", "b", "c"]);
+        assert!(both.no_default, "a flag takes nothing back");
+        assert!(!more.is_usual() && !features.is_usual());
+    }
+
     /// As `docs/capabilities.md` has it.
     #[test]
     fn grants_are_written_in_sections() {
@@ -453,6 +543,16 @@ mod tests {
                 "invalid origin \"api.example.com\": must be https://HOST",
             ),
             ("[network]\ndeny = []\n", "deny"),
+            (
+                "[stack]\nbytes = \"256KiB\"\n",
+                "invalid stack 256KiB: must be from 768K to 1G, in steps of 64K",
+            ),
+            (
+                "[stack]\nbytes = 1048576\n",
+                "invalid stack 1048576: give a unit",
+            ),
+            ("[stack]\nsize = \"1M\"\n", "size"),
+            ("name = \"hello\"\nfeatures = \"a\"\n", "a sequence"),
             ("[sql.a]\nurl_secret = \"b\"\n", "url_secret"),
         ] {
             let error = crate::output::chain(&check(text).expect_err(text));

@@ -98,7 +98,7 @@ pub(crate) fn fault_text(fault: &GuestFault) -> String {
             stack_overflow: Some(bytes),
             ..
         } => format!(
-            "the stack overflowed: its {} KiB are used up. Set a larger one, `stack = \"8M\"` under [package.metadata.jiffy] in Cargo.toml, and build again, or look for a recursion without end",
+            "the stack overflowed: its {} KiB are used up. Set a larger one, `bytes = \"8M\"` under [stack] in jiffy.toml, and build again, or look for a recursion without end",
             bytes >> 10
         ),
         GuestFault::Exception {

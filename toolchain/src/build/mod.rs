@@ -41,7 +41,7 @@ pub(crate) use self::{
 use crate::{
     image::{self, Image, ImageError},
     inspect::print_sizes,
-    manifest::{Manifest, ManifestError},
+    manifest::{Features, Manifest, ManifestError},
     output::{Format, Line, Nanoseconds, Untrusted, nanoseconds, print_json},
 };
 
@@ -64,6 +64,8 @@ pub(crate) struct Options {
     /// Where the image goes; `None`: `target/jiffy/<package>.elf`.
     pub(crate) output: Option<PathBuf>,
     pub(crate) profile: Profile,
+    /// Beside those that its `jiffy.toml` names.
+    pub(crate) features: Features,
     /// Leave out symbols and debug information.
     pub(crate) strip: bool,
 }
@@ -120,7 +122,7 @@ pub(crate) fn crate_folder(path: &Path) -> Result<PathBuf, PackageError> {
 /// Builds an image. What cargo has to say goes to standard error; standard output stays untouched.
 pub(crate) fn build(options: &Options) -> Result<Built, BuildError> {
     let start = Instant::now();
-    let package = package::find(&options.path)?;
+    let package = package::find(&options.path, &options.features)?;
     let files = files::find(&package.root, &Manifest::of_crate(&package.root)?.files)?;
     if !files.is_empty() && !package.std {
         return Err(FilesError::NoStd(package.name).into());

@@ -21,7 +21,7 @@ use super::{
     no_std::is_no_std,
 };
 use crate::{
-    manifest::{Manifest, ManifestError, Native},
+    manifest::{Features, Manifest, ManifestError, Native},
     registry::{self, RegistryError},
     sdk::{self, SdkError},
 };
@@ -30,9 +30,36 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PackageError {
     #[error(
-        "invalid stack {stack:?} of {package}, under [package.metadata.jiffy] of Cargo.toml or [function] of jiffy.toml: must be from 768K to 1G, in steps of 64K"
+        "invalid stack {stack:?} of {package}, under {place}: must be from 768K to 1G, in steps of 64K"
     )]
-    Stack { package: String, stack: String },
+    Stack {
+        package: String,
+        stack: String,
+        place: &'static str,
+    },
+    #[error(
+        "package {package} has two stacks, {stack:?} under {other} and {bytes} bytes under [stack] of jiffy.toml: say it in one place"
+    )]
+    TwoStacks {
+        package: String,
+        stack: String,
+        /// Which place the other one is.
+        other: &'static str,
+        bytes: u64,
+    },
+    #[error(
+        "package {package} has no feature {feature:?}, which jiffy.toml or --features names: {}",
+        Self::known(.known)
+    )]
+    NoFeature {
+        package: String,
+        feature: String,
+        known: Vec<String>,
+    },
+    #[error(
+        "{0} is not Rust, and has no features: leave out --features, and `features` and `default-features` of jiffy.toml"
+    )]
+    NativeFeatures(String),
     #[error("no {0}: must be a folder with a function crate; `jiffy new` makes one")]
     NoPath(PathBuf),
     #[error(transparent)]
@@ -98,6 +125,15 @@ pub(crate) enum PackageError {
     },
 }
 
+impl PackageError {
+    fn known(features: &[String]) -> String {
+        match features {
+            [] => "it has none".into(),
+            features => format!("must be one of {}", features.join(", ")),
+        }
+    }
+}
+
 /// A function's package.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Package {
@@ -115,6 +151,8 @@ pub(crate) struct Package {
     pub(crate) cargo_arguments: Vec<String>,
     /// `jiffy_abi::note::FLAG_*`, and the size of the stack.
     pub(crate) flags: u32,
+    /// What of its crate is switched on.
+    pub(crate) features: Features,
     /// It uses `std`, as it does not say otherwise.
     pub(crate) std: bool,
     /// It is not Rust.
@@ -169,7 +207,7 @@ pub(super) fn native_target_dir(root: &Path) -> PathBuf {
 }
 
 /// The function in the folder `root` that is not Rust.
-fn native(root: PathBuf) -> Result<Package, PackageError> {
+fn native(root: PathBuf, features: &Features) -> Result<Package, PackageError> {
     let manifest = Manifest::of_crate(&root)?;
     let native = manifest.native.unwrap_or_default();
     let folder = root.file_name().unwrap_or_default().to_string_lossy();
@@ -187,19 +225,23 @@ fn native(root: PathBuf) -> Result<Package, PackageError> {
     if cargo_metadata::semver::Version::parse(&version).is_err() {
         return Err(PackageError::BadVersion(version));
     }
+    if !manifest.features.and(features).is_usual() {
+        return Err(PackageError::NativeFeatures(name));
+    }
     let settings = Settings {
         precise_clock: native.precise_clock,
         random_init: native.random_init,
         stack: native.stack.clone(),
     };
     Ok(Package {
-        flags: settings.flags(&name)?,
+        flags: settings.flags(&name, manifest.stack_bytes, "[function] of jiffy.toml")?,
         version,
         crate_name: "jiffy_c".into(),
         workspace_root: root.clone(),
         target_dir: native_target_dir(&root),
         sdk: sdk::sdk(sdk::named().as_deref())?,
         cargo_arguments: vec![],
+        features: Features::default(),
         std: true,
         native: Some(native),
         name,
@@ -207,16 +249,24 @@ fn native(root: PathBuf) -> Result<Package, PackageError> {
     })
 }
 
-/// The function's package at `path`, which may also lie in one of its folders. Makes its lock file
-/// if there is none.
-pub(crate) fn find(path: &Path) -> Result<Package, PackageError> {
+/// The function's package at `path`, which may also lie in one of its folders, with `features` beside those that its `jiffy.toml`
+/// names. Makes its lock file if there is none.
+pub(crate) fn find(path: &Path, features: &Features) -> Result<Package, PackageError> {
     if let Some(root) = find_native(path) {
-        return native(root);
+        return native(root, features);
     }
     let manifest = find_manifest(path)?;
     let metadata = read(&manifest)?;
     let registered = registered(&metadata)?;
-    let package = interpret(&manifest, &metadata, registered.as_ref())?;
+    let said = Manifest::of_crate(manifest.parent().unwrap_or(&manifest))?;
+    let package = Found {
+        manifest: &manifest,
+        metadata: &metadata,
+        registered: registered.as_ref(),
+        features: said.features.and(features),
+        stack_bytes: said.stack_bytes,
+    };
+    let package = package.interpret()?;
     if let Some(Registered { sdk, .. }) = &registered {
         registry::keep_current(&package.workspace_root, sdk).advise();
     }
@@ -264,94 +314,139 @@ pub(super) fn find_manifest(path: &Path) -> Result<PathBuf, PackageError> {
         .ok_or(PackageError::NoManifest(path))
 }
 
-fn interpret(
-    manifest: &Path,
-    metadata: &Metadata,
-    registered: Option<&Registered>,
-) -> Result<Package, PackageError> {
-    let found = metadata
-        .packages
-        .iter()
-        .find(|package| package.manifest_path == manifest);
-    let Some(package) = found else {
-        let names: Vec<&str> = metadata
-            .packages
-            .iter()
-            .map(|package| &**package.name)
-            .collect();
-        let path = manifest.parent().unwrap_or(manifest).into();
-        return Err(PackageError::Workspace {
-            path,
-            packages: names.join(", "),
-        });
-    };
-    let name = package.name.to_string();
-    if name.len() > note::NAME_BYTES {
-        return Err(PackageError::NameTooLong { name });
-    }
-    let library = package
-        .targets
-        .iter()
-        .find(|target| {
-            target.kind.contains(&TargetKind::Lib) || target.kind.contains(&TargetKind::RLib)
-        })
-        .ok_or_else(|| PackageError::NoLibrary(name.clone()))?;
-    // What cannot be read the compiler will complain about, and it needs no std for that.
-    let source = fs::read_to_string(&library.src_path);
-    let std = source.is_ok_and(|source| !is_no_std(&source, &default_features(package)));
-    Ok(Package {
-        std,
-        version: package.version.to_string(),
-        crate_name: library.name.replace('-', "_"),
-        root: manifest.parent().unwrap_or(manifest).into(),
-        workspace_root: metadata.workspace_root.clone().into(),
-        target_dir: metadata.target_directory.clone().into(),
-        sdk: dependency::sdk(package, registered)?,
-        cargo_arguments: registered.map_or(vec![], |registered| registered.arguments.clone()),
-        flags: flags(package)?,
-        native: None,
-        name,
-    })
+/// What there is to be made a package of.
+struct Found<'a> {
+    /// Of the package, and not of its workspace.
+    manifest: &'a Path,
+    metadata: &'a Metadata,
+    registered: Option<&'a Registered>,
+    features: Features,
+    stack_bytes: Option<u64>,
 }
 
-/// The features that an image is built with: `default`, and what that switches on.
-fn default_features(package: &CargoPackage) -> BTreeSet<String> {
-    let mut features = BTreeSet::new();
-    let mut left = vec!["default"];
+impl Found<'_> {
+    fn interpret(self) -> Result<Package, PackageError> {
+        let Self {
+            manifest,
+            metadata,
+            registered,
+            features,
+            stack_bytes,
+        } = self;
+        let found = metadata
+            .packages
+            .iter()
+            .find(|package| package.manifest_path == manifest);
+        let Some(package) = found else {
+            let names: Vec<&str> = metadata
+                .packages
+                .iter()
+                .map(|package| &**package.name)
+                .collect();
+            let path = manifest.parent().unwrap_or(manifest).into();
+            return Err(PackageError::Workspace {
+                path,
+                packages: names.join(", "),
+            });
+        };
+        let name = package.name.to_string();
+        if name.len() > note::NAME_BYTES {
+            return Err(PackageError::NameTooLong { name });
+        }
+        let library = package
+            .targets
+            .iter()
+            .find(|target| {
+                target.kind.contains(&TargetKind::Lib) || target.kind.contains(&TargetKind::RLib)
+            })
+            .ok_or_else(|| PackageError::NoLibrary(name.clone()))?;
+        // What cannot be read the compiler will complain about, and it needs no std for that.
+        let source = fs::read_to_string(&library.src_path);
+        let enabled = enabled(package, &features)?;
+        let std = source.is_ok_and(|source| !is_no_std(&source, &enabled));
+        Ok(Package {
+            std,
+            version: package.version.to_string(),
+            crate_name: library.name.replace('-', "_"),
+            root: manifest.parent().unwrap_or(manifest).into(),
+            workspace_root: metadata.workspace_root.clone().into(),
+            target_dir: metadata.target_directory.clone().into(),
+            sdk: dependency::sdk(package, registered)?,
+            cargo_arguments: registered.map_or(vec![], |registered| registered.arguments.clone()),
+            flags: flags(package, stack_bytes)?,
+            features,
+            native: None,
+            name,
+        })
+    }
+}
+
+/// The features that an image is built with, and what those switch on.
+fn enabled(package: &CargoPackage, features: &Features) -> Result<BTreeSet<String>, PackageError> {
+    let known = |name: &&String| package.features.contains_key(*name);
+    if let Some(feature) = features.names.iter().find(|name| !known(name)) {
+        return Err(PackageError::NoFeature {
+            package: package.name.to_string(),
+            feature: feature.clone(),
+            known: package.features.keys().cloned().collect(),
+        });
+    }
+    let default = (!features.no_default).then_some("default");
+    let names = features.names.iter().map(|name| &**name);
+    let mut left: Vec<&str> = names.chain(default).collect();
+    let mut enabled = BTreeSet::new();
     while let Some(feature) = left.pop() {
-        if features.insert(feature.to_owned()) {
+        if enabled.insert(feature.to_owned()) {
             let more = package.features.get(feature).into_iter().flatten();
             left.extend(more.map(|feature| &**feature));
         }
     }
-    features
+    Ok(enabled)
 }
 
-fn flags(package: &CargoPackage) -> Result<u32, PackageError> {
-    let Some(settings) = package.metadata.get("jiffy") else {
-        return Ok(0);
-    };
-    let settings = Settings::deserialize(settings).map_err(|source| PackageError::Settings {
-        package: package.name.to_string(),
-        source,
-    })?;
-    settings.flags(&package.name)
+fn flags(package: &CargoPackage, stack_bytes: Option<u64>) -> Result<u32, PackageError> {
+    let settings = package.metadata.get("jiffy").map(Settings::deserialize);
+    let settings = settings
+        .transpose()
+        .map_err(|source| PackageError::Settings {
+            package: package.name.to_string(),
+            source,
+        })?;
+    let place = "[package.metadata.jiffy] of Cargo.toml";
+    settings
+        .unwrap_or_default()
+        .flags(&package.name, stack_bytes, place)
 }
 
 impl Settings {
-    /// As the note of an image has them.
-    fn flags(self, package: &str) -> Result<u32, PackageError> {
+    /// As the note of an image has them: with a stack of `stack_bytes`, if `[stack]` says so, or of what this says in `place`.
+    fn flags(
+        self,
+        package: &str,
+        stack_bytes: Option<u64>,
+        place: &'static str,
+    ) -> Result<u32, PackageError> {
         let flag = |is_set: bool, flag: u32| if is_set { flag } else { 0 };
         let flags = flag(self.precise_clock, note::FLAG_PRECISE_CLOCK)
             | flag(self.random_init, note::FLAG_RANDOM_INIT);
-        let Some(stack) = self.stack else {
-            return Ok(flags);
+        let own = self.stack.as_deref().map(|stack| parse_size(stack).ok());
+        let (wanted, stack) = match (own, stack_bytes, self.stack) {
+            (None, None, _) => return Ok(flags),
+            (Some(Some(own)), Some(bytes), Some(stack)) if own != bytes => {
+                return Err(PackageError::TwoStacks {
+                    package: package.into(),
+                    stack,
+                    other: place,
+                    bytes,
+                });
+            }
+            (own, bytes, stack) => (own.unwrap_or(bytes), stack.unwrap_or_default()),
         };
-        let bytes = parse_size(&stack).ok();
-        let with_stack = bytes.and_then(|bytes| note::with_stack(flags, bytes));
+        let with_stack = wanted.and_then(|bytes| note::with_stack(flags, bytes));
         with_stack.ok_or_else(|| PackageError::Stack {
             package: package.into(),
             stack,
+            place,
         })
     }
 }
@@ -386,10 +481,15 @@ mod tests {
 
     /// A crate with this Cargo.toml; a dependency named `jiffy` at `sdk`.
     fn check(manifest: &str) -> Result<Package, PackageError> {
-        check_with(manifest, "")
+        check_all(manifest, "", "", &Features::default())
     }
 
-    fn check_with(manifest: &str, source: &str) -> Result<Package, PackageError> {
+    fn check_all(
+        manifest: &str,
+        source: &str,
+        jiffy_toml: &str,
+        features: &Features,
+    ) -> Result<Package, PackageError> {
         let folder = tempfile::tempdir().expect("temporary folder");
         let write = |path: &str, content: &str| {
             let path = folder.path().join(path);
@@ -403,7 +503,8 @@ mod tests {
         write("sdk/src/lib.rs", "");
         write("f/Cargo.toml", manifest);
         write("f/src/lib.rs", source);
-        find(&folder.path().join("f/src"))
+        write("f/jiffy.toml", jiffy_toml);
+        find(&folder.path().join("f/src"), features)
     }
 
     const GOOD: &str = "[package]\nname = \"hello-you\"\nversion = \"1.2.3\"\nedition = \"2024\"\n\
@@ -429,7 +530,7 @@ mod tests {
         let with = |dependency: &str| {
             let manifest = GOOD.replace("{ path = \"../sdk\" }", dependency);
             fs::write(root.join("Cargo.toml"), manifest).expect("written");
-            find(root)
+            find(root, &Features::default())
         };
         let package = with("{ version = \"0.1\", registry = \"jiffy\" }").expect("good");
         let own = sdk::sdk(None).expect("this is a checkout");
@@ -501,14 +602,64 @@ mod tests {
     }
 
     #[test]
-    fn features_are_those_by_default() {
+    fn features_are_those_by_default_and_those_that_are_named() {
         let features =
             format!("{GOOD}[features]\ndefault = [\"a\"]\na = [\"b\"]\nb = []\nc = []\n");
         let source = |feature| format!("#![cfg_attr(feature = {feature:?}, no_std)]");
-        for (feature, std) in [("b", false), ("c", true)] {
-            let package = check_with(&features, &source(feature)).expect("good");
-            assert_eq!(package.std, std, "{feature}");
+        let names = |names: &[&str], no_default| Features {
+            names: names.iter().map(ToString::to_string).collect(),
+            no_default,
+        };
+        let build = |feature, jiffy_toml, flags: Features| {
+            check_all(&features, &source(feature), jiffy_toml, &flags)
+        };
+        for (feature, jiffy_toml, flags, std) in [
+            ("b", "", names(&[], false), false),
+            ("c", "", names(&[], false), true),
+            ("c", "", names(&["c"], false), false),
+            ("c", "features = [\"c\"]", names(&[], false), false),
+            ("c", "features = [\"c\"]", names(&["a"], true), false),
+            ("b", "features = [\"a\"]", names(&[], true), false),
+            ("b", "default-features = false", names(&["c"], false), true),
+            ("b", "", names(&[], true), true),
+        ] {
+            let package = build(feature, jiffy_toml, flags.clone()).expect("good");
+            assert_eq!(package.std, std, "{feature}, {jiffy_toml:?}, {flags:?}");
         }
+        let both = build("c", "features = [\"c\"]", names(&["a"], true)).expect("good");
+        assert_eq!(both.features, names(&["c", "a"], true));
+        let error = build("c", "features = [\"d\"]", names(&[], false)).expect_err("unknown");
+        let said = error.to_string();
+        assert!(
+            said.contains("\"d\"") && said.contains("must be one of a, b, c, default"),
+            "{said}"
+        );
+        let none = check_all(GOOD, "", "", &names(&["d/std"], false)).expect_err("unknown");
+        assert!(none.to_string().ends_with("it has none"), "{none}");
+    }
+
+    #[test]
+    fn a_stack_is_said_in_one_place_or_the_same_in_both() {
+        let usual = Features::default();
+        let stack = |jiffy_toml: &str, metadata: &str| {
+            let manifest = format!("{GOOD}[package.metadata.jiffy]\n{metadata}\n");
+            let package = check_all(&manifest, "", jiffy_toml, &usual)?;
+            Ok(note::stack_bytes(package.flags))
+        };
+        let mib_8 = "[stack]\nbytes = \"8MiB\"\n";
+        let bytes = |stack: Result<_, PackageError>| stack.expect("good");
+        assert_eq!(bytes(stack(mib_8, "")), Some(8 << 20));
+        assert_eq!(bytes(stack(mib_8, "stack = \"8M\"")), Some(8 << 20));
+        assert_eq!(bytes(stack("", "stack = \"4M\"")), Some(4 << 20));
+        let said = stack(mib_8, "stack = \"4M\"").expect_err("two").to_string();
+        for part in [
+            "\"4M\"",
+            "[package.metadata.jiffy] of Cargo.toml",
+            "[stack] of jiffy.toml",
+        ] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        assert!(stack(mib_8, "stack = \"1\"").is_err(), "both are checked");
     }
 
     #[test]
@@ -550,7 +701,7 @@ mod tests {
         fs::create_dir_all(root.join("src")).expect("folder");
         let find_with = |manifest: &str| {
             fs::write(root.join("jiffy.toml"), manifest).expect("write");
-            find(&root.join("src"))
+            find(&root.join("src"), &Features::default())
         };
         let package = find_with("memory = \"32M\"\n[function]\nlang = \"c\"\nstack = \"8M\"\n")
             .expect("good");
@@ -564,6 +715,16 @@ mod tests {
         assert!(refused("[function]\nlang = \"c\"\nversion = \"one\"\n").contains("\"one\""));
         assert!(refused("name = \"1\"\n[function]\nlang = \"c\"\n").contains("a letter first"));
         assert!(refused("[function]\nlang = \"c\"\nstack = \"1\"\n").contains("768K to 1G"));
+        let stacks = refused("[stack]\nbytes = \"1M\"\n[function]\nlang = \"c\"\nstack = \"8M\"\n");
+        assert!(stacks.contains("[function] of jiffy.toml"), "{stacks}");
+        let package =
+            find_with("[stack]\nbytes = \"1M\"\n[function]\nlang = \"c\"\n").expect("good");
+        assert_eq!(note::stack_bytes(package.flags), Some(1 << 20));
+        let features = refused("features = [\"a\"]\n[function]\nlang = \"c\"\n");
+        assert!(
+            features.contains("is not Rust, and has no features"),
+            "{features}"
+        );
         for bad in ["lang = \"pascal\"", "", "lang = \"c\"\nsource = \"x\""] {
             let error = find_with(&format!("[function]\n{bad}\n")).expect_err(bad);
             assert!(matches!(error, PackageError::Manifest(_)), "{error}");
@@ -598,7 +759,7 @@ mod tests {
             check(&long),
             Err(PackageError::NameTooLong { .. })
         ));
-        let nowhere = find(Path::new("/nonexistent"));
+        let nowhere = find(Path::new("/nonexistent"), &Features::default());
         assert!(matches!(nowhere, Err(PackageError::NoPath(_))));
     }
 }

@@ -15,6 +15,7 @@ use super::{
     native::Objects,
     package::Package,
 };
+use crate::manifest::Features;
 
 /// Optimisation of release images. Beside `s`, it makes `primes` 1.15 and `markdown` 1.3 times as
 /// fast and `hello` 90 KiB instead of 60; `3` makes images larger and none of them faster.
@@ -126,7 +127,7 @@ fn manifest_text(package: &Package, name: &str) -> Result<String, WrapperError> 
     let function = match package.native {
         // What calls a handler in C.
         Some(_) => (NATIVE, dependency(&beside("c")?)?),
-        None => (&*package.name, dependency(&package.root)?),
+        None => (&*package.name, function(package)?),
     };
     let mut dependencies = entries([function, ("jiffy", dependency(&package.sdk)?)]);
     if package.std {
@@ -156,6 +157,19 @@ fn manifest_text(package: &Package, name: &str) -> Result<String, WrapperError> 
     Ok(format!(
         "# Written by `jiffy build`; changes are lost.\n{manifest}"
     ))
+}
+
+/// The function's crate, as a dependency with its features.
+fn function(package: &Package) -> Result<Value, WrapperError> {
+    let mut function = entries([("path", utf8(&package.root)?.into())]);
+    let Features { names, no_default } = &package.features;
+    if !names.is_empty() {
+        function.insert("features".into(), names.clone().into());
+    }
+    if *no_default {
+        function.insert("default-features".into(), false.into());
+    }
+    Ok(function.into())
 }
 
 fn entries<const N: usize>(entries: [(&str, Value); N]) -> Table {
@@ -344,10 +358,31 @@ mod tests {
             .as_str()
             .map(PathBuf::from);
         assert_eq!(path.as_deref(), Some(&*package.root));
+        assert!(
+            manifest["dependencies"]["hello-you"]
+                .get("features")
+                .is_none()
+        );
         let main = wrapper.manifest.with_file_name("src/main.rs");
         let main = fs::read_to_string(main).expect("main");
         let image = r#"jiffy::image! { function: hello_you, name: "hello-you", version: "1.2.3", flags: 2 }"#;
         assert!(main.contains(image), "{main}");
+    }
+
+    #[test]
+    fn features_are_those_of_the_function() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let mut package = package(folder.path());
+        package.features = Features {
+            names: vec!["a".into(), "b".into()],
+            no_default: true,
+        };
+        let wrapper = generate(&package, Objects::default(), &Files::new()).expect("generated");
+        let manifest = fs::read_to_string(&wrapper.manifest).expect("manifest");
+        let manifest: Table = manifest.parse().expect("TOML");
+        let function = &manifest["dependencies"]["hello-you"];
+        assert_eq!(function["features"], Value::from(vec!["a", "b"]));
+        assert_eq!(function["default-features"].as_bool(), Some(false));
     }
 
     #[test]

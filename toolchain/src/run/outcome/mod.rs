@@ -140,7 +140,7 @@ impl Exception {
                 return "stack overflow of a thread: give it more with `thread::Builder::stack_size` or `RUST_MIN_STACK`, or look for a recursion without end".into();
             };
             return format!(
-                "stack overflow: {} are used up: set a larger stack, `stack = \"8M\"` under [package.metadata.jiffy] in Cargo.toml, and build again, or look for a recursion without end",
+                "stack overflow: {} are used up: set a larger stack, `bytes = \"8M\"` under [stack] in jiffy.toml, and build again, or look for a recursion without end",
                 Bytes(bytes)
             );
         }

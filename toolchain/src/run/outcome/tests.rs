@@ -93,7 +93,7 @@ fn exceptions_are_described() {
     );
     check(
         exception(14, 6, 0x10_0ff8, true),
-        "stack overflow: 768.0 KiB are used up: set a larger stack, `stack = \"8M\"` under [package.metadata.jiffy] in Cargo.toml, and build again, or look for a recursion without end",
+        "stack overflow: 768.0 KiB are used up: set a larger stack, `bytes = \"8M\"` under [stack] in jiffy.toml, and build again, or look for a recursion without end",
     );
     check(
         overflow(14, 7, 0x16_c000, Some(0)),
