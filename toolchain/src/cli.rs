@@ -16,7 +16,7 @@ use crate::{
     doctor,
     inspect::{self, InspectError},
     manifest::{Features, parse_memory, parse_timeout, parse_variable},
-    new::{self, NewError},
+    new::{self, NewError, Template},
     output::{Format, Untrusted, chain},
     registry::RegistryError,
     run::{self, RequestOptions, RunError, What},
@@ -55,9 +55,13 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Makes a function crate, whose test passes as it is, or a function in C.
-    #[command(
-        after_help = "Examples:\n  jiffy new hello\n  jiffy new words --std\n  jiffy new sums --lang c"
-    )]
+    #[command(after_help = "\
+Examples:
+  jiffy new hello
+  jiffy new .                      in the folder where one is, named after it; what is there stays as it is
+  jiffy new greeter --http         answers HTTP requests
+  jiffy new orders --events --std  takes events of several kinds, with std
+  jiffy new sums --lang c")]
     New(NewOptions),
     /// Tells cargo where the SDK is on this machine, for `cargo test` and editors in a crate that came from another one.
     #[command(after_help = "\
@@ -152,11 +156,17 @@ that draws randomness is refused here too, and with --isolation fresh no request
 
 #[derive(Args, Debug)]
 struct NewOptions {
-    /// Where; the last part is the function's name.
+    /// Where; the last part is the function's name. A folder that is there has to be empty, unless it is `.`.
     path: PathBuf,
     /// The function's name, if it is another.
     #[arg(long)]
     name: Option<String>,
+    /// Make one that answers HTTP requests, by path and method.
+    #[arg(long, conflicts_with_all = ["events", "lang"])]
+    http: bool,
+    /// Make one that takes events of several kinds, and refuses some of them with an error of its own.
+    #[arg(long, conflicts_with = "lang")]
+    events: bool,
     /// The SDK: folder unikernel/sdk of a jiffy checkout. Default: what JIFFY_SDK names, else the one this jiffy is from.
     #[arg(long, value_name = "FOLDER")]
     sdk: Option<PathBuf>,
@@ -498,15 +508,7 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<Exit, Failure> {
     match command {
-        Command::New(NewOptions {
-            path,
-            name,
-            sdk,
-            std,
-            lang,
-        }) => {
-            new::new(&path, name.as_deref(), sdk.as_deref(), std, lang)?;
-        }
+        Command::New(options) => new::new(&options.into())?,
         Command::Sdk(SdkOptions { path, sdk }) => build::tell_cargo(&path, sdk.as_deref())?,
         Command::Build(BuildOptions {
             path,
@@ -572,6 +574,23 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         }
     }
     Ok(Exit::Ok)
+}
+
+impl From<NewOptions> for new::Options {
+    fn from(options: NewOptions) -> Self {
+        Self {
+            path: options.path,
+            name: options.name,
+            sdk: options.sdk,
+            std: options.std,
+            template: match (options.http, options.events) {
+                (true, _) => Template::Http,
+                (_, true) => Template::Events,
+                _ => Template::Event,
+            },
+            kind: options.lang,
+        }
+    }
 }
 
 /// Names of features, which may also be separated by spaces, as cargo has it.

@@ -131,6 +131,11 @@ fn chosen(root: &Path) -> Option<PathBuf> {
     sdk::sdk(Some(Path::new(path))).ok()
 }
 
+/// What [`link`] may make in `root`, the folder first.
+pub(crate) fn paths(root: &Path) -> [PathBuf; 4] {
+    ["", "config.toml", ".gitignore", FILE_NAME].map(|name| root.join(".cargo").join(name))
+}
+
 /// Writes down for the crates whose lock file is in `root` where the SDK is, and has cargo's configuration read it if there is
 /// none yet: an author's is left as it is.
 pub(crate) fn link(root: &Path, sdk: &Path, is_chosen: bool) -> Result<Link, RegistryError> {
