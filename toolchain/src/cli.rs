@@ -5,7 +5,9 @@ mod kv;
 mod queue;
 mod secret;
 
-use std::{ffi::OsString, io::Write as _, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    ffi::OsString, fmt::Display, io::Write as _, path::PathBuf, process::ExitCode, time::Duration,
+};
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
@@ -24,11 +26,13 @@ use crate::{
     snapshot::{self, SnapshotError, exit_of_verify},
     symbols,
 };
-use jiffy_abi::devices::DeviceId;
+use jiffy_abi::{devices::DeviceId, layout::RAM_BYTES_DEFAULT};
 use jiffy_capabilities::{Egress, Private};
 use jiffy_client::{CreateSnapshotError, SpawnerOptions};
 use jiffy_console::{Exit, arguments, quantity::milliseconds, stderr, stdout};
-use jiffy_model::{BindingName, EndsRequest as _, EnvironmentChanges, Isolation, SomeSettings};
+use jiffy_model::{
+    BindingName, EndsRequest as _, EnvironmentChanges, Isolation, SomeSettings, TIMEOUT_MS_DEFAULT,
+};
 use jiffy_symbols::Innermost;
 
 /// Makes, builds, runs and deploys functions, each request in a virtual machine of its own.
@@ -260,14 +264,23 @@ struct CreateOptions {
     jail: JailOptions,
 }
 
+/// What the help says of a setting. What stays in a redeploy, `jiffy deploy --help` tells of all of them.
+fn help(what: &str, default: impl Display) -> String {
+    format!("{what}. Default: jiffy.toml's, else {default}")
+}
+
 /// What a VM boots with, as in jiffy.toml.
 #[derive(Args, Debug)]
 struct BootArguments {
-    /// RAM of a VM, such as 64MiB or 64M (the same). Default: jiffy.toml's, else 16MiB.
-    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory, help = help(
+        "RAM of a VM, such as 64MiB or 64M (the same)",
+        format_args!("{}MiB", RAM_BYTES_DEFAULT >> 20),
+    ))]
     memory: Option<u64>,
-    /// What init and each request may take, such as 500ms. Default: jiffy.toml's, else 3s.
-    #[arg(long, value_name = "TIME", value_parser = parse_timeout)]
+    #[arg(long, value_name = "TIME", value_parser = parse_timeout, help = help(
+        "What init and each request may take, such as 500ms",
+        humantime::format_duration(Duration::from_millis(TIMEOUT_MS_DEFAULT)),
+    ))]
     timeout: Option<Duration>,
     /// An environment variable, beside or instead of jiffy.toml's; may be given more than once.
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_variable)]
@@ -298,8 +311,7 @@ impl BootArguments {
 struct VmArguments {
     #[command(flatten)]
     boot: BootArguments,
-    /// What a request finds of those before it. Default: jiffy.toml's, else fresh.
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, help = help("What a request finds of those before it", Isolation::default()))]
     isolation: Option<Isolation>,
 }
 

@@ -38,8 +38,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE", conflicts_with = "event")]
     event_file: Option<PathBuf>,
     /// RAM of the VM, bytes.
-    #[arg(long)]
-    memory: Option<u64>,
+    #[arg(long, default_value_t = RAM_BYTES_DEFAULT)]
+    memory: u64,
     /// What `init` and the request may each take, milliseconds.
     #[arg(long, default_value_t = TIMEOUT_MS_DEFAULT)]
     timeout_ms: u64,
@@ -161,7 +161,7 @@ fn ask(
     options: &Options,
     request: Request,
 ) -> Result<Response, DirectError> {
-    let ram_bytes = options.memory.unwrap_or(RAM_BYTES_DEFAULT);
+    let ram_bytes = options.memory;
     let (control, stream) = shell(spawner, ram_bytes)?;
     let boot = Packet::new(&Command::Boot {
         ram_bytes,

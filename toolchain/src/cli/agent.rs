@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Subcommand};
 
 use super::{
-    VmArguments, exit_of_runnable, kv::KvCommand, queue::QueueCommand, secret::SecretCommand,
+    VmArguments, exit_of_runnable, help, kv::KvCommand, queue::QueueCommand, secret::SecretCommand,
 };
 use crate::{
     client::{
@@ -17,7 +17,9 @@ use crate::{
     output::Format,
 };
 use jiffy_console::Exit;
-use jiffy_model::{AliasName, EnvironmentChanges, FunctionName, SomeSettings, VersionNumber};
+use jiffy_model::{
+    AliasName, CONCURRENCY_DEFAULT, EnvironmentChanges, FunctionName, SomeSettings, VersionNumber,
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AgentCommand {
@@ -184,11 +186,9 @@ struct SettingArguments {
     name: Option<FunctionName>,
     #[command(flatten)]
     vm: VmArguments,
-    /// VMs at most.
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", help = help("VMs at most", CONCURRENCY_DEFAULT))]
     max_concurrency: Option<u32>,
-    /// VMs that are kept ready although nobody asks.
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", help = help("VMs that are kept ready although nobody asks", 0))]
     min_ready: Option<u32>,
     /// For people.
     #[arg(long, value_name = "TEXT")]

@@ -25,6 +25,30 @@ fn run_options(arguments: &[&str]) -> Result<run::Options, clap::Error> {
     }
 }
 
+/// Each from the constant that is used, in every command that takes the setting.
+#[test]
+fn the_defaults_are_told_where_they_can_be_changed() {
+    let ram = format!("else {}MiB", RAM_BYTES_DEFAULT >> 20);
+    let all = [&*ram, "else 3s", "else fresh", "else 10", "else 0"];
+    for (command, told) in [
+        (&["run"][..], &all[..3]),
+        (&["snapshot", "create"], &all[..2]),
+        (&["deploy"], &all),
+        (&["dev"], &all),
+    ] {
+        let mut all = Cli::command();
+        let mut named = &mut all;
+        for name in command {
+            named = named.find_subcommand_mut(name).expect("a command");
+        }
+        let help = named.render_long_help().to_string();
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        for default in told {
+            assert!(help.contains(default), "{command:?}: {default}: {help}");
+        }
+    }
+}
+
 #[test]
 fn an_event_is_text_or_file() {
     let event = |arguments| {

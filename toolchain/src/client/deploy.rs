@@ -228,3 +228,51 @@ pub(super) fn print_version(out: &mut impl Write, version: &VersionDocument) -> 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use jiffy_model::{SettingsChanges, SomeSettings};
+    use serde_json::json;
+
+    use super::*;
+
+    /// Every setting there is, in turn: what a deploy does not name stays as it is, and what it changes, and nothing else, is told.
+    #[test]
+    fn each_setting_is_kept_unless_it_is_changed_and_told_if_it_is() {
+        let others = json!({
+            "memory_bytes": 64 << 20, "timeout_ms": 500, "isolation": "reuse", "max_concurrency": 3, "min_ready": 1,
+            "environment": { "A": "1" }, "description": "d", "grants": { "kv": { "cart": {} } },
+        });
+        let told = [
+            ("memory_bytes", "memory 64.0 MiB -> 16.0 MiB"),
+            ("timeout_ms", "timeout 500ms -> 3s"),
+            ("isolation", "isolation reuse -> fresh"),
+            ("max_concurrency", "max-concurrency 3 -> 10"),
+            ("min_ready", "min-ready 1 -> 0"),
+            ("environment", "env A removed"),
+            ("description", "description d -> none"),
+            ("grants", "reach store cart no longer granted"),
+        ];
+        let live: Settings = serde_json::from_value(others.clone()).expect("settings");
+        let document = |settings: &Settings| serde_json::to_value(settings).expect("JSON");
+        let default = document(&Settings::default());
+        let settings = default.as_object().expect("an object");
+        let image = "ab".repeat(32).parse().expect("a digest");
+        let deploy = |said: Value| {
+            let said: SomeSettings = serde_json::from_value(said).expect("settings");
+            Deploy::new(image, said).over(Some(&live))
+        };
+        assert_eq!(deploy(json!({})), live);
+        assert_eq!(told.len(), settings.len());
+        for (name, value) in settings {
+            assert_ne!(&others[name], value, "{name} is another than by default");
+            let changed = deploy(json!({ name: value }));
+            let mut expected = document(&live);
+            expected[name] = value.clone();
+            assert_eq!(document(&changed), expected);
+            let lines = change_lines(&SettingsChanges::between(&live, &changed));
+            let line = told.iter().find(|(told, _)| told == name);
+            assert_eq!(lines, [line.expect(name).1], "{name}");
+        }
+    }
+}
