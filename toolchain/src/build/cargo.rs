@@ -1,17 +1,16 @@
 //! Drives cargo: flags that make an image, and an environment without anybody else's.
 
 use std::{
-    collections::BTreeSet,
     env,
     ffi::{OsStr, OsString},
     hash::{DefaultHasher, Hash as _, Hasher as _},
-    io::{self, BufReader, Write as _},
+    io::{self, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     thread::{self, JoinHandle},
 };
 
-use cargo_metadata::{CompilerMessage, Message};
+use cargo_metadata::MetadataCommand;
 use jiffy_abi::{
     layout::{STACK, STACK_BYTES_DEFAULT},
     note::stack_bytes,
@@ -19,12 +18,17 @@ use jiffy_abi::{
 use jiffy_console::stderr;
 use jiffy_symbols::{LIBRARY, REGISTRY};
 
-use super::{Profile, native::STACK_CHECKED, package::Package, wrapper::Wrapper};
+use super::{
+    Profile,
+    native::STACK_CHECKED,
+    package::{Package, read_with},
+    said::{Said, listen},
+    uses_std::{self, UsesStd},
+    wrapper::Wrapper,
+};
 
 /// The host's own target. Naming it keeps the flags away from build scripts and proc macros.
 pub(super) const TARGET: &str = "x86_64-unknown-linux-gnu";
-/// What the glue of `#[jiffy::function]` is called.
-const GLUE: &str = "__jiffy_function";
 /// What a function in C defines.
 const NATIVE_HANDLER: &str = "jiffy_handle";
 
@@ -69,9 +73,25 @@ pub(crate) enum CargoError {
         libraries: Vec<String>,
     },
     #[error(
-        "a dependency of package {0} uses std, but its src/lib.rs says `no_std`: leave that out, or switch the dependency's feature `std` off"
+        "a dependency of package {package} uses std, but its src/lib.rs says `no_std`: leave that out, or switch the dependency's feature `std` off{}",
+        .which.as_ref().map(|which| format!("; {which}")).unwrap_or_default()
     )]
-    StdInNoStd(String),
+    StdInNoStd {
+        package: String,
+        which: Option<Box<UsesStd>>,
+    },
+    #[error(
+        "package {package} has `#[jiffy::{attribute}]` twice, again at {place}: leave one; another function is another package"
+    )]
+    Twice {
+        package: String,
+        attribute: &'static str,
+        place: String,
+    },
+    #[error(
+        "package {package} does not build ({status}): it is `no_std`, where `String`, `Vec`, `vec!` and `format!` have to be asked for; write `use jiffy::prelude::*;`, or `extern crate alloc;` and `use alloc::{{string::String, vec::Vec}};`"
+    )]
+    NoAlloc { package: String, status: ExitStatus },
     #[error("cargo named no program for package {0}: this is a bug of jiffy's")]
     NoProgram(String),
 }
@@ -140,41 +160,73 @@ pub(crate) fn build(
     let said = child
         .stdout
         .take()
-        .map(|said| listen(BufReader::new(said), &wrapper.name));
+        .map(|said| listen(BufReader::new(said), &wrapper.name, &package.crate_name));
     let status = child.wait().map_err(CargoError::Start)?;
     end_of(progress);
     let said = said.unwrap_or_default();
-    let uses_std = package.std;
-    let package_is_native = package.native.is_some();
-    let package = || package.name.clone();
     if said.handler_is_missing {
-        return Err(CargoError::NoHandler(package()));
+        return Err(CargoError::NoHandler(package.name.clone()));
     }
-    if !status.success() && said.std_is_twice && !uses_std {
-        return Err(CargoError::StdInNoStd(package()));
+    match (status.success(), said.program.clone()) {
+        (true, Some(program)) => Ok(program),
+        (true, None) => Err(CargoError::NoProgram(package.name.clone())),
+        (false, _) => Err(failure(package, wrapper, said, status)),
     }
-    if !status.success() && package_is_native && said.missing.contains(NATIVE_HANDLER) {
-        return Err(CargoError::NoNativeHandler(package()));
+}
+
+/// Why cargo failed, in the words of the author's crate.
+fn failure(package: &Package, wrapper: &Wrapper, said: Said, status: ExitStatus) -> CargoError {
+    let name = package.name.clone();
+    if let Some((attribute, place)) = said.twice {
+        let within = Path::new(&place).strip_prefix(&package.root);
+        return CargoError::Twice {
+            package: name,
+            attribute,
+            place: within.map_or(place.clone(), |within| within.display().to_string()),
+        };
     }
-    if !status.success() && !said.missing_libraries.is_empty() {
-        return Err(CargoError::NoLibrary {
-            package: package(),
-            libraries: said.missing_libraries.into_iter().collect(),
-        });
+    if said.std_is_twice && !package.std {
+        let library = said.brings_std.as_deref();
+        return CargoError::StdInNoStd {
+            which: library
+                .and_then(|library| brings_std(package, wrapper, library))
+                .map(Box::new),
+            package: name,
+        };
     }
-    if !status.success() && !said.missing.is_empty() {
-        return Err(CargoError::Missing {
-            package: package(),
-            symbols: said.missing.into_iter().collect(),
-        });
-    }
-    if !status.success() {
-        return Err(CargoError::Failed {
-            package: package(),
+    if said.alloc_is_missing && !package.std {
+        return CargoError::NoAlloc {
+            package: name,
             status,
-        });
+        };
     }
-    said.program.ok_or_else(|| CargoError::NoProgram(package()))
+    if package.native.is_some() && said.missing.contains(NATIVE_HANDLER) {
+        return CargoError::NoNativeHandler(name);
+    }
+    if !said.missing_libraries.is_empty() {
+        return CargoError::NoLibrary {
+            package: name,
+            libraries: said.missing_libraries.into_iter().collect(),
+        };
+    }
+    if !said.missing.is_empty() {
+        return CargoError::Missing {
+            package: name,
+            symbols: said.missing.into_iter().collect(),
+        };
+    }
+    CargoError::Failed {
+        package: name,
+        status,
+    }
+}
+
+/// What cargo knows of the dependency that brings `std`, with the features that the image has.
+fn brings_std(package: &Package, wrapper: &Wrapper, library: &str) -> Option<UsesStd> {
+    let mut options = package.cargo_arguments.clone();
+    options.extend(["--filter-platform", TARGET, "--offline"].map(String::from));
+    let metadata = read_with(&wrapper.manifest, &mut MetadataCommand::new(), &options);
+    uses_std::find(&metadata.ok()?, &package.root, library)
 }
 
 /// Where cargo's own words go. On a terminal they are its own, with colours and a bar; elsewhere they pass through
@@ -328,67 +380,6 @@ fn shared_folder(package: &Package) -> Option<&Path> {
     is_shared.then_some(parent)
 }
 
-#[derive(Debug, Default)]
-struct Said {
-    program: Option<PathBuf>,
-    handler_is_missing: bool,
-    /// Symbols that the linker did not find.
-    missing: BTreeSet<String>,
-    /// Libraries that it did not find.
-    missing_libraries: BTreeSet<String>,
-    /// There is a panic handler beside that of `std`.
-    std_is_twice: bool,
-}
-
-/// Most symbols of an error that are told; the linker's own message has more.
-const MISSING_MAX: usize = 16;
-
-/// Shows the compiler's messages and takes note of what matters here.
-fn listen(messages: impl io::BufRead, wrapper: &str) -> Said {
-    let mut said = Said::default();
-    // Nothing but cargo writes there; a line that is not understood is nothing to fail for, and at
-    // an error of the pipe cargo's exit status tells what happened.
-    for message in Message::parse_stream(messages).map_while(Result::ok) {
-        match message {
-            Message::CompilerArtifact(artifact) if artifact.target.name == wrapper => {
-                said.program = artifact.executable.map(Into::into);
-            }
-            Message::CompilerMessage(message) => said.show(&message, wrapper),
-            _ => {}
-        }
-    }
-    said
-}
-
-/// What the linker says that it did not find, by what it says before each name.
-fn missing(message: &str, before: &str) -> BTreeSet<String> {
-    let names = message.split(before).skip(1);
-    let names = names.filter_map(|rest| rest.split_whitespace().next());
-    names.map(String::from).take(MISSING_MAX).collect()
-}
-
-impl Said {
-    fn show(&mut self, message: &CompilerMessage, wrapper: &str) {
-        // Its author never saw the wrapper crate, so its errors are told in other words.
-        if message.target.name == wrapper {
-            self.handler_is_missing |= message.message.message.contains(GLUE);
-            if self.handler_is_missing {
-                return;
-            }
-            let rendered = message.message.rendered.as_deref().unwrap_or_default();
-            self.missing.extend(missing(rendered, "undefined symbol: "));
-            self.missing_libraries
-                .extend(missing(rendered, "unable to find library -l"));
-        }
-        let code = message.message.code.as_ref().map(|code| &*code.code);
-        self.std_is_twice |=
-            code == Some("E0152") && message.message.message.contains("panic_impl");
-        if let Some(rendered) = &message.message.rendered {
-            let _ = write!(stderr(), "{rendered}");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -494,45 +485,5 @@ mod tests {
                 "/a/src/lib.rs"
             );
         }
-    }
-
-    fn message(target: &str, text: &str) -> String {
-        let target = serde_json::json!({
-            "kind": ["bin"], "crate_types": ["bin"], "name": target, "src_path": "/main.rs",
-        });
-        let diagnostic = serde_json::json!({
-            "message": text, "code": null, "level": "error", "spans": [], "children": [],
-            "rendered": "",
-        });
-        let message = serde_json::json!({
-            "reason": "compiler-message", "package_id": "x", "target": target,
-            "message": diagnostic,
-        });
-        format!("{message}\n")
-    }
-
-    #[test]
-    fn symbols_that_are_missing_are_named() {
-        let message = "rust-lld: error: undefined symbol: forkpty\n>>> referenced by x.rs:1\n\
-                       rust-lld: error: undefined symbol: crypt\n\nrust-lld: error: undefined symbol: forkpty";
-        assert_eq!(
-            missing(message, "undefined symbol: "),
-            BTreeSet::from(["crypt".into(), "forkpty".into()])
-        );
-        assert!(missing("linking failed", "undefined symbol: ").is_empty());
-        let message = "rust-lld: error: unable to find library -lstdc++\nrust-lld: error: unable to find library -lssl\n";
-        assert_eq!(
-            missing(message, "unable to find library -l"),
-            BTreeSet::from(["ssl".into(), "stdc++".into()])
-        );
-    }
-
-    #[test]
-    fn a_missing_handler_is_told_from_other_errors() {
-        let missing = "cannot find function `__jiffy_function` in crate `hello`";
-        let check = |target, text| listen(message(target, text).as_bytes(), "hello-image");
-        assert!(check("hello-image", missing).handler_is_missing);
-        assert!(!check("hello", missing).handler_is_missing);
-        assert!(!check("hello-image", "linking failed").handler_is_missing);
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! package   what cargo says of the function's package, and its [package.metadata.jiffy]
-//! dependency  where it has the SDK from
+//! dependency where it has the SDK from
 //! files     the files that jiffy.toml has linked in
 //! no_std    whether the function does without std
 //! wrapper   the generated crate that links function, SDK and library OS into one program
 //! native    C and C++: the objects that are linked instead of the function's crate
 //! cargo     the build itself, with flags that reach the image and nothing else
+//! said      what the compiler says meanwhile, and what of it is told in other words
+//! uses_std  which dependency brings std into a function without
 //! sources   the folders that a build reads
 //! ```
 
@@ -17,7 +19,9 @@ mod files;
 mod native;
 mod no_std;
 mod package;
+mod said;
 mod sources;
+mod uses_std;
 mod wrapper;
 
 use std::{
