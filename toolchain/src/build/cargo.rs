@@ -289,8 +289,9 @@ fn encoded_flags(package: &Package) -> OsString {
     ]
     .map(OsString::from)
     .into();
-    // Programs hold no paths of this machine: an image is the same wherever it is built. Messages
-    // of the compiler keep them, for editors to follow. The last prefix that fits wins.
+    // Programs hold no paths of this machine. Symbols have a number in which cargo counts the folders of function and SDK, so
+    // that images of two places are alike and not the same. Messages of the compiler keep the paths, for editors to follow. The
+    // last prefix that fits wins.
     flags.push("--remap-path-scope=object".into());
     for (path, name) in remapped(package) {
         flags.push(with_path(
