@@ -27,7 +27,7 @@ pub(crate) use descriptors::{Descriptors, OPEN_MAX, SharedOpen};
 pub(crate) use embedded::Embedded;
 pub(crate) use open::{From, Open, Options};
 pub(crate) use paths::Path;
-pub(crate) use stat::{Kind, Stat};
+pub(crate) use stat::{Kind, Stat, Times};
 pub(crate) use tree::{Entry, Tree};
 
 /// What fails with an error number.

@@ -2,7 +2,12 @@
 
 use alloc::vec::Vec;
 
-use super::{Fallible, embedded::Device, stat::Stat, temporary::Shared};
+use super::{
+    Fallible,
+    embedded::Device,
+    stat::{Stat, Times},
+    temporary::Shared,
+};
 use crate::errno::{EBADF, EINVAL, EISDIR, ESPIPE};
 
 /// How something is opened.
@@ -170,11 +175,11 @@ impl Open {
         }
     }
 
-    /// Changes rights or the time of the last change.
-    pub(crate) fn set(&self, mode: Option<u32>, modified_ns: Option<u64>) -> Fallible<()> {
+    /// Changes rights or times.
+    pub(crate) fn set(&self, mode: Option<u32>, times: Times) -> Fallible<()> {
         match &self.what {
             What::Temporary(node) => {
-                set(node, mode, modified_ns);
+                set(node, mode, times);
                 Ok(())
             }
             _ => Err(crate::errno::EROFS),
@@ -182,11 +187,12 @@ impl Open {
     }
 }
 
-/// Changes rights or the time of the last change.
-pub(super) fn set(node: &Shared, mode: Option<u32>, modified_ns: Option<u64>) {
+/// Changes rights or times.
+pub(super) fn set(node: &Shared, mode: Option<u32>, times: Times) {
     let mut node = node.borrow_mut();
     node.mode = mode.map_or(node.mode, |mode| mode & 0o7777);
-    node.modified_ns = modified_ns.unwrap_or(node.modified_ns);
+    node.accessed_ns = times.accessed_ns.unwrap_or(node.accessed_ns);
+    node.modified_ns = times.modified_ns.unwrap_or(node.modified_ns);
 }
 
 /// As much of `bytes` from `at` as there is and fits.

@@ -18,8 +18,16 @@ pub(crate) struct Stat {
     pub(crate) number: u64,
     pub(crate) mode: u32,
     pub(crate) bytes: u64,
-    /// Zero of what was linked in.
+    /// When it was made, or what was set: reading changes nothing. Zero of what was linked in, as the next.
+    pub(crate) accessed_ns: u64,
     pub(crate) modified_ns: u64,
+}
+
+/// Times to set; `None` stays as it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Times {
+    pub(crate) accessed_ns: Option<u64>,
+    pub(crate) modified_ns: Option<u64>,
 }
 
 impl Stat {
@@ -33,6 +41,7 @@ impl Stat {
             number: node.number,
             mode: node.mode,
             bytes: node.bytes().len() as u64,
+            accessed_ns: node.accessed_ns,
             modified_ns: node.modified_ns,
         }
     }
@@ -43,6 +52,7 @@ impl Stat {
             number,
             mode,
             bytes,
+            accessed_ns: 0,
             modified_ns: 0,
         }
     }

@@ -39,6 +39,7 @@ pub(crate) struct Node {
     pub(super) number: u64,
     /// Rights, as `chmod` sets them.
     pub(super) mode: u32,
+    pub(super) accessed_ns: u64,
     pub(super) modified_ns: u64,
     /// `None` of a folder.
     bytes: Option<Vec<u8>>,
@@ -140,6 +141,7 @@ impl Temporary {
         let node = Rc::new(RefCell::new(Node {
             number: self.next_number,
             mode: mode & 0o7777,
+            accessed_ns: now_ns,
             modified_ns: now_ns,
             bytes: (!is_folder).then(Vec::new),
             budget: Rc::clone(&self.budget),

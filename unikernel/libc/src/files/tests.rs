@@ -128,7 +128,7 @@ fn what_was_linked_in_is_read_and_never_changed() {
         tree.remove_file(&path("/app/a.txt")),
         tree.remove_folder(&path("/app")),
         tree.rename(&path("/app/a.txt"), &path("/tmp/a"), false),
-        tree.set(&path("/app/a.txt"), Some(0), None),
+        tree.set(&path("/app/a.txt"), Some(0), Times::default()),
         tree.access(&path("/app/a.txt"), true, false),
     ] {
         assert_eq!(result, Err(EROFS));
@@ -193,6 +193,25 @@ fn room_is_given_back_with_the_last_descriptor() {
         .take_while(Result::is_ok)
         .count();
     assert_eq!(made as u64, TMP_BYTES / 256);
+}
+
+/// Both times are kept apart.
+#[test]
+fn times_are_told() {
+    let mut tree = tree();
+    let name = path("/tmp/x");
+    let open = tree.open(&name, CREATES, 0o644, NOW_NS).expect("room");
+    let times = |accessed_ns, modified_ns| Times {
+        accessed_ns,
+        modified_ns,
+    };
+    let told = |open: &Open| (open.stat().accessed_ns, open.stat().modified_ns);
+    assert_eq!(told(&open), (NOW_NS, NOW_NS));
+    tree.set(&name, None, times(Some(1), Some(2)))
+        .expect("ours");
+    assert_eq!(told(&open), (1, 2));
+    open.set(None, times(Some(3), None)).expect("ours");
+    assert_eq!(told(&open), (3, 2));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::{
     embedded::{Device, Embedded, Fixed, Found},
     open::{Open, Options, What, set},
     paths::Path,
-    stat::{Kind, Stat},
+    stat::{Kind, Stat, Times},
     temporary::{self, Shared, Temporary},
 };
 use crate::errno::{EACCES, EBUSY, EEXIST, EINVAL, EISDIR, ENOENT, ENOTDIR, ENOTEMPTY, EROFS};
@@ -304,14 +304,9 @@ impl Tree {
         Ok(())
     }
 
-    /// Changes rights or the time of the last change.
-    pub(crate) fn set(
-        &self,
-        path: &Path,
-        mode: Option<u32>,
-        modified_ns: Option<u64>,
-    ) -> Fallible<()> {
-        set(&self.find_temporary(path)?, mode, modified_ns);
+    /// Changes rights or times.
+    pub(crate) fn set(&self, path: &Path, mode: Option<u32>, times: Times) -> Fallible<()> {
+        set(&self.find_temporary(path)?, mode, times);
         Ok(())
     }
 

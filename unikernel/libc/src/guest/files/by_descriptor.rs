@@ -11,12 +11,12 @@ use super::{
         absent::{absent, nothing, variadic},
         stdio::{Beyond, PIECES_MAX, iovec},
     },
-    by_path::{O_APPEND, modified_ns},
+    by_path::{O_APPEND, times_of},
     done, now, number, stat, with, with_open,
 };
 use crate::{
     errno::{EBADF, EINVAL, ENOTTY, ESPIPE, fail},
-    files::{Fallible, From, SharedOpen},
+    files::{Fallible, From, SharedOpen, Times},
     time_units::timespec,
 };
 
@@ -269,7 +269,9 @@ extern "C" fn flock(descriptor: c_int, _operation: c_int) -> c_int {
 /// Sets rights.
 #[unsafe(no_mangle)]
 extern "C" fn fchmod(descriptor: c_int, mode: u32) -> c_int {
-    done(with_open(descriptor, |open| open.set(Some(mode), None)))
+    done(with_open(descriptor, |open| {
+        open.set(Some(mode), Times::default())
+    }))
 }
 
 /// Leaves the owner as it is.
@@ -278,12 +280,12 @@ extern "C" fn fchown(descriptor: c_int, _user: u32, _group: u32) -> c_int {
     both(descriptor)
 }
 
-/// Sets the time of the last change.
+/// Sets the times of the last reading and the last change.
 #[unsafe(no_mangle)]
 pub(super) unsafe extern "C" fn futimens(descriptor: c_int, times: *const timespec) -> c_int {
     // SAFETY: the caller has two times there, or null.
-    let modified = unsafe { modified_ns(times) };
-    done(modified.and_then(|modified| with_open(descriptor, |open| open.set(None, modified))))
+    let times = unsafe { times_of(times) };
+    done(times.and_then(|times| with_open(descriptor, |open| open.set(None, times))))
 }
 
 /// What a descriptor stands for, if it can have another one.

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     errno::{EEXIST, EFAULT, EINVAL, ENOMEM, ENOTSUP, ERANGE, fail, get},
-    files::{Fallible, Options, Path},
+    files::{Fallible, Options, Path, Times},
     time_units::timespec,
 };
 
@@ -314,7 +314,7 @@ unsafe extern "C" fn fchmodat(
     // SAFETY: the caller has a text there.
     done(unsafe {
         at(folder, text, |state, path| {
-            state.tree.set(path, Some(mode), None)
+            state.tree.set(path, Some(mode), Times::default())
         })
     })
 }
@@ -334,7 +334,7 @@ macro_rules! owns {
             #[unsafe(no_mangle)]
             unsafe extern "C" fn $name(text: *const c_char, _user: u32, _group: u32) -> c_int {
                 // SAFETY: the caller has a text there.
-                done(unsafe { at(AT_FDCWD, text, |state, path| state.tree.set(path, None, None)) })
+                done(unsafe { at(AT_FDCWD, text, |state, path| state.tree.set(path, None, Times::default())) })
             }
         )+
     };
@@ -351,30 +351,56 @@ unsafe extern "C" fn fchownat(
     _flags: c_int,
 ) -> c_int {
     // SAFETY: the caller has a text there.
-    done(unsafe { at(folder, text, |state, path| state.tree.set(path, None, None)) })
+    done(unsafe {
+        at(folder, text, |state, path| {
+            state.tree.set(path, None, Times::default())
+        })
+    })
 }
 
-/// The second of two times, that of the last change, in nanoseconds; `None` if it is to stay. Now if there are none.
+fn both_now() -> Times {
+    Times {
+        accessed_ns: Some(now()),
+        modified_ns: Some(now()),
+    }
+}
+
+/// `EINVAL` if one is no time.
+fn set_both(accessed_ns: Option<u64>, modified_ns: Option<u64>) -> Fallible<Times> {
+    match (accessed_ns, modified_ns) {
+        (Some(_), Some(_)) => Ok(Times {
+            accessed_ns,
+            modified_ns,
+        }),
+        _ => Err(EINVAL),
+    }
+}
+
+/// Two times, that of the last reading and that of the last change. Now if there are none.
 ///
 /// # Safety
 ///
 /// `times` is null or has two.
-pub(super) unsafe fn modified_ns(times: *const timespec) -> Fallible<Option<u64>> {
+pub(super) unsafe fn times_of(times: *const timespec) -> Fallible<Times> {
     const UTIME_NOW: c_long = (1 << 30) - 1;
     const UTIME_OMIT: c_long = (1 << 30) - 2;
     if times.is_null() {
-        return Ok(Some(now()));
+        return Ok(both_now());
     }
-    // SAFETY: says the caller.
-    let time = unsafe { times.wrapping_add(1).read() };
-    match time.tv_nsec {
+    let one = |time: timespec| match time.tv_nsec {
         UTIME_NOW => Ok(Some(now())),
         UTIME_OMIT => Ok(None),
         _ => time.to_ns().map(Some).ok_or(EINVAL),
-    }
+    };
+    // SAFETY: says the caller.
+    let [accessed, modified] = unsafe { times.cast::<[timespec; 2]>().read() };
+    Ok(Times {
+        accessed_ns: one(accessed)?,
+        modified_ns: one(modified)?,
+    })
 }
 
-/// Sets the time of the last change; that of the last reading is not kept.
+/// Sets the times of the last reading and the last change.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn utimensat(
     folder: c_int,
@@ -387,11 +413,11 @@ unsafe extern "C" fn utimensat(
         return unsafe { super::by_descriptor::futimens(folder, times) };
     }
     // SAFETY: the caller has two times there, or null.
-    let modified = unsafe { modified_ns(times) };
+    let times = unsafe { times_of(times) };
     // SAFETY: the caller has a text there.
-    done(modified.and_then(|modified| unsafe {
+    done(times.and_then(|times| unsafe {
         at(folder, text, |state, path| {
-            state.tree.set(path, None, modified)
+            state.tree.set(path, None, times)
         })
     }))
 }
@@ -399,18 +425,21 @@ unsafe extern "C" fn utimensat(
 /// As `utimensat`, with microseconds.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn utimes(text: *const c_char, times: *const timespec) -> c_int {
-    let modified = if times.is_null() {
-        Ok(Some(now()))
+    let times = if times.is_null() {
+        Ok(both_now())
     } else {
-        // SAFETY: the caller has two times there, whose second number is of microseconds.
-        let mut time = unsafe { times.wrapping_add(1).read() };
-        time.tv_nsec = time.tv_nsec.saturating_mul(1000);
-        time.to_ns().map(Some).ok_or(EINVAL)
+        // SAFETY: the caller has two times there, whose second numbers are of microseconds.
+        let both = unsafe { times.cast::<[timespec; 2]>().read() };
+        let [accessed, modified] = both.map(|mut time| {
+            time.tv_nsec = time.tv_nsec.saturating_mul(1000);
+            time.to_ns()
+        });
+        set_both(accessed, modified)
     };
     // SAFETY: the caller has a text there.
-    done(modified.and_then(|modified| unsafe {
+    done(times.and_then(|times| unsafe {
         at(AT_FDCWD, text, |state, path| {
-            state.tree.set(path, None, modified)
+            state.tree.set(path, None, times)
         })
     }))
 }
@@ -425,18 +454,18 @@ unsafe extern "C" fn lutimes(text: *const c_char, times: *const timespec) -> c_i
 /// As `utimensat`, with seconds.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn utime(text: *const c_char, times: *const [i64; 2]) -> c_int {
-    let modified = if times.is_null() {
-        Ok(now())
+    let times = if times.is_null() {
+        Ok(both_now())
     } else {
         // SAFETY: the caller has two times there.
-        let [_, seconds] = unsafe { times.read() };
-        let seconds = u64::try_from(seconds).map_err(|_| EINVAL);
-        seconds.map(|seconds| seconds.saturating_mul(1_000_000_000))
+        let both = unsafe { times.read() };
+        let [accessed, modified] = both.map(|tv_sec| timespec { tv_sec, tv_nsec: 0 }.to_ns());
+        set_both(accessed, modified)
     };
     // SAFETY: the caller has a text there.
-    done(modified.and_then(|modified| unsafe {
+    done(times.and_then(|times| unsafe {
         at(AT_FDCWD, text, |state, path| {
-            state.tree.set(path, None, Some(modified))
+            state.tree.set(path, None, times)
         })
     }))
 }

@@ -18,10 +18,6 @@ pub(super) fn words(stat: Stat) -> [u64; WORDS] {
         Kind::Device => S_IFCHR,
     };
     let links = if stat.kind == Kind::Folder { 2 } else { 1 };
-    let (s, ns) = (
-        stat.modified_ns / 1_000_000_000,
-        stat.modified_ns % 1_000_000_000,
-    );
     let mut words = [0; WORDS];
     words[1] = stat.number;
     words[2] = links;
@@ -30,10 +26,11 @@ pub(super) fn words(stat: Stat) -> [u64; WORDS] {
     words[6] = stat.bytes;
     words[7] = BLOCK_BYTES;
     words[8] = stat.bytes.div_ceil(BLOCK_BYTES) * (BLOCK_BYTES / 512);
-    // Read, changed and made at the same time: only the last change is kept.
-    for pair in 0..3 {
-        words[9 + 2 * pair] = s;
-        words[10 + 2 * pair] = ns;
+    // The last change of what is said here is not kept: that of the bytes stands for it.
+    let times = [stat.accessed_ns, stat.modified_ns, stat.modified_ns];
+    for (place, ns) in (9..).step_by(2).zip(times) {
+        words[place] = ns / 1_000_000_000;
+        words[place + 1] = ns % 1_000_000_000;
     }
     words
 }
@@ -44,5 +41,6 @@ pub(super) const STANDARD: Stat = Stat {
     number: 0,
     mode: 0o600,
     bytes: 0,
+    accessed_ns: 0,
     modified_ns: 0,
 };
