@@ -16,6 +16,8 @@ pub(crate) struct Stat {
     pub(crate) kind: Kind,
     /// Unlike that of anything else.
     pub(crate) number: u64,
+    /// Whether a path leads to it.
+    pub(crate) is_named: bool,
     pub(crate) mode: u32,
     pub(crate) bytes: u64,
     /// When it was made, or what was set: reading changes nothing. Zero of what was linked in, as the next.
@@ -39,6 +41,7 @@ impl Stat {
         Self {
             kind,
             number: node.number,
+            is_named: node.is_named,
             mode: node.mode,
             bytes: node.bytes().len() as u64,
             accessed_ns: node.accessed_ns,
@@ -50,6 +53,7 @@ impl Stat {
         Self {
             kind,
             number,
+            is_named: true,
             mode,
             bytes,
             accessed_ns: 0,

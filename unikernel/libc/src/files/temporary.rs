@@ -37,6 +37,8 @@ impl Budget {
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(super) number: u64,
+    /// Whether a path leads to it: what is removed stays for who has it open.
+    pub(super) is_named: bool,
     /// Rights, as `chmod` sets them.
     pub(super) mode: u32,
     pub(super) accessed_ns: u64,
@@ -140,6 +142,7 @@ impl Temporary {
         self.budget.change(0, ENTRY_BYTES)?;
         let node = Rc::new(RefCell::new(Node {
             number: self.next_number,
+            is_named: true,
             mode: mode & 0o7777,
             accessed_ns: now_ns,
             modified_ns: now_ns,
@@ -152,7 +155,7 @@ impl Temporary {
     }
 
     pub(super) fn remove(&mut self, path: &[u8]) {
-        self.nodes.remove(path);
+        unname(self.nodes.remove(path));
     }
 
     /// Everything below a folder, with the rest of each path.
@@ -182,7 +185,14 @@ impl Temporary {
 
     fn rename_one(&mut self, from: &[u8], to: Vec<u8>) {
         if let Some(node) = self.nodes.remove(from) {
-            self.nodes.insert(to, node);
+            unname(self.nodes.insert(to, node));
         }
+    }
+}
+
+/// No path leads to it any more.
+fn unname(node: Option<Shared>) {
+    if let Some(node) = node {
+        node.borrow_mut().is_named = false;
     }
 }

@@ -195,9 +195,9 @@ fn room_is_given_back_with_the_last_descriptor() {
     assert_eq!(made as u64, TMP_BYTES / 256);
 }
 
-/// Both times are kept apart.
+/// Both times are kept apart, and what has no name any more has no links.
 #[test]
-fn times_are_told() {
+fn times_and_links_are_told() {
     let mut tree = tree();
     let name = path("/tmp/x");
     let open = tree.open(&name, CREATES, 0o644, NOW_NS).expect("room");
@@ -212,6 +212,18 @@ fn times_are_told() {
     assert_eq!(told(&open), (1, 2));
     open.set(None, times(Some(3), None)).expect("ours");
     assert_eq!(told(&open), (3, 2));
+    assert!(open.stat().is_named);
+    tree.remove_file(&name).expect("there");
+    assert!(!open.stat().is_named);
+
+    // What another takes the place of.
+    let open = tree.open(&name, CREATES, 0o644, NOW_NS).expect("room");
+    let other = tree.open(&path("/tmp/y"), CREATES, 0o644, NOW_NS);
+    let other = other.expect("room");
+    tree.rename(&path("/tmp/y"), &name, false).expect("files");
+    assert!(!open.stat().is_named && other.stat().is_named);
+    tree.rename(&name, &name, false).expect("the same");
+    assert!(other.stat().is_named);
 }
 
 #[test]

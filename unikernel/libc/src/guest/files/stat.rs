@@ -17,7 +17,11 @@ pub(super) fn words(stat: Stat) -> [u64; WORDS] {
         Kind::Folder => S_IFDIR,
         Kind::Device => S_IFCHR,
     };
-    let links = if stat.kind == Kind::Folder { 2 } else { 1 };
+    let links = match (stat.is_named, stat.kind) {
+        (false, _) => 0,
+        (true, Kind::Folder) => 2,
+        (true, _) => 1,
+    };
     let mut words = [0; WORDS];
     words[1] = stat.number;
     words[2] = links;
@@ -39,6 +43,7 @@ pub(super) fn words(stat: Stat) -> [u64; WORDS] {
 pub(super) const STANDARD: Stat = Stat {
     kind: Kind::Device,
     number: 0,
+    is_named: true,
     mode: 0o600,
     bytes: 0,
     accessed_ns: 0,
