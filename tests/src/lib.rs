@@ -204,6 +204,15 @@ fn binary(name: &str) -> PathBuf {
 /// The image of `examples/NAME` or, for functions that no author would write, `tests/guests/NAME`;
 /// built by `jiffy build` and up to date.
 pub fn image(name: &str) -> PathBuf {
+    image_of(name, name, &[])
+}
+
+/// The same by `jiffy build --debug`, which takes less time where there is much to be compiled.
+pub fn debug_image(name: &str) -> PathBuf {
+    image_of(name, &format!("{name}-debug"), &["--debug"])
+}
+
+fn image_of(name: &str, file: &str, options: &[&str]) -> PathBuf {
     let root = workspace_root();
     let crates = [
         root.join("examples").join(name),
@@ -215,9 +224,11 @@ pub fn image(name: &str) -> PathBuf {
     };
     let found = crates.iter().find(is_function);
     let function = found.unwrap_or_else(|| panic!("no function {name} in {crates:?}"));
-    let elf = cache_dir().join(format!("{name}.elf"));
-    once_in_a_run(&format!("image-{name}"), || {
-        check(jiffy().arg("build").arg(function).arg("-o").arg(&elf));
+    let elf = cache_dir().join(format!("{file}.elf"));
+    once_in_a_run(&format!("image-{file}"), || {
+        let mut build = jiffy();
+        build.arg("build").args(options).arg(function);
+        check(build.arg("-o").arg(&elf));
     });
     elf
 }

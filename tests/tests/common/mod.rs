@@ -61,8 +61,19 @@ impl<'a> Guest<'a> {
 
     /// A VM that booted and has not run yet, and what its image says of itself.
     pub(crate) fn boot(self) -> (Vm<OnEvent>, UnixStream, ImageInfo, Logs) {
-        let bytes = fs::read(jiffy_tests::image(self.function)).expect("an image");
+        self.boot_file(&jiffy_tests::image(self.function))
+    }
+
+    fn boot_file(self, image: &Path) -> (Vm<OnEvent>, UnixStream, ImageInfo, Logs) {
+        let bytes = fs::read(image).expect("an image");
         boot_image(&bytes, self.ram_bytes, &[])
+    }
+
+    /// Boots its image of `jiffy build --debug` and takes a snapshot.
+    pub(crate) fn debug_snapshot(self) -> Folder {
+        let (mut vm, _client, info, _logs) =
+            self.boot_file(&jiffy_tests::debug_image(self.function));
+        capture(&mut vm, info).expect("a snapshot")
     }
 
     /// Boots it and takes a snapshot.
