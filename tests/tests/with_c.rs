@@ -4,14 +4,21 @@
 mod common;
 
 use std::{
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
+    time::Duration,
 };
 
 use common::{Guest, Restored};
 use jiffy_abi::{frame::ResponseKind, log_ring::Level};
-use jiffy_tests::{CrateFolder, check, image, jiffy, require_kvm, skip, workspace_root};
+use jiffy_control::VmEnd;
+use jiffy_tests::{
+    CrateFolder, check, image, jiffy, require_kvm, skip,
+    vm::{Vm, event},
+    workspace_root,
+};
 use jiffy_vmm::run::Isolation;
 
 fn text(bytes: &[u8]) -> String {
@@ -73,6 +80,46 @@ fn the_library_does_what_man_pages_say() {
     let mut vm = snapshot.restore(Isolation::Reuse);
     assert_eq!(ask(&mut vm, "state"), "42 1 0");
     assert_eq!(ask(&mut vm, "state"), "42 2 0");
+}
+
+/// As of functions in Rust: nothing of a request is left, and each draws randomness of its own.
+#[test]
+fn no_byte_of_a_request_survives_it_and_randomness_is_its_own() {
+    if !require_kvm() {
+        return;
+    }
+    let snapshot = Guest::of("in-c").snapshot();
+    let places = [
+        "heap",
+        "static",
+        "thread-local",
+        "file",
+        "environment",
+        "stack",
+    ];
+    common::scatters(&snapshot, "canary-90d47ce1a2", &places);
+    let mut drawn = HashSet::new();
+    for _ in 0..2 {
+        let mut vm = snapshot.restore(Isolation::Fresh);
+        for _ in 0..10 {
+            assert!(drawn.insert(ask(&mut vm, "random")), "drawn twice");
+        }
+    }
+}
+
+#[test]
+fn a_function_in_c_that_spins_is_ended_at_its_deadline() {
+    if !require_kvm() {
+        return;
+    }
+    let limit = Duration::from_millis(200);
+    let ending = Vm::start(&image("in-c"), None, limit).ending(&event("spin"));
+    let VmEnd::TimedOut {
+        timeout_ms: 200, ..
+    } = &ending.report.end
+    else {
+        panic!("{ending:?}");
+    };
 }
 
 #[test]

@@ -2,12 +2,12 @@
 
 mod common;
 
-use std::{collections::HashSet, fs};
+use std::{collections::HashSet, fs, time::Duration};
 
 use common::{Folder, Guest, Restored};
 use jiffy_abi::log_ring::Level;
 use jiffy_console::Exit;
-use jiffy_control::GuestFault;
+use jiffy_control::{GuestFault, VmEnd};
 use jiffy_tests::{
     image, require_kvm,
     vm::{Ending, TIMEOUT_AMPLE, Vm, event},
@@ -232,6 +232,27 @@ fn a_fresh_vm_has_nothing_of_the_request_before() {
     assert_eq!(ask(&mut vm, "table x"), r#"[("x", 1)] 7 2"#);
 }
 
+/// Places where a request leaves a word of its own, by `scatter`.
+const PLACES: [&str; 6] = [
+    "heap",
+    "static",
+    "thread-local",
+    "file",
+    "environment",
+    "stack",
+];
+
+/// What was written into each place of a function that uses `std` is nowhere in the VM's memory when the request is over; and is
+/// where it was put without a reset.
+#[test]
+fn no_byte_of_a_request_survives_it() {
+    if !require_kvm() {
+        return;
+    }
+    let word = "canary-6b1f0d2c8e";
+    common::scatters(&snapshot(), word, &PLACES);
+}
+
 #[test]
 fn panics_are_told_with_their_place() {
     if !require_kvm() {
@@ -239,6 +260,7 @@ fn panics_are_told_with_their_place() {
     }
     for (deed, expected) in [
         ("panic now", "a panic of std: now"),
+        ("nested", "nested closure"),
         ("deadlock", "deadlock: the function waits"),
         ("abort", "after it wrote: this is why"),
     ] {
@@ -256,13 +278,16 @@ fn panics_are_told_with_their_place() {
         assert!(message.contains(expected), "{deed}: {message}");
         assert!(backtrace.0.len() > 2, "{deed}: {backtrace:?}");
         assert_eq!(ending.report.end.outcome().exit(), Exit::Panic);
-        if deed == "panic now" {
-            assert!(file.ends_with("src/lib.rs"), "{file}");
-            let source = jiffy_tests::workspace_root().join("tests/guests/with-std/src/lib.rs");
-            let source = fs::read_to_string(source).expect("the source");
-            let told = source.lines().nth(*line as usize - 1).expect("the line");
-            assert!(told.contains("panic!("), "{told}");
-        }
+        let place = match deed {
+            "panic now" => "panic!(",
+            "nested" => "expect(\"nested closure\")",
+            _ => continue,
+        };
+        assert!(file.ends_with("src/lib.rs"), "{file}");
+        let source = jiffy_tests::workspace_root().join("tests/guests/with-std/src/lib.rs");
+        let source = fs::read_to_string(source).expect("the source");
+        let told = source.lines().nth(*line as usize - 1).expect("the line");
+        assert!(told.contains(place), "{told}");
     }
 }
 
@@ -277,7 +302,7 @@ fn an_abort_quotes_no_other_request() {
         let mut vm = snapshot.restore(isolation);
         ask(&mut vm, "print");
         let end = vm.try_ask(b"die").expect_err("an end");
-        let jiffy_control::VmEnd::Fault(GuestFault::Panic { message, .. }) = &end else {
+        let VmEnd::Fault(GuestFault::Panic { message, .. }) = &end else {
             panic!("{end:?}");
         };
         assert_eq!(message, "the function called abort", "{isolation:?}");
@@ -297,6 +322,14 @@ fn running_out_of_memory_or_stack_and_exits_are_told() {
         panic!("{out_of_memory:?}");
     };
     assert_eq!(*requested_bytes, 1 << 40);
+    let of_zeros = ending("allocate-zeros");
+    let GuestFault::OutOfMemory {
+        requested_bytes, ..
+    } = of_zeros.fault()
+    else {
+        panic!("{of_zeros:?}");
+    };
+    assert_eq!(*requested_bytes, 1 << 40);
     let overflow = ending("recurse");
     let GuestFault::Exception { stack_overflow, .. } = overflow.fault() else {
         panic!("{overflow:?}");
@@ -305,4 +338,22 @@ fn running_out_of_memory_or_stack_and_exits_are_told() {
     let exit = ending("exit");
     assert!(exit.response.is_none());
     assert!(format!("{:?}", exit.report.end).contains('7'), "{exit:?}");
+}
+
+#[test]
+fn a_function_that_spins_is_ended_at_its_deadline() {
+    if !require_kvm() {
+        return;
+    }
+    let limit = Duration::from_millis(200);
+    let ending = Vm::start(&image("with-std"), None, limit).ending(&event("spin"));
+    let VmEnd::TimedOut {
+        timeout_ms: 200,
+        backtrace,
+    } = &ending.report.end
+    else {
+        panic!("{ending:?}");
+    };
+    assert!(!backtrace.0.is_empty());
+    assert_eq!(ending.report.end.outcome().exit(), Exit::Timeout);
 }

@@ -6,6 +6,7 @@
 #include <locale.h>
 #include <math.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -171,6 +172,45 @@ static void calls(jiffy_response *response)
     jiffy_printf(response, " %d %d %d\n", jiffy_kv_delete("cart", "key"), refused, strlen(jiffy_error()) > 0);
 }
 
+static char scattered[64];
+static _Thread_local char of_thread[64];
+
+static void *stand_still(void *text)
+{
+    char stack[64];
+    strcpy(stack, text);
+    for (;;) {
+        sched_yield();
+        if (stack[0] == 0)
+            return text;
+    }
+}
+
+/* Leaves the word and the name of each place wherever a request can leave something. */
+static int scatter(const char *word)
+{
+    static char for_stack[64];
+    char text[64];
+    char *heap = malloc(sizeof text);
+    FILE *file = fopen("/tmp/scattered", "w");
+    pthread_t thread;
+    if (heap == NULL || file == NULL)
+        return -1;
+    snprintf(heap, sizeof text, "%s:heap", word);
+    snprintf(scattered, sizeof scattered, "%s:static", word);
+    snprintf(of_thread, sizeof of_thread, "%s:thread-local", word);
+    fprintf(file, "%s:file", word);
+    fclose(file);
+    snprintf(text, sizeof text, "%s:environment", word);
+    setenv("SCATTERED", text, 1);
+    snprintf(for_stack, sizeof for_stack, "%s:stack", word);
+    if (pthread_create(&thread, NULL, stand_still, for_stack) != 0)
+        return -1;
+    sched_yield();
+    memset(for_stack, 0, sizeof for_stack);
+    return 0;
+}
+
 static volatile int *volatile nowhere;
 
 static void fault(void)
@@ -217,6 +257,16 @@ int jiffy_handle(const jiffy_request *request, jiffy_response *response)
     else if (!strcmp(deed, "request"))
         jiffy_printf(response, "%s %s %s %zu %d", request->method, request->path, request->query, request->size,
                      jiffy_request_header(request, "no-such") == NULL);
+    else if (!strncmp(deed, "scatter ", 8))
+        return scatter(deed + 8);
+    else if (!strcmp(deed, "random")) {
+        unsigned char bytes[16];
+        jiffy_random(bytes, sizeof bytes);
+        for (size_t place = 0; place < sizeof bytes; place++)
+            jiffy_printf(response, "%02x", bytes[place]);
+    } else if (!strcmp(deed, "spin"))
+        for (volatile int turns = 0;; turns++)
+            ;
     else if (!strcmp(deed, "null"))
         fault();
     else if (!strcmp(deed, "assert"))

@@ -303,9 +303,35 @@ impl Restored {
             .collect()
     }
 
+    /// How often `word` is in its RAM.
+    pub(crate) fn count_of(&self, word: &str) -> usize {
+        let pages = self.vm.machine().ram().bytes() / PAGE_BYTES;
+        let all: Vec<u8> = (0..pages).flat_map(|page| self.page(page)).collect();
+        let all = all.windows(word.len());
+        all.filter(|bytes| *bytes == word.as_bytes()).count()
+    }
+
     /// A page of its RAM.
     pub(crate) fn page(&self, number: u64) -> Page {
         ram_page(self.vm.machine().ram(), number)
+    }
+}
+
+/// Asks a function to leave `word:PLACE` in each of `places`, and looks for it in all of the VM's memory: it is nowhere after the
+/// request, and in each place where nothing is reset.
+#[track_caller]
+pub(crate) fn scatters(snapshot: &Folder, word: &str, places: &[&str]) {
+    let event = format!("scatter {word}");
+    let mut fresh = snapshot.restore(Isolation::Fresh);
+    for _ in 0..3 {
+        fresh.try_ask(event.as_bytes()).expect("an answer");
+        assert_eq!(fresh.count_of(word), 0);
+    }
+    let mut reused = snapshot.restore(Isolation::Reuse);
+    reused.try_ask(event.as_bytes()).expect("an answer");
+    for place in places {
+        let found = reused.count_of(&format!("{word}:{place}"));
+        assert!(found > 0, "{place} has nothing to be reset");
     }
 }
 

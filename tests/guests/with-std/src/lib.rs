@@ -25,11 +25,13 @@ use std::{
 thread_local! {
     static COUNT: Cell<u32> = const { Cell::new(40) };
     static KEPT: Cell<String> = Cell::new("of this thread".repeat(2));
+    static SCATTERED: Cell<[u8; 64]> = const { Cell::new([0; 64]) };
 }
 
 static SEEN: Mutex<Vec<String>> = Mutex::new(Vec::new());
 static WORDS: LazyLock<HashSet<&str>> = LazyLock::new(|| HashSet::from(["one", "two"]));
 static ONCE: OnceLock<u64> = OnceLock::new();
+static STATICS: Mutex<[u8; 64]> = Mutex::new([0; 64]);
 
 /// What `init` leaves.
 pub struct Left {
@@ -210,6 +212,44 @@ fn fill() -> io::Result<String> {
     Ok(format!("{bytes} {:?}: {error}", error.kind()))
 }
 
+/// Leaves `word` and the name of each place wherever a request can leave something.
+fn scatter(word: &str) -> io::Result<()> {
+    let bytes = |place: &str| {
+        let mut bytes = [0; 64];
+        let text = format!("{word}:{place}");
+        bytes[..text.len()].copy_from_slice(text.as_bytes());
+        bytes
+    };
+    black_box(bytes("heap").to_vec().leak());
+    *STATICS.lock().expect("nobody panicked") = bytes("static");
+    SCATTERED.set(bytes("thread-local"));
+    SCATTERED.with(|kept| black_box(kept.as_ptr()));
+    fs::write("/tmp/scattered", bytes("file"))?;
+    // SAFETY: nobody reads it meanwhile.
+    unsafe { env::set_var("SCATTERED", format!("{word}:environment")) };
+    let of_stack = bytes("stack");
+    thread::spawn(move || {
+        let mut stack = [of_stack; 16];
+        black_box(&mut stack);
+        loop {
+            thread::park();
+            black_box(&mut stack);
+        }
+    });
+    thread::yield_now();
+    Ok(())
+}
+
+/// Panics three closures deep.
+fn nested(number: u32) -> u32 {
+    let outer = |number: u32| {
+        let inner =
+            || black_box([1u32, 2]).map(|entry| entry.checked_sub(number).expect("nested closure"));
+        inner().iter().sum::<u32>()
+    };
+    outer(black_box(number))
+}
+
 /// Does what the event names.
 #[jiffy::function]
 pub fn with_std(event: &[u8], left: &Left) -> Vec<u8> {
@@ -291,6 +331,15 @@ pub fn with_std(event: &[u8], left: &Left) -> Vec<u8> {
             let all = vec![black_box(1u8); 1 << 40];
             format!("{}", all.len())
         }
+        "allocate-zeros" => {
+            let all = vec![black_box(0u64); black_box(1 << 37)];
+            format!("{}", all.len())
+        }
+        "scatter" => text(scatter(rest)),
+        "nested" => nested(2).to_string(),
+        "spin" => loop {
+            black_box(&rest);
+        },
         "recurse" => recurse(0).to_string(),
         "deadlock" => {
             deadlock();
