@@ -1,6 +1,9 @@
 //! Texts as C programs handle them: copying, comparing, searching, taking apart. What `std` needs of them is in `strings`.
 //!
 //! Each function is called as C calls it: pointers are to texts, or to as much room as the man page asks for.
+//!
+//! What two of them share is a function without C's name. The compiler knows the functions of C by their names, and what they
+//! are when nobody reads a result: a `strcpy` that calls `stpcpy` for its effect becomes a `strcpy` that calls itself.
 #![allow(unsafe_code, reason = "C's texts are addresses")]
 
 use core::{
@@ -49,8 +52,10 @@ unsafe fn put(bytes: &[u8], to: *mut c_char) -> *mut c_char {
 /// Copies a text.
 #[cfg_attr(jiffy_guest, unsafe(no_mangle))]
 pub(crate) unsafe extern "C" fn strcpy(to: *mut c_char, from: *const c_char) -> *mut c_char {
-    // SAFETY: as the caller's.
-    unsafe { stpcpy(to, from) };
+    // SAFETY: it is a text.
+    let text = unsafe { bytes_of(from) };
+    // SAFETY: there is room for it, says the caller.
+    unsafe { put(text, to) };
     to
 }
 
@@ -71,7 +76,7 @@ pub(crate) unsafe extern "C" fn strncpy(
     bytes: usize,
 ) -> *mut c_char {
     // SAFETY: as the caller's.
-    unsafe { stpncpy(to, from, bytes) };
+    unsafe { fill(to, from, bytes) };
     to
 }
 
@@ -82,6 +87,16 @@ pub(crate) unsafe extern "C" fn stpncpy(
     from: *const c_char,
     bytes: usize,
 ) -> *mut c_char {
+    // SAFETY: as the caller's.
+    unsafe { fill(to, from, bytes) }
+}
+
+/// Copies a text into `bytes`, filled up with zeros; where the first zero is, or the end.
+///
+/// # Safety
+///
+/// There is so much room, and a text or so many bytes.
+unsafe fn fill(to: *mut c_char, from: *const c_char, bytes: usize) -> *mut c_char {
     // SAFETY: it is a text, or has so many bytes.
     let text = unsafe { first_bytes_of(from, bytes) };
     let end = to.wrapping_add(text.len());
@@ -95,8 +110,10 @@ pub(crate) unsafe extern "C" fn stpncpy(
 /// Puts a text behind another one.
 #[cfg_attr(jiffy_guest, unsafe(no_mangle))]
 pub(crate) unsafe extern "C" fn strcat(to: *mut c_char, from: *const c_char) -> *mut c_char {
-    // SAFETY: as the caller's.
-    unsafe { strncat(to, from, usize::MAX) }
+    // SAFETY: it is a text.
+    let text = unsafe { bytes_of(from) };
+    // SAFETY: there is room, says the caller.
+    unsafe { append(to, text) }
 }
 
 /// Puts at most `bytes` of a text, and a zero, behind another one.
@@ -106,11 +123,21 @@ pub(crate) unsafe extern "C" fn strncat(
     from: *const c_char,
     bytes: usize,
 ) -> *mut c_char {
-    // SAFETY: it is a text.
-    let before = unsafe { bytes_of(to) }.len();
     // SAFETY: it is a text, or has so many bytes.
     let text = unsafe { first_bytes_of(from, bytes) };
     // SAFETY: there is room, says the caller.
+    unsafe { append(to, text) }
+}
+
+/// Puts bytes and a zero behind a text.
+///
+/// # Safety
+///
+/// `to` is a text with so much room behind it.
+unsafe fn append(to: *mut c_char, text: &[u8]) -> *mut c_char {
+    // SAFETY: says the caller.
+    let before = unsafe { bytes_of(to) }.len();
+    // SAFETY: as above.
     unsafe { put(text, to.wrapping_add(before)) };
     to
 }
