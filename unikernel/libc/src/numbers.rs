@@ -183,11 +183,63 @@ pub(crate) unsafe extern "C" fn strtoul(
 /// A number with a fraction that was read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Float {
+    /// One of its kind.
     pub(crate) value: f64,
     /// As [`Whole::bytes`].
     pub(crate) bytes: usize,
-    /// It is no double: too large, or too near to zero.
+    /// There is no such number: too large, or too near to zero.
     pub(crate) is_out: bool,
+}
+
+/// What a number with a fraction is read as. It is rounded once: what is rounded to a double first may be another `float`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Single,
+    Double,
+}
+
+impl Kind {
+    const fn mantissa_bits(self) -> i64 {
+        match self {
+            Self::Single => f32::MANTISSA_DIGITS as i64,
+            Self::Double => f64::MANTISSA_DIGITS as i64,
+        }
+    }
+
+    /// The exponent of the largest number.
+    const fn top_max(self) -> i64 {
+        match self {
+            Self::Single => f32::MAX_EXP as i64 - 1,
+            Self::Double => f64::MAX_EXP as i64 - 1,
+        }
+    }
+
+    /// The exponent of the least number there is.
+    const fn last_min(self) -> i64 {
+        match self {
+            Self::Single => -149,
+            Self::Double => -1074,
+        }
+    }
+
+    /// Whether a number is none of this kind, given whether it is zero as it was written.
+    fn is_out(self, value: f64, is_zero: bool) -> bool {
+        let least = match self {
+            Self::Single => f32::MIN_POSITIVE.into(),
+            Self::Double => f64::MIN_POSITIVE,
+        };
+        value.is_infinite() || (!is_zero && value < least)
+    }
+
+    /// A decimal number without a sign.
+    fn parse(self, number: &[u8]) -> f64 {
+        let number = str::from_utf8(number).unwrap_or("0");
+        let value = match self {
+            Self::Single => number.parse().map(|value: f32| value.into()),
+            Self::Double => number.parse(),
+        };
+        value.unwrap_or(0.0) // It is a number, as the caller found.
+    }
 }
 
 /// How many digits begin at `at`.
@@ -222,7 +274,7 @@ unsafe fn begins_with(text: *const u8, at: usize, word: &[u8]) -> bool {
 /// # Safety
 ///
 /// As [`whole`].
-pub(crate) unsafe fn float(text: *const u8) -> Float {
+pub(crate) unsafe fn float(text: *const u8, kind: Kind) -> Float {
     let mut at = 0;
     // SAFETY: no byte so far was the end, here and below.
     while is_space(unsafe { byte(text, at) }) {
@@ -232,7 +284,7 @@ pub(crate) unsafe fn float(text: *const u8) -> Float {
     let sign = unsafe { byte(text, at) };
     at += usize::from(sign == b'-' || sign == b'+');
     // SAFETY: as above.
-    let mut read = unsafe { size(text, at) };
+    let mut read = unsafe { size(text, at, kind) };
     if sign == b'-' && read.bytes > 0 {
         read.value = -read.value;
     }
@@ -244,7 +296,7 @@ pub(crate) unsafe fn float(text: *const u8) -> Float {
 /// # Safety
 ///
 /// As [`float`].
-unsafe fn size(text: *const u8, at: usize) -> Float {
+unsafe fn size(text: *const u8, at: usize, kind: Kind) -> Float {
     let word = |value, bytes| Float {
         value,
         bytes,
@@ -276,7 +328,7 @@ unsafe fn size(text: *const u8, at: usize) -> Float {
     // SAFETY: as above.
     if unsafe { begins_with(text, at, b"0x") } {
         // SAFETY: as above.
-        if let Some(read) = unsafe { hexadecimal(text, at + 2) } {
+        if let Some(read) = unsafe { hexadecimal(text, at + 2, kind) } {
             return read;
         }
     }
@@ -304,14 +356,11 @@ unsafe fn size(text: *const u8, at: usize) -> Float {
     let is_zero = !number[..before + usize::from(after > 0) + after]
         .iter()
         .any(|digit| (b'1'..=b'9').contains(digit));
-    let value = str::from_utf8(number)
-        .ok()
-        .and_then(|number| number.parse().ok());
-    let value: f64 = value.unwrap_or(0.0); // It is a number, as was just found.
+    let value = kind.parse(number);
     Float {
         value,
         bytes: end,
-        is_out: value.is_infinite() || (!is_zero && value < f64::MIN_POSITIVE),
+        is_out: kind.is_out(value, is_zero),
     }
 }
 
@@ -352,7 +401,7 @@ unsafe fn exponent(text: *const u8, at: usize, letter: u8) -> Option<Exponent> {
 /// # Safety
 ///
 /// As [`byte`].
-unsafe fn hexadecimal(text: *const u8, at: usize) -> Option<Float> {
+unsafe fn hexadecimal(text: *const u8, at: usize, kind: Kind) -> Option<Float> {
     // Fifteen digits and whether anything follows decide how it is rounded.
     let (mut mantissa, mut scale) = (0u64, 0i64);
     let (mut end, mut count, mut is_fraction) = (at, 0, false);
@@ -383,28 +432,28 @@ unsafe fn hexadecimal(text: *const u8, at: usize) -> Option<Float> {
         scale += exponent.value;
         end += exponent.bytes;
     }
-    let value = scaled(mantissa, scale);
+    let value = scaled(mantissa, scale, kind);
     Some(Float {
         value,
         bytes: end,
-        is_out: value.is_infinite() || (mantissa != 0 && value < f64::MIN_POSITIVE),
+        is_out: kind.is_out(value, mantissa == 0),
     })
 }
 
 /// `mantissa` times two to the power of `scale`, rounded once, ties to the even one.
-pub(crate) fn scaled(mantissa: u64, scale: i64) -> f64 {
+pub(crate) fn scaled(mantissa: u64, scale: i64, kind: Kind) -> f64 {
     if mantissa == 0 {
         return 0.0;
     }
     let top = 63 - i64::from(mantissa.leading_zeros()) + scale; // The exponent of the first bit.
-    if top > 1023 {
+    if top > kind.top_max() {
         return f64::INFINITY;
     }
-    // The exponent of the last bit that a double has there.
-    let last = (top - 52).max(-1074);
+    // The exponent of the last bit that a number has there.
+    let last = (top - kind.mantissa_bits() + 1).max(kind.last_min());
     let dropped = last - scale;
     let kept = match dropped {
-        ..=0 => mantissa << -dropped, // There is room: it has 53 bits then.
+        ..=0 => mantissa << -dropped, // There is room: it has as many bits as the kind then.
         1..=63 => {
             let (kept, rest) = (mantissa >> dropped, mantissa & ((1 << dropped) - 1));
             let half = 1 << (dropped - 1);
@@ -414,14 +463,26 @@ pub(crate) fn scaled(mantissa: u64, scale: i64) -> f64 {
         _ => 0,
     };
     // Exact but for what overflows: a number of 53 bits, and a power of two in two steps.
-    libm::scalbn(kept as f64, last as i32)
+    let value = libm::scalbn(kept as f64, last as i32);
+    match kind {
+        Kind::Single => f64::from(value as f32),
+        Kind::Double => value,
+    }
 }
 
 /// A number with a fraction, infinite or near to zero and `ERANGE` if it is out of range; where it ended.
 #[cfg_attr(jiffy_guest, unsafe(no_mangle))]
 pub(crate) unsafe extern "C" fn strtod(text: *const c_char, end: *mut *const c_char) -> f64 {
+    // SAFETY: as the caller's.
+    unsafe { to_float(text, end, Kind::Double) }
+}
+
+/// # Safety
+///
+/// As [`read`].
+unsafe fn to_float(text: *const c_char, end: *mut *const c_char, kind: Kind) -> f64 {
     // SAFETY: it is a text.
-    let read = unsafe { float(text.cast()) };
+    let read = unsafe { float(text.cast(), kind) };
     if !end.is_null() {
         // SAFETY: the caller gives the place.
         unsafe { end.write(text.wrapping_add(read.bytes)) };
@@ -432,17 +493,11 @@ pub(crate) unsafe extern "C" fn strtod(text: *const c_char, end: *mut *const c_c
     read.value
 }
 
-/// As `strtod`, rounded once more.
+/// As `strtod`, of a `float`.
 #[cfg_attr(jiffy_guest, unsafe(no_mangle))]
 pub(crate) unsafe extern "C" fn strtof(text: *const c_char, end: *mut *const c_char) -> f32 {
     // SAFETY: as the caller's.
-    let value = unsafe { strtod(text, end) };
-    let single = value as f32;
-    let is_subnormal = value != 0.0 && single.abs() < f32::MIN_POSITIVE;
-    if value.is_finite() && (single.is_infinite() || is_subnormal) {
-        set(ERANGE);
-    }
-    single
+    (unsafe { to_float(text, end, Kind::Single) }) as f32
 }
 
 /// A whole number, without word of what is wrong with it.
@@ -549,6 +604,7 @@ mod tests {
         use super::*;
         unsafe extern "C" {
             pub(super) fn strtod(text: *const c_char, end: *mut *const c_char) -> f64;
+            pub(super) fn strtof(text: *const c_char, end: *mut *const c_char) -> f32;
             pub(super) fn strtol(
                 text: *const c_char,
                 end: *mut *const c_char,
@@ -570,6 +626,16 @@ mod tests {
         // SAFETY: as above.
         let their = unsafe { host::strtod(text.as_ptr(), &raw mut theirs) };
         let bits = |value: f64| if value.is_nan() { 0 } else { value.to_bits() };
+        assert_eq!(
+            (bits(our), ours),
+            (bits(their), theirs),
+            "{text:?}: {our} {their}"
+        );
+        // SAFETY: as above.
+        let our = unsafe { strtof(text.as_ptr(), &raw mut ours) };
+        // SAFETY: as above.
+        let their = unsafe { host::strtof(text.as_ptr(), &raw mut theirs) };
+        let bits = |value: f32| if value.is_nan() { 0 } else { value.to_bits() };
         assert_eq!(
             (bits(our), ours),
             (bits(their), theirs),
@@ -619,6 +685,19 @@ mod tests {
             "-0",
             "0x0p9",
             "0x10000000000000000000000000p-100",
+            // What is between two singles, and next to that.
+            "1.000000059604644775390625",
+            "1.00000005960464477539062500000000001",
+            "1.00000017881393432617187499999999999",
+            "0x1.000001p0",
+            "0x1.00000100000000000001p0",
+            "0x1.fffffefffffffffp127",
+            "0x1.ffffffp127",
+            "7.006492321624085354618e-46",
+            "7.0064923216240854e-46",
+            "1.1754943508222875e-38",
+            "0x1p-149",
+            "0x1.8p-150",
         ] {
             same_floats(text);
         }
@@ -637,6 +716,11 @@ mod tests {
             let value = f64::from_bits(bits);
             same_floats(&format!("{value:?}"));
             same_floats(&format!("{value:.17e}"));
+            // Exactly between two singles, or beside that by less than a double has.
+            let single = f32::from_bits(bits as u32);
+            let between = (f64::from(single) + f64::from(single.next_up())) / 2.0;
+            same_floats(&format!("{between:.160}"));
+            same_floats(&format!("{between:.160}1"));
         }
 
         #[test]

@@ -104,7 +104,7 @@ impl VaList {
 }
 
 /// A number of 80 bits as a double.
-fn from_extended(mantissa: u64, sign_and_exponent: u16) -> f64 {
+pub(crate) fn from_extended(mantissa: u64, sign_and_exponent: u16) -> f64 {
     const EXPONENT_MAX: u16 = 0x7fff;
     let exponent = sign_and_exponent & EXPONENT_MAX;
     let size = if exponent == EXPONENT_MAX {
@@ -114,7 +114,11 @@ fn from_extended(mantissa: u64, sign_and_exponent: u16) -> f64 {
             f64::NAN
         }
     } else {
-        crate::numbers::scaled(mantissa, i64::from(exponent.max(1)) - 16383 - 63)
+        crate::numbers::scaled(
+            mantissa,
+            i64::from(exponent.max(1)) - 16383 - 63,
+            crate::numbers::Kind::Double,
+        )
     };
     if sign_and_exponent & !EXPONENT_MAX == 0 {
         size

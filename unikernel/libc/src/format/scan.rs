@@ -7,7 +7,7 @@ use super::{
     list::VaList,
     print::{Length, length},
 };
-use crate::numbers::{self, float, whole};
+use crate::numbers::{self, Kind, float, whole};
 
 /// The end was there before anything was stored.
 pub(crate) const EOF: c_int = -1;
@@ -164,8 +164,12 @@ impl Scan {
                 }
             }
             b'e' | b'E' | b'f' | b'F' | b'g' | b'G' | b'a' | b'A' => {
+                let kind = match length {
+                    Length::Long | Length::LongDouble => Kind::Double,
+                    _ => Kind::Single,
+                };
                 // SAFETY: as above.
-                let number = self.cut(width_max, |text| unsafe { float(text) });
+                let number = self.cut(width_max, |text| unsafe { float(text, kind) });
                 if number.bytes == 0 {
                     return Step::Differs;
                 }
@@ -299,7 +303,7 @@ unsafe fn store(list: &mut VaList, value: u64, length: Length) {
 }
 
 /// A double as a number of 80 bits.
-fn to_extended(value: f64) -> (u64, u16) {
+pub(crate) fn to_extended(value: f64) -> (u64, u16) {
     let sign = if value.is_sign_negative() { 0x8000 } else { 0 };
     if value == 0.0 {
         return (0, sign);
