@@ -146,16 +146,25 @@ unsafe extern "C" fn fdopen(descriptor: c_int, mode: *const c_char) -> *mut FILE
     stream
 }
 
+/// A descriptor of a file, opened as `mode` says, or -1.
+///
+/// # Safety
+///
+/// Both are texts.
+unsafe fn opened(path: *const c_char, mode: *const c_char) -> c_int {
+    // SAFETY: says the caller.
+    match flags(unsafe { bytes_of(mode) }) {
+        // SAFETY: as above.
+        Some(flags) => unsafe { descriptors::open64(path, flags, 0o666) },
+        None => fail(EINVAL),
+    }
+}
+
 /// A stream of a file that is opened; null if it cannot be.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn fopen(path: *const c_char, mode: *const c_char) -> *mut FILE {
-    // SAFETY: it is a text.
-    let Some(flags) = flags(unsafe { bytes_of(mode) }) else {
-        set(EINVAL);
-        return ptr::null_mut();
-    };
     // SAFETY: as the caller's.
-    let descriptor = unsafe { descriptors::open64(path, flags, 0o666) };
+    let descriptor = unsafe { opened(path, mode) };
     if descriptor < 0 {
         return ptr::null_mut();
     }
@@ -199,7 +208,7 @@ extern "C" fn tmpfile64() -> *mut FILE {
     tmpfile()
 }
 
-/// Closes a stream, which is gone then, and opens another.
+/// Has a stream stand for another file; null, and the stream is closed, if that cannot be opened.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn freopen(
     path: *const c_char,
@@ -210,10 +219,13 @@ unsafe extern "C" fn freopen(
         set(EINVAL);
         return ptr::null_mut();
     }
+    // SAFETY: the caller's stream.
+    descriptors::close(unsafe { (*old).descriptor });
     // SAFETY: as the caller's.
-    unsafe { fclose(old) };
-    // SAFETY: as the caller's.
-    unsafe { fopen(path, mode) }
+    let descriptor = unsafe { opened(path, mode) };
+    // SAFETY: as above.
+    unsafe { old.write(FILE::new(descriptor)) };
+    if descriptor < 0 { ptr::null_mut() } else { old }
 }
 
 /// As `freopen`.
@@ -553,13 +565,14 @@ unsafe extern "C" fn clearerr(stream: *mut FILE) {
     unsafe { (*stream).flags &= !(END | ERROR) };
 }
 
-/// Writes what was wrong last to standard error, after `text` if there is one.
+/// Writes what was wrong last to standard error, after `text` if there is one that is not empty.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn perror(text: *const c_char) {
     let stream = stream_of(2);
     // SAFETY: it is a text.
     let why = unsafe { bytes_of(strerror(get())) };
-    if !text.is_null() {
+    // SAFETY: it is a text.
+    if !text.is_null() && unsafe { text.read() } != 0 {
         // SAFETY: it is a text, and a stream.
         unsafe { fputs(text, stream) };
         // SAFETY: as above.
