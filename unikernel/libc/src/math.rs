@@ -1,6 +1,8 @@
 //! What `libm` has, by C's names: what `f64::sin` and its like become.
 #![allow(unsafe_code, reason = "C's symbols")]
 
+use core::sync::atomic::{AtomicI32, Ordering::Relaxed};
+
 /// Symbols with the contract of the function of `libm` that has their name.
 macro_rules! functions {
     ($($name:ident($($argument:ident: $type:ty),+) -> $result:ty;)+) => {
@@ -41,7 +43,6 @@ functions! {
     fmod(x: f64, y: f64) -> f64; fmodf(x: f32, y: f32) -> f32;
     hypot(x: f64, y: f64) -> f64; hypotf(x: f32, y: f32) -> f32;
     ldexp(x: f64, n: i32) -> f64; ldexpf(x: f32, n: i32) -> f32;
-    lgamma(x: f64) -> f64; lgammaf(x: f32) -> f32;
     log(x: f64) -> f64; logf(x: f32) -> f32;
     log10(x: f64) -> f64; log10f(x: f32) -> f32;
     log1p(x: f64) -> f64; log1pf(x: f32) -> f32;
@@ -100,6 +101,27 @@ pub(crate) unsafe extern "C" fn sincosf(x: f32, sine: *mut f32, cosine: *mut f32
     unsafe { sine.write(sin) };
     // SAFETY: as above.
     unsafe { cosine.write(cos) };
+}
+
+/// The sign of the gamma function, where `lgamma` leaves it.
+#[cfg_attr(jiffy_guest, unsafe(no_mangle))]
+#[cfg_attr(not(jiffy_guest), expect(non_upper_case_globals, reason = "C's name"))]
+pub(crate) static signgam: AtomicI32 = AtomicI32::new(0);
+
+/// The logarithm of the gamma function's size; its sign is in [`signgam`].
+#[cfg_attr(jiffy_guest, unsafe(no_mangle))]
+pub(crate) extern "C" fn lgamma(x: f64) -> f64 {
+    let (size, sign) = libm::lgamma_r(x);
+    signgam.store(sign, Relaxed);
+    size
+}
+
+/// As [`lgamma`].
+#[cfg_attr(jiffy_guest, unsafe(no_mangle))]
+pub(crate) extern "C" fn lgammaf(x: f32) -> f32 {
+    let (size, sign) = libm::lgammaf_r(x);
+    signgam.store(sign, Relaxed);
+    size
 }
 
 /// The sign of the gamma function beside the logarithm of its size.

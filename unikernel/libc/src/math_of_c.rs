@@ -83,7 +83,7 @@ functions! {
     scalblnf(x: f32, n: c_long) -> f32 = libm::scalbnf(x, n.clamp(-10_000, 10_000) as c_int);
     drem(x: f64, y: f64) -> f64 = libm::remainder(x, y);
     pow10(x: f64) -> f64 = libm::exp10(x);
-    gamma(x: f64) -> f64 = libm::lgamma(x);
+    gamma(x: f64) -> f64 = math::lgamma(x);
     j0(x: f64) -> f64 = libm::j0(x);
     j1(x: f64) -> f64 = libm::j1(x);
     jn(n: c_int, x: f64) -> f64 = libm::jn(n, x);
@@ -253,7 +253,10 @@ macro_rules! to_long_double {
     };
 }
 
-use crate::{math, numbers};
+use crate::{
+    format::{list::from_extended, scan::to_extended},
+    math, numbers,
+};
 
 of_one! {
     acosl = math::acos; asinl = math::asin; atanl = math::atan; cbrtl = math::cbrt; ceill = math::ceil; cosl = math::cos;
@@ -299,6 +302,59 @@ pub(crate) unsafe extern "C" fn modfl(_whole: *mut c_char) {
         "ret",
         of = sym modf,
     )
+}
+
+/// Functions of a number in a register and a `long double` that all bits count of.
+macro_rules! towards {
+    ($($name:ident = $of:path;)+) => {
+        $(
+            #[unsafe(naked)]
+            #[cfg_attr(jiffy_guest, unsafe(no_mangle))]
+            pub(crate) unsafe extern "C" fn $name() {
+                core::arch::naked_asm!(
+                    "mov rdi, [rsp + 8]",
+                    "movzx esi, word ptr [rsp + 16]",
+                    "jmp {of}",
+                    of = sym $of,
+                )
+            }
+        )+
+    };
+}
+
+towards! { nexttoward = next_toward; nexttowardf = next_toward_f; }
+
+/// Which way a number of 80 bits is from `x`: the sign of the difference, and zero if it is the same. `None` of what is none.
+fn way(x: f64, mantissa: u64, sign_and_exponent: u32) -> Option<i32> {
+    let y = from_extended(mantissa, sign_and_exponent as u16);
+    if y != x || y.is_infinite() {
+        return x.partial_cmp(&y).map(|order| -(order as i32));
+    }
+    // To the nearest double they are the same; which is farther from zero decides.
+    let (of_x, exponent_of_x) = to_extended(x.abs());
+    let of_y = (sign_and_exponent & 0x7fff, mantissa);
+    let is_farther = of_y.cmp(&(exponent_of_x.into(), of_x)) as i32;
+    Some(if sign_and_exponent & 0x8000 == 0 {
+        is_farther
+    } else {
+        -is_farther
+    })
+}
+
+extern "C" fn next_toward(mantissa: u64, exponent: u32, x: f64) -> f64 {
+    match way(x, mantissa, exponent) {
+        Some(0) => from_extended(mantissa, exponent as u16),
+        Some(way) => libm::nextafter(x, f64::from(way) * f64::INFINITY),
+        None => f64::NAN,
+    }
+}
+
+extern "C" fn next_toward_f(mantissa: u64, exponent: u32, x: f32) -> f32 {
+    match way(x.into(), mantissa, exponent) {
+        Some(0) => from_extended(mantissa, exponent as u16) as f32,
+        Some(way) => libm::nextafterf(x, way as f32 * f32::INFINITY),
+        None => f32::NAN,
+    }
 }
 
 /// Questions about a `long double`, of which all bits count.

@@ -569,6 +569,12 @@ pub(crate) extern "C" fn llabs(number: c_long) -> c_long {
     number.wrapping_abs()
 }
 
+/// Without its sign.
+#[cfg_attr(jiffy_guest, unsafe(no_mangle))]
+pub(crate) extern "C" fn imaxabs(number: c_long) -> c_long {
+    number.wrapping_abs()
+}
+
 /// Quotient and remainder.
 #[repr(C)]
 pub(crate) struct Division<T> {
@@ -592,6 +598,7 @@ divides! {
     div c_int;
     ldiv c_long;
     lldiv c_long;
+    imaxdiv c_long;
 }
 
 #[cfg(test)]

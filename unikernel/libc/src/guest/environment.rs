@@ -115,14 +115,36 @@ unsafe extern "C" fn setenv(name: *const c_char, value: *const c_char, overwrite
     let Ok(text) = CString::new([name_text, b"=", value].concat()) else {
         return fail(ENOMEM); // Neither has a zero in it.
     };
-    let text = text.into_raw();
+    put(found.map(|(number, _)| number), text.into_raw());
+    0
+}
+
+/// Has `text`, `NAME=VALUE`, be a variable as long as it lies there; one without a `=` is taken away, as glibc has it.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn putenv(text: *mut c_char) -> c_int {
+    // SAFETY: it is a text, says the caller.
+    let bytes = unsafe { CStr::from_ptr(text) }.to_bytes();
+    let Some(end) = bytes.iter().position(|byte| *byte == b'=') else {
+        // SAFETY: as above.
+        return unsafe { unsetenv(text) };
+    };
+    let Ok(name) = CString::new(&bytes[..end]) else {
+        return fail(EINVAL); // It has no zero in it.
+    };
+    // SAFETY: it is a text.
+    let found = unsafe { find(name.as_ptr()) };
+    put(found.map(|(number, _)| number), text);
+    0
+}
+
+/// Puts a text into the table, in the place of another one if that is said.
+fn put(instead_of: Option<usize>, text: *mut c_char) {
     let mut table = TABLE.with(core::mem::take);
-    match found {
-        Some((number, _)) if number < table.len() => table[number] = text,
+    match instead_of {
+        Some(number) if number < table.len() => table[number] = text,
         _ => table.insert(table.len().saturating_sub(1), text),
     }
     publish(table);
-    0
 }
 
 /// Takes a variable away, if there is one; `EINVAL` as `setenv`.

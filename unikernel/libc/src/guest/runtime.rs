@@ -334,7 +334,7 @@ unsafe extern "C" fn wctomb(to: *mut u8, character: u32) -> c_int {
     text.len() as c_int
 }
 
-/// As `mbtowc`; a piece that is not whole yet is an error too, as there is no state.
+/// As `mbtowc`, but -2 of no bytes; a piece that is not whole yet is an error, as there is no state.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn mbrtowc(
     to: *mut u32,
@@ -342,6 +342,10 @@ unsafe extern "C" fn mbrtowc(
     bytes: usize,
     _state: *mut c_void,
 ) -> usize {
+    const NOT_WHOLE: usize = usize::MAX - 1;
+    if bytes == 0 && !text.is_null() {
+        return NOT_WHOLE;
+    }
     // SAFETY: as the caller's; a negative result is the largest size.
     unsafe { mbtowc(to, text, bytes) as isize as usize }
 }

@@ -535,6 +535,28 @@ unsafe extern "C" fn ftell(stream: *mut FILE) -> c_long {
     }
 }
 
+/// Writes the place of a stream to `to`, the beginning of an `fpos_t`; -1 if it has none.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn fgetpos(stream: *mut FILE, to: *mut c_long) -> c_int {
+    // SAFETY: as the caller's.
+    let place = unsafe { ftell(stream) };
+    if place < 0 {
+        return -1;
+    }
+    // SAFETY: the caller gives the place.
+    unsafe { to.write(place) };
+    0
+}
+
+/// Goes to a place that `fgetpos` wrote.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn fsetpos(stream: *mut FILE, place: *const c_long) -> c_int {
+    // SAFETY: the caller has a place there.
+    let place = unsafe { place.read() };
+    // SAFETY: as the caller's.
+    unsafe { fseek(stream, place, 0) }
+}
+
 /// Goes to the beginning, and forgets errors.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn rewind(stream: *mut FILE) {
@@ -618,6 +640,8 @@ aliases! {
     fseeko64 = fseek(stream: *mut FILE, offset: c_long, from: c_int) -> c_int;
     ftello = ftell(stream: *mut FILE) -> c_long;
     ftello64 = ftell(stream: *mut FILE) -> c_long;
+    fgetpos64 = fgetpos(stream: *mut FILE, to: *mut c_long) -> c_int;
+    fsetpos64 = fsetpos(stream: *mut FILE, place: *const c_long) -> c_int;
     __isoc99_vsscanf = vsscanf(text: *const c_char, format: *const c_char, list: List) -> c_int;
     __isoc23_vsscanf = vsscanf(text: *const c_char, format: *const c_char, list: List) -> c_int;
     __getdelim = getdelim(buffer: *mut *mut c_char, bytes: *mut usize, end: c_int, stream: *mut FILE) -> isize;

@@ -8,11 +8,13 @@
 //! stack       where a thread's locals lie, and how it is seen that they take too much
 //! keys        what a thread keeps under a key
 //! locks       mutexes, conditions, locks for reading and writing, semaphores, what is done once
+//! barriers    where threads wait for each other; spin locks
 //! ```
 //!
 //! Not here: futexes, which `std` waits with (`syscall`); what a function without threads has of all this (`waiting`).
 #![allow(unsafe_code, reason = "C's symbols")]
 
+mod barriers;
 mod context;
 mod keys;
 mod locks;
@@ -72,6 +74,26 @@ unsafe extern "C" fn pthread_attr_setstacksize(to: *mut Attributes, bytes: usize
     }
     // SAFETY: the caller made it.
     unsafe { (*to).stack_bytes = bytes };
+    0
+}
+
+/// The size of the stack, as it was set or as a thread gets it for which nothing is said.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_attr_getstacksize(of: *const Attributes, to: *mut usize) -> c_int {
+    // SAFETY: the caller made it.
+    let asked = unsafe { (*of).stack_bytes };
+    // SAFETY: the caller gives the place.
+    unsafe { to.write(stack::granted(asked)) };
+    0
+}
+
+/// Whether nobody will join the thread.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_attr_getdetachstate(of: *const Attributes, to: *mut c_int) -> c_int {
+    // SAFETY: the caller made it.
+    let is_detached = unsafe { (*of).is_detached };
+    // SAFETY: the caller gives the place.
+    unsafe { to.write(is_detached) };
     0
 }
 

@@ -31,7 +31,7 @@ const ONCE: &str = "something that is done once";
 const CLOCK_REALTIME: c_int = 0;
 
 /// Tries until it is not busy; `ETIMEDOUT` if it is by `until_ns`, on the monotonic clock.
-fn try_until<T>(
+pub(super) fn try_until<T>(
     of: *mut T,
     what: &'static str,
     until_ns: Option<u64>,

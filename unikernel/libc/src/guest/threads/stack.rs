@@ -38,7 +38,7 @@ pub(super) struct Stack {
 
 /// How large a stack is for which `asked` was asked: that, but what `std` asks for by itself is a part of the RAM, of which a
 /// function has far less than a process.
-fn granted(asked: usize) -> usize {
+pub(super) fn granted(asked: usize) -> usize {
     let bytes = match asked {
         0 | BYTES_OF_STD => {
             let part = jiffy_rt::ram_bytes() as usize / RAM_PARTS;
