@@ -2,10 +2,10 @@
 
 mod common;
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, fs, process::Command};
 
 use common::{Folder, Guest, Restored};
-use jiffy_tests::require_kvm;
+use jiffy_tests::{cache_dir, require_kvm, workspace_root};
 use jiffy_vmm::run::Isolation;
 
 /// The host's copies are called by [`on_the_host`], and are no tests of this program by themselves.
@@ -145,4 +145,54 @@ fn a_vm_that_is_reused_does_what_std_promises() {
         let mut vm = snapshot.restore(Isolation::Reuse);
         assert_eq!(String::from_utf8_lossy(&vm.ask(b"all")), expected);
     }
+}
+
+/// The tests of C, by their names: what the same files do on the host, compiled against its library. Each has to go well there.
+fn names_of_c() -> Vec<String> {
+    let folder = workspace_root().join("tests/guests/in-c-suite");
+    let files = fs::read_dir(&folder).expect("the suite").map(|entry| {
+        let entry = entry.expect("an entry");
+        entry.path()
+    });
+    let sources = files.filter(|path| {
+        let is_source = path.extension().is_some_and(|end| end == "c");
+        is_source && path.file_name().is_none_or(|name| name != "main.c")
+    });
+    let program = cache_dir().join("in-c-suite");
+    let compiled = Command::new("cc")
+        .args(["-O2", "-Wall", "-Wextra", "-Werror", "-fno-builtin", "-o"])
+        .arg(&program)
+        .args(sources)
+        .args(["-lm", "-lpthread"])
+        .output()
+        .expect("a C compiler");
+    let said = String::from_utf8_lossy(&compiled.stderr);
+    assert!(compiled.status.success(), "{said}");
+    let ran = Command::new(&program).output().expect("it starts");
+    let (out, said) = (
+        String::from_utf8_lossy(&ran.stdout),
+        String::from_utf8_lossy(&ran.stderr),
+    );
+    let results = out.lines().filter(|line| line.contains("::"));
+    let names = results.map(|line| {
+        let (name, result) = line.split_once(' ').expect("a result");
+        assert_eq!(result, "ok", "{name} on the host: {said}");
+        name.to_owned()
+    });
+    names.collect()
+}
+
+#[test]
+fn a_vm_does_what_c_promises() {
+    if !require_kvm() {
+        return;
+    }
+    let names = names_of_c();
+    assert!(names.len() > 150, "{}", names.len());
+    let snapshot = Guest::of("in-c-suite").snapshot();
+    let listed = Machine::new(&snapshot).ask("list").expect("a list");
+    assert!(listed.lines().eq(&names), "{listed}");
+    eprintln!("{} tests of C", names.len());
+    let failures = failures(&snapshot, &names);
+    assert!(failures.is_empty(), "{failures}");
 }
