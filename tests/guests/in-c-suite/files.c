@@ -3,7 +3,10 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/uio.h>
 #include <unistd.h>
+#include <utime.h>
 
 static char folder[64];
 
@@ -217,5 +220,75 @@ static void devices(void)
     close(null), close(zero);
 }
 
+static void seen_from_a_folder(void)
+{
+    make_folder();
+    CHECK(mkdirat(AT_FDCWD, in("a"), 0755) == 0 && chdir(folder) == 0);
+    int file = openat(AT_FDCWD, "a/file", O_CREAT | O_WRONLY, 0600);
+    CHECK(file >= 0 && close(file) == 0);
+    struct stat stat;
+    CHECK(fstatat(AT_FDCWD, "a/file", &stat, 0) == 0 && faccessat(AT_FDCWD, "a/file", R_OK, 0) == 0);
+    CHECK(renameat(AT_FDCWD, "a/file", AT_FDCWD, "b") == 0 && unlinkat(AT_FDCWD, "b", 0) == 0);
+    FAILS(unlinkat(AT_FDCWD, "a", 0), EISDIR);
+    CHECK(unlinkat(AT_FDCWD, "a", AT_REMOVEDIR) == 0 && chdir("/") == 0);
+    /* A whole path needs no folder. */
+    CHECK(openat(-5, in("none"), O_RDONLY) == -1 && errno == ENOENT);
+}
+
+static void many_pieces(void)
+{
+    make_folder();
+    int file = open(in("file"), O_CREAT | O_RDWR, 0600);
+    char one[2], other[8] = "";
+    struct iovec out[] = {{"ab", 2}, {"", 0}, {"cdef", 4}}, into[] = {{one, 2}, {other, 7}};
+    CHECK_INT(writev(file, out, 3), 6);
+    CHECK_INT(lseek(file, 0, SEEK_SET), 0);
+    CHECK_INT(readv(file, into, 2), 6);
+    CHECK(memcmp(one, "ab", 2) == 0 && strcmp(other, "cdef") == 0);
+    CHECK_INT(readv(file, into, 2), 0);
+    close(file);
+}
+
+static void by_path(void)
+{
+    make_folder();
+    close(open(in("file"), O_CREAT | O_WRONLY, 0600));
+    CHECK(truncate(in("file"), 100) == 0);
+    struct stat of;
+    CHECK(stat(in("file"), &of) == 0 && of.st_size == 100);
+    FAILS(truncate(in("none"), 1), ENOENT);
+    FAILS(truncate(folder, 1), EISDIR);
+    struct utimbuf both = {1000, 2000};
+    CHECK(utime(in("file"), &both) == 0 && stat(in("file"), &of) == 0 && of.st_atime == 1000 && of.st_mtime == 2000);
+    struct timeval times[2] = {{3000, 5}, {4000, 6}};
+    CHECK(utimes(in("file"), times) == 0 && stat(in("file"), &of) == 0);
+    CHECK(of.st_atim.tv_sec == 3000 && of.st_atim.tv_nsec == 5000 && of.st_mtim.tv_sec == 4000 && of.st_mtim.tv_nsec == 6000);
+    int file = open(in("file"), O_RDONLY);
+    struct timespec now[2] = {{0, UTIME_NOW}, {5, 6}};
+    CHECK(futimens(file, now) == 0 && fstat(file, &of) == 0 && of.st_atime > 1700000000 && of.st_mtim.tv_nsec == 6);
+    now[0].tv_nsec = 1000000000;
+    FAILS(futimens(file, now), EINVAL);
+    close(file);
+    char target[8];
+    FAILS(readlink(in("file"), target, 8), EINVAL);
+    CHECK(fchmodat(AT_FDCWD, in("file"), 0604, 0) == 0 && stat(in("file"), &of) == 0 && (of.st_mode & 0777) == 0604);
+}
+
+static void of_an_open_folder(void)
+{
+    make_folder();
+    close(open(in("file"), O_CREAT | O_WRONLY, 0600));
+    int opened = open(folder, O_RDONLY | O_DIRECTORY);
+    CHECK(opened >= 0);
+    char byte;
+    FAILS(read(opened, &byte, 1), EISDIR);
+    DIR *list = fdopendir(opened);
+    CHECK(list != NULL && dirfd(list) >= 0);
+    int count = 0;
+    while (readdir(list))
+        count++;
+    CHECK(count == 3 && closedir(list) == 0);
+}
+
 TESTS(files, TEST(opens), TEST(appends), TEST(seeks), TEST(duplicates), TEST(stats), TEST(makes_and_removes), TEST(lists), TEST(where_it_is),
-      TEST(temporary_names), TEST(devices));
+      TEST(temporary_names), TEST(devices), TEST(seen_from_a_folder), TEST(many_pieces), TEST(by_path), TEST(of_an_open_folder));

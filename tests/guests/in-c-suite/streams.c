@@ -256,6 +256,27 @@ static void perror_tells(void)
     has(expected);
 }
 
+#include <stdarg.h>
+static int by_list(FILE *stream, const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    int count = vfprintf(stream, format, list);
+    fflush(stream);
+    va_end(list);
+    return count;
+}
+
+static void prints_in_each_way(void)
+{
+    make("");
+    FILE *stream = opened("w");
+    CHECK_INT(by_list(stream, "%s %d %.1f", "list", 7, 0.5), 10);
+    CHECK_INT(dprintf(fileno(stream), "-%x", 255), 3);
+    fclose(stream);
+    has("list 7 0.5-ff");
+}
+
 TESTS(streams, TEST(modes), TEST(reads_and_writes_elements), TEST(lines), TEST(lines_that_grow), TEST(gives_back), TEST(seeks),
       TEST(reads_after_it_wrote), TEST(errors_stay), TEST(reopens), TEST(by_descriptor), TEST(temporary), TEST(prints),
-      TEST(buffers_are_taken), TEST(all_bytes), TEST(perror_tells));
+      TEST(buffers_are_taken), TEST(all_bytes), TEST(perror_tells), TEST(prints_in_each_way));

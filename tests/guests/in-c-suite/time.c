@@ -170,5 +170,20 @@ static void differences(void)
     CHECK(difftime(10, 3) == 7 && difftime(3, 10) == -7);
 }
 
+/* Where the zone is UTC, local time is the same. */
+static void local_time(void)
+{
+    setenv("TZ", "UTC0", 1);
+    tzset();
+    time_t time = 1700000000;
+    struct tm local, *shared = localtime(&time);
+    CHECK(shared->tm_hour == 22 && localtime_r(&time, &local) == &local && local.tm_min == 13 && timezone == 0 && daylight == 0);
+    CHECK_INT(mktime(&local), time);
+    CHECK_TEXT(tzname[0], "UTC");
+    CHECK_INT(gmtime(&time)->tm_mday, 14);
+    struct tm unknown = {.tm_year = 100, .tm_mon = 1, .tm_mday = 30, .tm_isdst = -1};
+    CHECK(mktime(&unknown) == 951868800 && unknown.tm_mon == 2 && unknown.tm_mday == 1 && unknown.tm_wday == 3 && unknown.tm_isdst == 0);
+}
+
 TESTS(time, TEST(known_dates), TEST(each_day_of_four_centuries), TEST(parts_out_of_range), TEST(too_far), TEST(formats), TEST(weeks_of_iso),
-      TEST(formats_into_little_room), TEST(ascii), TEST(clocks_go_on), TEST(sleeps), TEST(differences));
+      TEST(formats_into_little_room), TEST(ascii), TEST(clocks_go_on), TEST(sleeps), TEST(differences), TEST(local_time));

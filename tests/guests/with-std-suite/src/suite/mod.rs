@@ -2,11 +2,9 @@
 //!
 //! Not here: processes, sockets, and what nobody but a kernel has.
 #![allow(
-    clippy::approx_constant,
-    clippy::bool_assert_comparison,
-    clippy::unit_cmp,
+    clippy::all,
     clippy::disallowed_methods,
-    reason = "tests compare with what is written in full, and print"
+    reason = "what is asked is what one would not write otherwise"
 )]
 
 mod any;
