@@ -209,6 +209,31 @@ unsafe extern "C" fn sched_getaffinity(_process: c_int, bytes: usize, set: *mut 
     0
 }
 
+/// `struct utsname` of glibc: six texts.
+#[repr(C)]
+struct Names([[u8; 65]; 6]);
+
+/// What the system is called: not Linux, as there is none.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn uname(to: *mut Names) -> c_int {
+    let texts = [
+        "jiffy",
+        "function",
+        env!("CARGO_PKG_VERSION"),
+        "library OS",
+        "x86_64",
+        "",
+    ];
+    let names = texts.map(|text| {
+        let mut name = [0; 65];
+        name[..text.len()].copy_from_slice(text.as_bytes());
+        name
+    });
+    // SAFETY: the caller gives the place.
+    unsafe { to.write(Names(names)) };
+    0
+}
+
 /// A name of this machine, as every function has it.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn gethostname(to: *mut c_char, bytes: usize) -> c_int {
