@@ -9,7 +9,7 @@ mod common;
 use std::{fmt::Write as _, fs, process::Command};
 
 use common::{Folder, Guest, Restored};
-use jiffy_tests::{cache_dir, require_kvm, workspace_root};
+use jiffy_tests::{require_kvm, workspace_root};
 use jiffy_vmm::run::Isolation;
 
 /// The host's copies are called by [`on_the_host`], and are no tests of this program by themselves.
@@ -162,8 +162,10 @@ fn names_of_c() -> Vec<String> {
         let is_source = path.extension().is_some_and(|end| end == "c");
         is_source && path.file_name().is_none_or(|name| name != "main.c")
     });
-    let program = cache_dir().join("in-c-suite");
+    let made = tempfile::tempdir().expect("a folder");
+    let program = made.path().join("in-c-suite");
     let compiled = Command::new("cc")
+        .arg(format!("-DTMP={:?}", made.path()))
         .args(["-O2", "-Wall", "-Wextra", "-Werror", "-fno-builtin", "-o"])
         .arg(&program)
         .args(sources)

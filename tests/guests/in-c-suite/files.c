@@ -8,22 +8,22 @@
 #include <unistd.h>
 #include <utime.h>
 
-static char folder[64];
+static char folder[160];
 
 /* A folder of the test's own, and the path of `name` in it. */
 static const char *in(const char *name)
 {
-    static char paths[4][128];
+    static char paths[4][256];
     static int next;
     char *path = paths[next++ % 4];
-    snprintf(path, 128, "%s/%s", folder, name);
+    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
     return path;
 }
 
 static void make_folder(void)
 {
-    strcpy(folder, "/tmp/suite-XXXXXX");
-    CHECK(mkdtemp(folder) == folder && strcmp(folder, "/tmp/suite-XXXXXX") != 0);
+    strcpy(folder, TMP "/suite-XXXXXX");
+    CHECK(mkdtemp(folder) == folder && strcmp(folder, TMP "/suite-XXXXXX") != 0);
 }
 
 #define FAILS(call, error)      \
@@ -186,7 +186,7 @@ static void lists(void)
 static void where_it_is(void)
 {
     make_folder();
-    char here[128];
+    char here[256];
     CHECK(chdir(folder) == 0);
     CHECK_TEXT(getcwd(here, sizeof here), folder);
     int file = open("by-name", O_CREAT | O_WRONLY, 0600);
@@ -196,17 +196,17 @@ static void where_it_is(void)
     CHECK(getcwd(here, 2) == NULL && errno == ERANGE);
     CHECK(chdir("/") == 0);
     FAILS(chdir(in("by-name")), ENOTDIR);
-    char *real = realpath(in("./../."), NULL), up[128];
-    CHECK_TEXT(real, "/tmp");
+    char *real = realpath(in("./../."), NULL), up[PATH_MAX];
+    CHECK_TEXT(real, TMP);
     free(real);
     CHECK(realpath(in("none"), up) == NULL);
 }
 
 static void temporary_names(void)
 {
-    char name[] = "/tmp/suite-file-XXXXXX", bad[] = "/tmp/no-pattern";
+    char name[] = TMP "/suite-file-XXXXXX", bad[] = TMP "/no-pattern";
     int file = mkstemp(name);
-    CHECK(file >= 0 && strncmp(name, "/tmp/suite-file-", 16) == 0 && access(name, F_OK) == 0);
+    CHECK(file >= 0 && strncmp(name, TMP "/suite-file-", strlen(TMP "/suite-file-")) == 0 && access(name, F_OK) == 0);
     close(file);
     CHECK(unlink(name) == 0);
     FAILS(mkstemp(bad), EINVAL);

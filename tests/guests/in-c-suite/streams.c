@@ -2,7 +2,7 @@
 #include "suite.h"
 #include <unistd.h>
 
-static char path[64];
+static char path[160];
 
 static FILE *opened(const char *mode)
 {
@@ -12,7 +12,7 @@ static FILE *opened(const char *mode)
 /* A file of the test's own that has this text. */
 static void make(const char *text)
 {
-    strcpy(path, "/tmp/suite-stream-XXXXXX");
+    strcpy(path, TMP "/suite-stream-XXXXXX");
     int file = mkstemp(path);
     CHECK(file >= 0 && write(file, text, strlen(text)) == (ssize_t)strlen(text));
     close(file);

@@ -32,6 +32,11 @@ struct module {
 extern const struct module *const modules[];
 extern const size_t module_count;
 
+/* Where files are made: on the host, a folder that is removed afterwards. */
+#ifndef TMP
+#define TMP "/tmp"
+#endif
+
 #define COUNT(array) (sizeof(array) / sizeof *(array))
 
 /* That it holds. */

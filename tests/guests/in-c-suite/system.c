@@ -147,7 +147,7 @@ static void names_of_threads(void)
 
 static void room_is_kept(void)
 {
-    char name[] = "/tmp/suite-room-XXXXXX";
+    char name[] = TMP "/suite-room-XXXXXX";
     int file = mkostemp(name, O_CLOEXEC);
     CHECK(file >= 0 && posix_fallocate(file, 0, 5000) == 0 && lseek(file, 0, SEEK_END) == 5000);
     CHECK(posix_fallocate(file, 0, 10) == 0 && lseek(file, 0, SEEK_END) == 5000);
