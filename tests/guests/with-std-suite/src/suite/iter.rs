@@ -350,21 +350,14 @@ fn inspect_is_lazy() {
 }
 
 fn rev_of_adapters() {
+    let even = (0..6).map(|number| number * 2);
+    let backwards = even.filter(|number| *number != 4).rev();
     assert!(
-        (0..6)
-            .map(|number| number * 2)
-            .filter(|number| *number != 4)
-            .enumerate_by_hand()
+        (0..)
+            .zip(backwards)
             .eq([(0, 10), (1, 8), (2, 6), (3, 2), (4, 0)])
     );
 }
-
-trait EnumerateByHand: DoubleEndedIterator + Sized {
-    fn enumerate_by_hand(self) -> iter::Zip<std::ops::RangeFrom<usize>, iter::Rev<Self>> {
-        (0..).zip(self.rev())
-    }
-}
-impl<T: DoubleEndedIterator> EnumerateByHand for T {}
 
 fn size_hints() {
     assert_eq!(

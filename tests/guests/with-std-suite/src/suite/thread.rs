@@ -15,7 +15,7 @@ tests! {
     unpark_before_park park_timeout_is_over yield_now_lets_others is_finished many_one_after_the_other many_at_once
     spawn_from_a_thread sleeps_side_by_side stack_size_is_given handles_outlive_their_thread builder_names
     spins_until_another_is_done current_of_the_main available_parallelism detached_threads_finish
-    names_with_zeros_are_refused results_in_order thread_debug
+    an_empty_name_is_one results_in_order thread_debug
 }
 
 const MS: Duration = Duration::from_millis(1);
@@ -48,8 +48,7 @@ fn builder_names() {
     );
 }
 
-fn names_with_zeros_are_refused() {
-    // A panic where it is made, so only what holds without one is asked.
+fn an_empty_name_is_one() {
     let thread = Builder::new()
         .name(String::new())
         .spawn(|| 1)
