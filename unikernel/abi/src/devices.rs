@@ -17,6 +17,8 @@ pub enum DeviceId {
     Vsock = 0,
     /// A 16550 serial port that only speaks.
     Console = 1,
+    /// A network interface.
+    Nic = 2,
 }
 
 /// Where a device is.
@@ -37,7 +39,7 @@ pub enum Place {
 pub const CONSOLE_PORT: u16 = 0x3f8;
 
 /// All devices, in ascending order of their numbers, which is the order on the bus and in snapshots.
-pub const TABLE: [(DeviceId, Place); 2] = [
+pub const TABLE: [(DeviceId, Place); 3] = [
     (DeviceId::Vsock, Place::Window(MMIO_VSOCK)),
     (
         DeviceId::Console,
@@ -46,6 +48,7 @@ pub const TABLE: [(DeviceId, Place); 2] = [
             last: CONSOLE_PORT + 7,
         },
     ),
+    (DeviceId::Nic, Place::Window(MMIO_VSOCK + MMIO_WINDOW_BYTES)),
 ];
 
 /// Devices that a VM has at most.
@@ -90,6 +93,7 @@ impl DeviceId {
         match self {
             Self::Vsock => "vsock device",
             Self::Console => "console",
+            Self::Nic => "NIC",
         }
     }
 
@@ -224,7 +228,8 @@ mod tests {
         let vsock = |offset| Some((DeviceId::Vsock, offset));
         assert_eq!(at_address(MMIO_VSOCK), vsock(0));
         assert_eq!(at_address(MMIO_VSOCK + 0xfff), vsock(0xfff));
-        let outside = [MMIO_VSOCK - 1, MMIO_VSOCK + 0x1000, 0x3f8, 0, u64::MAX];
+        assert_eq!(at_address(MMIO_VSOCK + 0x1004), Some((DeviceId::Nic, 4)));
+        let outside = [MMIO_VSOCK - 1, MMIO_VSOCK + 0x2000, 0x3f8, 0, u64::MAX];
         assert_eq!(outside.map(at_address), [None; 5]);
         let console = |offset| Some((DeviceId::Console, offset));
         assert_eq!([0x3f8, 0x3ff].map(at_port), [console(0), console(7)]);
@@ -235,12 +240,12 @@ mod tests {
 
     #[test]
     fn numbers_are_what_they_always_were() {
-        let numbers = [DeviceId::Vsock, DeviceId::Console].map(DeviceId::number);
-        assert_eq!(numbers, [0, 1]);
+        let numbers = [DeviceId::Vsock, DeviceId::Console, DeviceId::Nic].map(DeviceId::number);
+        assert_eq!(numbers, [0, 1, 2]);
         for (id, place) in TABLE {
             assert_eq!(DeviceId::from_number(id.number()), Some(id));
             assert_eq!(id.place(), place);
         }
-        assert_eq!(DeviceId::from_number(numbers[1] + 1), None);
+        assert_eq!(DeviceId::from_number(numbers[2] + 1), None);
     }
 }

@@ -20,6 +20,7 @@ pub mod note;
 pub mod redis;
 pub mod resume_page;
 pub mod virtio_mmio;
+pub mod virtio_net;
 pub mod vsock;
 
 mod bytes;

@@ -10,8 +10,8 @@ use crate::{
 };
 
 /// Bytes of [`ResumePage::to_bytes`].
-pub const RESUME_PAGE_BYTES: usize = 160;
-const _: () = assert!(RESUME_PAGE_BYTES as u64 <= PAGE_BYTES && GATEWAY + 4 <= RESUME_PAGE_BYTES);
+pub const RESUME_PAGE_BYTES: usize = 224;
+const _: () = assert!(RESUME_PAGE_BYTES as u64 <= PAGE_BYTES && NETWORK_END <= RESUME_PAGE_BYTES);
 
 const VERSION: usize = 0;
 const FLAGS: usize = VERSION + 4;
@@ -27,6 +27,15 @@ const MAC: usize = RAM_BYTES + 8;
 const PREFIX_LEN: usize = MAC + 6;
 const IPV4: usize = PREFIX_LEN + 2;
 const GATEWAY: usize = IPV4 + 4;
+const GATEWAY_MAC: usize = GATEWAY + 4;
+const MTU: usize = GATEWAY_MAC + 6;
+const IPV6: usize = MTU + 2;
+const GATEWAY_IPV6: usize = IPV6 + 16;
+const NAME_SERVERS: usize = GATEWAY_IPV6 + 16;
+const NETWORK_END: usize = NAME_SERVERS + 4 * NAME_SERVERS_MAX;
+
+/// Name servers that a guest is told of at most.
+pub const NAME_SERVERS_MAX: usize = 2;
 
 /// Fresh random bytes in every resume page.
 pub const ENTROPY_BYTES: usize = 32;
@@ -34,17 +43,36 @@ pub const ENTROPY_BYTES: usize = 32;
 /// Set in [`ResumePage::flags`] if the guest may read the time-stamp counter.
 pub const FLAG_PRECISE_CLOCK: u32 = 1;
 
-/// What a guest with a network may call itself. All zero: it has none.
+/// What a guest with a NIC may call itself, and whom it sends its packets to: addresses with their first octet first, and
+/// all zero for what there is not. It asks nobody for more, neither by DHCP nor by ARP, so that clones differ from the first
+/// packet on. All zero: it has no NIC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NetworkIdentity {
     /// Ethernet address.
     pub mac: [u8; 6],
-    /// IPv4 address, first octet first.
+    /// IPv4 address.
     pub ipv4: [u8; 4],
-    /// Bits of the subnet.
+    /// Bits of its subnet.
     pub prefix_len: u8,
-    /// IPv4 address of the gateway, first octet first.
+    /// IPv4 address of the gateway.
     pub gateway: [u8; 4],
+    /// Ethernet address of the gateway, to which every frame goes.
+    pub gateway_mac: [u8; 6],
+    /// Bytes of a packet at most.
+    pub mtu: u16,
+    /// IPv6 address, of a subnet of its own.
+    pub ipv6: [u8; 16],
+    /// IPv6 address of the gateway.
+    pub gateway_ipv6: [u8; 16],
+    /// IPv4 addresses of the servers that names are looked up at.
+    pub name_servers: [[u8; 4]; NAME_SERVERS_MAX],
+}
+
+impl NetworkIdentity {
+    /// Whether there is a NIC.
+    pub const fn is_some(&self) -> bool {
+        self.mtu != 0
+    }
 }
 
 /// The content of the page.
@@ -91,6 +119,13 @@ impl ResumePage {
         put(&mut page, PREFIX_LEN, [self.network.prefix_len]);
         put(&mut page, IPV4, self.network.ipv4);
         put(&mut page, GATEWAY, self.network.gateway);
+        put(&mut page, GATEWAY_MAC, self.network.gateway_mac);
+        put(&mut page, MTU, self.network.mtu.to_le_bytes());
+        put(&mut page, IPV6, self.network.ipv6);
+        put(&mut page, GATEWAY_IPV6, self.network.gateway_ipv6);
+        let [first, second] = self.network.name_servers;
+        put(&mut page, NAME_SERVERS, first);
+        put(&mut page, NAME_SERVERS + 4, second);
         page
     }
 
@@ -111,6 +146,11 @@ impl ResumePage {
                 prefix_len: page[PREFIX_LEN],
                 ipv4: get(page, IPV4),
                 gateway: get(page, GATEWAY),
+                gateway_mac: get(page, GATEWAY_MAC),
+                mtu: u16::from_le_bytes(get(page, MTU)),
+                ipv6: get(page, IPV6),
+                gateway_ipv6: get(page, GATEWAY_IPV6),
+                name_servers: [get(page, NAME_SERVERS), get(page, NAME_SERVERS + 4)],
             },
         }
     }
@@ -137,6 +177,11 @@ mod tests {
                 ipv4: [10, 0, 0, 2],
                 prefix_len: 24,
                 gateway: [10, 0, 0, 1],
+                gateway_mac: [2, 0, 0, 0, 0, 2],
+                mtu: 1400,
+                ipv6: [0xfd; 16],
+                gateway_ipv6: [0xfe; 16],
+                name_servers: [[1, 1, 1, 1], [9, 9, 9, 9]],
             },
         };
         assert_eq!(ResumePage::from_bytes(&page.to_bytes()), page);

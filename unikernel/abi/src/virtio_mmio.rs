@@ -55,6 +55,8 @@ pub const VERSION_MODERN: u32 = 2;
 /// "jify", little-endian.
 pub const VENDOR: u32 = 0x7966_696a;
 
+/// Type of a network device.
+pub const DEVICE_ID_NET: u32 = 1;
 /// Type of a vsock device.
 pub const DEVICE_ID_VSOCK: u32 = 19;
 
