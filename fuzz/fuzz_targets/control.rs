@@ -5,7 +5,7 @@
 use std::os::fd::OwnedFd;
 
 use jiffy_control::{
-    Command, Event, MESSAGE_BYTES_MAX, Message, Packet, SpawnReply, SpawnRequest, decode,
+    Command, Event, Given, MESSAGE_BYTES_MAX, Message, Packet, SpawnReply, SpawnRequest, decode,
 };
 use jiffy_socket::ControlSocket;
 use libfuzzer_sys::fuzz_target;
@@ -23,8 +23,11 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(Command::Boot { devices, .. } | Command::Restore { devices, .. }) = decode(bytes) {
         let came: Vec<u8> = (0..bytes[bytes.len() - 1] % 8).collect();
         if let Ok(paired) = devices.pair(came.clone()) {
-            assert!(paired.is_sorted_by_key(|(id, _)| *id));
-            let given: Vec<u8> = paired.iter().filter_map(|(_, given)| *given).collect();
+            assert!(paired.is_sorted_by_key(Given::id));
+            let given: Vec<u8> = paired
+                .iter()
+                .filter_map(|given| given.descriptor().copied())
+                .collect();
             assert_eq!(given, came);
         }
     }

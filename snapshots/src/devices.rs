@@ -4,10 +4,7 @@
 //! version of the format. The order of fields and of variants is the format, as in [`crate::state`].
 //! Not here: whether a VM has these devices, which the VMM decides.
 
-use jiffy_abi::{
-    devices::DeviceId,
-    vsock::{QUEUE_SIZE_MAX, QUEUES},
-};
+use jiffy_abi::{devices::DeviceId, virtio_net, vsock};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 /// Bytes that a console keeps of what its guest wrote to it in loopback mode at most.
@@ -20,6 +17,9 @@ pub enum DeviceState {
     Vsock(VsockState),
     /// The serial port.
     Console(ConsoleState),
+    /// The network interface, which is nothing but its registers and its queues: who its guest is comes with each resume, and
+    /// what waits at the host's side is of no snapshot.
+    Nic(TransportState),
     /// A device that this jiffy does not know. [`crate::State::check`] refuses it.
     Unknown {
         /// Its number.
@@ -151,15 +151,21 @@ impl DeviceState {
         match self {
             Self::Vsock(_) => DeviceId::Vsock.number(),
             Self::Console(_) => DeviceId::Console.number(),
+            Self::Nic(_) => DeviceId::Nic.number(),
             Self::Unknown { number, .. } => *number,
         }
     }
 
     fn check(&self) -> Result<(), DeviceStateError> {
         match self {
-            Self::Vsock(state) => state
-                .transport
-                .check(DeviceId::Vsock, QUEUES, QUEUE_SIZE_MAX),
+            Self::Vsock(state) => {
+                let (queues, size_max) = (vsock::QUEUES, vsock::QUEUE_SIZE_MAX);
+                state.transport.check(DeviceId::Vsock, queues, size_max)
+            }
+            Self::Nic(state) => {
+                let (queues, size_max) = (virtio_net::QUEUES, virtio_net::QUEUE_SIZE_MAX);
+                state.check(DeviceId::Nic, queues, size_max)
+            }
             Self::Console(state) if state.fifo.len() > CONSOLE_FIFO_BYTES_MAX => {
                 Err(DeviceStateError::Fifo(state.fifo.len()))
             }
@@ -231,6 +237,7 @@ impl Serialize for DeviceState {
         let state = match self {
             Self::Vsock(state) => postcard::to_stdvec(state),
             Self::Console(state) => postcard::to_stdvec(state),
+            Self::Nic(state) => postcard::to_stdvec(state),
             Self::Unknown { state, .. } => Ok(state.clone()),
         };
         let block = Block {
@@ -247,6 +254,7 @@ impl<'de> Deserialize<'de> for DeviceState {
         Ok(match DeviceId::from_number(number) {
             Some(DeviceId::Vsock) => Self::Vsock(decode(&state)?),
             Some(DeviceId::Console) => Self::Console(decode(&state)?),
+            Some(DeviceId::Nic) => Self::Nic(decode(&state)?),
             None => Self::Unknown { number, state },
         })
     }

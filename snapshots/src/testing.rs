@@ -6,7 +6,10 @@
 
 use std::{fs, io, path::Path};
 
-use jiffy_abi::layout::{PAGE_BYTES, RAM_BYTES_MIN, STACK};
+use jiffy_abi::{
+    layout::{PAGE_BYTES, RAM_BYTES_MIN, STACK},
+    virtio_net, vsock,
+};
 use proptest::prelude::*;
 
 use crate::{
@@ -128,24 +131,7 @@ fn vcpu_from(next: Next<'_>) -> VcpuState {
 }
 
 fn vsock_from(next: Next<'_>) -> VsockState {
-    let transport = TransportState {
-        status: next!(next),
-        device_features_sel: next!(next),
-        driver_features_sel: next!(next),
-        driver_features: next!(next),
-        queue_sel: u32::try_from(next() % 3).unwrap_or_default(),
-        queues: std::iter::repeat_with(|| QueueState {
-            size: 1 << (next() % 7),
-            ready: next().is_multiple_of(2),
-            next_avail: next!(next),
-            next_used: next!(next),
-            desc_table: next!(next),
-            avail_ring: next!(next),
-            used_ring: next!(next),
-        })
-        .take(3)
-        .collect(),
-    };
+    let transport = transport_from(next, vsock::QUEUES);
     VsockState {
         transport,
         connection: match next() % 3 {
@@ -158,6 +144,32 @@ fn vsock_from(next: Next<'_>) -> VsockState {
         peer_buf_alloc: next!(next),
         peer_fwd_cnt: next!(next),
     }
+}
+
+fn transport_from(next: Next<'_>, queues: usize) -> TransportState {
+    TransportState {
+        status: next!(next),
+        device_features_sel: next!(next),
+        driver_features_sel: next!(next),
+        driver_features: next!(next),
+        queue_sel: u32::try_from(next() % queues as u64).unwrap_or_default(),
+        queues: std::iter::repeat_with(|| QueueState {
+            size: 1 << (next() % 7),
+            ready: next().is_multiple_of(2),
+            next_avail: next!(next),
+            next_used: next!(next),
+            desc_table: next!(next),
+            avail_ring: next!(next),
+            used_ring: next!(next),
+        })
+        .take(queues)
+        .collect(),
+    }
+}
+
+/// A NIC for a state that has none; its numbers come behind those of the rest.
+pub(crate) fn nic_from(next: Next<'_>) -> DeviceState {
+    DeviceState::Nic(transport_from(next, virtio_net::QUEUES))
 }
 
 fn console_from(next: Next<'_>) -> ConsoleState {
@@ -219,14 +231,25 @@ fn cpu_from(next: Next<'_>) -> CpuNeeds {
 
 /// The state of the golden files: small and large numbers, all different, few words.
 pub(crate) fn golden_state() -> State {
+    let mut state = state_from(&mut golden_numbers());
+    state.cpu.words.truncate(3);
+    state
+}
+
+/// The same in a VM that has a NIC, too.
+pub(crate) fn golden_state_with_nic() -> State {
+    let mut state = golden_state();
+    state.devices.push(nic_from(&mut golden_numbers()));
+    state
+}
+
+fn golden_numbers() -> impl FnMut() -> u64 {
     let mut number: u64 = 0;
-    let mut state = state_from(&mut || {
+    move || {
         number += 1;
         // An odd factor spreads the bits, so that both short and long encodings are there.
         number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (number * 7 % 64)
-    });
-    state.cpu.words.truncate(3);
-    state
+    }
 }
 
 /// Any state that can be saved.
@@ -235,7 +258,12 @@ pub(crate) fn any_state() -> impl Strategy<Value = State> {
     let number = (any::<u64>(), 0..64_u32).prop_map(|(number, shift)| number >> shift);
     prop::collection::vec(number, 64..512).prop_map(|numbers| {
         let mut numbers = numbers.iter().copied().cycle();
-        state_from(&mut || numbers.next().unwrap_or_default())
+        let mut next = || numbers.next().unwrap_or_default();
+        let mut state = state_from(&mut next);
+        if next().is_multiple_of(2) {
+            state.devices.push(nic_from(&mut next));
+        }
+        state
     })
 }
 

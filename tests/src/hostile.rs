@@ -6,7 +6,7 @@
 use std::{fs, path::PathBuf, sync::OnceLock, time::Duration};
 
 use jiffy_abi::{
-    devices::{CONSOLE_PORT, DeviceId},
+    devices::CONSOLE_PORT,
     doorbell::{self, Wait},
     layout::MMIO_VSOCK,
     virtio_mmio::{self as mmio, DESC_NEXT, DESC_WRITE},
@@ -15,6 +15,7 @@ use jiffy_abi::{
         REQUEST_PORT, TYPE_STREAM, op,
     },
 };
+use jiffy_client::Device;
 use jiffy_control::{GuestFault, VmEnd};
 
 use crate::{
@@ -71,7 +72,7 @@ pub struct Script {
     ops: Vec<Op>,
     code: Vec<u8>,
     packets: u16,
-    devices: Vec<DeviceId>,
+    devices: Vec<Device>,
 }
 
 impl Script {
@@ -127,7 +128,7 @@ impl Script {
 
     /// Its VM has a console.
     pub fn with_console(mut self) -> Self {
-        self.devices = vec![DeviceId::Console];
+        self.devices = vec![Device::Console];
         self
     }
 

@@ -8,10 +8,8 @@ use std::{
     time::Duration,
 };
 
-use jiffy_abi::devices::DeviceId;
-use jiffy_client::{Instance, Launch, Source, SpawnerOptions, VmError};
+use jiffy_client::{Device, Instance, Launch, Source, SpawnerOptions, VmError};
 use jiffy_control::{GuestFault, LogRecord, Report, Request, Response, StreamFault, VmEnd};
-
 use tempfile::TempDir;
 
 use crate::vmm_path;
@@ -50,7 +48,7 @@ impl Vm {
         image: &Path,
         ram_mib: Option<u64>,
         timeout: Duration,
-        devices: Vec<DeviceId>,
+        devices: Vec<Device>,
     ) -> Self {
         let launch = Launch {
             vmm: vmm_path(),
@@ -74,7 +72,7 @@ impl Vm {
     }
 
     /// As [`Vm::start_given`], with an image that is written to a file for this VM alone.
-    pub fn start_bytes(image: &[u8], timeout: Duration, devices: Vec<DeviceId>) -> Self {
+    pub fn start_bytes(image: &[u8], timeout: Duration, devices: Vec<Device>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("image.elf");
         fs::write(&path, image).expect("an image");

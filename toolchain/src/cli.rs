@@ -26,9 +26,9 @@ use crate::{
     snapshot::{self, SnapshotError, exit_of_verify},
     symbols,
 };
-use jiffy_abi::{devices::DeviceId, layout::RAM_BYTES_DEFAULT};
+use jiffy_abi::layout::RAM_BYTES_DEFAULT;
 use jiffy_capabilities::{Egress, Private};
-use jiffy_client::{CreateSnapshotError, SpawnerOptions};
+use jiffy_client::{CreateSnapshotError, Device, SpawnerOptions};
 use jiffy_console::{Exit, arguments, quantity::milliseconds, stderr, stdout};
 use jiffy_model::{
     BindingName, EndsRequest as _, EnvironmentChanges, Isolation, SomeSettings, TIMEOUT_MS_DEFAULT,
@@ -622,7 +622,7 @@ impl From<RunOptions> for run::Options {
                 variables,
             },
         };
-        let devices = options.console.then_some(DeviceId::Console);
+        let devices = options.console.then_some(Device::Console);
         Self {
             what,
             request: options.request,

@@ -22,9 +22,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiffy_abi::{devices::DeviceId, layout::PAGE_BYTES};
+use jiffy_abi::layout::PAGE_BYTES;
 use jiffy_control::{
-    Blame, Command, Devices, DevicesError, Event, Isolation, Missing, Packet, PageRuns, Phases,
+    Blame, Command, Devices, DevicesError, Event, Given, Isolation, Missing, Packet, PageRuns,
+    Phases,
 };
 use jiffy_image::ReadError;
 use jiffy_snapshots::{
@@ -281,11 +282,12 @@ impl Shell {
     fn take(&mut self, files: Vec<OwnedFd>, devices: &Devices) -> Result<File, ShellError> {
         let mut files = files.into_iter();
         let file = files.next().ok_or(ShellError::NoFile)?;
-        for (id, _descriptor) in devices.pair(files.collect())? {
-            match id {
-                DeviceId::Console => self.prepared.give_console(),
+        for given in devices.pair(files.collect())? {
+            match given {
+                Given::Console => self.prepared.give_console(),
+                Given::Nic(network) => self.prepared.give_nic(network),
                 // It came when this was made.
-                DeviceId::Vsock => return Err(ShellError::Twice(id.name())),
+                Given::Vsock(_) => return Err(ShellError::Twice(given.id().name())),
             }
         }
         Ok(file.into())

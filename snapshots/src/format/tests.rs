@@ -7,12 +7,14 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     CPU_WORDS_MAX,
-    devices::{CONSOLE_FIFO_BYTES_MAX, ConsoleState, DeviceState, VsockState},
+    devices::{CONSOLE_FIFO_BYTES_MAX, ConsoleState, DeviceState, TransportState, VsockState},
     state::{AddressRange, WRITABLE_RANGES_MAX},
-    testing::{RAM_BYTES, any_state, golden_state},
+    testing::{RAM_BYTES, any_state, golden_state, golden_state_with_nic},
 };
 
 const GOLDEN: &[u8] = include_bytes!("../../tests/golden/v3/state");
+/// Of a VM with a NIC.
+const GOLDEN_NIC: &[u8] = include_bytes!("../../tests/golden/v3/state-nic");
 const GOLDEN_2: &[u8] = include_bytes!("../../tests/golden/v2/state");
 const GOLDEN_1: &[u8] = include_bytes!("../../tests/golden/v1/state");
 
@@ -59,6 +61,9 @@ fn format_3_is_what_it_always_was() {
     let golden = file_of(golden_state());
     assert_eq!(golden.to_bytes().expect("encodes"), GOLDEN);
     assert_eq!(StateFile::from_bytes(GOLDEN).expect("decodes"), golden);
+    let golden = file_of(golden_state_with_nic());
+    assert_eq!(golden.to_bytes().expect("encodes"), GOLDEN_NIC);
+    assert_eq!(StateFile::from_bytes(GOLDEN_NIC).expect("decodes"), golden);
 }
 
 #[test]
@@ -236,6 +241,15 @@ fn console(state: &mut State) -> &mut ConsoleState {
     found.expect("a console")
 }
 
+fn nic(state: &mut State) -> &mut TransportState {
+    let mut devices = state.devices.iter_mut();
+    let found = devices.find_map(|device| match device {
+        DeviceState::Nic(state) => Some(state),
+        _ => None,
+    });
+    found.expect("a NIC")
+}
+
 fn unknown(number: u32) -> DeviceState {
     let state = vec![1, 2, 3];
     DeviceState::Unknown { number, state }
@@ -281,7 +295,7 @@ fn a_device_that_nobody_knows_is_told_by_its_number() {
 fn a_state_holds_its_limits() {
     let word = golden_state().cpu.words[0];
     let largest = || {
-        let mut state = golden_state();
+        let mut state = golden_state_with_nic();
         state.image.function_name = "é".repeat(32);
         state.image.function_version = "1".repeat(32);
         state.cpu.words = vec![word; CPU_WORDS_MAX];
@@ -290,6 +304,8 @@ fn a_state_holds_its_limits() {
         let queue = &mut vsock(&mut state).transport.queues[1];
         (queue.ready, queue.size) = (true, 64);
         console(&mut state).fifo = vec![7; CONSOLE_FIFO_BYTES_MAX];
+        let queue = &mut nic(&mut state).queues[1];
+        (queue.ready, queue.size) = (true, 256);
         state
     };
     let bytes = bytes_of(largest());
@@ -299,7 +315,7 @@ fn a_state_holds_its_limits() {
         largest()
     );
 
-    let breaks: [fn(&mut State); 20] = [
+    let breaks: [fn(&mut State); 26] = [
         |state| state.image.function_name.push('a'),
         |state| state.image.function_version.push('1'),
         |state| state.cpu.words.push(state.cpu.words[0]),
@@ -314,9 +330,18 @@ fn a_state_holds_its_limits() {
             queues.push(queues[0]);
         },
         |state| console(state).fifo.push(7),
+        |state| nic(state).queues[1].size = 512,
+        |state| nic(state).queues[1].size = 0,
+        |state| nic(state).queue_sel = 2,
+        |state| nic(state).queues.truncate(1),
+        |state| {
+            let queues = &mut nic(state).queues;
+            queues.push(queues[0]);
+        },
+        |state| state.devices.swap(1, 2),
         |state| state.devices.swap(0, 1),
         |state| state.devices.insert(0, state.devices[0].clone()),
-        |state| state.devices.push(unknown(2)),
+        |state| state.devices.push(unknown(3)),
         |state| state.run.writable = ranges(WRITABLE_RANGES_MAX + 1),
         |state| state.run.writable[0].start -= PAGE_BYTES,
         |state| state.run.writable[0].start += 1,
@@ -406,6 +431,8 @@ fn write_golden_files() {
         .join(format!("tests/golden/v{FORMAT_VERSION}"));
     std::fs::create_dir_all(&dir).expect("a directory");
     std::fs::write(dir.join("state"), bytes_of(golden_state())).expect("state");
+    let with_nic = bytes_of(golden_state_with_nic());
+    std::fs::write(dir.join("state-nic"), with_nic).expect("state");
     let runs = crate::working_set::tests::golden_runs();
     let bytes = crate::encode_working_set(&runs, RAM_BYTES).expect("runs within RAM");
     std::fs::write(dir.join("working-set"), bytes).expect("working set");

@@ -145,8 +145,11 @@ fn prepare(ram: Ram, devices: &[DeviceId]) -> (Prepared<OnEvent>, UnixStream, Lo
     let prepared = Prepared::new(machine, stream, Some(TIMEOUT), on_event as OnEvent);
     let mut prepared = prepared.expect("a VM");
     for device in devices {
-        assert_eq!(*device, DeviceId::Console, "each VM has the other");
-        prepared.give_console();
+        match device {
+            DeviceId::Console => prepared.give_console(),
+            DeviceId::Nic => prepared.give_nic(None),
+            DeviceId::Vsock => unreachable!("each VM has it"),
+        }
     }
     (prepared, client, logs)
 }

@@ -21,13 +21,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiffy_abi::devices::DeviceId;
 use jiffy_capabilities::{
     Capabilities, CapabilityError, Config, Egress, Invoker, PreparedVersion, Version,
 };
 use jiffy_client::{
-    Calls, CreateSnapshotError, Instance, Launch, LaunchError, Source, SpawnerOptions, VmError,
-    capture_snapshot,
+    Calls, CreateSnapshotError, Device, Instance, Launch, LaunchError, Source, SpawnerOptions,
+    VmError, capture_snapshot,
 };
 use jiffy_console::{Exit, stderr, stdout};
 use jiffy_control::{Missing, Phases, Request, Response, write_body};
@@ -79,7 +78,7 @@ pub(crate) struct Options {
     pub(crate) egress: Egress,
     pub(crate) jail: SpawnerOptions,
     /// What the VM gets besides the vsock device; not with a snapshot, which has what it was made with.
-    pub(crate) devices: Vec<DeviceId>,
+    pub(crate) devices: Vec<Device>,
 }
 
 /// What is to be run, with what the command line says of the VM.
@@ -239,7 +238,7 @@ impl Target {
         &self,
         vmm: &Path,
         jail: &SpawnerOptions,
-        devices: &[DeviceId],
+        devices: &[Device],
         calls: Arc<PreparedVersion>,
     ) -> Result<(Instance, Option<Phases>), CreateSnapshotError> {
         let timeout = Some(self.settings.timeout);
@@ -264,7 +263,8 @@ impl Target {
                 ram_bytes: Some(ram_bytes),
             },
             timeout,
-            devices: devices.into(),
+            // What it is captured with has no network: every VM that is restored would share what came.
+            devices: devices.iter().map(Device::without_network).collect(),
         };
         let environment = &self.settings.environment;
         let (phases, snapshot) = capture_snapshot(&launch, environment, ram_bytes, print_log)?;

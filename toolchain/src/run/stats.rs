@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use jiffy_control::{Phases, Stats};
+use jiffy_control::{NetworkStats, Phases, Stats};
 use serde::Serialize;
 
 use crate::output::{Bytes, Nanoseconds, Table};
@@ -188,6 +188,15 @@ impl fmt::Display for StatsView {
         amounts.row(&[&"RAM", &Bytes(self.vmm.ram_bytes)]);
         amounts.row(&[&"bytes in", &Bytes(self.vmm.bytes_in)]);
         amounts.row(&[&"bytes out", &Bytes(self.vmm.bytes_out)]);
+        if self.vmm.network != NetworkStats::default() {
+            let network = self.vmm.network;
+            amounts.row(&[&"frames in", &network.frames_in]);
+            amounts.row(&[&"bytes of these", &Bytes(network.bytes_in)]);
+            amounts.row(&[&"frames for the guest dropped", &network.dropped_in]);
+            amounts.row(&[&"frames out", &network.frames_out]);
+            amounts.row(&[&"bytes of these", &Bytes(network.bytes_out)]);
+            amounts.row(&[&"frames of the guest dropped", &network.dropped_out]);
+        }
         let lost = self.vmm.log_lost;
         if lost.records > 0 {
             amounts.row(&[&"log records dropped", &lost.records]);
@@ -227,6 +236,11 @@ mod tests {
             phases,
             exits,
             pages_touched: 33,
+            network: NetworkStats {
+                frames_in: 5,
+                dropped_out: 6,
+                ..NetworkStats::default()
+            },
             ..Stats::default()
         };
         let stats = StatsView::new(
@@ -250,6 +264,8 @@ mod tests {
             "calls of the last request 2",
             "together 7 0",
             "pages touched 33",
+            "frames in 5",
+            "frames of the guest dropped 6",
         ] {
             assert!(lines.iter().any(|line| line == expected), "{lines:#?}");
         }
@@ -293,7 +309,9 @@ mod tests {
             assert!(lines.iter().any(|line| line == expected), "{lines:#?}");
         }
         assert!(
-            !lines.iter().any(|line| line.contains("calls")),
+            !lines
+                .iter()
+                .any(|line| line.contains("calls") || line.contains("frames")),
             "{lines:#?}"
         );
     }

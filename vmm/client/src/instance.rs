@@ -9,7 +9,7 @@
 
 use std::{fmt, path::Path, sync::Arc, time::Duration};
 
-use jiffy_abi::{devices::DeviceId, layout::RAM_BYTES_DEFAULT};
+use jiffy_abi::layout::RAM_BYTES_DEFAULT;
 use jiffy_control::{
     Called, Isolation, LogRecord, Missing, PageRuns, Phases, Report, Request, Response, Stats,
     StreamFault,
@@ -17,7 +17,8 @@ use jiffy_control::{
 use jiffy_snapshots::Snapshot;
 
 use crate::{
-    Calls, Captured, Launch, LaunchError, Shell, Source, Spawner, SpawnerOptions, Vm, VmError,
+    Calls, Captured, Device, Launch, LaunchError, Shell, Source, Spawner, SpawnerOptions, Vm,
+    VmError,
     launch::open_image,
     vm::GRACE,
     wait::{Blocking, block_on, wait_readable},
@@ -92,7 +93,7 @@ impl Instance {
         snapshot: &Snapshot,
         isolation: Isolation,
         timeout: Option<Duration>,
-        devices: &[DeviceId],
+        devices: &[Device],
         on_log: impl FnMut(LogRecord) + Send + 'static,
     ) -> Result<Self, LaunchError> {
         let spawner = Spawner::start(vmm, options)?;
@@ -107,7 +108,7 @@ impl Instance {
         snapshot: &Snapshot,
         isolation: Isolation,
         timeout: Option<Duration>,
-        devices: &[DeviceId],
+        devices: &[Device],
         on_log: impl FnMut(LogRecord) + Send + 'static,
     ) -> Result<Self, LaunchError> {
         let mut instance = Self::of(spawner.shell(snapshot.ram_bytes())?, on_log)?;

@@ -5,12 +5,14 @@
 use std::{
     fs::File,
     io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use jiffy_abi::devices::DeviceId;
-use jiffy_control::{Blame, Command, Devices, Isolation, Packet, PacketError};
+use jiffy_control::{Blame, Command, Devices, Isolation, Network, Packet, PacketError};
 use jiffy_snapshots::{OpenError, PageRun, Snapshot};
 
 use crate::{SpawnError, SpawnerOptions};
@@ -27,7 +29,67 @@ pub struct Launch {
     /// How long `init` and each request may take; `None`: no limit.
     pub timeout: Option<Duration>,
     /// What it is given besides the vsock device, which each VM has; a snapshot has to be of a VM with the same.
-    pub devices: Vec<DeviceId>,
+    pub devices: Vec<Device>,
+}
+
+/// A device that a VM is given besides the vsock device.
+#[derive(Clone, Debug)]
+pub enum Device {
+    /// A serial port, whose lines go to the log.
+    Console,
+    /// A NIC; without a network, as a VM has it that is to be captured, what it sends is dropped and nothing comes.
+    Nic(Option<NicEnd>),
+}
+
+/// What is at the other end of a NIC.
+#[derive(Clone, Debug)]
+pub struct NicEnd {
+    /// Who the guest is, and whom it sends to.
+    pub network: Network,
+    /// Takes and gives one frame a call and does not block: a TAP without a header of its own (`IFF_NO_PI`, `O_NONBLOCK`).
+    pub tap: Arc<OwnedFd>,
+}
+
+impl Device {
+    /// Which it is.
+    pub fn id(&self) -> DeviceId {
+        match self {
+            Self::Console => DeviceId::Console,
+            Self::Nic(_) => DeviceId::Nic,
+        }
+    }
+
+    /// The same as a VM has it that is to be captured: with no network.
+    #[must_use]
+    pub fn without_network(&self) -> Self {
+        match self {
+            Self::Console => Self::Console,
+            Self::Nic(_) => Self::Nic(None),
+        }
+    }
+
+    /// What has to travel with the command that gives it.
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Nic(Some(end)) => Some(end.tap.as_fd()),
+            Self::Nic(None) | Self::Console => None,
+        }
+    }
+}
+
+/// The list of these devices, as it stands in a command. A VM has one of each kind at most, whose descriptors have to travel in
+/// the order of their numbers.
+fn list(devices: &[Device]) -> Devices {
+    let ids: Vec<_> = devices.iter().map(Device::id).collect();
+    let list = Devices::new(&ids);
+    let network = devices.iter().find_map(|device| match device {
+        Device::Nic(Some(end)) => Some(end.network),
+        Device::Nic(None) | Device::Console => None,
+    });
+    match network {
+        Some(network) => list.with_network(network),
+        None => list,
+    }
 }
 
 /// What a VM begins with.
@@ -80,27 +142,27 @@ impl LaunchError {
     }
 }
 
-/// The command that boots an image, whose file has to travel with it.
+/// The command that boots an image, whose file has to travel with it, and behind that what the devices need.
 pub fn boot_packet(
     ram_bytes: u64,
     timeout: Option<Duration>,
     environment: Vec<u8>,
-    devices: &[DeviceId],
+    devices: &[Device],
 ) -> Result<Packet, PacketError> {
     Packet::new(&Command::Boot {
         ram_bytes,
         timeout_ms: timeout.map(timeout_ms),
         environment,
-        devices: Devices::new(devices),
+        devices: list(devices),
     })
 }
 
-/// The command that restores `snapshot`, whose RAM file has to travel with it.
+/// The command that restores `snapshot`, whose RAM file has to travel with it, and behind that what the devices need.
 pub fn restore_packet(
     snapshot: &Snapshot,
     isolation: Isolation,
     timeout: Option<Duration>,
-    devices: &[DeviceId],
+    devices: &[Device],
 ) -> Result<Packet, PacketError> {
     let packet = |working_set: &[PageRun]| {
         let run = |run: &PageRun| (run.first_page.into(), run.pages.into());
@@ -109,7 +171,7 @@ pub fn restore_packet(
             working_set: working_set.iter().map(run).collect(),
             isolation,
             timeout_ms: timeout.map(timeout_ms),
-            devices: Devices::new(devices),
+            devices: list(devices),
         })
     };
     match packet(snapshot.working_set()) {

@@ -32,7 +32,7 @@ pub use capture::{
 };
 pub use error::VmError;
 pub use instance::Instance;
-pub use launch::{Launch, LaunchError, Source, boot_packet, restore_packet};
+pub use launch::{Device, Launch, LaunchError, NicEnd, Source, boot_packet, restore_packet};
 pub use news::{LogSink, News};
 pub use scope::Scope;
 pub use spans::{CallSpan, NAME_BYTES_MAX, SPANS_MAX};

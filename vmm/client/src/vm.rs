@@ -12,13 +12,14 @@
 use std::{
     fs::File,
     io::{self, ErrorKind},
+    mem,
     net::Shutdown,
     os::fd::AsFd,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use jiffy_abi::{devices::DeviceId, layout::PAGE_BYTES};
+use jiffy_abi::layout::PAGE_BYTES;
 use jiffy_control::{
     Called, Command, Exchange, Frame, Isolation, Missing, Packet, PacketError, PageRuns, Phases,
     Request, Response, Stats, StreamFault,
@@ -27,7 +28,7 @@ use jiffy_snapshots::{Snapshot, State};
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::{
-    CallSpan, Calls, CallsInHand, Shell, ShellProcess, VmError, boot_packet,
+    CallSpan, Calls, CallsInHand, Device, Shell, ShellProcess, VmError, boot_packet,
     news::{LogSink, News},
     restore_packet,
     spans::Spans,
@@ -55,7 +56,7 @@ pub struct Vm<S, L> {
     /// What `init`, and each request, may take; known once it has a function.
     limit: Option<Duration>,
     /// What it is given besides the vsock device.
-    devices: Vec<DeviceId>,
+    devices: Vec<Device>,
     /// CPU time of the process when it was ready for its request, as it said.
     cpu_ns_before: u64,
 }
@@ -125,8 +126,10 @@ impl<S: Sockets, L: LogSink> Vm<S, L> {
     }
 
     /// It will boot or be restored with these devices, besides those that each VM has.
-    pub fn give(&mut self, devices: &[DeviceId]) {
+    pub fn give(&mut self, devices: &[Device]) {
         self.devices = devices.into();
+        self.devices.sort_by_key(Device::id);
+        self.devices.dedup_by_key(|device| device.id());
     }
 
     /// Tells it to boot an image. If it is gone, the next question says why.
@@ -139,7 +142,7 @@ impl<S: Sockets, L: LogSink> Vm<S, L> {
     ) -> Result<(), PacketError> {
         self.limit = limit;
         let packet = boot_packet(ram_bytes, limit, environment, &self.devices)?;
-        self.tell(&packet, image);
+        self.tell_with_devices(&packet, image);
         Ok(())
     }
 
@@ -154,7 +157,16 @@ impl<S: Sockets, L: LogSink> Vm<S, L> {
         let packet = restore_packet(snapshot, isolation, limit, &self.devices)?;
         // It takes a request at once; if it cannot, it says so then.
         self.news.phases = Some(Phases::default());
-        Ok(self.tell(&packet, snapshot.ram_file()))
+        Ok(self.tell_with_devices(&packet, snapshot.ram_file()))
+    }
+
+    /// As [`Vm::tell`], with what its devices need. It is not kept here: it ends with the VM.
+    fn tell_with_devices(&mut self, packet: &Packet, file: &File) -> bool {
+        let devices = mem::take(&mut self.devices);
+        let descriptors = devices.iter().filter_map(Device::descriptor);
+        let descriptors: Vec<_> = [file.as_fd()].into_iter().chain(descriptors).collect();
+        let control = self.sockets.control();
+        control.send_with(packet, &descriptors).is_ok()
     }
 
     /// There is always room: one command is answered before the next.

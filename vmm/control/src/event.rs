@@ -331,6 +331,23 @@ pub struct Phases {
     pub restore_ns: u64,
 }
 
+/// What went through a NIC. Bytes are those of whole frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkStats {
+    /// Frames that the guest was given.
+    pub frames_in: u64,
+    /// Their bytes.
+    pub bytes_in: u64,
+    /// Frames of the host that no guest was given: they waited from before its request, or had a length that none has.
+    pub dropped_in: u64,
+    /// Frames of the guest that the host took.
+    pub frames_out: u64,
+    /// Their bytes.
+    pub bytes_out: u64,
+    /// Frames of the guest that nobody took: the host's side was full, no request was in hand, or there was no network.
+    pub dropped_out: u64,
+}
+
 /// What a VM took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stats {
@@ -353,6 +370,8 @@ pub struct Stats {
     pub bytes_in: u64,
     /// Bytes that came out of the guest's stream.
     pub bytes_out: u64,
+    /// What went through the NIC; all zero without one.
+    pub network: NetworkStats,
     /// Resets to the snapshot.
     pub resets: u64,
     /// Pages that the last reset found written.

@@ -14,6 +14,7 @@ mod devices;
 mod event;
 mod exchange;
 mod log;
+mod network;
 mod outcome;
 mod packet;
 mod request;
@@ -22,10 +23,10 @@ mod terminal;
 
 pub use call::{Call, Reply};
 pub use command::{Command, PageRuns};
-pub use devices::{Devices, DevicesError};
+pub use devices::{Devices, DevicesError, Given};
 pub use event::{
     BACKTRACE_FRAMES_MAX, Backtrace, Death, Event, Exits, GuestFault, LEVEL_NAMES, LogRecord,
-    LogSource, Phases, ProcessUsage, Report, Stats, VmEnd, bound_text,
+    LogSource, NetworkStats, Phases, ProcessUsage, Report, Stats, VmEnd, bound_text,
 };
 pub use exchange::{Called, Exchange, Frame, RequestError, ResponseError, StreamFault};
 pub use jiffy_abi::devices::DEVICES_MAX;
@@ -34,6 +35,7 @@ pub use log::{
     CUT_MARK, LOG_BYTES_MAX, LogLoss, RECORD_COST_BYTES, RECORD_TEXT_BYTES_MAX, charge, cut,
     cut_and_mark, newest,
 };
+pub use network::{Network, NetworkError};
 pub use packet::{MESSAGE_BYTES_MAX, Message, Packet, PacketError, decode};
 pub use request::{HttpRequest, Request, Response};
 pub use spawn::{Missing, SpawnReply, SpawnRequest};

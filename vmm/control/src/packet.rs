@@ -10,7 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 pub const MESSAGE_BYTES_MAX: usize = 128 << 10;
 /// Version of the packets: every change of a message raises it. Both ends come from one build today;
 /// the agent of tomorrow may meet a VMM of yesterday.
-pub(crate) const MESSAGE_VERSION: u16 = 6;
+pub(crate) const MESSAGE_VERSION: u16 = 7;
 const HEADER_BYTES: usize = 3;
 
 /// Something that is sent as one packet.

@@ -6,7 +6,7 @@
 use jiffy_abi::devices::{self, DeviceId};
 use jiffy_snapshots::devices::DeviceState;
 
-use super::{BusDevice, DeviceError, Effect, console::Console, vsock::VsockDevice};
+use super::{BusDevice, DeviceError, Effect, console::Console, nic::NicDevice, vsock::VsockDevice};
 use crate::mem::DeviceMemory;
 
 /// The devices of one VM.
@@ -16,6 +16,8 @@ pub struct Bus {
     pub vsock: VsockDevice,
     /// If the VM was given one.
     pub console: Option<Console>,
+    /// If the VM was given one.
+    pub nic: Option<NicDevice>,
 }
 
 impl Bus {
@@ -107,18 +109,28 @@ impl Bus {
     }
 
     fn devices(&self) -> impl Iterator<Item = &dyn BusDevice> {
-        let Self { vsock, console } = self;
+        let Self {
+            vsock,
+            console,
+            nic,
+        } = self;
         let console = console.as_ref().map(|console| console as &dyn BusDevice);
-        [Some(vsock as &dyn BusDevice), console]
+        let nic = nic.as_ref().map(|nic| nic as &dyn BusDevice);
+        [Some(vsock as &dyn BusDevice), console, nic]
             .into_iter()
             .flatten()
     }
 
     fn devices_mut(&mut self) -> impl Iterator<Item = &mut dyn BusDevice> {
-        let Self { vsock, console } = self;
+        let Self {
+            vsock,
+            console,
+            nic,
+        } = self;
         let console = console.as_mut();
         let console = console.map(|console| console as &mut dyn BusDevice);
-        [Some(vsock as &mut dyn BusDevice), console]
+        let nic = nic.as_mut().map(|nic| nic as &mut dyn BusDevice);
+        [Some(vsock as &mut dyn BusDevice), console, nic]
             .into_iter()
             .flatten()
     }

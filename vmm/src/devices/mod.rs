@@ -6,11 +6,13 @@
 //! virtio    what such a device is
 //! vsock     the request stream: a virtio device
 //! console   a serial port that speaks
+//! nic       frames: a virtio device
 //! ```
 
 pub mod bus;
 pub mod console;
 pub mod mmio;
+pub mod nic;
 pub mod virtio;
 pub mod vsock;
 
@@ -19,10 +21,10 @@ use std::fmt;
 use jiffy_abi::devices::DeviceId;
 use jiffy_snapshots::devices::DeviceState;
 
-use self::{mmio::TransportError, vsock::VsockError};
+use self::{mmio::TransportError, nic::NicError, vsock::VsockError};
 use crate::mem::DeviceMemory;
 
-/// Why a device cannot go on, or not from a state. All but [`VsockError::Host`] blame the guest or the snapshot.
+/// Why a device cannot go on, or not from a state. All but [`VsockError::Host`] and [`NicError::Host`] blame the guest or the snapshot.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each message documents its variant")]
 pub enum DeviceError {
@@ -30,6 +32,8 @@ pub enum DeviceError {
     Transport(#[from] TransportError),
     #[error(transparent)]
     Vsock(#[from] VsockError),
+    #[error(transparent)]
+    Nic(#[from] NicError),
     #[error("the guest accessed {0:#x}, where no device is")]
     NoDevice(u64),
     #[error("the guest used port {0:#x}, which is neither a doorbell nor of a device that it has")]

@@ -1,5 +1,6 @@
 //! What is done when a guest rings: it is ready, or it waits. A wait moves bytes between its queues and
-//! the request stream, until there is what it waits for; that it waits idle ends a request.
+//! the request stream, and frames between the NIC and the host, until there is what it waits for; that it waits idle ends a
+//! request.
 //! Not here: which exit is which doorbell, and what ends a guest (`super`).
 
 use std::{os::unix::net::UnixStream, time::Instant};
@@ -43,12 +44,15 @@ impl<F: FnMut(Event)> Vm<F> {
     pub(super) fn serve(&mut self, wait: Wait) -> Result<Next, Stop> {
         self.drain_log()?;
         let mut sent = self.transmit()?;
+        self.send_frames()?;
         let memory = self.machine.ram().device_memory();
         let own = self.bus.vsock.receive(memory, None::<&mut UnixStream>)?;
         let until = match wait {
             Wait::EventUntil => self.wake_time(),
             _ => None,
         };
+        let takes_frames = self.takes_frames(wait);
+        let mut has_frames = takes_frames && self.receive_frames()?;
         let mut now = Instant::now();
         loop {
             let is_idle = wait == Wait::Idle && !sent.blocked;
@@ -56,7 +60,7 @@ impl<F: FnMut(Event)> Vm<F> {
                 self.request_done(now)?;
                 return Ok(Next::Done);
             }
-            let has_news = own.packets > 0 || sent.packets > 0;
+            let has_news = own.packets > 0 || sent.packets > 0 || has_frames;
             let is_answered = match wait {
                 Wait::Poll => true,
                 Wait::Event => has_news,
@@ -71,12 +75,14 @@ impl<F: FnMut(Event)> Vm<F> {
                 break;
             }
             let interest = self.interest(is_idle, &sent)?;
-            let woken = self.wait(wait, interest, until, now)?;
+            let for_frames = takes_frames && self.has_room_for_frames()?;
+            let woken = self.wait(wait, interest, for_frames, until, now)?;
             now = Instant::now();
             self.check_deadline(now)?;
             if woken.commanded {
                 return Ok(Next::Command);
             }
+            has_frames = woken.frames && self.receive_frames()?;
             if woken.stream.contains(EventSet::OUT) {
                 sent = self.transmit()?;
             }
@@ -109,19 +115,20 @@ impl<F: FnMut(Event)> Vm<F> {
         Ok(interest)
     }
 
-    /// Waits for `interest`, and, if the guest is idle, for the VM's owner; until `until`, and no longer than the
-    /// request may take.
+    /// Waits for `interest`, for frames if they are wanted, and, if the guest is idle, for the VM's owner; until `until`, and no
+    /// longer than the request may take.
     fn wait(
         &mut self,
         wait: Wait,
         interest: EventSet,
+        for_frames: bool,
         until: Option<Instant>,
         now: Instant,
     ) -> Result<Woken, RunError> {
         let for_owner = wait == Wait::Idle && self.guest == GuestState::Idle;
         let limit = [self.deadline.ends(), until].into_iter().flatten().min();
         let timeout = limit.map(|limit| limit.saturating_duration_since(now));
-        let woken = self.wake.wait(interest, for_owner, timeout);
+        let woken = self.wake.wait(interest, for_frames, for_owner, timeout);
         woken.map_err(RunError::Wait)
     }
 
@@ -142,6 +149,7 @@ impl<F: FnMut(Event)> Vm<F> {
         if received.bytes > 0 && self.guest == GuestState::Idle {
             self.guest = GuestState::Busy;
             self.stats.requests += 1;
+            self.forget_stale_frames()?;
             self.began = now;
             self.exits_before = self.stats.exits;
             self.bytes_out_before = self.stats.bytes_out;

@@ -16,6 +16,7 @@
 mod deadline;
 mod doorbells;
 mod fault;
+mod frames;
 mod log;
 mod log_ring;
 mod resume;
@@ -27,13 +28,17 @@ pub use snapshot::{CaptureError, Isolation, RESET_PAGES_MAX, RestoreError};
 
 use std::{
     io,
-    os::{fd::BorrowedFd, unix::net::UnixStream},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::net::UnixStream,
+    },
     time::{Duration, Instant},
 };
 
 use jiffy_abi::{
     devices::DeviceId,
     doorbell::{self, Wait},
+    resume_page::NetworkIdentity,
 };
 use jiffy_control::{Backtrace, Event, Exits, GuestFault, Phases, Report, Stats, VmEnd};
 use jiffy_snapshots::devices::DeviceState;
@@ -41,11 +46,18 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::{
     boot::Loaded,
-    devices::{DeviceError, Effect, bus::Bus, console::Console, vsock::VsockError},
+    devices::{
+        DeviceError, Effect,
+        bus::Bus,
+        console::Console,
+        nic::{NicDevice, NicError},
+        vsock::VsockError,
+    },
     kvm::{Exit, InstalledKicker, KvmError, Machine},
     mem::{PageMap, RamError},
 };
 use deadline::Deadline;
+use frames::Network;
 use log::Log;
 use log_ring::LogRingError;
 use resume::Resume;
@@ -64,6 +76,8 @@ pub enum RunError {
     Wait(#[source] io::Error),
     #[error("the request stream failed")]
     Host(#[source] io::Error),
+    #[error("the NIC's TAP failed: it may be down, or gone")]
+    Frames(#[source] io::Error),
     #[error("cannot set the deadline's alarm")]
     Deadline(#[source] io::Error),
     #[error(transparent)]
@@ -104,10 +118,20 @@ impl From<VsockError> for Stop {
     }
 }
 
+impl From<NicError> for Stop {
+    fn from(error: NicError) -> Self {
+        match error {
+            NicError::Host(error) => Self::Error(RunError::Frames(error)),
+            guest => Self::Broken(guest.to_string()),
+        }
+    }
+}
+
 impl From<DeviceError> for Stop {
     fn from(error: DeviceError) -> Self {
         match error {
             DeviceError::Vsock(error) => error.into(),
+            DeviceError::Nic(error) => error.into(),
             guest => Self::Broken(guest.to_string()),
         }
     }
@@ -158,6 +182,7 @@ pub struct Vm<F> {
     loaded: Loaded,
     bus: Bus,
     stream: UnixStream,
+    network: Option<Network>,
     wake: Wake,
     resume: Resume,
     deadline: Deadline,
@@ -220,6 +245,7 @@ impl<F: FnMut(Event)> Prepared<F> {
             loaded: Loaded::default(),
             bus: Bus::default(),
             stream,
+            network: None,
             wake,
             resume,
             deadline,
@@ -262,6 +288,20 @@ impl<F: FnMut(Event)> Prepared<F> {
     /// Gives it a console, from which lines come as records of the log.
     pub fn give_console(&mut self) {
         self.0.bus.console = Some(Console::default());
+    }
+
+    /// Gives it a NIC, and with it a network: who its guest is, and what takes and gives one frame a call and does not block.
+    /// Without that, what the guest sends is dropped, and nothing comes.
+    pub fn give_nic(&mut self, network: Option<(NetworkIdentity, OwnedFd)>) {
+        self.0.bus.nic = Some(NicDevice::default());
+        self.0.network = network.map(|(identity, host)| {
+            self.0.wake.watch_frames(host.as_fd());
+            Network {
+                identity,
+                host: host.into(),
+                is_stale: true,
+            }
+        });
     }
 
     /// The devices that it was given: those that an image loaded for it can have.
@@ -534,8 +574,9 @@ impl<F: FnMut(Event)> Vm<F> {
     }
 
     fn write_resume_page(&mut self, now: Instant) {
+        let network = self.network_identity();
         self.resume
-            .write(self.machine.ram(), now, self.deadline.ends());
+            .write(self.machine.ram(), now, self.deadline.ends(), network);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Writes the resume page: fresh entropy and the clocks, before every resume that answers a
+//! Writes the resume page: fresh entropy, the clocks and who the guest is, before every resume that answers a
 //! doorbell.
 
 use std::{
@@ -8,7 +8,7 @@ use std::{
 
 use jiffy_abi::{
     layout::RESUME_PAGE,
-    resume_page::{ENTROPY_BYTES, FLAG_PRECISE_CLOCK, ResumePage},
+    resume_page::{ENTROPY_BYTES, FLAG_PRECISE_CLOCK, NetworkIdentity, ResumePage},
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -87,8 +87,14 @@ impl Resume {
             .checked_add(std::time::Duration::from_nanos(since_ns))
     }
 
-    /// Writes the page for a resume at `now`.
-    pub(super) fn write(&mut self, ram: &Ram, now: Instant, deadline: Option<Instant>) {
+    /// Writes the page for a resume at `now`, of a guest that is `network`.
+    pub(super) fn write(
+        &mut self,
+        ram: &Ram,
+        now: Instant,
+        deadline: Option<Instant>,
+        network: NetworkIdentity,
+    ) {
         let wall = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
@@ -101,6 +107,7 @@ impl Resume {
         let deadline_ns = deadline.map_or(0, |deadline| self.guest_ns(deadline));
         self.page.monotonic_ns = monotonic_ns;
         self.page.deadline_ns = deadline_ns;
+        self.page.network = network;
         // The page is inside every RAM.
         ram.write(RESUME_PAGE, &self.page.to_bytes())
             .unwrap_or_else(|| unreachable!("in RAM"));

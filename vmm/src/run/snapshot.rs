@@ -8,7 +8,7 @@
 //! A restored VM begins where the captured one stood: at the `READY` doorbell, not yet answered.
 //! A reset copies the pages that were written back from the snapshot, so that the guest's page
 //! tables and the host's stay as they are; nothing of the request is left in RAM, registers, vector
-//! state, devices or the log ring. Only the resume page moves on.
+//! state, devices, the log ring, or what waits at the NIC's TAP (`frames`). Only the resume page moves on.
 //! Not here: files (`jiffy-snapshots`).
 
 use std::{fs::File, ops::Range, time::Instant};
@@ -239,6 +239,9 @@ impl<F: FnMut(Event)> Vm<F> {
         machine.set(&baseline.vcpu)?;
         machine.clean_fpu(&baseline.vcpu)?;
         self.log.go_on_from(baseline.state.run.log_tail);
+        if let Some(network) = &mut self.network {
+            network.is_stale = true;
+        }
         self.stats.resets += 1;
         self.stats.last_reset_pages = written;
         // A page that was written once is listed at every reset, unless all were dropped.

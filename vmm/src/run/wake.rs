@@ -1,5 +1,5 @@
-//! Waits for the request stream and for the VM's owner: two subscribers of the field's event loop,
-//! each with events of its own.
+//! Waits for the request stream, for the VM's owner and for frames: subscribers of the field's event loop, each with events of
+//! its own.
 //!
 //! A subscriber notes what happened and [`Wake::wait`] tells it, because whoever waits is in the midst
 //! of a doorbell and has the queues and the guest's memory in its hands.
@@ -21,7 +21,7 @@ use event_manager::{
 };
 
 /// What one look at the kernel's list takes in: an event of each subscriber.
-const EVENTS_MAX: usize = 2;
+const EVENTS_MAX: usize = 3;
 
 /// What happened while the VM waited: nothing if time was over, or a signal came.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +30,8 @@ pub(super) struct Woken {
     pub(super) stream: EventSet,
     /// The owner wants something, and was waited for.
     pub(super) commanded: bool,
+    /// There are frames, or where they come from is gone, and they were waited for.
+    pub(super) frames: bool,
 }
 
 impl Woken {
@@ -58,16 +60,25 @@ impl MutEventSubscriber for Stream {
     }
 }
 
-/// The control socket of the VM's owner.
-struct Owner {
+/// What is waited for at some times and not at others: the control socket of the VM's owner, of which a command can be done
+/// while the guest is idle; and the host's side of the NIC, from which frames are taken while the guest wants some.
+struct Other {
     fd: RawFd,
     is_watched: bool,
-    /// The guest is idle, so a command can be done.
     is_awaited: bool,
-    commanded: bool,
+    is_readable: bool,
 }
 
-impl Owner {
+impl Other {
+    fn new(fd: BorrowedFd<'_>) -> Self {
+        Self {
+            fd: fd.as_raw_fd(),
+            is_watched: false,
+            is_awaited: false,
+            is_readable: false,
+        }
+    }
+
     fn watch(&mut self, ops: &mut EventOps<'_>) -> event_manager::Result<()> {
         ops.add(Events::new_raw(self.fd, EventSet::IN))?;
         self.is_watched = true;
@@ -75,17 +86,17 @@ impl Owner {
     }
 }
 
-impl MutEventSubscriber for Owner {
+impl MutEventSubscriber for Other {
     fn init(&mut self, ops: &mut EventOps<'_>) {
-        // What fails here is tried again, and told, when a command is waited for.
+        // What fails here is tried again, and told, when it is waited for.
         let _ = self.watch(ops);
     }
 
     fn process(&mut self, events: Events, ops: &mut EventOps<'_>) {
         if self.is_awaited {
-            self.commanded = true;
+            self.is_readable = true;
         } else {
-            // A command that has to wait would make every wait end at once.
+            // What has to wait would make every wait end at once.
             self.is_watched = ops.remove(events).is_err();
         }
     }
@@ -109,7 +120,8 @@ impl<S: MutEventSubscriber + 'static> Subscribed<S> {
 pub(super) struct Wake {
     events: Subscribers,
     stream: Subscribed<Stream>,
-    owner: Option<Subscribed<Owner>>,
+    owner: Option<Subscribed<Other>>,
+    frames: Option<Subscribed<Other>>,
 }
 
 impl std::fmt::Debug for Wake {
@@ -130,30 +142,31 @@ impl Wake {
         Ok(Self {
             stream: Subscribed::new(&mut events, stream),
             owner: None,
+            frames: None,
             events,
         })
     }
 
     /// Watches `control` too, which stays open as long as the loop.
     pub(super) fn watch(&mut self, control: BorrowedFd<'_>) {
-        let owner = Owner {
-            fd: control.as_raw_fd(),
-            is_watched: false,
-            is_awaited: false,
-            commanded: false,
-        };
-        self.owner = Some(Subscribed::new(&mut self.events, owner));
+        self.owner = Some(Subscribed::new(&mut self.events, Other::new(control)));
     }
 
-    /// Waits until there is of `interest` at the stream, or, if `for_owner`, the owner wants something, or `timeout` is over, or
-    /// a signal came.
+    /// Watches where frames come from too, which stays open as long as the loop.
+    pub(super) fn watch_frames(&mut self, host: BorrowedFd<'_>) {
+        self.frames = Some(Subscribed::new(&mut self.events, Other::new(host)));
+    }
+
+    /// Waits until there is of `interest` at the stream, or, if `for_frames`, there are frames, or, if `for_owner`, the owner
+    /// wants something, or `timeout` is over, or a signal came.
     pub(super) fn wait(
         &mut self,
         interest: EventSet,
+        for_frames: bool,
         for_owner: bool,
         timeout: Option<Duration>,
     ) -> io::Result<Woken> {
-        self.prepare(interest, for_owner)
+        self.prepare(interest, for_frames, for_owner)
             .map_err(io::Error::other)?;
         // Rounded up, so that a wait never ends before its time.
         let milliseconds = timeout.map_or(-1, |timeout| {
@@ -162,27 +175,39 @@ impl Wake {
         let result = self.events.run_with_timeout(milliseconds);
         result.map_err(io::Error::other)?;
         let mut stream = self.stream.subscriber.borrow_mut();
-        let owner = self.owner.as_ref();
+        let take = |other: &Option<Subscribed<Other>>| {
+            let other = other.as_ref();
+            other
+                .is_some_and(|other| std::mem::take(&mut other.subscriber.borrow_mut().is_readable))
+        };
         Ok(Woken {
             stream: std::mem::replace(&mut stream.seen, EventSet::empty()),
-            commanded: owner
-                .is_some_and(|owner| std::mem::take(&mut owner.subscriber.borrow_mut().commanded)),
+            commanded: take(&self.owner),
+            frames: take(&self.frames),
         })
     }
 
     /// Tells the kernel what changed since the last wait: nothing, for most.
-    fn prepare(&mut self, interest: EventSet, for_owner: bool) -> event_manager::Result<()> {
+    fn prepare(
+        &mut self,
+        interest: EventSet,
+        for_frames: bool,
+        for_owner: bool,
+    ) -> event_manager::Result<()> {
         let mut stream = self.stream.subscriber.borrow_mut();
         if stream.interest != interest {
             let ops = self.events.event_ops(self.stream.id)?;
             ops.modify(Events::new_raw(stream.fd, interest))?;
             stream.interest = interest;
         }
-        if let Some(Subscribed { id, subscriber }) = &self.owner {
-            let mut owner = subscriber.borrow_mut();
-            owner.is_awaited = for_owner;
-            if for_owner && !owner.is_watched {
-                owner.watch(&mut self.events.event_ops(*id)?)?;
+        for (other, is_awaited) in [(&self.owner, for_owner), (&self.frames, for_frames)] {
+            let Some(Subscribed { id, subscriber }) = other else {
+                continue;
+            };
+            let mut other = subscriber.borrow_mut();
+            other.is_awaited = is_awaited;
+            if is_awaited && !other.is_watched {
+                other.watch(&mut self.events.event_ops(*id)?)?;
             }
         }
         Ok(())

@@ -32,9 +32,8 @@ use std::{
 
 use clap::Args;
 use event_manager::{EventManager, EventOps, EventSet, Events, MutEventSubscriber, SubscriberOps};
-use jiffy_abi::devices::DeviceId;
 use jiffy_control::{
-    Blame, Devices, DevicesError, Missing, Packet, PacketError, SpawnReply, SpawnRequest,
+    Blame, Devices, DevicesError, Given, Missing, Packet, PacketError, SpawnReply, SpawnRequest,
 };
 use jiffy_snapshots::Digest;
 use jiffy_socket::{ControlError, ControlSocket};
@@ -366,7 +365,7 @@ impl Spawner {
         let mut sockets = sockets.into_iter();
         let control = sockets.next().ok_or(SpawnerError::Sockets)?;
         let devices = devices.pair(sockets.collect())?;
-        let [(DeviceId::Vsock, Some(stream))] =
+        let [Given::Vsock(stream)] =
             <[_; 1]>::try_from(devices).map_err(|_| SpawnerError::Sockets)?
         else {
             return Err(SpawnerError::Sockets);

@@ -123,7 +123,7 @@ proptest! {
 #[test]
 fn golden_packet() {
     let event = Event::Log(vec![LogRecord::new(Level::Info, "hi")]);
-    let golden = b"\x06\x00\x01\x01\x01\x03\x02hi";
+    let golden = b"\x07\x00\x01\x01\x01\x03\x02hi";
     assert_eq!(Packet::new(&event).expect("encode").bytes(), golden);
     // Who speaks for a VM cannot say that it is the platform.
     let forged = Event::Log(vec![LogRecord::of_platform(Level::Info, "hi")]);
