@@ -98,6 +98,12 @@ const RULES: &[Rule] = &[
         others: Others::Except(VMM_FIELD),
     },
     Rule {
+        // Commands open TAPs. A shell gets one that is open.
+        package: "jiffy-tap",
+        ours: &["jiffy-abi", "jiffy-control"],
+        others: Others::Except(VMM_FIELD),
+    },
+    Rule {
         package: "jiffy-client",
         ours: &[
             "jiffy-abi",
@@ -140,6 +146,7 @@ const RULES: &[Rule] = &[
             "jiffy-image",
             "jiffy-snapshots",
             "jiffy-socket",
+            "jiffy-tap",
         ],
         others: Others::Except(&["jiffy-client", "tokio"]),
     },
@@ -196,6 +203,7 @@ const RULES: &[Rule] = &[
             "jiffy-secrets",
             "jiffy-snapshots",
             "jiffy-symbols",
+            "jiffy-tap",
         ],
         // `jiffy doctor` asks KVM what it can do, and that is all the tools know of it.
         others: Others::Except(&["event-manager", "linux-loader", "virtio-queue", "vm-memory"]),

@@ -34,6 +34,7 @@ use jiffy_model::{
     BindingName, EndsRequest as _, EnvironmentChanges, Isolation, SomeSettings, TIMEOUT_MS_DEFAULT,
 };
 use jiffy_symbols::Innermost;
+use jiffy_tap::NetworkOptions;
 
 /// Makes, builds, runs and deploys functions, each request in a virtual machine of its own.
 #[derive(Debug, Parser)]
@@ -380,7 +381,7 @@ struct RunOptions {
     #[arg(default_value = ".", conflicts_with = "snapshot")]
     path: PathBuf,
     /// Restore this snapshot, which has its RAM and environment already.
-    #[arg(long, value_name = "DIRECTORY", conflicts_with_all = ["memory", "env", "unset_env"])]
+    #[arg(long, value_name = "DIRECTORY", conflicts_with_all = ["memory", "env", "unset_env", "tap"])]
     snapshot: Option<PathBuf>,
     #[command(flatten)]
     vm: VmArguments,
@@ -396,6 +397,8 @@ struct RunOptions {
     /// images that cannot log otherwise, or not yet.
     #[arg(long, conflicts_with = "snapshot")]
     console: bool,
+    #[command(flatten)]
+    network: NetworkOptions,
     /// Keep stores of keys and values in this file. Default: they are empty, and gone afterwards.
     #[arg(long, value_name = "FILE")]
     kv_file: Option<PathBuf>,
@@ -464,11 +467,13 @@ impl Failure {
             }
             Self::Snapshot(SnapshotError::Verify { source, .. }) => exit_of_verify(source),
             Self::Inspect(InspectError::Image { .. }) => Exit::ImageRefused,
+            Self::Run(RunError::Network(error)) if error.is_usage() => Exit::Usage,
             Self::Run(RunError::Event(_) | RunError::SecretValue(_) | RunError::Settings(_))
             | Self::Snapshot(SnapshotError::Settings(_)) => Exit::Usage,
             Self::Inspect(InspectError::Print(_))
             | Self::Run(
                 RunError::Vmm(_)
+                | RunError::Network(_)
                 | RunError::Kv(_)
                 | RunError::Queue(_)
                 | RunError::Secrets(_)
@@ -627,6 +632,7 @@ impl From<RunOptions> for run::Options {
             what,
             request: options.request,
             devices: devices.into_iter().collect(),
+            network: options.network,
             requests: options.requests,
             stats: options.stats,
             kv_file: options.kv_file,

@@ -21,11 +21,12 @@ use clap::Args;
 use jiffy_abi::{devices::DeviceId, frame::BODY_BYTES_MAX, layout::RAM_BYTES_DEFAULT};
 use jiffy_console::{Exit, stderr, stdout};
 use jiffy_control::{
-    Blame, Command, Death, Devices, Event, Exchange, Line, Outcome, Packet, PacketError, Reply,
-    Report, Request, RequestError, Response, ResponseError, SpawnReply, SpawnRequest, Stats,
+    Blame, Command, Death, Devices, Event, Exchange, Line, Network, Outcome, Packet, PacketError,
+    Reply, Report, Request, RequestError, Response, ResponseError, SpawnReply, SpawnRequest, Stats,
     StreamFault, TIMEOUT_MS_DEFAULT, Untrusted, write_body,
 };
 use jiffy_socket::{ControlError, ControlSocket};
+use jiffy_tap::{NetworkError, NetworkOptions};
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
@@ -46,6 +47,8 @@ pub(crate) struct Options {
     /// Gives the VM a console: a serial port at 0x3f8 (COM1), whose lines are printed as the log is.
     #[arg(long)]
     console: bool,
+    #[command(flatten)]
+    network: NetworkOptions,
     /// Leaves out the jail, for debugging.
     #[arg(long)]
     no_jail: bool,
@@ -56,6 +59,8 @@ pub(crate) struct Options {
 enum DirectError {
     #[error("cannot read the event from {}", path.display())]
     Event { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     #[error("cannot start this program again")]
     Start(#[source] io::Error),
     #[error("cannot read the image {}", path.display())]
@@ -92,11 +97,13 @@ impl DirectError {
     fn exit(&self) -> Exit {
         match self {
             Self::Event { .. } | Self::Request(RequestError::Frame(_)) => Exit::Usage,
+            Self::Network(error) if error.is_usage() => Exit::Usage,
             Self::Image { .. } => Exit::ImageRefused,
             Self::Failed { blame, .. } => Outcome::from(*blame).exit(),
             Self::Stopped(report) => report.end.outcome().exit(),
             Self::Response(_) | Self::Surplus(_) => Exit::Fault,
-            Self::Start(_)
+            Self::Network(_)
+            | Self::Start(_)
             | Self::Stream(_)
             | Self::Control(_)
             | Self::SpawnerEnded
@@ -133,6 +140,7 @@ fn invoke(options: &Options) -> Result<Response, DirectError> {
         path: path.clone(),
         source,
     })?;
+    let network = options.network.open()?;
     let request = Request {
         body: event(options)?,
         ..Request::default()
@@ -148,7 +156,7 @@ fn invoke(options: &Options) -> Result<Response, DirectError> {
                 .spawn()
         })
         .map_err(DirectError::Start)?;
-    let response = ask(&owner, &image, options, request);
+    let response = ask(&owner, &image, options, network, request);
     drop(owner);
     let _ = spawner.wait();
     response
@@ -159,22 +167,28 @@ fn ask(
     spawner: &ControlSocket,
     image: &File,
     options: &Options,
+    network: Option<(Network, OwnedFd)>,
     request: Request,
 ) -> Result<Response, DirectError> {
     let ram_bytes = options.memory;
     let (control, stream) = shell(spawner, ram_bytes)?;
+    let console = options.console.then_some(DeviceId::Console);
+    let nic = network.as_ref().map(|_| DeviceId::Nic);
+    let ids: Vec<_> = console.into_iter().chain(nic).collect();
+    let mut devices = Devices::new(&ids);
+    if let Some((network, _)) = &network {
+        devices = devices.with_network(*network);
+    }
     let boot = Packet::new(&Command::Boot {
         ram_bytes,
         timeout_ms: Some(options.timeout_ms),
         environment: vec![],
-        devices: Devices::new(if options.console {
-            &[DeviceId::Console]
-        } else {
-            &[]
-        }),
+        devices,
     })?;
+    let mut descriptors = vec![image.as_fd()];
+    descriptors.extend(network.iter().map(|(_, tap)| tap.as_fd()));
     // A shell that is gone already has said why.
-    let _ = control.send_with(&boot, &[image.as_fd()]);
+    let _ = control.send_with(&boot, &descriptors);
     // On a thread of its own, so that the VM never waits for room to tell its log.
     let asked = {
         let stream = stream.try_clone().map_err(DirectError::Stream)?;

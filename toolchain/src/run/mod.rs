@@ -25,8 +25,8 @@ use jiffy_capabilities::{
     Capabilities, CapabilityError, Config, Egress, Invoker, PreparedVersion, Version,
 };
 use jiffy_client::{
-    Calls, CreateSnapshotError, Device, Instance, Launch, LaunchError, Source, SpawnerOptions,
-    VmError, capture_snapshot,
+    Calls, CreateSnapshotError, Device, Instance, Launch, LaunchError, NicEnd, Source,
+    SpawnerOptions, VmError, capture_snapshot,
 };
 use jiffy_console::{Exit, stderr, stdout};
 use jiffy_control::{Missing, Phases, Request, Response, write_body};
@@ -37,6 +37,7 @@ use jiffy_model::{
 use jiffy_queue::{FileQueues, QueueError};
 use jiffy_secrets::{Secrets, SecretsError};
 use jiffy_snapshots::{PageRun, Snapshot, write_working_set};
+use jiffy_tap::{NetworkError, NetworkOptions};
 use serde::Serialize;
 
 pub(crate) use self::{
@@ -77,8 +78,22 @@ pub(crate) struct Options {
     /// Where it may connect to, whatever its jiffy.toml says.
     pub(crate) egress: Egress,
     pub(crate) jail: SpawnerOptions,
-    /// What the VM gets besides the vsock device; not with a snapshot, which has what it was made with.
+    /// What the VM gets besides the vsock device and a NIC; not with a snapshot, which has what it was made with.
     pub(crate) devices: Vec<Device>,
+    /// Its NIC, if it gets one; not with a snapshot either.
+    pub(crate) network: NetworkOptions,
+}
+
+impl Options {
+    /// All that the VM gets besides the vsock device.
+    fn devices(&self) -> Result<Vec<Device>, NetworkError> {
+        let mut devices = self.devices.clone();
+        if let Some((network, tap)) = self.network.open()? {
+            let tap = Arc::new(tap);
+            devices.push(Device::Nic(Some(NicEnd { network, tap })));
+        }
+        Ok(devices)
+    }
 }
 
 /// What is to be run, with what the command line says of the VM.
@@ -101,6 +116,8 @@ pub(crate) enum RunError {
     Event(#[from] EventError),
     #[error(transparent)]
     SecretValue(#[from] SecretValueError),
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     #[error(transparent)]
     Settings(#[from] SettingsError),
     #[error(transparent)]
@@ -294,6 +311,8 @@ struct Ended {
 /// Runs a function once or more and prints the last response.
 pub(crate) fn run(options: &Options, format: Format) -> Result<Exit, RunError> {
     let request = options.request.request()?;
+    // A network that cannot be shows before anything is built.
+    let devices = options.devices()?;
     let target = Target::find(&options.what)?;
     let vmm = sdk::vmm()?;
     let calls = target.calls(options)?;
@@ -305,7 +324,7 @@ pub(crate) fn run(options: &Options, format: Format) -> Result<Exit, RunError> {
         ..request
     };
     let start = Instant::now();
-    let ended = match target.start(&vmm, &options.jail, &options.devices, calls) {
+    let ended = match target.start(&vmm, &options.jail, &devices, calls) {
         Ok((instance, phases)) => {
             let times = HostTimes {
                 boot: phases.as_ref().map(BootTimes::new),
