@@ -8,19 +8,22 @@ use std::{fs, path::PathBuf, sync::OnceLock, time::Duration};
 use jiffy_abi::{
     devices::CONSOLE_PORT,
     doorbell::{self, Wait},
-    layout::MMIO_VSOCK,
+    layout::{MMIO_VSOCK, MMIO_WINDOW_BYTES},
     virtio_mmio::{self as mmio, DESC_NEXT, DESC_WRITE},
+    virtio_net,
     vsock::{
         CREDIT_BYTES, GUEST_CID, HEADER_BYTES, HOST_CID, PacketHeader, QUEUE_RX, QUEUE_TX,
         REQUEST_PORT, TYPE_STREAM, op,
     },
 };
-use jiffy_client::Device;
+use jiffy_client::{Device, NicEnd};
 use jiffy_control::{GuestFault, VmEnd};
 
 use crate::{
     cache_dir, cargo, check, once_in_a_run,
-    script::{CODE_BYTES_MAX, CODE_MARK, EXIT_SURVIVED, OP_BYTES, OPS_MARK, OPS_MAX, Op, Width},
+    script::{
+        CODE_BYTES_MAX, CODE_MARK, EXIT_SURVIVED, OP_BYTES, OPS_MARK, OPS_MAX, Op, Width, echo,
+    },
     vm::{Ending, TIMEOUT_AMPLE, Vm, event},
     workspace_root,
 };
@@ -31,6 +34,10 @@ pub const ARENA: u64 = 0x80_0000;
 pub const RX: Rings = Rings::at(ARENA);
 /// Transmit queue.
 pub const TX: Rings = Rings::at(ARENA + 0x2000);
+/// The NIC's receive queue.
+pub const NIC_RX: Rings = Rings::at(echo::RX[0]);
+/// The NIC's transmit queue.
+pub const NIC_TX: Rings = Rings::at(echo::TX[0]);
 /// Entries of a queue.
 pub const QUEUE_SIZE: u16 = 64;
 /// Receive buffers that a good driver offers.
@@ -72,6 +79,8 @@ pub struct Script {
     ops: Vec<Op>,
     code: Vec<u8>,
     packets: u16,
+    /// From the vsock device's window to that of the device whose registers are meant.
+    window: u64,
     devices: Vec<Device>,
 }
 
@@ -132,6 +141,43 @@ impl Script {
         self
     }
 
+    /// Its VM has a NIC, with a network or without.
+    pub fn with_nic(mut self, end: Option<NicEnd>) -> Self {
+        self.devices = vec![Device::Nic(end)];
+        self
+    }
+
+    /// What comes next is of the NIC's registers.
+    pub fn of_nic(mut self) -> Self {
+        self.window = MMIO_WINDOW_BYTES;
+        self
+    }
+
+    /// What comes next is of the vsock device's registers, as it is from the beginning.
+    pub fn of_vsock(mut self) -> Self {
+        self.window = 0;
+        self
+    }
+
+    /// Brings the NIC up and offers receive buffers.
+    pub fn nic_up(self) -> Self {
+        let mut script = self
+            .of_nic()
+            .features()
+            .queue(virtio_net::QUEUE_RX, u32::from(QUEUE_SIZE), NIC_RX)
+            .queue(virtio_net::QUEUE_TX, u32::from(QUEUE_SIZE), NIC_TX);
+        for number in 0..echo::BUFFERS_COUNT {
+            let at = echo::BUFFERS + u64::from(number) * u64::from(echo::BUFFER_BYTES);
+            script = script
+                .desc(NIC_RX, number, at, echo::BUFFER_BYTES, DESC_WRITE, 0)
+                .avail(NIC_RX, number, number);
+        }
+        script
+            .avail_index(NIC_RX, echo::BUFFERS_COUNT)
+            .register(mmio::STATUS, 15)
+            .of_vsock()
+    }
+
     /// Writes bytes to the serial port.
     pub fn say(self, text: &[u8]) -> Self {
         let say = |script: Self, byte: &u8| script.out(CONSOLE_PORT, *byte);
@@ -148,13 +194,10 @@ impl Script {
         self.out(doorbell::READY, 0)
     }
 
-    /// Writes a register of the vsock device.
+    /// Writes a register of the vsock device, or of the one that was named.
     pub fn register(self, register: u64, value: u32) -> Self {
-        self.op(Op::Store(
-            Width::U32,
-            MMIO_VSOCK + register,
-            u64::from(value),
-        ))
+        let at = MMIO_VSOCK + self.window + register;
+        self.op(Op::Store(Width::U32, at, u64::from(value)))
     }
 
     /// Brings the device up to where its queues are to be set up.

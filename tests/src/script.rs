@@ -65,6 +65,24 @@ pub enum Op {
     /// Fills all registers and goes idle (the first time, rings `READY` instead), and when it is woken writes what is in
     /// them to memory: see [`registers`].
     Registers,
+    /// Waits for frames until so many were UDP, and sends those back: see [`echo`].
+    Echo(u64),
+}
+
+/// Where [`Op::Echo`] finds the queues of a NIC that is up, of [`echo::QUEUE_SIZE`] descriptors each, and its buffers.
+pub mod echo {
+    /// The receive queue: descriptors, available ring, used ring.
+    pub const RX: [u64; 3] = [0x90_0000, 0x90_0800, 0x90_1000];
+    /// The transmit queue.
+    pub const TX: [u64; 3] = [0x90_2000, 0x90_2800, 0x90_3000];
+    /// Entries of a queue.
+    pub const QUEUE_SIZE: u16 = 64;
+    /// The receive buffers, each offered under the number that it has here.
+    pub const BUFFERS: u64 = 0x91_0000;
+    /// Size of one, bytes.
+    pub const BUFFER_BYTES: u32 = 2048;
+    /// How many are offered.
+    pub const BUFFERS_COUNT: u16 = 16;
 }
 
 /// Where [`Op::Registers`] finds what it puts into registers, and leaves what was in them.
@@ -112,6 +130,7 @@ impl Op {
             Self::Call => [6, 0, 0, 0],
             Self::Jump(number) => [7, number, 0, 0],
             Self::Registers => [8, 0, 0, 0],
+            Self::Echo(count) => [10, count, 0, 0],
             Self::Nonce { from, len, to } => [9, from, len, to],
         }
     }
@@ -147,6 +166,7 @@ impl Op {
                 len: b,
                 to: c,
             },
+            10 => Self::Echo(a),
             _ => Self::End,
         }
     }
@@ -179,6 +199,7 @@ mod tests {
                 Op::Call,
                 Op::Jump(6),
                 Op::Registers,
+                Op::Echo(10),
                 Op::Nonce {
                     from: 7,
                     len: 8,

@@ -7,7 +7,10 @@
 
 use std::{
     fs,
-    os::unix::{fs::FileExt, net::UnixStream},
+    os::{
+        fd::OwnedFd,
+        unix::{fs::FileExt, net::UnixStream},
+    },
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
@@ -17,6 +20,7 @@ use jiffy_abi::{
     devices::DeviceId,
     frame::ResponseKind,
     layout::{PAGE_BYTES, RAM_BYTES_DEFAULT, RESUME_PAGE},
+    resume_page::NetworkIdentity,
 };
 use jiffy_control::{Event, Exchange, LogRecord, Phases, Response, VmEnd};
 use jiffy_snapshots::{
@@ -222,9 +226,32 @@ impl Folder {
         isolation: Isolation,
         devices: &[DeviceId],
     ) -> Result<Restored, RestoreError> {
+        let (snapshot, ram) = self.to_restore();
+        let (prepared, client, logs) = prepare(ram, devices);
+        let vm = prepared.restore(snapshot, isolation)?;
+        Ok(Restored {
+            vm,
+            client,
+            exchange: Exchange::new().expect("random bytes"),
+            logs,
+        })
+    }
+
+    fn to_restore(&self) -> (Snapshot, Ram) {
         let snapshot = self.open();
         let ram = Ram::reserve(snapshot.ram_bytes()).expect("an address range");
-        let (prepared, client, logs) = prepare(ram, devices);
+        (snapshot, ram)
+    }
+
+    /// The same into one that has a NIC with this network, and no other device.
+    pub(crate) fn try_restore_networked(
+        &self,
+        isolation: Isolation,
+        network: (NetworkIdentity, OwnedFd),
+    ) -> Result<Restored, RestoreError> {
+        let (snapshot, ram) = self.to_restore();
+        let (mut prepared, client, logs) = prepare(ram, &[]);
+        prepared.give_nic(Some(network));
         let vm = prepared.restore(snapshot, isolation)?;
         Ok(Restored {
             vm,

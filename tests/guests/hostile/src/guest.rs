@@ -2,13 +2,17 @@
 
 use core::arch::{asm, global_asm};
 
-use jiffy_abi::note::{NOTE_BYTES, Note};
+use jiffy_abi::{
+    doorbell::{self, Wait},
+    note::{NOTE_BYTES, Note},
+    virtio_net::HEADER_BYTES,
+};
 
 // Linked for its entry, its panic handler and what compiled code calls.
 use jiffy_rt as _;
 
 use crate::script::{
-    CODE_BYTES_MAX, EXIT_SURVIVED, OP_BYTES, OPS_MARK, OPS_MAX, Op, Width, next_random,
+    CODE_BYTES_MAX, EXIT_SURVIVED, OP_BYTES, OPS_MARK, OPS_MAX, Op, Width, echo, next_random,
 };
 
 #[repr(C, align(4))]
@@ -50,6 +54,7 @@ unsafe extern "C" {
 #[unsafe(no_mangle)]
 fn __jiffy_main() -> ! {
     let mut number = 0;
+    let mut frames = Frames::default();
     loop {
         let op = op(number);
         number += 1;
@@ -71,6 +76,7 @@ fn __jiffy_main() -> ! {
             // SAFETY: the code is the test's; what it breaks, it is meant to break.
             Op::Call => unsafe { hostile_code() },
             Op::Registers => crate::registers::registers(),
+            Op::Echo(count) => frames.echo(count),
         }
     }
 }
@@ -146,6 +152,62 @@ fn copy_nonce(from: u64, len: u64, to: u64) {
         if read::<[u8; 4]>(at) == *b"jfRQ" {
             return store(Width::U64, to, u64::from_le_bytes(read(at + 16)));
         }
+    }
+}
+
+/// How far the rings of the NIC are.
+#[derive(Default)]
+struct Frames {
+    received: u16,
+    sent: u16,
+    /// Buffers that were offered again.
+    again: u16,
+}
+
+impl Frames {
+    /// Sends what is UDP over IPv4 back to where it came from. A checksum does not change when what it is of changes places.
+    fn echo(&mut self, count: u64) {
+        // What the script sent itself is behind it.
+        self.sent = read(echo::TX[1] + 2);
+        let mut echoed = 0;
+        while echoed < count {
+            while read::<u16>(echo::RX[2] + 2) == self.received {
+                out(Width::U8, doorbell::WAIT, u32::from(Wait::Event.to_byte()));
+            }
+            let used = echo::RX[2] + 4 + 8 * u64::from(self.received % echo::QUEUE_SIZE);
+            self.received = self.received.wrapping_add(1);
+            let (buffer, len) = (read::<u32>(used), read::<u32>(used + 4));
+            let at = echo::BUFFERS + u64::from(buffer) * u64::from(echo::BUFFER_BYTES);
+            let frame = at + HEADER_BYTES as u64;
+            let is_udp = read::<[u8; 2]>(frame + 12) == [8, 0] && read::<u8>(frame + 23) == 17;
+            if is_udp {
+                swap::<6>(frame, frame + 6);
+                swap::<4>(frame + 26, frame + 30);
+                swap::<2>(frame + 34, frame + 36);
+                let slot = u64::from(self.sent % echo::QUEUE_SIZE);
+                store(Width::U64, echo::TX[0] + 16 * slot, at);
+                store(Width::U64, echo::TX[0] + 16 * slot + 8, u64::from(len));
+                store(Width::U16, echo::TX[1] + 4 + 2 * slot, slot);
+                self.sent = self.sent.wrapping_add(1);
+                store(Width::U16, echo::TX[1] + 2, u64::from(self.sent));
+                // Its buffer is not offered again before it is sent, which is at the next doorbell.
+                echoed += 1;
+            } else {
+                let offered = echo::BUFFERS_COUNT.wrapping_add(self.again);
+                self.again = self.again.wrapping_add(1);
+                let slot = u64::from(offered % echo::QUEUE_SIZE);
+                store(Width::U16, echo::RX[1] + 4 + 2 * slot, u64::from(buffer));
+                store(Width::U16, echo::RX[1] + 2, u64::from(offered.wrapping_add(1)));
+            }
+        }
+    }
+}
+
+fn swap<const BYTES: usize>(one: u64, other: u64) {
+    for at in 0..BYTES as u64 {
+        let (low, high) = (read::<u8>(one + at), read::<u8>(other + at));
+        store(Width::U8, one + at, u64::from(high));
+        store(Width::U8, other + at, u64::from(low));
     }
 }
 
