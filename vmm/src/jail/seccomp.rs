@@ -198,6 +198,19 @@ mod tests {
         assert_eq!(listed.len(), expected.len(), "each once, and all of them");
     }
 
+    /// A shell that has a TAP takes and gives frames: it neither goes to another interface nor asks for offloads.
+    #[test]
+    fn no_ioctl_of_a_tap_is_allowed() {
+        const OF_TAPS: u64 = 0x54; // 'T' of Linux include/uapi/linux/if_tun.h.
+        const OF_SOCKETS: u64 = 0x89; // Linux include/uapi/linux/sockios.h; a TAP answers some of them.
+        let entries = Filter::entries().expect("the list");
+        let ioctls = entries.iter().filter(|entry| entry.syscall == "ioctl");
+        for number in ioctls.flat_map(|entry| &entry.args) {
+            let kind = number.val >> 8 & 0xff;
+            assert!(![OF_TAPS, OF_SOCKETS].contains(&kind), "{number:?}");
+        }
+    }
+
     #[test]
     fn every_entry_says_why_and_none_can_execute_or_open() {
         for entry in Filter::entries().expect("the list") {
