@@ -244,7 +244,7 @@ fn a_guest_that_lies_to_its_nic_ends_itself() {
         sends(FRAME, 11, 0, 0),
         "fewer than the 12 of a frame's header",
     );
-    check(sends(FRAME, 20, DESC_NEXT, 0), "does not end");
+    check(sends(FRAME, 20, DESC_NEXT, 0), "more than 16 descriptors");
     check(sends(FRAME, 20, DESC_NEXT, 9999), "does not end");
     check(sends(FRAME, 60, DESC_WRITE, 0), "for the other direction");
     // Page tables, the IDT, no RAM.
@@ -268,7 +268,12 @@ fn a_receive_buffer_that_cannot_be_ends_the_guest() {
             "a receive buffer has 20 bytes, and a frame with its header 72",
         ),
         (FRAME, 2048, 0, "for the other direction"),
-        (FRAME, 2048, DESC_WRITE | DESC_NEXT, "does not end"),
+        (
+            FRAME,
+            2048,
+            DESC_WRITE | DESC_NEXT,
+            "more than 16 descriptors",
+        ),
         (0x1_0000, 2048, DESC_WRITE, "may not touch"),
         (u64::MAX - 8, 2048, DESC_WRITE, "may not touch"),
     ] {
@@ -350,6 +355,13 @@ fn a_snapshot_is_restored_with_the_nic_that_it_was_made_with() {
     assert_eq!(restored.vm.stats().network.dropped_out, 1);
 }
 
+/// The network that stands in a guest's resume page.
+fn told(vm: &common::Restored) -> NetworkIdentity {
+    let page = vm.page(RESUME_PAGE / PAGE_BYTES);
+    let page = page.first_chunk::<RESUME_PAGE_BYTES>().expect("a page");
+    ResumePage::from_bytes(page).network
+}
+
 /// Nothing of a request is left for the next: neither in the NIC's queues, nor in what waits at the TAP. Who the guest is, it
 /// learns with a request and not from its snapshot.
 #[test]
@@ -365,12 +377,8 @@ fn a_reset_puts_the_nic_back_and_forgets_its_frames() {
     let mut vm = restored.expect("a VM");
     let before = vm.state().devices;
     assert_eq!(before, snapshot.open().state().devices);
-    let page = |vm: &common::Restored| {
-        let page = vm.page(RESUME_PAGE / PAGE_BYTES);
-        ResumePage::from_bytes(page.first_chunk::<RESUME_PAGE_BYTES>().expect("a page")).network
-    };
     assert_eq!(
-        page(&vm),
+        told(&vm),
         NetworkIdentity::default(),
         "it is in no snapshot"
     );
@@ -389,12 +397,30 @@ fn a_reset_puts_the_nic_back_and_forgets_its_frames() {
     for number in 0..3 {
         vm.ask(b"ask");
         assert_eq!(vm.state().devices, before);
-        assert_eq!(page(&vm), identity());
+        assert_eq!(told(&vm), NetworkIdentity::default());
         let network = vm.vm.stats().network;
         // It may have been given to the guest together with the first, and is gone with its RAM.
         assert!(network.frames_in + network.dropped_in >= 2 * number + 1);
     }
     peer.join().expect("each got its own packet back");
+}
+
+/// Who the guest is, it is told with its request.
+#[test]
+fn a_guest_is_told_who_it_is() {
+    if !require_kvm() {
+        return;
+    }
+    let snapshot = script_snapshot_given(&echoes(0), &[DeviceId::Nic]);
+    let (end, far) = network();
+    let given = end.network.identity().expect("a network");
+    let host = end.tap.try_clone().expect("a descriptor");
+    let restored = snapshot.try_restore_networked(Isolation::Reuse, (given, host));
+    let mut vm = restored.expect("a VM");
+    assert_eq!(told(&vm), NetworkIdentity::default());
+    vm.ask(b"ask");
+    assert_eq!(told(&vm), identity());
+    assert_eq!(received(&far), HELLO);
 }
 
 /// A network namespace with a TAP in it, gone with this value.
@@ -470,8 +496,8 @@ fn a_program_of_the_host_reaches_a_function_over_a_tap() {
     for program in [jiffy, process::Command::new(vmm_path())] {
         let running = run(&program, "t0");
         // Asked again and again, because nobody tells when the function listens.
-        let ask = "for i in {1..200}; do exec 3<>/dev/udp/10.9.0.2/7 && echo packet $i >&3 && \
-                   read -t 0.1 -u 3 line && echo \"$line\" && exit 0; done; exit 1";
+        let ask = "exec 3<>/dev/udp/10.9.0.2/7; for i in {1..200}; do echo packet $i >&3; \
+                   timeout 0.1 dd bs=64 count=1 status=none <&3 && exit 0; done; exit 1";
         let mut bash = process::Command::new("bash");
         bash.args(["-c", ask]);
         let asked = namespace.command(&bash).output().expect("bash starts");
@@ -486,7 +512,10 @@ fn a_program_of_the_host_reaches_a_function_over_a_tap() {
             said.1
         );
         let is_jiffy = program.get_program() != vmm_path();
-        let frames = said.1.lines().find(|line| line.starts_with("frames out"));
+        let frames = said
+            .1
+            .lines()
+            .find(|line| line.trim().starts_with("frames out"));
         let frames = frames.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
         assert_eq!(
             frames.as_deref(),
