@@ -47,8 +47,6 @@ pub(crate) struct Options {
     /// Gives the VM a console: a serial port at 0x3f8 (COM1), whose lines are printed as the log is.
     #[arg(long)]
     console: bool,
-    #[command(flatten)]
-    network: NetworkOptions,
     /// Leaves out the jail, for debugging.
     #[arg(long)]
     no_jail: bool,
@@ -114,8 +112,8 @@ impl DirectError {
     }
 }
 
-pub(crate) fn run(options: &Options) -> ExitCode {
-    let exit = match invoke(options) {
+pub(crate) fn run(options: &Options, network: &NetworkOptions) -> ExitCode {
+    let exit = match invoke(options, network) {
         Ok(response) => print(&response),
         Err(error) => {
             match &error {
@@ -134,13 +132,13 @@ pub(crate) fn run(options: &Options) -> ExitCode {
     exit.end()
 }
 
-fn invoke(options: &Options) -> Result<Response, DirectError> {
+fn invoke(options: &Options, network: &NetworkOptions) -> Result<Response, DirectError> {
     let path = &options.image;
     let image = jiffy_files::open(path).map_err(|source| DirectError::Image {
         path: path.clone(),
         source,
     })?;
-    let network = options.network.open()?;
+    let network = network.open()?;
     let request = Request {
         body: event(options)?,
         ..Request::default()

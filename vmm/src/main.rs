@@ -12,6 +12,7 @@ use std::{io, io::Write as _, os::fd::AsFd, process::ExitCode};
 use clap::{Parser, Subcommand};
 use jiffy_console::{Exit, arguments, stderr};
 use jiffy_socket::ControlSocket;
+use jiffy_tap::NetworkOptions;
 use jiffy_vmm::{jail, spawner};
 
 /// Boots a jiffy function image in a virtual machine of its own.
@@ -27,6 +28,9 @@ struct Cli {
     command: Option<Command>,
     #[command(flatten)]
     direct: Option<direct::Options>,
+    // Not in there: clap takes an argument that is flattened twice for none of those that make the rest be there.
+    #[command(flatten)]
+    network: NetworkOptions,
 }
 
 #[derive(Debug, Subcommand)]
@@ -51,8 +55,15 @@ fn main() -> ExitCode {
     };
     match (cli.command, cli.direct) {
         (Some(Command::Spawner(options)), _) => spawn(&options),
-        (None, Some(options)) => direct::run(&options),
-        (None, None) => unreachable!("clap demands a subcommand or an image"),
+        (None, Some(options)) => direct::run(&options, &cli.network),
+        // Of a network alone.
+        (None, None) => {
+            let _ = writeln!(
+                stderr(),
+                "jiffy-vmm: no image is named: see `jiffy-vmm --help`"
+            );
+            Exit::Usage.end()
+        }
     }
 }
 
