@@ -283,7 +283,7 @@ fn a_frame_may_lie_in_pieces() {
     setup.desc(TX, 4, SENT + 0x1000, 60, 0, 0);
     setup.make_available(QUEUE_TX, 0);
     assert_eq!(setup.transmit().expect("well-formed").frames, 1);
-    assert_eq!(setup.host.from_guest, [sent.clone()]);
+    assert_eq!(setup.host.from_guest, std::slice::from_ref(&sent));
 
     let flags = mmio::DESC_WRITE | mmio::DESC_NEXT;
     setup.desc(RX, 0, BUFFERS, 5, flags, 1);
