@@ -71,8 +71,14 @@ const RULES: &[Rule] = &[
         others: Others::Except(VMM_FIELD),
     },
     Rule {
+        // The network stack, for functions that ask for it.
+        package: "jiffy-net",
+        ours: &["jiffy-abi", "jiffy-rt"],
+        others: NOT_IN_A_GUEST,
+    },
+    Rule {
         package: "jiffy",
-        ours: &["jiffy-abi", "jiffy-rt", "jiffy-macros"],
+        ours: &["jiffy-abi", "jiffy-rt", "jiffy-macros", "jiffy-net"],
         others: NOT_IN_A_GUEST,
     },
     Rule {

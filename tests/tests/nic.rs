@@ -17,7 +17,7 @@ use jiffy_abi::{
     devices::DeviceId,
     doorbell::Wait,
     layout::{MMIO_VSOCK, MMIO_WINDOW_BYTES, PAGE_BYTES, RESUME_PAGE},
-    resume_page::{NetworkIdentity, RESUME_PAGE_BYTES, ResumePage},
+    resume_page::{NETWORK, NetworkIdentity},
     virtio_mmio::{self as mmio, DESC_NEXT, DESC_WRITE},
     vsock::op,
 };
@@ -358,8 +358,8 @@ fn a_snapshot_is_restored_with_the_nic_that_it_was_made_with() {
 /// The network that stands in a guest's resume page.
 fn told(vm: &common::Restored) -> NetworkIdentity {
     let page = vm.page(RESUME_PAGE / PAGE_BYTES);
-    let page = page.first_chunk::<RESUME_PAGE_BYTES>().expect("a page");
-    ResumePage::from_bytes(page).network
+    let network = page[NETWORK..].first_chunk().expect("a page");
+    NetworkIdentity::from_bytes(network)
 }
 
 /// Nothing of a request is left for the next: neither in the NIC's queues, nor in what waits at the TAP. Who the guest is, it

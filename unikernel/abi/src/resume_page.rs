@@ -9,9 +9,15 @@ use crate::{
     layout::PAGE_BYTES,
 };
 
+/// Bytes that the VMM writes: [`ResumePage::to_bytes`], and [`NetworkIdentity::to_bytes`] behind it in a VM that has a NIC.
+pub const RESUME_PAGE_BYTES: usize = HEAD_BYTES + NETWORK_BYTES;
 /// Bytes of [`ResumePage::to_bytes`].
-pub const RESUME_PAGE_BYTES: usize = 224;
-const _: () = assert!(RESUME_PAGE_BYTES as u64 <= PAGE_BYTES && NETWORK_END <= RESUME_PAGE_BYTES);
+pub const HEAD_BYTES: usize = RAM_BYTES + 8;
+/// Where [`NetworkIdentity::to_bytes`] is.
+pub const NETWORK: usize = HEAD_BYTES;
+/// Bytes of [`NetworkIdentity::to_bytes`].
+pub const NETWORK_BYTES: usize = NAME_SERVERS + 4 * NAME_SERVERS_MAX;
+const _: () = assert!(RESUME_PAGE_BYTES as u64 <= PAGE_BYTES && NETWORK.is_multiple_of(8));
 
 const VERSION: usize = 0;
 const FLAGS: usize = VERSION + 4;
@@ -23,7 +29,9 @@ const DEADLINE_NS: usize = MONOTONIC_NS + 8;
 const HEAP_START: usize = DEADLINE_NS + 8;
 const HEAP_END: usize = HEAP_START + 8;
 const RAM_BYTES: usize = HEAP_END + 8;
-const MAC: usize = RAM_BYTES + 8;
+
+// Of the network, from its own beginning.
+const MAC: usize = 0;
 const PREFIX_LEN: usize = MAC + 6;
 const IPV4: usize = PREFIX_LEN + 2;
 const GATEWAY: usize = IPV4 + 4;
@@ -32,7 +40,6 @@ const MTU: usize = GATEWAY_MAC + 6;
 const IPV6: usize = MTU + 2;
 const GATEWAY_IPV6: usize = IPV6 + 16;
 const NAME_SERVERS: usize = GATEWAY_IPV6 + 16;
-const NETWORK_END: usize = NAME_SERVERS + 4 * NAME_SERVERS_MAX;
 
 /// Name servers that a guest is told of at most.
 pub const NAME_SERVERS_MAX: usize = 2;
@@ -42,10 +49,12 @@ pub const ENTROPY_BYTES: usize = 32;
 
 /// Set in [`ResumePage::flags`] if the guest may read the time-stamp counter.
 pub const FLAG_PRECISE_CLOCK: u32 = 1;
+/// Set in [`ResumePage::flags`] if the VM has a NIC. Who it is there, it is told with a request.
+pub const FLAG_NIC: u32 = 2;
 
 /// What a guest with a NIC may call itself, and whom it sends its packets to: addresses with their first octet first, and
 /// all zero for what there is not. It asks nobody for more, neither by DHCP nor by ARP, so that clones differ from the first
-/// packet on. All zero: it has no NIC.
+/// packet on. All zero while no request is in hand: what `init` sends goes nowhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NetworkIdentity {
     /// Ethernet address.
@@ -69,16 +78,43 @@ pub struct NetworkIdentity {
 }
 
 impl NetworkIdentity {
-    /// Whether there is a NIC.
-    pub const fn is_some(&self) -> bool {
-        self.mtu != 0
+    /// As it stands in guest memory, [`NETWORK`] behind [`crate::layout::RESUME_PAGE`].
+    pub const fn to_bytes(&self) -> [u8; NETWORK_BYTES] {
+        let mut bytes = [0; NETWORK_BYTES];
+        put(&mut bytes, MAC, self.mac);
+        put(&mut bytes, PREFIX_LEN, [self.prefix_len]);
+        put(&mut bytes, IPV4, self.ipv4);
+        put(&mut bytes, GATEWAY, self.gateway);
+        put(&mut bytes, GATEWAY_MAC, self.gateway_mac);
+        put(&mut bytes, MTU, self.mtu.to_le_bytes());
+        put(&mut bytes, IPV6, self.ipv6);
+        put(&mut bytes, GATEWAY_IPV6, self.gateway_ipv6);
+        let [first, second] = self.name_servers;
+        put(&mut bytes, NAME_SERVERS, first);
+        put(&mut bytes, NAME_SERVERS + 4, second);
+        bytes
+    }
+
+    /// Decodes what [`NetworkIdentity::to_bytes`] made. The VMM is trusted: there is no error.
+    pub const fn from_bytes(bytes: &[u8; NETWORK_BYTES]) -> Self {
+        Self {
+            mac: get(bytes, MAC),
+            prefix_len: bytes[PREFIX_LEN],
+            ipv4: get(bytes, IPV4),
+            gateway: get(bytes, GATEWAY),
+            gateway_mac: get(bytes, GATEWAY_MAC),
+            mtu: u16::from_le_bytes(get(bytes, MTU)),
+            ipv6: get(bytes, IPV6),
+            gateway_ipv6: get(bytes, GATEWAY_IPV6),
+            name_servers: [get(bytes, NAME_SERVERS), get(bytes, NAME_SERVERS + 4)],
+        }
     }
 }
 
 /// The content of the page.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ResumePage {
-    /// [`FLAG_PRECISE_CLOCK`]; other bits are zero.
+    /// [`FLAG_PRECISE_CLOCK`] and [`FLAG_NIC`]; other bits are zero.
     pub flags: u32,
     /// Grows with every resume of this VM; no two resumes of one VM see the same.
     pub generation: u64,
@@ -97,14 +133,12 @@ pub struct ResumePage {
     pub heap_end: u64,
     /// All RAM, bytes.
     pub ram_bytes: u64,
-    /// The guest's addresses.
-    pub network: NetworkIdentity,
 }
 
 impl ResumePage {
     /// The page as it stands in guest memory at [`crate::layout::RESUME_PAGE`].
-    pub const fn to_bytes(&self) -> [u8; RESUME_PAGE_BYTES] {
-        let mut page = [0; RESUME_PAGE_BYTES];
+    pub const fn to_bytes(&self) -> [u8; HEAD_BYTES] {
+        let mut page = [0; HEAD_BYTES];
         put(&mut page, VERSION, ABI_VERSION.to_le_bytes());
         put(&mut page, FLAGS, self.flags.to_le_bytes());
         put(&mut page, GENERATION, self.generation.to_le_bytes());
@@ -115,22 +149,11 @@ impl ResumePage {
         put(&mut page, HEAP_START, self.heap_start.to_le_bytes());
         put(&mut page, HEAP_END, self.heap_end.to_le_bytes());
         put(&mut page, RAM_BYTES, self.ram_bytes.to_le_bytes());
-        put(&mut page, MAC, self.network.mac);
-        put(&mut page, PREFIX_LEN, [self.network.prefix_len]);
-        put(&mut page, IPV4, self.network.ipv4);
-        put(&mut page, GATEWAY, self.network.gateway);
-        put(&mut page, GATEWAY_MAC, self.network.gateway_mac);
-        put(&mut page, MTU, self.network.mtu.to_le_bytes());
-        put(&mut page, IPV6, self.network.ipv6);
-        put(&mut page, GATEWAY_IPV6, self.network.gateway_ipv6);
-        let [first, second] = self.network.name_servers;
-        put(&mut page, NAME_SERVERS, first);
-        put(&mut page, NAME_SERVERS + 4, second);
         page
     }
 
     /// Decodes what [`ResumePage::to_bytes`] made. The VMM is trusted: there is no error.
-    pub const fn from_bytes(page: &[u8; RESUME_PAGE_BYTES]) -> Self {
+    pub const fn from_bytes(page: &[u8; HEAD_BYTES]) -> Self {
         Self {
             flags: u32::from_le_bytes(get(page, FLAGS)),
             generation: u64::from_le_bytes(get(page, GENERATION)),
@@ -141,17 +164,6 @@ impl ResumePage {
             heap_start: u64::from_le_bytes(get(page, HEAP_START)),
             heap_end: u64::from_le_bytes(get(page, HEAP_END)),
             ram_bytes: u64::from_le_bytes(get(page, RAM_BYTES)),
-            network: NetworkIdentity {
-                mac: get(page, MAC),
-                prefix_len: page[PREFIX_LEN],
-                ipv4: get(page, IPV4),
-                gateway: get(page, GATEWAY),
-                gateway_mac: get(page, GATEWAY_MAC),
-                mtu: u16::from_le_bytes(get(page, MTU)),
-                ipv6: get(page, IPV6),
-                gateway_ipv6: get(page, GATEWAY_IPV6),
-                name_servers: [get(page, NAME_SERVERS), get(page, NAME_SERVERS + 4)],
-            },
         }
     }
 }
@@ -172,18 +184,19 @@ mod tests {
             heap_start: 5,
             heap_end: 6,
             ram_bytes: 8,
-            network: NetworkIdentity {
-                mac: [2, 0, 0, 0, 0, 1],
-                ipv4: [10, 0, 0, 2],
-                prefix_len: 24,
-                gateway: [10, 0, 0, 1],
-                gateway_mac: [2, 0, 0, 0, 0, 2],
-                mtu: 1400,
-                ipv6: [0xfd; 16],
-                gateway_ipv6: [0xfe; 16],
-                name_servers: [[1, 1, 1, 1], [9, 9, 9, 9]],
-            },
         };
         assert_eq!(ResumePage::from_bytes(&page.to_bytes()), page);
+        let network = NetworkIdentity {
+            mac: [2, 0, 0, 0, 0, 1],
+            ipv4: [10, 0, 0, 2],
+            prefix_len: 24,
+            gateway: [10, 0, 0, 1],
+            gateway_mac: [2, 0, 0, 0, 0, 2],
+            mtu: 1400,
+            ipv6: [0xfd; 16],
+            gateway_ipv6: [0xfe; 16],
+            name_servers: [[1, 1, 1, 1], [9, 9, 9, 9]],
+        };
+        assert_eq!(NetworkIdentity::from_bytes(&network.to_bytes()), network);
     }
 }

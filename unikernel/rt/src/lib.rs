@@ -39,6 +39,8 @@ mod last_words;
 #[cfg(jiffy_guest)]
 mod log;
 #[cfg(jiffy_guest)]
+pub mod nic;
+#[cfg(jiffy_guest)]
 mod one;
 #[cfg(all(jiffy_guest, feature = "std"))]
 mod others;
@@ -46,6 +48,8 @@ mod others;
 mod serve;
 #[cfg(all(jiffy_guest, feature = "std"))]
 mod tls;
+#[cfg(jiffy_guest)]
+mod virtio;
 #[cfg(jiffy_guest)]
 mod vsock;
 

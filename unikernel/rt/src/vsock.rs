@@ -14,7 +14,6 @@ use core::slice;
 
 use jiffy_abi::{
     doorbell::Wait,
-    fault::kind,
     layout::{MMIO_VSOCK, MMIO_WINDOW_BYTES, PAGE_BYTES},
     virtio_mmio as mmio,
     vsock::{
@@ -26,8 +25,8 @@ use jiffy_abi::{
 use crate::{
     clock, doorbell,
     heap::Global,
-    last_words::give_up,
     ring::{Buffer, Layout, Ring},
+    virtio,
     window::Window,
 };
 
@@ -132,43 +131,14 @@ impl Stream {
         stream
     }
 
-    /// VIRTIO 1.2, section 3.1.1, over the registers of section 4.2.2.
     fn bring_up(&mut self) {
         // SAFETY: the VMM maps the device's window in every guest; only this function uses it.
         let device = unsafe { Window::new(MMIO_VSOCK, MMIO_WINDOW_BYTES) };
-        let read = |register: u64| device.load::<u32>(register as usize);
-        let write = |register: u64, value: u32| device.store(register as usize, value);
-
-        if read(mmio::MAGIC_VALUE) != mmio::MAGIC
-            || read(mmio::VERSION) != mmio::VERSION_MODERN
-            || read(mmio::DEVICE_ID) != mmio::DEVICE_ID_VSOCK
-        {
-            give_up(kind::RUNTIME, "no vsock device where the memory map has it");
-        }
-        let mut status = mmio::STATUS_ACKNOWLEDGE | mmio::STATUS_DRIVER;
-        write(mmio::STATUS, 0);
-        write(mmio::STATUS, status);
-        write(mmio::DRIVER_FEATURES_SEL, 1);
-        write(mmio::DRIVER_FEATURES, mmio::FEATURE_HIGH_VERSION_1);
-        status |= mmio::STATUS_FEATURES_OK;
-        write(mmio::STATUS, status);
-        if read(mmio::STATUS) != status {
-            give_up(kind::RUNTIME, "the vsock device refuses VIRTIO_F_VERSION_1");
-        }
-        for (number, ring, size) in [
+        let queues = [
             (QUEUE_RX, &self.rx, RX_BUFFERS),
             (QUEUE_TX, &self.tx, 2 * TX_CHAINS),
-        ] {
-            // All addresses are below 4 GiB, and the high halves are zero after a reset.
-            let [desc, avail, used] = ring.addresses().map(|address| address as u32);
-            write(mmio::QUEUE_SEL, number as u32);
-            write(mmio::QUEUE_SIZE, u32::from(size));
-            write(mmio::QUEUE_DESC_LOW, desc);
-            write(mmio::QUEUE_DRIVER_LOW, avail);
-            write(mmio::QUEUE_DEVICE_LOW, used);
-            write(mmio::QUEUE_READY, 1);
-        }
-        write(mmio::STATUS, status | mmio::STATUS_DRIVER_OK);
+        ];
+        virtio::bring_up(device, mmio::DEVICE_ID_VSOCK, queues);
     }
 
     /// Looks for the host's connection; true when it is there and accepted. Its buffer is not given

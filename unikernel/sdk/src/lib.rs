@@ -76,6 +76,8 @@ pub use call::{host_info, join};
 pub use context::Context;
 pub use error::Error;
 pub use functions::invoke;
+#[cfg(feature = "net")]
+pub use jiffy_net as net;
 pub use queue::queue;
 pub use secret::secret;
 

@@ -25,12 +25,12 @@ pub(super) struct Network {
 }
 
 impl<F: FnMut(Event)> Vm<F> {
-    /// What the guest is told of its network: nothing before it is asked.
-    pub(super) fn network_identity(&self) -> NetworkIdentity {
-        match &self.network {
-            Some(network) if self.guest == GuestState::Busy => network.identity,
-            _ => NetworkIdentity::default(),
-        }
+    /// What the guest is told of its network, if it has a NIC: nothing before it is asked.
+    pub(super) fn network_identity(&self) -> Option<NetworkIdentity> {
+        self.bus.nic.as_ref()?;
+        let network = self.network.as_ref();
+        let network = network.filter(|_| self.guest == GuestState::Busy);
+        Some(network.map(|network| network.identity).unwrap_or_default())
     }
 
     /// A request begins: what came before it is of another.

@@ -8,7 +8,9 @@ use std::{
 
 use jiffy_abi::{
     layout::RESUME_PAGE,
-    resume_page::{ENTROPY_BYTES, FLAG_PRECISE_CLOCK, NetworkIdentity, ResumePage},
+    resume_page::{
+        ENTROPY_BYTES, FLAG_NIC, FLAG_PRECISE_CLOCK, NETWORK, NetworkIdentity, ResumePage,
+    },
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
@@ -87,13 +89,13 @@ impl Resume {
             .checked_add(std::time::Duration::from_nanos(since_ns))
     }
 
-    /// Writes the page for a resume at `now`, of a guest that is `network`.
+    /// Writes the page for a resume at `now`, of a guest that is `network`, if it has a NIC.
     pub(super) fn write(
         &mut self,
         ram: &Ram,
         now: Instant,
         deadline: Option<Instant>,
-        network: NetworkIdentity,
+        network: Option<NetworkIdentity>,
     ) {
         let wall = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -107,9 +109,15 @@ impl Resume {
         let deadline_ns = deadline.map_or(0, |deadline| self.guest_ns(deadline));
         self.page.monotonic_ns = monotonic_ns;
         self.page.deadline_ns = deadline_ns;
-        self.page.network = network;
-        // The page is inside every RAM.
-        ram.write(RESUME_PAGE, &self.page.to_bytes())
-            .unwrap_or_else(|| unreachable!("in RAM"));
+        let write = |offset: usize, bytes: &[u8]| {
+            // The page is inside every RAM.
+            ram.write(RESUME_PAGE + offset as u64, bytes)
+                .unwrap_or_else(|| unreachable!("in RAM"));
+        };
+        if let Some(network) = network {
+            self.page.flags |= FLAG_NIC;
+            write(NETWORK, &network.to_bytes());
+        }
+        write(0, &self.page.to_bytes());
     }
 }
