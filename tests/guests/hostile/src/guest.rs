@@ -197,7 +197,11 @@ impl Frames {
                 self.again = self.again.wrapping_add(1);
                 let slot = u64::from(offered % echo::QUEUE_SIZE);
                 store(Width::U16, echo::RX[1] + 4 + 2 * slot, u64::from(buffer));
-                store(Width::U16, echo::RX[1] + 2, u64::from(offered.wrapping_add(1)));
+                store(
+                    Width::U16,
+                    echo::RX[1] + 2,
+                    u64::from(offered.wrapping_add(1)),
+                );
             }
         }
     }

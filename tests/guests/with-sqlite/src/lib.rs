@@ -10,7 +10,10 @@ fn by_sqlite(seed: i64) -> Result<String, rusqlite::Error> {
     for number in 0..200 {
         let name = format!("item {}", (number * 7919 + seed) % 1000);
         let price = (number * seed % 997) as f64 / 7.0;
-        database.execute("INSERT INTO item (name, price) VALUES (?1, ?2)", (name, price))?;
+        database.execute(
+            "INSERT INTO item (name, price) VALUES (?1, ?2)",
+            (name, price),
+        )?;
     }
     let all = database.query_row(
         "SELECT count(*) || ' ' || printf('%.6f %08.3e', sum(price), avg(price)) || ' ' || max(name) || ' ' ||
@@ -19,9 +22,17 @@ fn by_sqlite(seed: i64) -> Result<String, rusqlite::Error> {
         |row| row.get::<_, String>(0),
     )?;
     let mut first = database.prepare("SELECT name FROM item ORDER BY price DESC, name LIMIT 3")?;
-    let first: Vec<String> = first.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    let wrong = database.execute("INSERT INTO item (id) VALUES (1)", []).map_or_else(|error| error.to_string(), |_| "?".into());
-    let json: String = database.query_row("SELECT json_group_array(id) FROM item WHERE id < 5", [], |row| row.get(0))?;
+    let first: Vec<String> = first
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let wrong = database
+        .execute("INSERT INTO item (id) VALUES (1)", [])
+        .map_or_else(|error| error.to_string(), |_| "?".into());
+    let json: String = database.query_row(
+        "SELECT json_group_array(id) FROM item WHERE id < 5",
+        [],
+        |row| row.get(0),
+    )?;
     Ok(format!("{all}\n{first:?}\n{wrong}\n{json}\n"))
 }
 
