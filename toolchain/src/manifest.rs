@@ -172,6 +172,17 @@ impl Native {
     }
 }
 
+/// What a panic does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Panic {
+    /// It ends the VM.
+    #[default]
+    Abort,
+    /// It can be caught: by `catch_unwind`, and by whoever joins the thread. One that nobody catches ends the VM.
+    Unwind,
+}
+
 /// Which features of its crate an image is built with, beside those of its dependencies.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Features {
@@ -203,6 +214,7 @@ pub(crate) struct Manifest {
     /// Size of its stack, bytes.
     pub(crate) stack_bytes: Option<u64>,
     pub(crate) features: Features,
+    pub(crate) panic: Panic,
     pub(crate) settings: SomeSettings,
     /// Files that the image has: by path in the function, the path in the crate.
     pub(crate) files: BTreeMap<String, PathBuf>,
@@ -217,6 +229,7 @@ struct Written {
     stack: Option<WrittenStack>,
     features: Vec<String>,
     default_features: Option<bool>,
+    panic: Panic,
     memory: Option<Memory>,
     timeout: Option<Timeout>,
     isolation: Option<Isolation>,
@@ -289,6 +302,7 @@ impl From<Written> for Manifest {
                 names: written.features,
                 no_default: written.default_features == Some(false),
             },
+            panic: written.panic,
             settings,
             files: written.files,
         }
@@ -330,6 +344,7 @@ impl Manifest {
             native: other.native,
             stack_bytes: other.stack_bytes,
             features: other.features,
+            panic: other.panic,
             settings: self.settings.over(other.settings),
             files: other.files,
         }
@@ -553,6 +568,10 @@ mod tests {
             ),
             ("[stack]\nsize = \"1M\"\n", "size"),
             ("name = \"hello\"\nfeatures = \"a\"\n", "a sequence"),
+            (
+                "name = \"hello\"\npanic = \"catch\"\n",
+                "expected `abort` or `unwind`",
+            ),
             ("[sql.a]\nurl_secret = \"b\"\n", "url_secret"),
         ] {
             let error = crate::output::chain(&check(text).expect_err(text));

@@ -26,6 +26,7 @@ use super::{
     uses_std::{self, UsesStd},
     wrapper::Wrapper,
 };
+use crate::manifest::Panic;
 
 /// The host's own target. Naming it keeps the flags away from build scripts and proc macros.
 pub(super) const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -121,7 +122,11 @@ pub(crate) fn build(
         .arg(&wrapper.manifest)
         .arg("--target-dir")
         // Shared by the packages of a workspace; no package's name begins with a dot.
-        .arg(package.jiffy_dir().join(".cargo"))
+        .arg(package.jiffy_dir().join(match package.panic {
+            Panic::Abort => ".cargo",
+            // Of other flags.
+            Panic::Unwind => ".cargo-unwind",
+        }))
         .args(["--target", TARGET])
         .arg(format!("--message-format=json{colour}"))
         // Where the function's own configuration and toolchain file are found.
@@ -270,7 +275,10 @@ fn is_build_setting(name: &str) -> bool {
 /// Flags of all crates, the same for all functions that lie side by side: with others, cargo builds anew what they depend on.
 fn encoded_flags(package: &Package) -> OsString {
     let mut flags: Vec<OsString> = [
-        "-Cpanic=abort",
+        match package.panic {
+            Panic::Abort => "-Cpanic=abort",
+            Panic::Unwind => "-Cpanic=unwind",
+        },
         "-Clinker=rust-lld",
         "-Clinker-flavor=ld.lld",
         "-Crelocation-model=static",
@@ -326,7 +334,9 @@ fn program_flags(package: &Package, wrapper: &Wrapper) -> Vec<OsString> {
         let address = STACK + bytes;
         flags.push(format!("-Clink-arg=--defsym=__jiffy_image={address:#x}").into());
     }
-    flags.push(with_path("-Clink-arg=-T", &wrapper.linker_script, ""));
+    for script in &wrapper.linker_scripts {
+        flags.push(with_path("-Clink-arg=-T", script, ""));
+    }
     if let Some(libraries) = &wrapper.libraries {
         flags.push(with_path("-Lnative=", libraries, ""));
     }

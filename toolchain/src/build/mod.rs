@@ -45,7 +45,7 @@ pub(crate) use self::{
 use crate::{
     image::{self, Image, ImageError},
     inspect::print_sizes,
-    manifest::{Features, Manifest, ManifestError},
+    manifest::{Features, Manifest, ManifestError, Panic},
     output::{Format, Line, Nanoseconds, Untrusted, nanoseconds, print_json},
 };
 
@@ -83,6 +83,8 @@ pub(crate) struct Built {
     pub(crate) profile: Profile,
     /// The function uses `std`, or a C library.
     pub(crate) std: bool,
+    /// Its panics can be caught.
+    pub(crate) unwinds: bool,
     /// What it is written in.
     pub(crate) lang: &'static str,
     #[serde(rename = "elapsed_ns", serialize_with = "as_nanoseconds")]
@@ -157,6 +159,7 @@ pub(crate) fn build(options: &Options) -> Result<Built, BuildError> {
         path,
         profile: options.profile,
         std: package.std,
+        unwinds: package.panic == Panic::Unwind,
         lang: package
             .native
             .as_ref()
@@ -176,10 +179,11 @@ pub(crate) fn build_and_print(options: &Options, format: Format) -> Result<(), B
             let path = shortened(&built.path);
             let title = built.image.title();
             let time = Nanoseconds(nanoseconds(built.elapsed));
-            let kind = match (built.lang, built.std) {
-                ("Rust", true) => ", std".into(),
-                ("Rust", false) => String::new(),
-                (lang, _) => format!(", {lang}"),
+            let kind = match (built.lang, built.std, built.unwinds) {
+                ("Rust", true, true) => ", std, unwinds".into(),
+                ("Rust", true, false) => ", std".into(),
+                ("Rust", false, _) => String::new(),
+                (lang, ..) => format!(", {lang}"),
             };
             writeln!(
                 out,

@@ -21,7 +21,7 @@ use super::{
     no_std::is_no_std,
 };
 use crate::{
-    manifest::{Features, Manifest, ManifestError, Native},
+    manifest::{Features, Manifest, ManifestError, Native, Panic},
     registry::{self, RegistryError},
     sdk::{self, SdkError},
 };
@@ -60,6 +60,14 @@ pub(crate) enum PackageError {
         "{0} is not Rust, and has no features: leave out --features, and `features` and `default-features` of jiffy.toml"
     )]
     NativeFeatures(String),
+    #[error(
+        "{0} is not Rust, and its panics end the VM: leave `panic = \"unwind\"` out of jiffy.toml"
+    )]
+    NativeUnwind(String),
+    #[error(
+        "package {0} is `no_std`, where panics end the VM: leave `panic = \"unwind\"` out of jiffy.toml, or `no_std` out of src/lib.rs"
+    )]
+    NoStdUnwind(String),
     #[error("no {0}: must be a folder with a function crate; `jiffy new` makes one")]
     NoPath(PathBuf),
     #[error(transparent)]
@@ -155,6 +163,8 @@ pub(crate) struct Package {
     pub(crate) features: Features,
     /// It uses `std`, as it does not say otherwise.
     pub(crate) std: bool,
+    /// Whether its panics unwind; only those of a function that uses `std` can.
+    pub(crate) panic: Panic,
     /// It is not Rust.
     pub(crate) native: Option<Native>,
 }
@@ -228,6 +238,9 @@ fn native(root: PathBuf, features: &Features) -> Result<Package, PackageError> {
     if !manifest.features.and(features).is_usual() {
         return Err(PackageError::NativeFeatures(name));
     }
+    if manifest.panic == Panic::Unwind {
+        return Err(PackageError::NativeUnwind(name));
+    }
     let settings = Settings {
         precise_clock: native.precise_clock,
         random_init: native.random_init,
@@ -243,6 +256,7 @@ fn native(root: PathBuf, features: &Features) -> Result<Package, PackageError> {
         cargo_arguments: vec![],
         features: Features::default(),
         std: true,
+        panic: Panic::Abort,
         native: Some(native),
         name,
         root,
@@ -265,6 +279,7 @@ pub(crate) fn find(path: &Path, features: &Features) -> Result<Package, PackageE
         registered: registered.as_ref(),
         features: said.features.and(features),
         stack_bytes: said.stack_bytes,
+        panic: said.panic,
     };
     let package = package.interpret()?;
     if let Some(Registered { sdk, .. }) = &registered {
@@ -322,6 +337,7 @@ struct Found<'a> {
     registered: Option<&'a Registered>,
     features: Features,
     stack_bytes: Option<u64>,
+    panic: Panic,
 }
 
 impl Found<'_> {
@@ -332,6 +348,7 @@ impl Found<'_> {
             registered,
             features,
             stack_bytes,
+            panic,
         } = self;
         let found = metadata
             .packages
@@ -364,8 +381,12 @@ impl Found<'_> {
         let source = fs::read_to_string(&library.src_path);
         let enabled = enabled(package, &features)?;
         let std = source.is_ok_and(|source| !is_no_std(&source, &enabled));
+        if panic == Panic::Unwind && !std {
+            return Err(PackageError::NoStdUnwind(name));
+        }
         Ok(Package {
             std,
+            panic,
             version: package.version.to_string(),
             crate_name: library.name.replace('-', "_"),
             root: manifest.parent().unwrap_or(manifest).into(),
@@ -518,6 +539,23 @@ mod tests {
         assert!(package.root.ends_with("f") && package.sdk.ends_with("sdk"));
         assert_eq!(package.workspace_root, package.root);
         assert!(package.std);
+    }
+
+    #[test]
+    fn panics_unwind_where_they_can() {
+        let build = |source: &str, jiffy_toml: &str| {
+            check_all(GOOD, source, jiffy_toml, &Features::default())
+        };
+        let usual = build("", "").expect("good");
+        assert_eq!(usual.panic, Panic::Abort);
+        let unwinds = build("", "panic = \"unwind\"").expect("good");
+        assert_eq!(unwinds.panic, Panic::Unwind);
+        let error = build("#![no_std]", "panic = \"unwind\"").expect_err("no std");
+        assert!(matches!(error, PackageError::NoStdUnwind(_)), "{error}");
+        build("#![no_std]", "panic = \"abort\"").expect("as ever");
+        let native = "name = \"f\"\npanic = \"unwind\"\n[function]\nlang = \"c\"\n";
+        let error = build("", native).expect_err("not Rust");
+        assert!(matches!(error, PackageError::NativeUnwind(_)), "{error}");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::{
     native::Objects,
     package::Package,
 };
-use crate::manifest::Features;
+use crate::manifest::{Features, Panic};
 
 /// Optimisation of release images. Beside `s`, it makes `primes` 1.15 and `markdown` 1.3 times as
 /// fast and `hello` 90 KiB instead of 60; `3` makes images larger and none of them faster.
@@ -56,8 +56,8 @@ pub(crate) struct Wrapper {
     pub(crate) manifest: PathBuf,
     /// Its package's name, and its program's.
     pub(crate) name: String,
-    /// The linker script.
-    pub(crate) linker_script: PathBuf,
+    /// The linker script; before it what names sections first, and so has them.
+    pub(crate) linker_scripts: Vec<PathBuf>,
     /// Where the linker looks for system libraries, if `std` asks for some.
     pub(crate) libraries: Option<PathBuf>,
     /// What is linked beside crates: objects and libraries of a function in C.
@@ -70,20 +70,21 @@ pub(super) fn generate(
     objects: Objects,
     files: &Files,
 ) -> Result<Wrapper, WrapperError> {
-    let script = if package.std {
-        "image-std.ld"
-    } else {
-        "image.ld"
+    let mut linker_scripts = vec![];
+    let script = match package.std {
+        true => "image-std.ld",
+        false => "image.ld",
     };
-    let linker_script = package.sdk.join("../rt").join(script);
-    let linker_script = linker_script
-        .canonicalize()
-        .map_err(|_| WrapperError::NoLibraryOs(package.sdk.clone()))?;
+    let unwinds = package.panic == Panic::Unwind;
+    for script in unwinds.then_some("unwind.ld").into_iter().chain([script]) {
+        let script = package.sdk.join("../rt").join(script).canonicalize();
+        linker_scripts.push(script.map_err(|_| WrapperError::NoLibraryOs(package.sdk.clone()))?);
+    }
     let folder = package.jiffy_dir().join(&package.name);
     let name = format!("{}-image", package.name);
     let manifest = folder.join("Cargo.toml");
     write_if_changed(&manifest, manifest_text(package, &name)?.as_bytes())?;
-    let main = main_text(package, utf8(&linker_script)?, objects.fingerprint, files)?;
+    let main = main_text(package, &linker_scripts, objects.fingerprint, files)?;
     write_if_changed(&folder.join("src/main.rs"), main.as_bytes())?;
     copy_lock(&package.lock_file(), &folder)?;
     let libraries = package.std.then(|| folder.join("libraries"));
@@ -95,7 +96,7 @@ pub(super) fn generate(
     Ok(Wrapper {
         manifest,
         name,
-        linker_script,
+        linker_scripts,
         libraries,
         objects: objects.files,
     })
@@ -109,7 +110,13 @@ fn manifest_text(package: &Package, name: &str) -> Result<String, WrapperError> 
             ("opt-level", optimisation.into()),
             ("lto", lto),
             ("codegen-units", units.into()),
-            ("panic", "abort".into()),
+            (
+                "panic",
+                match package.panic {
+                    Panic::Abort => "abort".into(),
+                    Panic::Unwind => "unwind".into(),
+                },
+            ),
             // Lines, and functions with their paths, for backtraces; none of it is loaded.
             ("debug", "limited".into()),
         ])
@@ -131,7 +138,11 @@ fn manifest_text(package: &Package, name: &str) -> Result<String, WrapperError> 
     };
     let mut dependencies = entries([function, ("jiffy", dependency(&package.sdk)?)]);
     if package.std {
-        dependencies.insert("jiffy-libc".into(), dependency(&beside("libc")?)?);
+        let mut libc = entries([("path", utf8(&beside("libc")?)?.into())]);
+        if package.panic == Panic::Unwind {
+            libc.insert("features".into(), vec!["unwind"].into());
+        }
+        dependencies.insert("jiffy-libc".into(), libc.into());
     }
     let manifest = entries([
         (
@@ -185,7 +196,7 @@ fn table<const N: usize>(of: [(&str, Value); N]) -> Value {
 
 fn main_text(
     package: &Package,
-    linker_script: &str,
+    linker_scripts: &[PathBuf],
     objects: u64,
     files: &Files,
 ) -> Result<String, WrapperError> {
@@ -205,6 +216,10 @@ fn main_text(
         Some(_) => format!("const _: u64 = {objects:#x}; // Of what is linked beside crates.\n"),
         None => String::new(),
     };
+    let mut scripts = String::new();
+    for script in linker_scripts {
+        scripts += &format!("const _: &[u8] = include_bytes!({:?});\n", utf8(script)?);
+    }
     let (files, of_files) = match files.is_empty() {
         true => (String::new(), ""),
         false => (files_table(files)?, ", files: FILES"),
@@ -215,7 +230,7 @@ fn main_text(
          #![no_main]\n\
          \n\
          // Cargo does not look at linker scripts: this makes it link again when the script changes.\n\
-         const _: &[u8] = include_bytes!({linker_script:?});\n\
+         {scripts}\
          {objects}\
          {files}\
          \n\
@@ -268,7 +283,7 @@ mod tests {
         for made in ["sdk", "rt", "libc", "c", "f \"quoted\""] {
             fs::create_dir_all(folder.join(made)).expect("folder");
         }
-        for script in ["image.ld", "image-std.ld"] {
+        for script in ["image.ld", "image-std.ld", "unwind.ld"] {
             fs::write(folder.join("rt").join(script), "").expect("write");
         }
         let root = folder.join("f \"quoted\"");
@@ -300,13 +315,43 @@ mod tests {
         assert!(!text(&main).contains("no_std"));
         assert!(text(&main).contains("flags: 2, std: jiffy_libc }"));
         assert!(text(&wrapper.manifest).contains("[dependencies.jiffy-libc]"));
-        assert!(wrapper.linker_script.ends_with("rt/image-std.ld"));
+        assert_eq!(wrapper.linker_scripts.len(), 1);
+        assert!(wrapper.linker_scripts[0].ends_with("rt/image-std.ld"));
         let files = Files::from([("/a".to_owned(), PathBuf::from("/b"))]);
         generate(&package, Objects::default(), &files).expect("generated");
         assert!(text(&main).contains("(\"/a\", include_bytes!(\"/b\")),"));
         assert!(text(&main).contains("std: jiffy_libc, files: FILES }"));
         let library = wrapper.libraries.expect("libraries").join("libc.a");
         assert_eq!(fs::read(library).expect("read"), EMPTY_ARCHIVE);
+    }
+
+    /// What only an image that unwinds has is in no other.
+    #[test]
+    fn unwinding_is_what_a_function_has_that_wants_it() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let mut package = package(folder.path());
+        package.std = true;
+        for (panic, said) in [(Panic::Abort, "abort"), (Panic::Unwind, "unwind")] {
+            package.panic = panic;
+            let wrapper = generate(&package, Objects::default(), &Files::new()).expect("generated");
+            let text = |path: &Path| fs::read_to_string(path).expect("read");
+            let manifest: Table = text(&wrapper.manifest).parse().expect("TOML");
+            for profile in ["release", "dev"] {
+                assert_eq!(manifest["profile"][profile]["panic"].as_str(), Some(said));
+            }
+            let unwinds = panic == Panic::Unwind;
+            let features = manifest["dependencies"]["jiffy-libc"].get("features");
+            assert_eq!(features.is_some(), unwinds);
+            let main = text(&wrapper.manifest.with_file_name("src/main.rs"));
+            assert_eq!(main.contains("rt/unwind.ld"), unwinds);
+            let scripts = wrapper.linker_scripts;
+            assert_eq!(scripts.len(), 1 + usize::from(unwinds));
+            let last = scripts.last().expect("one or two");
+            assert!(
+                last.ends_with("rt/image-std.ld"),
+                "the first that names a section has it"
+            );
+        }
     }
 
     #[test]

@@ -22,7 +22,8 @@ unsafe extern "C" fn _start() -> ! {
     naked_asm!("xor ebp, ebp", "call {start}", "ud2", start = sym start)
 }
 
-extern "C" fn start() -> ! {
+// Nothing here catches a panic: one that unwinds finds so before it does, and every frame is there to be told.
+extern "C-unwind" fn start() -> ! {
     let page = clock::resume_page();
     heap::claim(page.heap_start, vsock::rx_buffers(page.heap_end));
     #[cfg(feature = "std")]

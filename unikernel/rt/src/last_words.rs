@@ -30,12 +30,13 @@ pub(crate) fn give_up(kind: u32, message: &str) -> ! {
     })
 }
 
-/// Gives up because the function, or a library of it, aborts at a line of a file.
+/// Gives up because the function, or a library of it, aborts at a line of a file; the column is zero if it is not known.
 #[cfg(feature = "std")]
-pub fn aborted_at(why: &str, file: &str, line: u32) -> ! {
+pub fn aborted_at(why: &str, file: &str, line: u32, column: u32) -> ! {
     doorbell::fault(FaultRecord {
         kind: kind::PANIC,
         line,
+        column,
         message: why.as_ptr() as u64,
         message_bytes: why.len() as u32, // Both are cut by the VMM if too long.
         file: file.as_ptr() as u64,

@@ -88,11 +88,16 @@ extern "C" fn _Exit(code: c_int) -> ! {
 }
 
 /// Ends the VM as a panic does, with the last line of descriptor 2; as out of memory if that says so, as `std` does, or if the
-/// last error is that of a `malloc`, as programs abort that have no use for its null.
+/// last error is that of a `malloc`, as programs abort that have no use for its null. As the panic that nobody catches, if this
+/// thread panics.
 #[unsafe(no_mangle)]
 extern "C" fn abort() -> ! {
     end_lines();
     last_words(|last| {
+        #[cfg(feature = "unwind")]
+        if !last.starts_with("memory allocation of ") {
+            super::panics::end_if_panicking();
+        }
         if get() == ENOMEM {
             jiffy_rt::end_if_allocation_failed(ALIGN_BYTES as u64);
         }
@@ -266,6 +271,12 @@ unsafe extern "C" fn getpwuid_r(
 #[unsafe(no_mangle)]
 extern "C" fn dlsym(_library: *mut c_void, _name: *const c_char) -> *mut c_void {
     ptr::null_mut()
+}
+
+/// Names no part of the program, because nobody looks into it: zero, as if each had been looked at.
+#[unsafe(no_mangle)]
+extern "C" fn dl_iterate_phdr(_each: *const c_void, _argument: *mut c_void) -> c_int {
+    0
 }
 
 /// Loads nothing.

@@ -32,7 +32,7 @@ unsafe extern "C" fn __assert_fail(
     };
     end_lines();
     let message = format!("assertion failed: {}, in {}", text(claim), text(function));
-    jiffy_rt::aborted_at(&message, &text(file), line)
+    jiffy_rt::aborted_at(&message, &text(file), line, 0)
 }
 
 /// As `__assert_fail`, of an error number that is not zero.

@@ -13,10 +13,12 @@ use std::{
     panic::{PanicHookInfo, set_hook},
 };
 
+#[cfg(not(feature = "unwind"))]
+use super::waiting::with_begun;
 use super::{
     environment,
     stdio::{end_lines, forget_last_words},
-    waiting::{threads, with_begun},
+    waiting::threads,
 };
 
 type Initialiser = unsafe extern "C" fn(c_int, *const *const c_char, *const *mut c_char);
@@ -54,15 +56,20 @@ pub fn start() {
     set_hook(Box::new(panicked));
 }
 
-/// Ends the VM because of a panic, with its message and where it was.
+/// Ends the VM because of a panic, with its message and where it was; where panics unwind, tells of it and has it begin.
 fn panicked(panic: &PanicHookInfo<'_>) {
     end_lines();
     // What is not text is what somebody gave to `panic_any`.
     let message = panic.payload_as_str().unwrap_or("a value that is not text");
-    if let Some(panicked) = with_begun(|begun| begun.panicked) {
-        panicked(message, panic.location());
+    #[cfg(feature = "unwind")]
+    super::panics::begun(message, panic.location());
+    #[cfg(not(feature = "unwind"))]
+    {
+        if let Some(panicked) = with_begun(|begun| begun.panicked) {
+            panicked(message, panic.location());
+        }
+        jiffy_rt::panicked(message, panic.location())
     }
-    jiffy_rt::panicked(message, panic.location())
 }
 
 /// Has the threads that `init` began go on until each waits, so that this is in the snapshot and not done by every request.
@@ -92,4 +99,6 @@ pub fn end_of_request() {
     let _ = stdout().flush(); // The log takes all.
     end_lines();
     forget_last_words();
+    #[cfg(feature = "unwind")]
+    super::panics::forget();
 }

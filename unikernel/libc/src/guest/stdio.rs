@@ -81,6 +81,12 @@ fn push(descriptor: c_int, text: &[u8]) {
     }
 }
 
+/// Writes to descriptor 2.
+#[cfg(feature = "unwind")]
+pub(super) fn put_error(text: &str) {
+    push(2, text.as_bytes());
+}
+
 /// Writes lines that have no end yet. Once in an image: who ends a VM does so.
 #[inline(never)]
 pub(crate) fn end_lines() {

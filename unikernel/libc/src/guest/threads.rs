@@ -23,6 +23,9 @@ mod stack;
 mod table;
 mod telling;
 
+#[cfg(feature = "unwind")]
+pub(super) use telling::text_of;
+
 use core::{
     ffi::{CStr, c_char, c_int, c_void},
     slice,

@@ -107,6 +107,10 @@ pub(crate) struct Begun {
     /// Destructors of thread-locals.
     pub(crate) at_exit: Vec<AtExit>,
     /// Ends the VM because it panics, and says which thread it is.
+    #[cfg_attr(
+        feature = "unwind",
+        allow(dead_code, reason = "a panic then ends a VM later")
+    )]
     pub(crate) panicked: fn(&str, Option<&Location<'_>>),
 }
 

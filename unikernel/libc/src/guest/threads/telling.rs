@@ -111,7 +111,7 @@ fn name(thread: &Thread) -> &str {
     }
 }
 
-fn text_of(name: &[u8]) -> &str {
+pub(in crate::guest) fn text_of(name: &[u8]) -> &str {
     let name = name.utf8_chunks().next();
     match name.map(|chunk| chunk.valid().trim_end_matches('\0')) {
         None | Some("") => UNNAMED,
