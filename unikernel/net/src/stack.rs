@@ -373,7 +373,9 @@ impl<W: Wire> Stack<W> {
     ) -> Result<(), Error> {
         // IPv4 header or the longer one of IPv6, and that of UDP.
         let headers = if to.is_ipv4() { 20 } else { 40 } + 8;
-        let max = self.wire.capabilities().max_transmission_unit - headers;
+        // In `init` nothing goes anywhere.
+        let mtu = self.wire.capabilities().max_transmission_unit;
+        let max = mtu.saturating_sub(headers);
         if datagram.len() > max {
             return Err(Error::TooLarge {
                 bytes: datagram.len(),

@@ -322,6 +322,9 @@ fn datagrams_come_back_and_too_large_ones_do_not_go() {
     stack.send_datagram(handle, &[7; 100], at(7)).expect("sent");
     let cut = stack.receive_datagram(handle, &mut answer[..10], Some(TIMEOUT));
     assert_eq!(cut, Ok((10, at(7))));
+    stack.wire.mtu = 0;
+    let nowhere = stack.send_datagram(handle, b"x", at(7));
+    assert_eq!(nowhere, Err(Error::TooLarge { bytes: 1, max: 0 }));
     stack.drop_datagrams(handle);
     assert!(stack.bind_udp(port).is_ok(), "the port is free again");
 }
