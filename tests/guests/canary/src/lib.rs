@@ -32,7 +32,7 @@ use jiffy_abi::{
     layout::{
         CONTROL_PAGE, IMAGE, LOG_RING, LOG_RING_BYTES, PAGE_BYTES, RESUME_PAGE, STACK, STACK_TOP,
     },
-    resume_page::{RESUME_PAGE_BYTES, ResumePage},
+    resume_page::{HEAD_BYTES, ResumePage},
 };
 
 use registers::Registers;
@@ -170,8 +170,7 @@ fn count(range: Range<u64>, key: &Key) -> usize {
 }
 
 fn resume_page() -> ResumePage {
-    let pointer: *const [u8; RESUME_PAGE_BYTES] =
-        ptr::with_exposed_provenance(RESUME_PAGE as usize);
+    let pointer: *const [u8; HEAD_BYTES] = ptr::with_exposed_provenance(RESUME_PAGE as usize);
     // SAFETY: the VMM maps the page readable in every guest, and writes it only while none runs.
     let bytes = unsafe { pointer.read_volatile() };
     ResumePage::from_bytes(&bytes)

@@ -16,7 +16,7 @@ use core::ptr;
 use jiffy::prelude::*;
 use jiffy_abi::{
     layout::RESUME_PAGE,
-    resume_page::{RESUME_PAGE_BYTES, ResumePage},
+    resume_page::{HEAD_BYTES, ResumePage},
 };
 
 fn of_crates() -> Vec<u8> {
@@ -34,7 +34,7 @@ pub fn draw(event: &[u8]) -> Vec<u8> {
     }
     let mut random = [0; 16];
     jiffy::random::fill(&mut random);
-    let page: *const [u8; RESUME_PAGE_BYTES] = ptr::with_exposed_provenance(RESUME_PAGE as usize);
+    let page: *const [u8; HEAD_BYTES] = ptr::with_exposed_provenance(RESUME_PAGE as usize);
     // SAFETY: the VMM maps the page readable in every guest, and writes it only while none runs.
     let page = unsafe { page.read_volatile() };
     let page = ResumePage::from_bytes(&page);

@@ -12,7 +12,7 @@ use jiffy_abi::{
     frame::{HEADER_BYTES as FRAME_BYTES, RequestHeader, ResponseHeader, ResponseKind},
     layout::{MMIO_VSOCK, RESUME_PAGE},
     note::{NOTE_BYTES, Note},
-    resume_page::{RESUME_PAGE_BYTES, ResumePage},
+    resume_page::{HEAD_BYTES, ResumePage},
     virtio_mmio::{self as mmio, DESC_WRITE},
     vsock::{
         CREDIT_BYTES, GUEST_CID, HEADER_BYTES, HOST_CID, PacketHeader, QUEUE_RX, QUEUE_TX,
@@ -312,7 +312,7 @@ fn obey(
         Deed::TwiceLater => {
             driver.send(op::RW, good);
             wait(Wait::Poll);
-            let page: [u8; RESUME_PAGE_BYTES] = load(RESUME_PAGE);
+            let page: [u8; HEAD_BYTES] = load(RESUME_PAGE);
             let now = ResumePage::from_bytes(&page).monotonic_ns;
             store(WAKE_NS, now + u64::from(parameter) * NANOSECONDS_PER_STEP);
             wait(Wait::EventUntil);
